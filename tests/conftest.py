@@ -1,0 +1,116 @@
+"""Fixtures that every test may ask for: real servers, a database and a broker of its own, servers to be killed."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+import redis
+
+from taskmill.dev.servers import PostgresServer, ValkeyServer
+from tests.support import databases, servers
+
+LOGICAL_DATABASES = 16  # Valkey 的默认值
+
+PostgresFactory = Callable[..., PostgresServer]
+ValkeyFactory = Callable[..., ValkeyServer]
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """Async tests run on the loop that production uses."""
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="session")
+def server_root() -> Iterator[Path]:
+    """A folder for the data of servers. Not pytest's own: that is closed to the user that runs PostgreSQL."""
+    root = Path(tempfile.mkdtemp(prefix="taskmill-test-"))
+    yield root
+    shutil.rmtree(root, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(server_root: Path) -> Iterator[servers.HasUrl]:
+    """The PostgreSQL of the session; tests take `database_url` instead and never stop this one."""
+    with servers.postgres(server_root / "postgres") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def valkey_server(server_root: Path) -> Iterator[servers.HasUrl]:
+    """The Valkey of the session; tests take `broker_url` instead and never stop this one."""
+    with servers.valkey(server_root / "valkey") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def database_template(postgres_server: servers.HasUrl) -> Iterator[str]:
+    """The name of a migrated database that `database_url` clones."""
+    with databases.temporary_database(postgres_server.url, prefix="taskmill_template") as url:
+        databases.in_thread(databases.migrate(url))
+        yield urlsplit(url).path.removeprefix("/")
+
+
+@pytest.fixture
+def database_url(postgres_server: servers.HasUrl, database_template: str) -> Iterator[str]:
+    """The URL of a fresh, migrated database; dropped after the test."""
+    with databases.temporary_database(postgres_server.url, template=database_template) as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(postgres_server: servers.HasUrl) -> Iterator[str]:
+    """The URL of a fresh database without any schema, for tests of migrations."""
+    with databases.temporary_database(postgres_server.url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def broker_numbers() -> deque[int]:
+    """The logical databases that no running test uses."""
+    return deque(range(LOGICAL_DATABASES))
+
+
+@pytest.fixture
+def broker_url(valkey_server: servers.HasUrl, broker_numbers: deque[int]) -> Iterator[str]:
+    """The URL of an empty logical database; flushed after the test. Channels are shared with other tests."""
+    number = broker_numbers.popleft()
+    url = urlunsplit(urlsplit(valkey_server.url)._replace(path=f"/{number}"))
+    yield url
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    broker_numbers.append(number)
+
+
+@pytest.fixture
+def own_postgres(server_root: Path) -> Iterator[PostgresFactory]:
+    """`own_postgres(settings=…, migrated=True)`: a PostgreSQL that the test may kill; fsync is on."""
+    with ExitStack() as stack:
+
+        def start(*, settings: dict[str, str] | None = None, migrated: bool = True) -> PostgresServer:
+            root = Path(tempfile.mkdtemp(prefix="postgres-", dir=server_root))
+            server = stack.enter_context(servers.new_postgres(root, settings))
+            if migrated:
+                databases.in_thread(databases.migrate(server.url))
+            return server
+
+        yield start
+
+
+@pytest.fixture
+def own_valkey(server_root: Path) -> Iterator[ValkeyFactory]:
+    """`own_valkey(settings=…)`: a Valkey that the test may kill; it keeps an append-only file."""
+    with ExitStack() as stack:
+
+        def start(*, settings: dict[str, str] | None = None) -> ValkeyServer:
+            root = Path(tempfile.mkdtemp(prefix="valkey-", dir=server_root))
+            return stack.enter_context(servers.new_valkey(root, settings))
+
+        yield start
