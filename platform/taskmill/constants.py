@@ -111,6 +111,17 @@ LOG_FILE_DAYS: Final = 30
 API_KEY_PREFIX: Final = "tmk_"
 API_KEY_BYTES: Final = 32
 API_KEY_CACHE_S: Final = 5.0
+API_KEY_CACHE_MAX: Final = 1_000  # 缓存的密钥数上限，防止乱试的密钥撑大内存
+API_KEY_PREFIX_CHARS: Final = 8  # 列表里显示密钥的前几个随机字符，供人辨认
+REQUEST_ID_MAX_CHARS: Final = 100  # 客户端给的请求号超过此长度就不用
+CLIENT_CLOSED_STATUS: Final = 499  # 访问日志里的状态：客户端先断开
+LIST_TIMEOUT: Final = "5s"  # 一次列表查询的上限，超过就请用户缩小范围
+BACKLOG_COST_RATIO: Final = 10.0  # 积压统计的结果用多久：耗时的十倍，负载因此不过一成
+DUE_SOON_S: Final = 60.0  # /scaling 把多久内到期的任务算作即将就绪
+READY_TIMEOUT_S: Final = 2.0  # 就绪检查中每个依赖的时限
+SCHEMA_CHECK_S: Final = 5.0  # 迁移版本已知相符时多久再查一次
+STATS_MINUTES_DEFAULT: Final = 60
+STATS_MINUTES_MAX: Final = 1_440
 SHUTDOWN_GRACE_S: Final = 5.0
 
 # ── 插件 ──────────────────────────────────────────────────────────────────
@@ -118,6 +129,10 @@ PLUGIN_GROUP: Final = "taskmill.plugins"
 HOOKSPEC_API: Final = "1.0"
 PLUGIN_START_BUDGET_S: Final = 5.0
 PLUGIN_HEALTH_TIMEOUT_S: Final = 2.0
+PLUGIN_BREAKER_FAILURES: Final = 3  # 连续失败这么多次就熔断
+PLUGIN_BREAKER_OPEN_S: Final = 30.0  # 熔断多久后再试一次
+PLUGIN_TRACE_FRAMES: Final = 4  # 日志里保留调用栈的最后几层
+SECRET_MASK: Final = "***"  # 显示机密值时的替代文字
 
 # ── 内嵌服务器（只用于开发与测试） ────────────────────────────────────────
 DEV_PORTS: Final = (20_000, 32_000)  # 低于系统临时端口（32768 起），重启时不会被外连抢走

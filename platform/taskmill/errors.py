@@ -39,6 +39,7 @@ class Code(StrEnum):
     INVALID_REQUEST = "INVALID_REQUEST"
     KEY_NOT_FOUND = "KEY_NOT_FOUND"
     KIND_NOT_FOUND = "KIND_NOT_FOUND"
+    KIND_NOT_REGISTERED = "KIND_NOT_REGISTERED"
     KIND_TAKEN = "KIND_TAKEN"
     MALFORMED_JSON = "MALFORMED_JSON"
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
@@ -136,6 +137,10 @@ ERRORS: dict[Code, ErrorSpec] = {
     Code.KIND_NOT_FOUND: ErrorSpec(
         422, 3, "未知的任务类型：{kind}", "unknown task kind: {kind}",
         "taskmill plugin list 列出已装插件与类型；或 GET /api/v1/kinds", "see taskmill plugin list or GET /api/v1/kinds",
+    ),
+    Code.KIND_NOT_REGISTERED: ErrorSpec(
+        404, 3, "没有插件注册过类型 {kind}", "no plugin has registered the kind {kind}",
+        "taskmill plugin list 列出已装插件与类型", "see taskmill plugin list",
     ),
     Code.KIND_TAKEN: ErrorSpec(
         500, 1, "任务类型 {kind} 已由插件 {owner} 注册，{plugin} 不能再用",

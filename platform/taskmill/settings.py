@@ -52,8 +52,9 @@ class Settings(BaseSettings):
 
     plugins_allow: Names = Field([], description="Only these plugins are loaded; empty: all that are installed.")
     plugins_deny: Names = Field([], description="Plugins that are never loaded.")
+    plugin_modules: Names = Field([], description="Import paths of plugin modules to load besides the installed ones.")
 
-    @field_validator("queues", "plugins_allow", "plugins_deny", mode="before")
+    @field_validator("queues", "plugins_allow", "plugins_deny", "plugin_modules", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

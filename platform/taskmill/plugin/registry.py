@@ -93,12 +93,17 @@ class Registry:
             name, kind, {} if args is None else args, cron, interval, timezone, seconds(catch_up), self._plugin
         )
 
-    def forget(self, plugin: str) -> None:
-        """Remove everything that `plugin` registered, after it failed half-way."""
-        kinds = {kind for kind, owner in self.owners.items() if owner == plugin}
-        self.tasks = {key: value for key, value in self.tasks.items() if key[0] not in kinds}
-        self.owners = {kind: owner for kind, owner in self.owners.items() if owner != plugin}
-        self.schedules = {name: value for name, value in self.schedules.items() if value.plugin != plugin}
+    def fork(self, plugin: str, version: str) -> Registry:
+        """Return a copy that attributes what is registered to `plugin`; drop it if the plugin fails half-way."""
+        copy = Registry()
+        copy.adopt(self)
+        copy.bound(plugin, version)
+        return copy
+
+    def adopt(self, other: Registry) -> None:
+        """Take over everything that `other`, a fork of this one, knows."""
+        self.tasks, self.owners, self.versions = dict(other.tasks), dict(other.owners), dict(other.versions)
+        self.executors, self.schedules = dict(other.executors), dict(other.schedules)
 
     def queues(self) -> list[str]:
         """Return every queue that a registered kind names, and the default one, sorted."""

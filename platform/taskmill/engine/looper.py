@@ -1,0 +1,74 @@
+"""The one loop that drives every periodic duty: try, log, wait with jitter, back off while a server is away."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping
+from typing import Protocol
+
+from taskmill import constants as c
+from taskmill.log import get_logger
+from taskmill.stores.database import AWAY
+from taskmill.stores.tickets import BROKER_AWAY
+
+log = get_logger(__name__)
+
+
+class Loop(Protocol):
+    """A periodic duty. `run_once` returns what it did; a count `more` > 0 asks to run again at once."""
+
+    name: str
+    period_s: float
+
+    async def run_once(self) -> Mapping[str, int]:
+        """Do the duty once."""
+        ...
+
+
+class Looper:
+    """Runs one Loop until stopped. `last_success` is a monotonic time, None before the first."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.last_success: float | None = None
+        self.failures = 0
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to loop in a task of its own."""
+        self._task = asyncio.create_task(self._run(), name=f"loop-{self.loop.name}")
+
+    async def stop(self) -> None:
+        """End after the current round."""
+        self._stop.set()
+        if self._task is not None:
+            await self._task
+
+    async def _run(self) -> None:
+        while not self._stop.is_set():
+            delay = await self._round()
+            try:
+                await asyncio.wait_for(self._stop.wait(), delay)
+            except TimeoutError:
+                continue
+
+    async def _round(self) -> float:
+        try:
+            counts = await self.loop.run_once()
+        except (*AWAY, *BROKER_AWAY) as error:
+            self.failures += 1
+            log.warning("循环暂停：服务器不可用", loop=self.loop.name, error=repr(error), failures=self.failures)
+        except Exception:
+            self.failures += 1
+            log.exception("循环出错，稍后再试", loop=self.loop.name, failures=self.failures)
+        else:
+            self.failures = 0
+            self.last_success = time.monotonic()
+            done = {key: value for key, value in counts.items() if value}
+            if done:
+                log.debug("循环完成一轮", loop=self.loop.name, **done)
+            return 0.0 if counts.get("more") else self.loop.period_s * random.uniform(0.8, 1.2)  # noqa: S311 - 抖动
+        return min(c.RECONNECT_MAX_S, self.loop.period_s * 2 ** min(self.failures, 5))

@@ -1,0 +1,73 @@
+"""Runs the health check of one plugin: isolated, within a time limit, and not at all while the breaker is open.
+
+    closed ──3 failures in a row──▶ open ──30 s──▶ half-open: one try ──success──▶ closed
+                                     ▲                              └──failure──▶ open
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from taskmill import constants as c
+from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.log import get_logger
+from taskmill.plugin.manifest import Health
+
+log = get_logger("taskmill.plugin")
+
+
+class Breaker:
+    """Guards one plugin. A check that raises, hangs or answers nonsense is a failure; `ok=False` is an answer."""
+
+    def __init__(
+        self, plugin: str, *, clock: Clock = SYSTEM_CLOCK, timeout_s: float = c.PLUGIN_HEALTH_TIMEOUT_S
+    ) -> None:
+        self._plugin = plugin
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._failures = 0
+        self._open_until = 0.0
+
+    @property
+    def open(self) -> bool:
+        """Say whether checks are refused right now."""
+        return self._failures >= c.PLUGIN_BREAKER_FAILURES and self._clock.monotonic() < self._open_until
+
+    async def check(self, call: Callable[[], Any]) -> Health:
+        """Return what `call`, plain or async, says; never raises except for its own cancellation."""
+        if self.open:
+            return Health(ok=False, detail="its health check keeps failing / 健康检查连续失败，暂停调用")
+        task = asyncio.ensure_future(_answer(call))
+        try:
+            done, _ = await asyncio.wait({task}, timeout=self._timeout_s)
+        finally:
+            task.cancel()  # 超时就不再等；顽固的任务也拖不住我们
+        if not done:
+            return self._failed(f"no answer within {self._timeout_s:g} s / {self._timeout_s:g} 秒内无应答")
+        if task.cancelled():
+            return self._failed("cancelled itself / 自行取消")
+        error = task.exception()
+        if error is not None:
+            return self._failed(f"{type(error).__name__}: {error}")
+        self._failures = 0
+        return task.result()
+
+    def _failed(self, reason: str) -> Health:
+        self._failures += 1
+        if self._failures >= c.PLUGIN_BREAKER_FAILURES:
+            self._open_until = self._clock.monotonic() + c.PLUGIN_BREAKER_OPEN_S
+        log.warning("插件健康检查失败", plugin=self._plugin, failures=self._failures, reason=reason)
+        return Health(ok=False, detail=reason)
+
+
+async def _answer(call: Callable[[], Any]) -> Health:
+    answer = call()
+    if inspect.isawaitable(answer):
+        answer = await answer
+    if not isinstance(answer, Health):
+        message = f"taskmill_health returned {type(answer).__name__}, not Health"
+        raise TypeError(message)
+    return answer

@@ -1,0 +1,195 @@
+"""All plugins of one process. Built once at start by `PluginHost.load`; its registry is read-only afterwards."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from taskmill import constants as c
+from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.errors import Code, PluginError, TaskmillError
+from taskmill.log import get_logger
+from taskmill.plugin.breaker import Breaker
+from taskmill.plugin.config import masked
+from taskmill.plugin.info import PluginInfo, PluginProblem, PluginState
+from taskmill.plugin.loader import Loaded, Loader, environment
+from taskmill.plugin.manifest import Health, Manifest
+from taskmill.plugin.registry import Registry
+from taskmill.plugin.source import Candidate, candidates
+from taskmill.settings import Settings
+
+log = get_logger("taskmill.plugin")
+
+
+@dataclass(slots=True)
+class _Entry:
+    """一个候选插件的结局。"""
+
+    candidate: Candidate
+    breaker: Breaker
+    state: PluginState = PluginState.LOADED
+    problem: PluginProblem | None = None
+    loaded: Loaded | None = None
+    manifest: Manifest | None = None
+
+    @property
+    def name(self) -> str:
+        return self.candidate.name if self.manifest is None else self.manifest.name
+
+
+@dataclass(slots=True)
+class PluginHost:
+    """The plugins of this process and what they brought."""
+
+    registry: Registry = field(default_factory=Registry)
+    clock: Clock = SYSTEM_CLOCK
+    health_timeout_s: float = c.PLUGIN_HEALTH_TIMEOUT_S
+    _entries: list[_Entry] = field(default_factory=list[_Entry])
+
+    @classmethod
+    def load(
+        cls,
+        settings: Settings,
+        extra: Mapping[str, object] | None = None,
+        *,
+        env: Mapping[str, str] | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        budget_s: float = c.PLUGIN_START_BUDGET_S,
+        health_timeout_s: float = c.PLUGIN_HEALTH_TIMEOUT_S,
+    ) -> PluginHost:
+        """Load what is installed, `settings.plugin_modules`, and `extra` (name → module or object).
+
+        A plugin that fails is listed with its error and stops nobody. Blocks up to `budget_s` seconds per plugin;
+        `env` replaces the variables of the process. Not to be called while a module is being imported.
+        """
+        host = cls(clock=clock, health_timeout_s=health_timeout_s)
+        found = list(candidates(settings.plugin_modules, extra or {}))
+        names = {candidate.name for candidate in found}
+        loader = Loader(environment() if env is None else env, names, budget_s)
+        for candidate in found:
+            host._load_one(candidate, loader, settings)
+        return host
+
+    def plugins(self) -> list[PluginInfo]:
+        """Return every plugin that was found, loaded or not, sorted by name."""
+        return sorted((self._info(entry) for entry in self._entries), key=lambda info: info.name)
+
+    def middlewares(self) -> list[Any]:
+        """Return the taskiq middlewares of all plugins, in load order."""
+        return [item for _, loaded in self._up() for item in loaded.middlewares]
+
+    def routes(self) -> dict[str, list[Any]]:
+        """Return Litestar routers by plugin name; plugins without routes are left out."""
+        return {name: list(loaded.routes) for name, loaded in self._up() if loaded.routes}
+
+    def migrations(self) -> dict[str, Path]:
+        """Return folders of alembic versions by plugin name."""
+        return {name: loaded.migrations for name, loaded in self._up() if loaded.migrations is not None}
+
+    def add_cli(self, group: click.Group) -> None:
+        """Add one command group per plugin that has commands; a name that is taken is left to its owner."""
+        for entry in self._entries:
+            if entry.loaded is not None and entry.loaded.implements("taskmill_cli"):
+                self._add_commands(entry, entry.loaded, group)
+
+    async def health(self) -> dict[str, Health]:
+        """Ask all plugins that have a check, at once; slow and broken ones answer `ok=False`."""
+        checked = [
+            (entry, loaded)
+            for entry in self._entries
+            if (loaded := entry.loaded) is not None and loaded.implements("taskmill_health")
+        ]
+        answers = await asyncio.gather(*(entry.breaker.check(partial(_health, loaded)) for entry, loaded in checked))
+        return {entry.name: answer for (entry, _), answer in zip(checked, answers, strict=True)}
+
+    def _up(self) -> list[tuple[str, Loaded]]:
+        return [(entry.name, entry.loaded) for entry in self._entries if entry.loaded is not None]
+
+    def _load_one(self, candidate: Candidate, loader: Loader, settings: Settings) -> None:
+        entry = _Entry(candidate, Breaker(candidate.name, clock=self.clock, timeout_s=self.health_timeout_s))
+        self._entries.append(entry)
+        if not candidate.guessed and not _wanted(candidate.name, settings):
+            entry.state = PluginState.DISABLED  # 连导入都不做
+            return
+
+        def admit(manifest: Manifest) -> bool:
+            entry.manifest = manifest
+            self._check_unique(candidate, manifest.name)
+            return _wanted(manifest.name, settings)
+
+        try:
+            entry.loaded = loader.load(candidate, self.registry, admit)
+        except TaskmillError as error:
+            incompatible = error.code is Code.PLUGIN_INCOMPATIBLE
+            entry.state = PluginState.INCOMPATIBLE if incompatible else PluginState.FAILED
+            entry.problem = PluginProblem.of(error)
+            log.error("插件加载失败", plugin=entry.name, state=entry.state.value, error=str(error), trace=_trace(error))
+            return
+        if entry.loaded is None:
+            entry.state = PluginState.DISABLED
+            return
+        self.registry.adopt(entry.loaded.registry)
+        log.info("插件已加载", plugin=entry.name, version=entry.loaded.manifest.version, kinds=self._kinds(entry))
+
+    def _check_unique(self, candidate: Candidate, name: str) -> None:
+        for other in self._entries:
+            if other.loaded is not None and other.name == name:
+                where = other.candidate.distribution or "settings / 设置"
+                reason = f"the name is taken by {where} / 名字已被占用"
+                raise PluginError(Code.PLUGIN_FAILED, plugin=candidate.name, reason=reason)
+
+    def _kinds(self, entry: _Entry) -> list[str]:
+        if entry.loaded is None:
+            return []
+        return sorted(kind for kind, owner in self.registry.owners.items() if owner == entry.name)
+
+    def _info(self, entry: _Entry) -> PluginInfo:
+        manifest, candidate = entry.manifest, entry.candidate
+        degraded = entry.loaded is not None and entry.breaker.open
+        return PluginInfo(
+            name=entry.name,
+            version=candidate.version if manifest is None else manifest.version,
+            distribution=candidate.distribution,
+            state=PluginState.DEGRADED if degraded else entry.state,
+            error=entry.problem,
+            title_en="" if manifest is None else manifest.title_en,
+            title_zh="" if manifest is None else manifest.title_zh,
+            summary_en="" if manifest is None else manifest.summary_en,
+            summary_zh="" if manifest is None else manifest.summary_zh,
+            capabilities=[] if manifest is None else sorted(manifest.capabilities),
+            kinds=self._kinds(entry),
+            config={} if entry.loaded is None else masked(entry.loaded.config),
+        )
+
+    def _add_commands(self, entry: _Entry, loaded: Loaded, group: click.Group) -> None:
+        commands = click.Group(entry.name, help=loaded.manifest.summary_en)
+        try:
+            loaded.manager.hook.taskmill_cli(group=commands)
+        except Exception as error:  # noqa: BLE001 - 插件可能抛出任何东西；记下来，别的命令照常
+            log.warning("插件的命令不可用", plugin=entry.name, error=str(error), trace=_trace(error))
+            return
+        if entry.name in group.commands:
+            log.warning("命令名已被占用", plugin=entry.name)
+        elif commands.commands:
+            group.add_command(commands)
+
+
+def _wanted(name: str, settings: Settings) -> bool:
+    allowed: Collection[str] = settings.plugins_allow
+    return name not in settings.plugins_deny and (not allowed or name in allowed)
+
+
+def _trace(error: BaseException) -> list[str]:
+    """插件自己的调用栈，不带局部变量：其中可能有机密。"""
+    return traceback.format_exception(error.__cause__ or error)[-c.PLUGIN_TRACE_FRAMES :]
+
+
+def _health(loaded: Loaded) -> Any:
+    return loaded.manager.hook.taskmill_health(config=loaded.config)[0]

@@ -1,0 +1,164 @@
+"""Brings one plugin up: import, manifest, API version, hooks, configuration, registration; all or nothing."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import threading
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pluggy
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+from taskmill import constants as c
+from taskmill.errors import Code, PluginError, TaskmillError
+from taskmill.log import get_logger
+from taskmill.plugin import specs
+from taskmill.plugin.config import load_config
+from taskmill.plugin.manifest import Manifest
+from taskmill.plugin.registry import Registry
+from taskmill.plugin.source import Candidate
+
+log = get_logger("taskmill.plugin")
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A plugin that is up: its own hook caller, its configuration and what its setup hooks gave."""
+
+    manifest: Manifest
+    manager: pluggy.PluginManager
+    registry: Registry
+    config: Any = None
+    middlewares: list[Any] = field(default_factory=list[Any])
+    routes: list[Any] = field(default_factory=list[Any])
+    migrations: Path | None = None
+
+    def implements(self, hook: str) -> bool:
+        """Say whether the plugin has the named hook."""
+        return bool(getattr(self.manager.hook, hook).get_hookimpls())
+
+
+@dataclass(slots=True)
+class Loader:
+    """Loads candidates one by one under a time budget, so that one broken plugin never stops the others."""
+
+    env: Mapping[str, str]
+    names: Collection[str] = ()  # 所有候选名，用来区分前缀相近的环境变量
+    budget_s: float = c.PLUGIN_START_BUDGET_S
+
+    def load(self, candidate: Candidate, registry: Registry, admit: Callable[[Manifest], bool]) -> Loaded | None:
+        """Return the plugin, with `registry` forked and extended, or None if `admit` refuses its manifest.
+
+        TaskmillError tells why it failed, whatever the plugin raised, and also if the budget (seconds) was used up.
+        """
+        outcome: list[Loaded | BaseException | None] = []
+
+        def bring_up() -> None:
+            try:
+                outcome.append(self._bring_up(candidate, registry, admit))
+            except BaseException as error:  # noqa: BLE001 - 插件可能抛出任何东西，包括 SystemExit；下面统一转换
+                outcome.append(error)
+
+        # 守护线程：卡死的插件留在原地，它写的只是自己的副本，不会影响别人
+        thread = threading.Thread(target=bring_up, name=f"plugin-{candidate.name}", daemon=True)
+        thread.start()
+        thread.join(self.budget_s)
+        if not outcome:
+            reason = f"not up within {self.budget_s:g} s / {self.budget_s:g} 秒内未就绪"
+            raise PluginError(Code.PLUGIN_FAILED, plugin=candidate.name, reason=reason)
+        result = outcome[0]
+        if isinstance(result, BaseException):
+            raise _as_error(candidate.name, result) from result
+        return result
+
+    def _bring_up(
+        self, candidate: Candidate, registry: Registry, admit: Callable[[Manifest], bool]
+    ) -> Loaded | None:
+        plugin = candidate.load()
+        manifest = _manifest(candidate, plugin)
+        if not admit(manifest):
+            return None
+        _check_api(manifest)
+        manager = pluggy.PluginManager(specs.PROJECT)
+        manager.add_hookspecs(specs)
+        manager.register(plugin, manifest.name)
+        self._check_names(manager, manifest.name)
+        config = load_config(manifest.name, manifest.config, self.env, self.names)
+        loaded = Loaded(manifest, manager, registry.fork(manifest.name, manifest.version), config)
+        _set_up(loaded)
+        return loaded
+
+    def _check_names(self, manager: pluggy.PluginManager, plugin: str) -> None:
+        """写错的钩子名永远不会被调用：CI 中视为错误，平时只警告。"""
+        known = [name for name in vars(manager.hook) if name.startswith(specs.PROJECT) and _specified(manager, name)]
+        for name in vars(manager.hook):
+            if not name.startswith(specs.PROJECT) or name in known or _optional(manager, name):
+                continue
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = close[0] if close else ", ".join(known)
+            reason = f"unknown hook {name}, did you mean {hint}? / 未知钩子，是否想写 {hint}？"
+            if self.env.get("CI") == "true":
+                raise PluginError(Code.PLUGIN_FAILED, plugin=plugin, reason=reason)
+            log.warning("插件的钩子名未知，永远不会被调用", plugin=plugin, hook=name, suggestion=hint)
+
+
+def _specified(manager: pluggy.PluginManager, name: str) -> bool:
+    return getattr(manager.hook, name).has_spec()
+
+
+def _optional(manager: pluggy.PluginManager, name: str) -> bool:
+    return all(implementation.optionalhook for implementation in getattr(manager.hook, name).get_hookimpls())
+
+
+def _manifest(candidate: Candidate, plugin: object) -> Manifest:
+    hook = getattr(plugin, "taskmill_manifest", None)
+    if not callable(hook):
+        reason = "it has no taskmill_manifest / 没有 taskmill_manifest"
+        raise PluginError(Code.PLUGIN_FAILED, plugin=candidate.name, reason=reason)
+    manifest = hook()
+    if not isinstance(manifest, Manifest):
+        reason = "taskmill_manifest did not return a Manifest / taskmill_manifest 没有返回 Manifest"
+        raise PluginError(Code.PLUGIN_FAILED, plugin=candidate.name, reason=reason)
+    if manifest.name != candidate.name and not candidate.guessed:
+        reason = f"its manifest names it {manifest.name} / 清单里的名字是 {manifest.name}"
+        raise PluginError(Code.PLUGIN_FAILED, plugin=candidate.name, reason=reason)
+    return manifest
+
+
+def _check_api(manifest: Manifest) -> None:
+    try:
+        fits = SpecifierSet(manifest.requires_api).contains(c.HOOKSPEC_API)
+    except InvalidSpecifier as error:
+        raise PluginError(Code.PLUGIN_FAILED, plugin=manifest.name, reason=str(error)) from error
+    if not fits:
+        raise PluginError(
+            Code.PLUGIN_INCOMPATIBLE, plugin=manifest.name, requires=manifest.requires_api, api=c.HOOKSPEC_API
+        )
+
+
+def _set_up(loaded: Loaded) -> None:
+    """调用全部启动期钩子；任何一个失败，整个插件就算失败。"""
+    hook = loaded.manager.hook
+    hook.taskmill_register(registry=loaded.registry, config=loaded.config)
+    loaded.middlewares = [item for items in hook.taskmill_middlewares(config=loaded.config) for item in items]
+    loaded.routes = [item for items in hook.taskmill_routes(config=loaded.config) for item in items]
+    for folder in hook.taskmill_migrations():
+        if not Path(folder).is_dir():
+            reason = f"its migrations folder does not exist: {folder} / 迁移目录不存在"
+            raise PluginError(Code.PLUGIN_FAILED, plugin=loaded.manifest.name, reason=reason)
+        loaded.migrations = Path(folder)
+
+
+def _as_error(name: str, error: BaseException) -> TaskmillError:
+    if isinstance(error, TaskmillError):
+        return error
+    return PluginError(Code.PLUGIN_FAILED, plugin=name, reason=f"{type(error).__name__}: {error}")
+
+
+def environment() -> Mapping[str, str]:
+    """Return the variables of this process."""
+    return os.environ

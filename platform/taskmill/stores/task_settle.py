@@ -1,0 +1,150 @@
+"""Settle: the end of attempts. Everything derived (history, attempts, rollups) comes from the same statement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from taskmill.models import TaskHistory
+from taskmill.states import FINAL, By, Cause, State
+from taskmill.stores.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What becomes of one running row. The fence is (id, claim_no, worker_id).
+
+    `result` and `error` are JSON bytes; `run_at` or `delay_s` (from the database's now) say when a waiting target may
+    run; `attempt_delta` −1 refunds the attempt; `crash_delta` 1 counts a crash; a `cause` leaves a row in
+    task_attempts.
+    """
+
+    id: UUID
+    claim_no: int
+    worker_id: UUID
+    state: State
+    by: By = By.SETTLE
+    result: bytes | None = None
+    error: bytes | None = None
+    cause: Cause | None = None
+    error_type: str | None = None
+    message: str | None = None
+    traceback: str | None = None
+    run_at: datetime | None = None
+    delay_s: float = 0.0
+    attempt_delta: int = 0
+    crash_delta: int = 0
+
+
+_COLUMNS = [column.name for column in TaskHistory.__table__.columns]
+_SET = {
+    "state": "u.state",
+    "result": "u.result",
+    "error": "coalesce(u.error, t.error)",
+    "attempt": "t.attempt + u.attempt_delta",
+    "crash_count": "t.crash_count + u.crash_delta",
+    "ticket_at": "null::timestamptz",
+    "finished_at": "clock_timestamp()",
+    "updated_at": "clock_timestamp()",
+}
+_FENCE = "t.id = u.id and t.claim_no = u.claim_no and t.worker_id = u.worker_id and coalesce(t.state, 'running') = 'running'"
+# 失败的尝试另记一行；成功的不记
+_ATTEMPT_COLUMNS = "task_id, claim_no, attempt, cause, error_type, message, traceback, worker_id, started_at, finished_at"
+
+# 转移 settle / rescue：running → 终态，同一条语句移入历史并计数
+FINISH = f"""
+with u as (
+  select * from unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::jsonb[], $6::jsonb[], $7::int[], $8::int[])
+    as u(id, claim_no, worker_id, state, result, error, attempt_delta, crash_delta)
+), d as (
+  delete from taskmill.tasks t using u where {_FENCE}
+  returning {", ".join(f"{_SET.get(name, 't.' + name)} as {name}" for name in _COLUMNS)}
+), h as (
+  insert into taskmill.task_history ({", ".join(_COLUMNS)}) select {", ".join(_COLUMNS)} from d
+), r as (
+  insert into taskmill.rollups as r (minute, queue, kind, outcome, writer, n, wait_ms, run_ms)
+  select date_trunc('minute', now()), queue, kind, state, $9::uuid, count(*),
+         coalesce(sum(extract(epoch from started_at - run_at) * 1000), 0)::bigint,
+         coalesce(sum(extract(epoch from finished_at - started_at) * 1000), 0)::bigint
+  from d group by queue, kind, state order by queue, kind, state
+  on conflict (minute, queue, kind, outcome, writer) do update
+  set n = r.n + excluded.n, wait_ms = r.wait_ms + excluded.wait_ms, run_ms = r.run_ms + excluded.run_ms
+)
+select id, attempt, worker_id, started_at from d
+"""  # noqa: S608 - 列名来自模型，不含输入
+# 转移 settle / hand_back / rescue：running → 等待态；被要求取消的不在此列
+WAIT = f"""
+update taskmill.tasks t
+set state = u.state, attempt = t.attempt + u.attempt_delta, crash_count = t.crash_count + u.crash_delta,
+    error = coalesce(u.error, t.error), worker_id = null, deadline_at = null, ticket_at = null,
+    run_at = case when u.state = 'available' then t.run_at
+                  else coalesce(u.run_at, now() + u.delay_s * interval '1 second') end,
+    updated_at = clock_timestamp()
+from unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::jsonb[], $6::int[], $7::int[], $8::timestamptz[],
+            $9::float8[]) as u(id, claim_no, worker_id, state, error, attempt_delta, crash_delta, run_at, delay_s)
+where {_FENCE} and t.cancel_requested_at is null
+returning t.id, t.attempt - u.attempt_delta as attempt, u.worker_id, t.started_at
+"""  # noqa: S608
+ATTEMPTS = f"""
+insert into taskmill.task_attempts ({_ATTEMPT_COLUMNS})
+select u.*, clock_timestamp()
+from unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[],
+            $9::timestamptz[]) as u
+on conflict do nothing
+"""  # noqa: S608
+
+
+async def settle(connection: Connection, outcomes: Sequence[Outcome], writer: UUID) -> set[UUID]:
+    """Apply all outcomes in the caller's transaction; returns the ids whose fence matched.
+
+    A waiting target whose task was asked to cancel goes to cancelled instead. Repeating the call after an unknown
+    COMMIT is harmless: the fence matches each attempt once.
+    """
+    ordered = sorted(outcomes, key=lambda o: o.id)
+    waiting = [o for o in ordered if o.state not in FINAL]
+    finals = [o for o in ordered if o.state in FINAL]
+    facts: dict[UUID, tuple[int, datetime | None]] = {}
+    if waiting:
+        for row in await _wait(connection, waiting):
+            facts[row["id"]] = (row["attempt"], row["started_at"])
+        finals += [_cancelled(o) for o in waiting if o.id not in facts]
+    if finals:
+        for row in await _finish(connection, sorted(finals, key=lambda o: o.id), writer):
+            facts[row["id"]] = (row["attempt"], row["started_at"])
+    failed = [o for o in ordered if o.cause is not None and o.id in facts]
+    if failed:
+        await _record_attempts(connection, failed, facts)
+    return set(facts)
+
+
+def _cancelled(outcome: Outcome) -> Outcome:
+    return replace(outcome, state=State.CANCELLED, cause=outcome.cause or Cause.CANCEL)
+
+
+async def _wait(connection: Connection, outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
+    return await connection.fetch(
+        WAIT, [o.id for o in outcomes], [o.claim_no for o in outcomes], [o.worker_id for o in outcomes],
+        [o.state.value for o in outcomes], [o.error for o in outcomes], [o.attempt_delta for o in outcomes],
+        [o.crash_delta for o in outcomes], [o.run_at for o in outcomes], [o.delay_s for o in outcomes],
+    )
+
+
+async def _finish(connection: Connection, outcomes: Sequence[Outcome], writer: UUID) -> list[dict[str, object]]:
+    return await connection.fetch(
+        FINISH, [o.id for o in outcomes], [o.claim_no for o in outcomes], [o.worker_id for o in outcomes],
+        [o.state.value for o in outcomes], [o.result for o in outcomes], [o.error for o in outcomes],
+        [o.attempt_delta for o in outcomes], [o.crash_delta for o in outcomes], writer,
+    )
+
+
+async def _record_attempts(
+    connection: Connection, failed: Sequence[Outcome], facts: dict[UUID, tuple[int, datetime | None]]
+) -> None:
+    await connection.execute(
+        ATTEMPTS, [o.id for o in failed], [o.claim_no for o in failed], [facts[o.id][0] for o in failed],
+        [o.cause.value if o.cause else None for o in failed], [o.error_type for o in failed],
+        [o.message for o in failed], [o.traceback for o in failed], [o.worker_id for o in failed],
+        [facts[o.id][1] for o in failed],
+    )

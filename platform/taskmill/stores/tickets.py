@@ -1,0 +1,257 @@
+"""Tickets in Valkey streams: 28 bytes that say "try to claim this row". Losing all of them loses nothing."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import redis.asyncio as redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError, ResponseError
+
+from taskmill import constants as c
+from taskmill import keys
+from taskmill.errors import Code, UnavailableError
+
+BROKER_AWAY = (RedisError, OSError, TimeoutError)
+_FORM = struct.Struct(">16siq")  # id、claim_no、ticket_at（PostgreSQL 时钟，毫秒）
+NO_EPOCH = -1
+
+# 提交：KEYS 流、纪元；ARGV 窗口、标志字段、票据…
+# 返回接受的张数；-1 = 纪元不在（被清空），一张不收。放不下时立起标志，此后只有 stager 能补票
+_SUBMIT = """
+if redis.call('EXISTS', KEYS[2]) == 0 then return -1 end
+if redis.call('HEXISTS', KEYS[2], ARGV[2]) == 1 then return 0 end
+local room = tonumber(ARGV[1]) - redis.call('XLEN', KEYS[1])
+local n = #ARGV - 2
+if n > room then
+  redis.call('HSET', KEYS[2], ARGV[2], '1')
+  if room < 0 then room = 0 end
+  n = room
+end
+for i = 3, n + 2 do redis.call('XADD', KEYS[1], '*', 't', ARGV[i]) end
+return n
+"""
+# 补票（stager）：同上，但不看标志
+_FEED = """
+if redis.call('EXISTS', KEYS[2]) == 0 then return -1 end
+for i = 1, #ARGV do redis.call('XADD', KEYS[1], '*', 't', ARGV[i]) end
+return #ARGV
+"""
+# 确认：KEYS 流；ARGV 组、条目编号…
+_DROP = """
+local ids = {}
+for i = 2, #ARGV do ids[i - 1] = ARGV[i] end
+redis.call('XACK', KEYS[1], ARGV[1], unpack(ids))
+return redis.call('XDEL', KEYS[1], unpack(ids))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Task id, the claim_no it was made for, and when (milliseconds of PostgreSQL's clock)."""
+
+    id: UUID
+    claim_no: int
+    at_ms: int
+
+    def pack(self) -> bytes:
+        """Return the 28 bytes that travel."""
+        return _FORM.pack(self.id.bytes, self.claim_no, self.at_ms)
+
+    @classmethod
+    def unpack(cls, raw: bytes) -> Ticket:
+        """Read the 28 bytes."""
+        identity, claim_no, at_ms = _FORM.unpack(raw)
+        return cls(UUID(bytes=identity), claim_no, at_ms)
+
+
+Entry = tuple[bytes, Ticket]
+
+
+class Tickets:
+    """Every stream command of the product. Methods raise one of BROKER_AWAY when Valkey does not answer."""
+
+    def __init__(self, url: str, *, window: int = c.STREAM_WINDOW) -> None:
+        self.url = url
+        self.window = window
+        # 不自动重试：XADD 会重复、XREADGROUP 的回复会滞留，重试由调用者决定
+        self.redis: redis.Redis = redis.Redis.from_url(
+            url, socket_timeout=c.BROKER_TIMEOUT_S, socket_connect_timeout=c.BROKER_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
+        )
+        self._submit = self.redis.register_script(_SUBMIT)
+        self._feed = self.redis.register_script(_FEED)
+        self._drop = self.redis.register_script(_DROP)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.redis.aclose()
+
+    async def ping(self) -> None:
+        """Raise UnavailableError BROKER_UNAVAILABLE unless Valkey answers."""
+        try:
+            await self.redis.execute_command("PING")
+        except BROKER_AWAY as error:
+            raise UnavailableError(Code.BROKER_UNAVAILABLE, reason=str(error) or type(error).__name__) from error
+
+    async def submit(self, queue: str, priority: int, tickets: Sequence[Ticket]) -> int:
+        """Add tickets as far as the window allows; returns how many were taken (the first ones), NO_EPOCH if none may."""
+        taken = 0
+        for start in range(0, len(tickets), c.TICKET_CHUNK):
+            chunk = tickets[start : start + c.TICKET_CHUNK]
+            count = await self._submit(
+                keys=[keys.tickets(queue, priority), keys.epoch(queue)],
+                args=[self.window, keys.epoch_flag(priority), *(ticket.pack() for ticket in chunk)],
+            )
+            if count == NO_EPOCH:
+                return NO_EPOCH if taken == 0 else taken
+            taken += count
+            if count < len(chunk):
+                break
+        return taken
+
+    async def feed(self, queue: str, priority: int, tickets: Sequence[Ticket]) -> bool:
+        """Add the stager's tickets; False if the epoch is gone."""
+        for start in range(0, len(tickets), c.TICKET_CHUNK):
+            chunk = [ticket.pack() for ticket in tickets[start : start + c.TICKET_CHUNK]]
+            if await self._feed(keys=[keys.tickets(queue, priority), keys.epoch(queue)], args=chunk) == NO_EPOCH:
+                return False
+        return True
+
+    async def drop(self, queue: str, priority: int, entries: Sequence[bytes]) -> None:
+        """Acknowledge and delete stream entries."""
+        for start in range(0, len(entries), c.TICKET_CHUNK):
+            await self._drop(keys=[keys.tickets(queue, priority)], args=[keys.GROUP, *entries[start : start + c.TICKET_CHUNK]])
+
+    async def epochs(self, queues: Sequence[str]) -> dict[str, int | None]:
+        """Return the start (PostgreSQL time, ms) of each queue's epoch, None where it was lost."""
+        async with self._pipeline() as pipe:
+            for queue in queues:
+                pipe.hget(keys.epoch(queue), "start")
+            replies = await pipe.execute()
+        return {queue: None if raw is None else int(raw) for queue, raw in zip(queues, replies, strict=True)}
+
+    async def flags(self, queues: Sequence[str]) -> set[tuple[str, int]]:
+        """Return the (queue, priority) pairs whose window overflowed."""
+        async with self._pipeline() as pipe:
+            for queue in queues:
+                pipe.hmget(keys.epoch(queue), [keys.epoch_flag(p) for p in c.PRIORITIES])
+            replies = await pipe.execute()
+        return {
+            (queue, priority)
+            for queue, values in zip(queues, replies, strict=True)
+            for priority, value in zip(c.PRIORITIES, values, strict=True)
+            if value is not None
+        }
+
+    async def clear_flag(self, queue: str, priority: int) -> None:
+        """Let submitters ticket again."""
+        await self.redis.execute_command("HDEL", keys.epoch(queue), keys.epoch_flag(priority))
+
+    async def begin_epoch(self, queue: str, start_ms: int) -> None:
+        """Make the consumer groups at id 0, then the epoch; a group that exists is left as it is."""
+        for priority in c.PRIORITIES:
+            try:
+                await self.redis.xgroup_create(keys.tickets(queue, priority), keys.GROUP, id="0", mkstream=True)
+            except ResponseError as error:
+                if "BUSYGROUP" not in str(error):
+                    raise
+        await self.redis.execute_command("HSETNX", keys.epoch(queue), "start", start_ms)
+
+    async def length(self, queue: str, priority: int) -> int:
+        """Return how many tickets are in the stream, read ones that were not dropped included."""
+        return int(await self.redis.execute_command("XLEN", keys.tickets(queue, priority)))
+
+    async def head(self, queue: str, priority: int) -> int | None:
+        """Return the `at_ms` of the oldest ticket, None if the stream is empty."""
+        entries: Any = await self.redis.xrange(keys.tickets(queue, priority), count=1)
+        return Ticket.unpack(entries[0][1][c.TICKET_FIELD]).at_ms if entries else None
+
+    async def pending_older_than(self, queue: str, priority: int, idle_ms: int, count: int) -> list[Entry]:
+        """Return tickets that were read at least `idle_ms` ago and never dropped, whoever read them."""
+        stream = keys.tickets(queue, priority)
+        try:
+            pending: Any = await self.redis.xpending_range(stream, keys.GROUP, "-", "+", count, idle=idle_ms)
+        except ResponseError as error:
+            if "NOGROUP" in str(error):
+                return []
+            raise
+        if not pending:
+            return []
+        async with self._pipeline() as pipe:
+            for item in pending:
+                pipe.xrange(stream, item["message_id"], item["message_id"])
+            replies = await pipe.execute()
+        return [(entry, Ticket.unpack(fields[c.TICKET_FIELD])) for reply in replies for entry, fields in reply]
+
+    async def read(
+        self, consumer: str, counts: Mapping[tuple[str, int], int], block_ms: int | None = None
+    ) -> dict[tuple[str, int], list[Entry]]:
+        """Read new tickets, at most `counts` per (queue, priority), in one round trip.
+
+        With `block_ms` it waits for the first to come: then the smallest count holds for every stream. A stream whose
+        group is missing counts as empty: the stager rebuilds it.
+        """
+        if block_ms is not None:
+            return await self._read_blocking(consumer, counts, block_ms)
+        streams = list(counts)
+        async with self._pipeline() as pipe:
+            for queue, priority in streams:
+                pipe.xreadgroup(keys.GROUP, consumer, {keys.tickets(queue, priority): ">"}, count=counts[queue, priority])
+            replies = await pipe.execute(raise_on_error=False)
+        found: dict[tuple[str, int], list[Entry]] = {}
+        for stream, reply in zip(streams, replies, strict=True):
+            if isinstance(reply, ResponseError) and "NOGROUP" in str(reply):
+                continue
+            if isinstance(reply, Exception):
+                raise reply
+            if reply:
+                found[stream] = _entries(reply[0][1])
+        return found
+
+    async def _read_blocking(
+        self, consumer: str, counts: Mapping[tuple[str, int], int], block_ms: int
+    ) -> dict[tuple[str, int], list[Entry]]:
+        names = {keys.tickets(*stream).encode(): stream for stream in counts}
+        reply: Any = await self.redis.xreadgroup(
+            keys.GROUP, consumer, dict.fromkeys(names, ">"), count=min(counts.values()), block=block_ms
+        )
+        return {names[name]: _entries(entries) for name, entries in reply or []}
+
+    async def own_pending(self, consumer: str, queue: str, priority: int, count: int) -> list[Entry]:
+        """Return tickets already delivered to `consumer`: the ones whose reply was lost."""
+        reply: Any = await self.redis.xreadgroup(
+            keys.GROUP, consumer, {keys.tickets(queue, priority): "0"}, count=count
+        )
+        return _entries(reply[0][1]) if reply else []
+
+    async def remove_consumer(self, consumer: str, queues: Sequence[str]) -> None:
+        """Delete a consumer whose tickets were all dropped; pending ones would be lost with it, so it stays then."""
+        for queue in queues:
+            for priority in c.PRIORITIES:
+                stream = keys.tickets(queue, priority)
+                try:
+                    if not await self.redis.xpending_range(stream, keys.GROUP, "-", "+", 1, consumername=consumer):
+                        await self.redis.xgroup_delconsumer(stream, keys.GROUP, consumer)
+                except ResponseError as error:
+                    if "NOGROUP" not in str(error):
+                        raise
+
+    async def hint(self, worker_id: UUID) -> None:
+        """Ask a worker to look at PostgreSQL at once."""
+        await self.redis.execute_command("PUBLISH", keys.hints(worker_id), b"1")
+
+    @asynccontextmanager
+    async def _pipeline(self) -> AsyncIterator[Any]:
+        async with self.redis.pipeline(transaction=False) as pipe:
+            yield pipe
+
+
+def _entries(raw: Any) -> list[Entry]:
+    """删除过的待确认条目字段为 None：没有票据可读，跳过。"""
+    return [(entry, Ticket.unpack(fields[c.TICKET_FIELD])) for entry, fields in raw if fields]
