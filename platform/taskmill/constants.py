@@ -7,6 +7,8 @@ from typing import Final
 # ── 数据库 ────────────────────────────────────────────────────────────────
 SCHEMA: Final = "taskmill"  # 所有表所在的模式
 MIGRATION_LOCK_KEY: Final = 0x7461736B6D696C6C  # pg_try_advisory_lock 的键，"taskmill" 的 ASCII
+EPOCH_LOCK_KEY: Final = 0x7461736B65706F63  # 重建票据流的咨询锁，"taskepoc"
+PARTITION_LOCK_KEY: Final = 0x7461736B70617274  # 建历史分区的咨询锁，"taskpart"
 MIGRATION_LOCK_POLL_S: Final = 0.2  # 轮询间隔；阻塞等待会卡住 CREATE INDEX CONCURRENTLY
 MIGRATION_LOCK_TIMEOUT_S: Final = 300.0  # 等另一个迁移进程的最长时间
 MIGRATION_STATEMENT_LOCK_TIMEOUT: Final = "3s"  # DDL 等锁的上限，避免排队堵住业务
@@ -143,3 +145,7 @@ DEV_STOP_TIMEOUT_S: Final = 15.0  # 正常停止的最长时间，超过就强�
 DEV_PROBE_TIMEOUT_S: Final = 1.0  # 一次就绪探测
 DEV_LOG_MAX_BYTES: Final = 10 * 1024 * 1024  # 超过就在下次启动时清空
 DEV_LOG_TAIL_LINES: Final = 5  # 启动失败时随错误给出的日志行数
+DEV_FOLDER: Final = ".taskmill"  # 内嵌服务器的数据与 run.json，位于当前目录
+DEV_DRAIN_GRACE_S: Final = 5.0  # 开发时 Ctrl-C 要在十秒内停下
+DEMO_TIMEOUT_S: Final = 60.0  # 演示任务全部结束的最长时间
+DEMO_POLL_S: Final = 0.2  # 演示查询任务状态的间隔

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,7 +18,8 @@ class TaskContext:
     """Facts of one attempt.
 
     `id` is the key for deduplication by the handler, `claim_no` the fencing token towards other systems (it only
-    grows), `deadline` the UTC time at which the attempt is stopped.
+    grows), `deadline` the UTC time at which the attempt is stopped. `cancelled` turns true when a cancel, a timeout or a
+    drain asks the attempt to end; handlers in threads poll it.
     """
 
     id: UUID
@@ -32,12 +32,7 @@ class TaskContext:
     meta: Any = None
     tags: tuple[str, ...] = ()
     submitter: Submit | None = None
-    cancel_flag: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def cancelled(self) -> bool:
-        """Say whether a cancel, a timeout or a drain asks this attempt to end; handlers in threads poll it."""
-        return self.cancel_flag.is_set()
+    cancelled: bool = False
 
     @property
     def log(self) -> Any:

@@ -18,6 +18,7 @@ from taskmill.stores.urls import asyncpg_url, sqlalchemy_url
 
 T = TypeVar("T")
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy  # pyright: ignore[reportMissingTypeArgument]
+Queryable = Connection | asyncpg.Pool  # pyright: ignore[reportMissingTypeArgument] - 单条语句可直接用连接池
 
 # 统计信息取自空表时规划器会选错计划（实测慢 30 倍），所以把计划钉死在主键与部分索引上
 HOT_SETTINGS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from taskmill.stores.database import Connection
+from taskmill.stores.database import Queryable
 
 PUBLISH = """
 insert into taskmill.kinds as k (kind, version, plugin, plugin_version, summary, queue, priority, max_attempts, timeout_ms,
@@ -54,7 +54,7 @@ class KindPolicy:
     args_schema: bytes
 
 
-async def publish(connection: Connection, kinds: Sequence[KindRow]) -> None:
+async def publish(connection: Queryable, kinds: Sequence[KindRow]) -> None:
     """Insert or refresh `kinds`, sorted by key."""
     rows = sorted(kinds, key=lambda k: (k.kind, k.version))
     await connection.execute(
@@ -65,6 +65,6 @@ async def publish(connection: Connection, kinds: Sequence[KindRow]) -> None:
     )
 
 
-async def load(connection: Connection) -> list[KindPolicy]:
+async def load(connection: Queryable) -> list[KindPolicy]:
     """Return every known kind and version."""
     return [KindPolicy(*row) for row in await connection.fetch(LOAD)]

@@ -9,7 +9,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from taskmill import constants as c
-from taskmill.stores.database import Connection
+from taskmill.stores.database import Queryable
 
 # 转移 claim：available → running。coalesce 让规划器用不上部分索引，只走主键（统计过期时快 30 倍）
 CLAIM = """
@@ -41,14 +41,14 @@ select id, claim_no from taskmill.tasks where worker_id = $1 and state = 'runnin
 
 
 async def claim(
-    connection: Connection, tickets: Sequence[tuple[UUID, int]], worker_id: UUID, served: Sequence[str]
+    connection: Queryable, tickets: Sequence[tuple[UUID, int]], worker_id: UUID, served: Sequence[str]
 ) -> list[Record]:
     """Claim the rows of `tickets` (id, claim_no; sorted here) whose `kind:version` is in `served`; returns them."""
     ordered = sorted(tickets)
     return await connection.fetch(CLAIM, [t[0] for t in ordered], [t[1] for t in ordered], worker_id, served)
 
 
-async def decline(connection: Connection, tickets: Sequence[tuple[UUID, int]], served: Sequence[str]) -> int:
+async def decline(connection: Queryable, tickets: Sequence[tuple[UUID, int]], served: Sequence[str]) -> int:
     """Take back tickets that were not claimed: unserved kinds wait 5 s, others wait for the stager; returns how many."""
     ordered = sorted(tickets)
     rows: list[Any] = await connection.fetch(
@@ -57,6 +57,6 @@ async def decline(connection: Connection, tickets: Sequence[tuple[UUID, int]], s
     return len(rows)
 
 
-async def running_of(connection: Connection, worker_id: UUID) -> set[tuple[UUID, int]]:
+async def running_of(connection: Queryable, worker_id: UUID) -> set[tuple[UUID, int]]:
     """Return (id, claim_no) of every row that PostgreSQL says this worker runs."""
     return {(row["id"], row["claim_no"]) for row in await connection.fetch(RUNNING_OF, worker_id)}

@@ -12,7 +12,7 @@ from taskmill.states import FINAL, By, Cause, State
 from taskmill.stores.database import Connection
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Outcome:
     """What becomes of one running row. The fence is (id, claim_no, worker_id).
 

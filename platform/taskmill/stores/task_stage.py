@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from taskmill.models import TaskHistory
-from taskmill.stores.database import Connection
+from taskmill.stores.database import Queryable
 from taskmill.stores.tickets import Ticket
 
 # 转移 stage：scheduled / retryable → available；票由补票步骤给
@@ -65,6 +65,7 @@ where t.id = u.id and t.claim_no = u.claim_no and coalesce(t.state, 'available')
 _COLUMNS = [column.name for column in TaskHistory.__table__.columns]
 _SET = {
     "state": "'discarded'",
+    "claim_no": "t.claim_no + 1",
     "result": "null::jsonb",
     "error": "jsonb_build_object('type', 'Expired', 'message', 'expires_at passed / 已过期')",
     "ticket_at": "null::timestamptz",
@@ -85,7 +86,7 @@ with old as materialized (
   insert into taskmill.task_history ({", ".join(_COLUMNS)}) select {", ".join(_COLUMNS)} from d
 ), a as (
   insert into taskmill.task_attempts (task_id, claim_no, attempt, cause, message, finished_at)
-  select id, claim_no + 1, attempt, 'expired', 'expires_at passed / 已过期', finished_at from d on conflict do nothing
+  select id, claim_no, attempt, 'expired', 'expires_at passed / 已过期', finished_at from d on conflict do nothing
 ), r as (
   insert into taskmill.rollups as r (minute, queue, kind, outcome, writer, n)
   select date_trunc('minute', now()), queue, kind, state, $2::uuid, count(*) from d
@@ -96,49 +97,49 @@ select id from d
 """  # noqa: S608 - 列名来自模型
 
 
-async def stage_due(connection: Connection, limit: int) -> int:
+async def stage_due(connection: Queryable, limit: int) -> int:
     """Make due tasks available; returns how many."""
     return len(await connection.fetch(DUE, limit))
 
 
-async def unticketed_lanes(connection: Connection) -> list[tuple[str, int]]:
+async def unticketed_lanes(connection: Queryable) -> list[tuple[str, int]]:
     """Return the (queue, priority) pairs, paused queues left out, that have rows without a ticket."""
     return [(row["queue"], row["priority"]) for row in await connection.fetch(LANES)]
 
 
-async def feed(connection: Connection, queue: str, priority: int, limit: int) -> list[Ticket]:
+async def feed(connection: Queryable, queue: str, priority: int, limit: int) -> list[Ticket]:
     """Mark the oldest unticketed rows as ticketed and return their tickets, to be sent after the commit."""
     rows = await connection.fetch(FEED, queue, priority, limit)
     return sorted((Ticket(row["id"], row["claim_no"], row["at_ms"]) for row in rows), key=lambda t: t.id)
 
 
-async def feed_stale(connection: Connection, queue: str, priority: int, epoch_ms: int, limit: int) -> list[Ticket]:
+async def feed_stale(connection: Queryable, queue: str, priority: int, epoch_ms: int, limit: int) -> list[Ticket]:
     """The same for rows whose ticket is older than the epoch of the streams."""
     rows = await connection.fetch(STALE, queue, priority, float(epoch_ms), limit)
     return sorted((Ticket(row["id"], row["claim_no"], row["at_ms"]) for row in rows), key=lambda t: t.id)
 
 
-async def unticket(connection: Connection, tickets: Sequence[tuple[UUID, int]]) -> None:
+async def unticket(connection: Queryable, tickets: Sequence[tuple[UUID, int]]) -> None:
     """Say that these rows (id, claim_no) have no ticket; the stager will make one."""
     ordered = sorted(tickets)
     await connection.execute(UNTICKET, [t[0] for t in ordered], [t[1] for t in ordered])
 
 
-async def expire(connection: Connection, limit: int, writer: UUID) -> int:
+async def expire(connection: Queryable, limit: int, writer: UUID) -> int:
     """Discard waiting tasks whose expires_at has passed; returns how many."""
     return len(await connection.fetch(EXPIRE, limit, writer))
 
 
-async def queue_names(connection: Connection) -> list[str]:
+async def queue_names(connection: Queryable) -> list[str]:
     """Return the names of all queues, sorted."""
     return [row["name"] for row in await connection.fetch("select name from taskmill.queues order by name")]
 
 
-async def now_ms(connection: Connection) -> int:
+async def now_ms(connection: Queryable) -> int:
     """Return PostgreSQL's time in milliseconds."""
     return int(await connection.fetchval("select (extract(epoch from now()) * 1000)::bigint"))
 
 
-async def try_lock(connection: Connection, key: int) -> bool:
+async def try_lock(connection: Queryable, key: int) -> bool:
     """Take an advisory lock that ends with the transaction; False if another holds it."""
     return bool(await connection.fetchval("select pg_try_advisory_xact_lock($1)", key))

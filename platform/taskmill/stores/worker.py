@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from taskmill.stores.database import Connection
+from taskmill.stores.database import Queryable
 
 REGISTER = """
 insert into taskmill.workers (id, hostname, pid, version, queues, kinds, concurrency, lease_until)
@@ -48,7 +48,7 @@ class Renewal:
     paused: frozenset[str]
 
 
-async def register(connection: Connection, worker: Registration, lease_s: float) -> None:
+async def register(connection: Queryable, worker: Registration, lease_s: float) -> None:
     """Insert the row of a new incarnation."""
     await connection.execute(
         REGISTER, worker.id, worker.hostname, worker.pid, worker.version, worker.queues, worker.kinds,
@@ -56,7 +56,7 @@ async def register(connection: Connection, worker: Registration, lease_s: float)
     )
 
 
-async def renew(connection: Connection, worker_id: UUID, lease_s: float, running: int, *, draining: bool) -> Renewal:
+async def renew(connection: Queryable, worker_id: UUID, lease_s: float, running: int, *, draining: bool) -> Renewal:
     """Renew the lease by the database's clock."""
     row = await connection.fetchrow(RENEW, worker_id, lease_s, running, draining)
     if row is None:
@@ -64,6 +64,6 @@ async def renew(connection: Connection, worker_id: UUID, lease_s: float, running
     return Renewal(row["alive"], frozenset(row["cancels"]), frozenset(row["paused"]))
 
 
-async def leave(connection: Connection, worker_id: UUID, death: str) -> None:
+async def leave(connection: Queryable, worker_id: UUID, death: str) -> None:
     """End an incarnation for good."""
     await connection.execute(LEAVE, worker_id, death)

@@ -1,0 +1,1 @@
+"""Taskmill plugin: call an HTTP endpoint as a task."""

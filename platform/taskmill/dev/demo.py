@@ -1,0 +1,93 @@
+"""The demo of `taskmill dev --demo`: a handful of real tasks through the REST API, shown until they finish."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx2
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from taskmill import constants as c
+from taskmill.states import FINAL, State
+
+if TYPE_CHECKING:
+    from taskmill.dev.demo_servers import DemoServers
+
+Task = dict[str, Any]
+
+STYLES = {State.COMPLETED: "green", State.RUNNING: "cyan", State.RETRYABLE: "yellow", State.DISCARDED: "red"}
+
+
+def plugin_settings(servers: DemoServers) -> dict[str, str]:
+    """Return the variables that let the shipped plugins reach the demo's servers and run one harmless command."""
+    return {
+        "TASKMILL_PLUGIN_HTTP_ALLOW_PRIVATE": "true",
+        "TASKMILL_PLUGIN_EMAIL_HOST": "127.0.0.1",
+        "TASKMILL_PLUGIN_EMAIL_PORT": str(servers.smtp_port),
+        "TASKMILL_PLUGIN_EMAIL_SECURITY": "none",
+        "TASKMILL_PLUGIN_EMAIL_SENDER": "demo@taskmill.example",
+        "TASKMILL_PLUGIN_SHELL_ALLOW": "echo,uname",
+    }
+
+
+def requests(servers: DemoServers) -> list[Task]:
+    """Return the bodies that are submitted."""
+    mail = {"to": ["you@taskmill.example"], "subject": "你好 Taskmill", "text": "Sent by a task.\n"}
+    return [
+        {"kind": "http.request", "args": {"method": "GET", "url": f"{servers.http_url}/hello"}},
+        {"kind": "http.request", "args": {"method": "POST", "url": f"{servers.http_url}/hello", "json": {"n": 1}}},
+        {"kind": "http.request", "args": {"method": "GET", "url": f"{servers.http_url}/flaky"}},
+        {"kind": "email.send", "args": mail},
+        {"kind": "shell.run", "args": {"argv": ["echo", "hello from a task"]}},
+        {"kind": "shell.run", "args": {"argv": ["uname", "-s"]}, "delay_s": 1},
+    ]
+
+
+class Demo:
+    """Submits the tasks and watches them. `run` tells whether all of them completed."""
+
+    def __init__(self, api_url: str, token: str, servers: DemoServers, console: Console) -> None:
+        self.servers = servers
+        self.console = console
+        self.client = httpx2.AsyncClient(
+            base_url=f"{api_url}{c.API_PREFIX}", headers={"Authorization": f"Bearer {token}"}, trust_env=False
+        )
+
+    async def run(self) -> bool:
+        """Submit, show until all are final or DEMO_TIMEOUT_S is over, and check that the mail arrived."""
+        async with self.client:
+            tasks = [await self._call("POST", "/tasks", json=body) for body in requests(self.servers)]
+            deadline = time.monotonic() + c.DEMO_TIMEOUT_S
+            with Live(_table(tasks), console=self.console, auto_refresh=False) as live:
+                while not _all_final(tasks) and time.monotonic() < deadline:
+                    await anyio.sleep(c.DEMO_POLL_S)
+                    tasks = [await self._call("GET", f"/tasks/{task['id']}") for task in tasks]
+                    live.update(_table(tasks), refresh=self.console.is_terminal)
+        return all(task["state"] == State.COMPLETED for task in tasks) and len(self.servers.mails) > 0
+
+    async def _call(self, method: str, path: str, **facts: Any) -> Task:
+        """Return the envelope's data. Raises httpx2.HTTPStatusError after showing the server's words."""
+        answer = await self.client.request(method, path, **facts)
+        if answer.is_error:
+            self.console.print(answer.text, markup=False)
+        answer.raise_for_status()
+        data: Task = answer.json()["data"]
+        return data
+
+
+def _all_final(tasks: list[Task]) -> bool:
+    return all(task["state"] in FINAL for task in tasks)
+
+
+def _table(tasks: list[Task]) -> Table:
+    table = Table(title="演示任务 / demo tasks", title_justify="left")
+    for column in ("id", "kind", "state", "attempt"):
+        table.add_column(column, no_wrap=column != "id")
+    for task in tasks:
+        style = STYLES.get(State(task["state"]), "")
+        table.add_row(task["id"], task["kind"], f"[{style}]{task['state']}[/]" if style else task["state"], str(task.get("attempt", 0)))
+    return table

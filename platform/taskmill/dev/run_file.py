@@ -1,0 +1,32 @@
+"""`run.json`: how the command line finds a running `taskmill dev`; readable by its owner only."""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+NAME = "run.json"
+OWNER_ONLY = 0o600  # 里面有令牌
+
+
+@contextmanager
+def run_file(folder: Path, *, api_url: str, token: str) -> Iterator[Path]:
+    """Write the file for as long as the process runs; a kill leaves it behind and the next start replaces it."""
+    path = folder / NAME
+    fresh = folder / f"{NAME}.new"
+    facts = {"api_url": api_url, "token": token, "schema_url": f"{api_url}/schema", "pid": os.getpid()}
+    fresh.unlink(missing_ok=True)
+    # 创建时就限定权限，令牌一刻也不对别人可读
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY), "w") as file:
+        json.dump(facts, file, indent=2)
+    fresh.replace(path)
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)

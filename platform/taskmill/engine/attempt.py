@@ -1,0 +1,157 @@
+"""One claimed task in a worker, and the pure decision what its end means."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import traceback
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pydantic
+from asyncpg import Record
+
+from taskmill import constants as c
+from taskmill.errors import Code, Discard, Retry, Snooze, TaskmillError
+from taskmill.plugin.context import TaskContext
+from taskmill.plugin.definition import RetryPolicy, TaskDefinition
+from taskmill.states import By, Cause, State
+from taskmill.stores.task_settle import Outcome
+
+
+class Stop(StrEnum):
+    """Why a running attempt was stopped from outside."""
+
+    CANCEL = "cancel"
+    TIMEOUT = "timeout"
+    DRAIN = "drain"
+    LOST = "lost"
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A claimed row until its outcome is settled. `expires` is a monotonic time."""
+
+    row: Record
+    definition: TaskDefinition
+    worker_id: UUID
+    claimed: float
+    expires: float
+    task: asyncio.Task[None] | None = None
+    context: TaskContext | None = None
+    stop: Stop | None = None
+
+    @property
+    def key(self) -> tuple[UUID, int]:
+        """Return the fence without the worker: (id, claim_no)."""
+        return self.row["id"], self.row["claim_no"]
+
+    def halt(self, stop: Stop) -> None:
+        """Ask the handler to end; the first reason stands."""
+        if self.stop is None:
+            self.stop = stop
+        if self.context is not None:
+            self.context.cancelled = True
+        if self.task is not None:
+            self.task.cancel()
+
+
+def _enc_hook(value: Any) -> Any:
+    if isinstance(value, pydantic.BaseModel):
+        return value.model_dump(mode="json")
+    message = f"{type(value).__name__} is not JSON"
+    raise TypeError(message)
+
+
+_ENCODER = msgspec.json.Encoder(enc_hook=_enc_hook)
+
+
+def scrub(text: str, limit: int) -> str:
+    """Return text that PostgreSQL can store: no NUL, no lone surrogates, at most `limit` characters."""
+    clean = text.replace("\x00", "\\0").encode("utf-8", "backslashreplace").decode()
+    return clean if len(clean) <= limit else clean[: limit - len(c.TRUNCATED)] + c.TRUNCATED
+
+
+def backoff_s(policy: RetryPolicy, attempt: int) -> float:
+    """Return the delay after the given failed attempt (1-based), drawn with full jitter."""
+    ceiling = min(policy.max_delay, policy.base_delay * 2.0 ** min(attempt - 1, 60))
+    return random.uniform(0, ceiling)  # noqa: S311 - 抖动
+
+
+def completed(attempt: Attempt, result: Any, max_bytes: int) -> Outcome:
+    """Return the outcome of a handler that returned; one that JSON cannot hold is a failed attempt."""
+    row = attempt.row
+    if result is None:
+        return Outcome(row["id"], row["claim_no"], attempt.worker_id, State.COMPLETED)
+    try:
+        raw = _ENCODER.encode(result)
+        reason = _unstorable(raw, max_bytes)
+    except (TypeError, ValueError, RecursionError, OverflowError) as error:
+        raw, reason = b"", str(error)
+    if reason is not None:
+        return failed(attempt, TaskmillError(Code.RESULT_NOT_ENCODABLE, reason=reason))
+    return Outcome(row["id"], row["claim_no"], attempt.worker_id, State.COMPLETED, result=raw)
+
+
+def _unstorable(raw: bytes, max_bytes: int) -> str | None:
+    if len(raw) > max_bytes:
+        return f"{len(raw)} bytes, limit {max_bytes} / {len(raw)} 字节，上限 {max_bytes}"
+    return "contains \\u0000 / 含有 NUL 字符" if b"\\u0000" in raw else None
+
+
+def failed(attempt: Attempt, error: BaseException, *, cause: Cause = Cause.ERROR) -> Outcome:
+    """Return the outcome of a handler that raised: snoozed, discarded, or retried while attempts are left."""
+    row, policy = attempt.row, attempt.definition.retry
+    outcome = Outcome(row["id"], row["claim_no"], attempt.worker_id, State.DISCARDED, cause=cause)
+    if isinstance(error, Snooze):
+        outcome.state, outcome.cause, outcome.attempt_delta = State.SCHEDULED, None, -1
+        outcome.delay_s, outcome.run_at = error.after or 0.0, _aware(error.until)
+        return outcome
+    describe(outcome, error)
+    if not isinstance(error, Discard) and policy.retries(error) and row["attempt"] < row["max_attempts"]:
+        outcome.state = State.RETRYABLE
+        after = error.after if isinstance(error, Retry) else None
+        outcome.delay_s = backoff_s(policy, row["attempt"]) if after is None else after
+    return outcome
+
+
+def _aware(time: datetime | None) -> datetime | None:
+    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
+
+
+def describe(outcome: Outcome, error: BaseException) -> None:
+    """Write type, message and traceback of `error` into the outcome, scrubbed and cut."""
+    outcome.error_type = type(error).__name__
+    outcome.message = scrub(str(error) or type(error).__name__, c.ERROR_MESSAGE_MAX_CHARS)
+    lines = "".join(traceback.format_exception(error))
+    outcome.traceback = scrub(lines[-c.TRACEBACK_MAX_CHARS :], c.TRACEBACK_MAX_CHARS)
+    outcome.error = msgspec.json.encode({"type": outcome.error_type, "message": outcome.message})
+
+
+def stopped(attempt: Attempt) -> Outcome | None:
+    """Return the outcome of an attempt that was stopped from outside; None: the lease is lost, nothing to say."""
+    row = attempt.row
+    if attempt.stop is Stop.CANCEL:
+        outcome = Outcome(row["id"], row["claim_no"], attempt.worker_id, State.CANCELLED, cause=Cause.CANCEL)
+        outcome.message = "cancelled while running / 运行中被取消"
+        return outcome
+    if attempt.stop is Stop.TIMEOUT:
+        limit = row["timeout_ms"] / 1000
+        return failed(attempt, TimeoutError(f"timed out after {limit:g} s / 超时 {limit:g} 秒"), cause=Cause.TIMEOUT)
+    if attempt.stop is Stop.DRAIN:
+        return handed_back(row, attempt.worker_id)
+    if attempt.stop is Stop.LOST:
+        return None
+    return failed(attempt, asyncio.CancelledError("the handler cancelled itself / 处理函数取消了自己"))
+
+
+def handed_back(row: Record, worker_id: UUID, *, delay_s: float = 0.0) -> Outcome:
+    """Return the outcome that gives a row back without counting the attempt."""
+    state = State.SCHEDULED if delay_s else State.AVAILABLE
+    return Outcome(
+        row["id"], row["claim_no"], worker_id, state, by=By.HAND_BACK, attempt_delta=-1, delay_s=delay_s
+    )

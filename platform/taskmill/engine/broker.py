@@ -1,0 +1,101 @@
+"""The taskiq broker: tasks, middlewares and dependencies are taskiq's, delivery is ours."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import msgspec
+from taskiq import AckableMessage, AsyncResultBackend, BrokerMessage, TaskiqResult
+from taskiq.abc.broker import AsyncBroker
+from taskiq.exceptions import ResultGetError
+from taskiq_redis import RedisStreamBroker
+
+from taskmill import keys
+from taskmill.errors import Code, SetupError
+from taskmill.ids import new_id
+from taskmill.plugin.registry import Registry
+from taskmill.services.submit import SubmitRequest, SubmitService
+from taskmill.stores import task_result
+from taskmill.stores.database import Database
+
+# kiq 的标签里，哪些是提交选项
+_OPTIONS = {"queue": str, "priority": int, "delay": float, "timeout": float, "max_attempts": int}
+
+
+class TaskmillBroker(RedisStreamBroker):
+    """RedisStreamBroker for its connection and configuration only.
+
+    `kick` submits through the service (PostgreSQL first), so `kiq` is durable; reading, acknowledging, reclaiming and
+    results are Taskmill's. The worker is `taskmill worker`, not `taskiq worker`.
+    """
+
+    def __init__(self, url: str, submit: SubmitService, database: Database, registry: Registry) -> None:
+        super().__init__(url, consumer_group_name=keys.GROUP, consumer_id="0")
+        self._submit = submit
+        self._registry = registry
+        self.id_generator = lambda: str(new_id())
+        self.with_result_backend(StoredResults(database))
+        for definition in registry.tasks.values():
+            if definition.taskiq is None:
+                self.register_task(definition.function, task_name=definition.kind)
+            else:
+                definition.taskiq.broker = self
+                self.local_task_registry[definition.kind] = definition.taskiq
+
+    async def startup(self) -> None:
+        """Run taskiq's start-up events and middlewares; consumer groups are the stager's duty."""
+        await AsyncBroker.startup(self)
+
+    async def kick(self, message: BrokerMessage) -> None:
+        """Submit what `kiq` built; errors as in SubmitService.submit."""
+        sent = self.formatter.loads(message.message)
+        definition = max(
+            (d for d in self._registry.tasks.values() if d.kind == sent.task_name), key=lambda d: d.version, default=None
+        )
+        if definition is None:
+            raise SetupError(Code.KIND_NOT_FOUND, kind=sent.task_name)
+        names = [name for name in inspect.signature(definition.function).parameters if name != definition.call.context]
+        args: Any = dict(zip(names, sent.args, strict=False)) | sent.kwargs
+        if definition.call.single is not None:
+            args = args[definition.call.single]
+        options = {name: kind(sent.labels[name]) for name, kind in _OPTIONS.items() if name in sent.labels}
+        request = SubmitRequest(
+            kind=sent.task_name, version=definition.version, args=msgspec.to_builtins(args), queue=options.get("queue"),
+            priority=options.get("priority"), delay_s=options.get("delay"), timeout_s=options.get("timeout"),
+            max_attempts=options.get("max_attempts"),
+        )
+        await self._submit.submit_as(sent.task_id, request)
+
+    async def listen(self) -> AsyncGenerator[AckableMessage, None]:
+        """Refuse: the stock taskiq worker would run tasks without claim and lease. Use `taskmill worker`."""
+        raise SetupError(Code.USAGE, reason="use `taskmill worker` / 请用 taskmill worker")
+        yield  # pragma: no cover - 让它成为异步生成器
+
+
+class StoredResults(AsyncResultBackend[Any]):
+    """Results as PostgreSQL has them; writing is the settler's duty."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def set_result(self, task_id: str, result: TaskiqResult[Any]) -> None:
+        """Do nothing: the settler stores the result with the state, in one transaction."""
+
+    async def is_result_ready(self, task_id: str) -> bool:
+        """Say whether the task is final."""
+        return await task_result.load(self._database.pool, task_id) is not None
+
+    async def get_result(self, task_id: str, with_logs: bool = False) -> TaskiqResult[Any]:  # noqa: FBT001, FBT002
+        """Return the result of a final task; ResultGetError if it is not final."""
+        found = await task_result.load(self._database.pool, task_id)
+        if found is None:
+            raise ResultGetError
+        run_s = (found.finished_at - (found.started_at or found.finished_at)).total_seconds()
+        error = None if found.state == "completed" else RuntimeError(found.error or found.state)
+        return TaskiqResult(
+            is_err=error is not None, error=error, execution_time=run_s, log=None,
+            return_value=None if found.result is None else msgspec.json.decode(found.result),
+            labels={},
+        )

@@ -1,0 +1,96 @@
+"""Heartbeat: a thread with a loop and a connection of its own keeps the lease, whatever handlers do to the main loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from uuid import UUID
+
+import asyncpg
+
+from taskmill import constants as c
+from taskmill.log import get_logger
+from taskmill.stores import worker as store
+from taskmill.stores.database import AWAY
+from taskmill.stores.urls import asyncpg_url
+from taskmill.stores.worker import Renewal
+
+log = get_logger(__name__)
+
+
+class Heartbeat:
+    """Renews one incarnation's lease. `on_reply` runs on the main loop with each answer.
+
+    `last_renewal` is the monotonic time of the last success.
+    """
+
+    def __init__(
+        self, database_url: str, worker_id: UUID, on_reply: Callable[[Renewal], None], *,
+        lease_s: float = c.LEASE_S, period_s: float = c.HEARTBEAT_S,
+    ) -> None:
+        self.worker_id = worker_id
+        self.last_renewal = time.monotonic()
+        self.running = 0
+        self.draining = False
+        self._url = asyncpg_url(database_url)
+        self._on_reply = on_reply
+        self._lease_s, self._period_s = lease_s, period_s
+        self._main = asyncio.get_running_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._poke: asyncio.Event | None = None
+        self._stopping = False
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="heartbeat", daemon=True)
+
+    @property
+    def fresh(self) -> bool:
+        """Say whether a renewal succeeded within the lease."""
+        return time.monotonic() - self.last_renewal < self._lease_s
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def poke(self) -> None:
+        """Renew now instead of at the next beat."""
+        if self._loop is not None and self._poke is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._poke.set)
+
+    async def stop(self) -> None:
+        """End the thread; the lease is left to `leave` or to run out."""
+        self._stopping = True
+        self.poke()
+        await asyncio.to_thread(self._thread.join, c.CONNECT_TIMEOUT_S)
+
+    async def _run(self) -> None:
+        self._loop, self._poke = asyncio.get_running_loop(), asyncio.Event()
+        connection: asyncpg.Connection[asyncpg.Record] | None = None
+        while not self._stopping:
+            try:
+                if connection is None or connection.is_closed():
+                    connection = await asyncpg.connect(self._url, timeout=c.CONNECT_TIMEOUT_S, command_timeout=self._lease_s)
+                await self._beat(connection)
+                delay = self._period_s
+            except (*AWAY, asyncpg.PostgresError) as error:
+                log.warning("续租失败", worker_id=str(self.worker_id), error=repr(error))
+                delay = min(1.0, self._period_s)
+            await self._pause(delay)
+        if connection is not None:
+            connection.terminate()
+
+    async def _beat(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        asked = time.monotonic()
+        renewal = await store.renew(connection, self.worker_id, self._lease_s, self.running, draining=self.draining)
+        if renewal.alive:
+            self.last_renewal = asked
+        if not self._main.is_closed():
+            self._main.call_soon_threadsafe(self._on_reply, renewal)
+
+    async def _pause(self, seconds: float) -> None:
+        assert self._poke is not None  # noqa: S101 - _run 里先建
+        try:
+            await asyncio.wait_for(self._poke.wait(), seconds)
+        except TimeoutError:
+            return
+        self._poke.clear()

@@ -1,0 +1,109 @@
+"""Runs claimed rows: a fast path for plain handlers, taskiq's own path for those with dependencies or middlewares."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from taskiq import TaskiqMessage, TaskiqMiddleware, TaskiqResult
+from taskiq.acks import AcknowledgeType
+from taskiq.receiver import Receiver
+
+from taskmill.engine.attempt import Attempt, completed, failed, stopped
+from taskmill.engine.broker import TaskmillBroker
+from taskmill.plugin.context import TaskContext
+from taskmill.plugin.definition import TaskDefinition
+from taskmill.plugin.registry import Executor, Registry
+from taskmill.stores.task_settle import Outcome
+
+_HOOKS = ("pre_execute", "post_execute", "on_error")
+
+
+class TaskmillReceiver(Receiver):
+    """taskiq's receiver, fed with claimed rows instead of messages; acknowledging is the claimer's."""
+
+    def __init__(
+        self, broker: TaskmillBroker, registry: Registry, *, result_max_bytes: int, submit: Callable[..., Any] | None = None
+    ) -> None:
+        super().__init__(broker, ack_type=AcknowledgeType.MANUAL, max_async_tasks=1, run_startup=False)
+        self._registry = registry
+        self._max_bytes = result_max_bytes
+        self._submit = submit
+        self._executors: dict[str, Executor] = {name: make() for name, make in registry.executors.items()}
+        hooked = [m for m in broker.middlewares if any(_overrides(m, hook) for hook in _HOOKS)]
+        # 每个类型只在启动时选一次路径
+        self._slow = {
+            key for key, definition in registry.tasks.items()
+            if hooked or definition.call.dependencies or definition.taskiq is not None
+        }
+
+    async def execute(self, attempt: Attempt) -> Outcome | None:
+        """Run one attempt to its outcome; None if the lease was lost meanwhile. Never raises but on loop shutdown."""
+        definition = attempt.definition
+        try:
+            if definition.call.context is not None:
+                attempt.context = self._context(attempt)
+            parameters = definition.call.parameters(definition.call.decode(attempt.row["args"]))
+            if (definition.kind, definition.version) in self._slow:
+                result = await self._through_taskiq(attempt, parameters)
+            else:
+                executor = self._executors[definition.executor]
+                result = await executor.run(definition, parameters, attempt.context)  # pyright: ignore[reportArgumentType]
+        except asyncio.CancelledError:
+            return stopped(attempt)
+        except BaseException as error:  # noqa: BLE001 - 处理函数抛什么都只是一次失败的尝试
+            return stopped(attempt) if attempt.stop is not None else failed(attempt, error)
+        return completed(attempt, result, self._max_bytes)
+
+    async def close(self) -> None:
+        """Release the executors."""
+        for executor in self._executors.values():
+            await executor.close()
+
+    def _context(self, attempt: Attempt) -> TaskContext:
+        row = attempt.row
+        return TaskContext(
+            id=row["id"], kind=row["kind"], queue=row["queue"], claim_no=row["claim_no"], attempt=row["attempt"],
+            max_attempts=row["max_attempts"], deadline=row["deadline_at"], meta=row["meta"],
+            tags=tuple(row["tags"] or ()), submitter=self._submit,
+        )
+
+    async def _through_taskiq(self, attempt: Attempt, parameters: dict[str, Any]) -> Any:
+        """中间件与依赖都按 taskiq 的次序走；只有取信与确认是我们的。"""
+        definition = attempt.definition
+        if definition.call.context is not None:
+            parameters[definition.call.context] = attempt.context
+        message = TaskiqMessage.model_construct(
+            task_id=str(attempt.row["id"]), task_name=definition.kind, labels={"attempt": attempt.row["attempt"]},
+            labels_types={}, args=[], kwargs=parameters,
+        )
+        for middleware in self.broker.middlewares:
+            if _overrides(middleware, "pre_execute"):
+                message = await _maybe(middleware.pre_execute(message))
+        result = await self.run_task(self._target(definition), message)
+        if result.is_err and result.error is not None:
+            for middleware in self.broker.middlewares:
+                if _overrides(middleware, "on_error"):
+                    await _maybe(middleware.on_error(message, result, result.error))
+        for middleware in reversed(self.broker.middlewares):
+            if _overrides(middleware, "post_execute"):
+                await _maybe(middleware.post_execute(message, result))
+        return _unwrap(result)
+
+    def _target(self, definition: TaskDefinition) -> Callable[..., Any]:
+        return definition.function
+
+
+def _unwrap(result: TaskiqResult[Any]) -> Any:
+    if result.error is not None:
+        raise result.error
+    return result.return_value
+
+
+def _overrides(middleware: TaskiqMiddleware, hook: str) -> bool:
+    return getattr(type(middleware), hook) is not getattr(TaskiqMiddleware, hook)
+
+
+async def _maybe(value: Any) -> Any:
+    return await value if asyncio.iscoroutine(value) or asyncio.isfuture(value) else value

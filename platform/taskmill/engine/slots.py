@@ -1,0 +1,108 @@
+"""Slots: which attempts run, which claimed rows wait for a slot, and how many more may be claimed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable
+from uuid import UUID
+
+from taskmill import constants as c
+from taskmill.engine.attempt import Attempt, Stop, handed_back
+from taskmill.engine.receiver import TaskmillReceiver
+from taskmill.engine.settler import Settler
+from taskmill.log import get_logger
+
+log = get_logger(__name__)
+
+
+class Slots:
+    """At most `concurrency` attempts run. Claimed rows wait in `ready` only while recent attempts are short."""
+
+    def __init__(self, concurrency: int, receiver: TaskmillReceiver, settler: Settler) -> None:
+        self.concurrency = concurrency
+        self._receiver = receiver
+        self._settler = settler
+        self.running: dict[tuple[UUID, int], Attempt] = {}
+        self.ready: deque[Attempt] = deque()
+        self.reserved = 0  # 正在读取、认领的名额
+        self.free = asyncio.Event()
+        self._mean_s = 1.0  # 运行时间的指数平均
+        self._suspects: set[tuple[UUID, int]] = set()
+
+    def room(self) -> int:
+        """Return how many tickets may be read now."""
+        if self._settler.backlog >= c.UNSETTLED_MAX:
+            return 0
+        ahead = self.concurrency if self._mean_s < c.PREFETCH_FAST_S and self.concurrency < c.READ_MAX else 0
+        return min(c.READ_MAX, self.concurrency + ahead - len(self.running) - len(self.ready) - self.reserved)
+
+    def known(self) -> set[tuple[UUID, int]]:
+        """Return the fences of everything this worker holds: running, ready, awaiting settle."""
+        return {*self.running, *(attempt.key for attempt in self.ready), *self._settler.unsettled}
+
+    def add(self, attempt: Attempt) -> None:
+        """Start a claimed row, or let it wait for a slot. Only one suspect (two crashes so far) runs at a time."""
+        if attempt.row["crash_count"] >= c.CRASH_BUDGET - 1:
+            if self._suspects:
+                self._settler.put(handed_back(attempt.row, attempt.worker_id, delay_s=c.SUSPECT_DELAY_S))
+                return
+            self._suspects.add(attempt.key)
+        if len(self.running) < self.concurrency:
+            self._start(attempt)
+        else:
+            self.ready.append(attempt)
+
+    def _start(self, attempt: Attempt) -> None:
+        self.running[attempt.key] = attempt
+        attempt.expires = time.monotonic() + attempt.row["timeout_ms"] / 1000
+        attempt.task = asyncio.create_task(self._run(attempt))
+
+    async def _run(self, attempt: Attempt) -> None:
+        started = time.monotonic()
+        outcome = await self._receiver.execute(attempt)
+        del self.running[attempt.key]
+        self._suspects.discard(attempt.key)
+        if outcome is not None:
+            self._settler.put(outcome)
+        self._mean_s += 0.1 * (time.monotonic() - started - self._mean_s)
+        if self.ready and len(self.running) < self.concurrency:
+            self._start(self.ready.popleft())
+        if len(self.ready) + len(self.running) <= self.concurrency // 2 or self.concurrency < c.READ_MAX:
+            self.free.set()
+
+    def tick(self) -> None:
+        """Stop what ran out of time and hand back what waited too long for a slot."""
+        now = time.monotonic()
+        for attempt in list(self.running.values()):
+            if now >= attempt.expires:
+                attempt.halt(Stop.TIMEOUT)
+        while self.ready and now - self.ready[0].claimed > c.PREFETCH_MAX_WAIT_S:
+            self._hand_back(self.ready.popleft())
+            self.free.set()
+
+    def _hand_back(self, attempt: Attempt) -> None:
+        self._suspects.discard(attempt.key)
+        self._settler.put(handed_back(attempt.row, attempt.worker_id))
+
+    def hand_back_ready(self) -> int:
+        """Give all rows back that have not started; returns how many."""
+        count = len(self.ready)
+        while self.ready:
+            self._hand_back(self.ready.popleft())
+        return count
+
+    def halt(self, stop: Stop, *, only: Callable[[Attempt], bool] = lambda _: True) -> int:
+        """Stop running attempts from outside; returns how many."""
+        chosen = [attempt for attempt in self.running.values() if only(attempt)]
+        for attempt in chosen:
+            attempt.halt(stop)
+        return len(chosen)
+
+    async def idle(self, seconds: float) -> bool:
+        """Wait until nothing runs, for at most `seconds`; says whether that came true."""
+        tasks = [attempt.task for attempt in self.running.values() if attempt.task is not None]
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        return not self.running

@@ -1,0 +1,282 @@
+"""The worker role: read, claim, run, settle, heartbeat; drains on request and starts anew when its lease was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from asyncpg import Record
+
+import taskmill
+from taskmill import constants as c
+from taskmill import keys
+from taskmill.engine.attempt import Attempt, Stop, handed_back
+from taskmill.engine.broker import TaskmillBroker
+from taskmill.engine.claimer import Claimer
+from taskmill.engine.executors import register_builtin
+from taskmill.engine.heartbeat import Heartbeat
+from taskmill.engine.reader import Reader
+from taskmill.engine.receiver import TaskmillReceiver
+from taskmill.engine.settler import Settler
+from taskmill.engine.slots import Slots
+from taskmill.ids import new_id
+from taskmill.log import get_logger
+from taskmill.services.platform import Platform
+from taskmill.services.submit import SubmitRequest
+from taskmill.states import By, State
+from taskmill.stores import worker as store
+from taskmill.stores.database import AWAY
+from taskmill.stores.task_settle import Outcome
+from taskmill.stores.tickets import BROKER_AWAY
+from taskmill.stores.worker import Registration, Renewal
+
+log = get_logger(__name__)
+TICK_S = 0.1  # 超时与预取检查的精度
+
+
+class WorkerRole:
+    """One worker process (or the worker part of `taskmill dev`)."""
+
+    def __init__(self, platform: Platform, queues: Sequence[str] = (), concurrency: int | None = None) -> None:
+        settings, registry = platform.settings, platform.host.registry
+        self._platform = platform
+        self._registry = registry
+        self._concurrency = concurrency or settings.concurrency
+        self.queues = sorted(queues or settings.queues or registry.queues())
+        if "async" not in registry.executors:
+            register_builtin(registry, self._concurrency)
+        self._served = [f"{kind}:{version}" for kind, version in registry.tasks]
+        self.broker = TaskmillBroker(settings.require_broker_url(), platform.submit, platform.database, registry)
+        self.broker.add_middlewares(*platform.host.middlewares())
+        self.settler = Settler(platform.database)
+        self.receiver = TaskmillReceiver(
+            self.broker, registry, result_max_bytes=settings.result_max_bytes, submit=self._submit
+        )
+        self.slots = Slots(self._concurrency, self.receiver, self.settler)
+        self.ready = asyncio.Event()
+        self.last_read: float | None = None
+        self.worker_id: UUID = new_id()
+        self._stop = asyncio.Event()
+        self._lost = asyncio.Event()
+        self._heartbeat: Heartbeat | None = None
+        self._claimer: Claimer | None = None
+
+    async def run(self, stop: asyncio.Event, now: asyncio.Event | None = None) -> int:
+        """Work until `stop` is set, then drain: finish within the grace, hand the rest back; `now` cuts the grace.
+
+        Returns how many attempts were handed back. Raises UnavailableError if PostgreSQL is away at start.
+        """
+        self.broker.is_worker_process = True
+        await self.broker.startup()
+        self.settler.start()
+        ticker = asyncio.create_task(self._tick(), name="ticker")
+        watcher = asyncio.create_task(self._watch(stop), name="stop-watch")
+        try:
+            while not self._stop.is_set():
+                await self._incarnation()
+            return await self._drain(now or asyncio.Event())
+        finally:
+            for task in (ticker, watcher):
+                task.cancel()
+            await asyncio.gather(ticker, watcher, return_exceptions=True)
+            await self.receiver.close()
+            await self.broker.shutdown()
+
+    async def _watch(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._stop.set()
+        self.slots.free.set()
+
+    async def _incarnation(self) -> None:
+        """以一个新编号登记、续租、读取，直到停机或租约丢失。死掉的编号绝不复用。"""
+        self.worker_id, self._lost = new_id(), asyncio.Event()
+        settings = self._platform.settings
+        if not await self._register():
+            return
+        reader = Reader(self._platform.tickets, str(self.worker_id), self.queues)
+        self._claimer = claimer = Claimer(
+            self._platform.database, self._platform.tickets, reader, self.worker_id, self._served
+        )
+        self._heartbeat = Heartbeat(
+            self._platform.database.url, self.worker_id, self._on_renewal,
+            lease_s=settings.lease_s, period_s=settings.heartbeat_s,
+        )
+        self._heartbeat.start()
+        fetchers = 2 if self._concurrency >= c.READ_MAX // 5 else 1
+        tasks = [asyncio.create_task(self._fetch(claimer, first=i == 0), name="fetcher") for i in range(fetchers)]
+        tasks += [asyncio.create_task(self._reconcile(claimer)), asyncio.create_task(self._listen_for_hints())]
+        log.info("工作进程开始领取任务", worker_id=str(self.worker_id), queues=self.queues, concurrency=self._concurrency)
+        self.ready.set()
+        stopped = asyncio.create_task(self._stop.wait())
+        lost = asyncio.create_task(self._lost.wait())
+        await asyncio.wait({stopped, lost}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (stopped, lost, *tasks):
+            task.cancel()
+        await asyncio.gather(stopped, lost, *tasks, return_exceptions=True)
+        if self._lost.is_set() and not self._stop.is_set():
+            await self._bury()
+
+    async def _register(self) -> bool:
+        registration = Registration(
+            self.worker_id, socket.gethostname(), os.getpid(), taskmill.__version__, self.queues, self._served,
+            self._concurrency,
+        )
+        try:
+            await store.register(self._platform.database.pool, registration, self._platform.settings.lease_s)
+        except AWAY as error:
+            log.warning("登记失败，稍后重试", error=repr(error))
+            await asyncio.sleep(min(1.0, c.RECONNECT_MAX_S))
+            return False
+        return True
+
+    async def _bury(self) -> None:
+        """租约已失：任务已归别人，停下一切，换新编号。"""
+        self.slots.ready.clear()
+        count = self.slots.halt(Stop.LOST)
+        await self.slots.idle(c.SHUTDOWN_GRACE_S)
+        if self._heartbeat is not None:
+            await self._heartbeat.stop()
+        log.warning("租约丢失，以新编号重新开始", worker_id=str(self.worker_id), stopped=count)
+
+    def _on_renewal(self, renewal: Renewal) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.running = len(self.slots.running)
+        if not renewal.alive:
+            self._lost.set()
+            return
+        if self._claimer is not None and self._claimer.reader.paused != renewal.paused:
+            self._claimer.reader.paused = renewal.paused
+            self.slots.free.set()
+        if renewal.cancels:
+            self.slots.halt(Stop.CANCEL, only=lambda attempt: attempt.row["id"] in renewal.cancels)
+
+    async def _fetch(self, claimer: Claimer, *, first: bool) -> None:
+        delay = 0.05
+        while not self._stop.is_set():
+            room = self.slots.room() if self._heartbeat is not None and self._heartbeat.fresh else 0
+            if room <= 0 or not claimer.reader.lanes:
+                await self._wait_for_room()
+                continue
+            try:
+                await self._fetch_once(claimer, room, wait=first)
+                delay = 0.05
+            except (*AWAY, *BROKER_AWAY) as error:
+                log.warning("领取暂停：服务器不可用", error=repr(error))
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, c.RECONNECT_MAX_S)
+            except Exception:
+                log.exception("领取出错，稍后再试")
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, c.RECONNECT_MAX_S)
+
+    async def _wait_for_room(self) -> None:
+        self.slots.free.clear()
+        try:
+            await asyncio.wait_for(self.slots.free.wait(), TICK_S)
+        except TimeoutError:
+            return
+
+    async def _fetch_once(self, claimer: Claimer, room: int, *, wait: bool) -> None:
+        self.slots.reserved += room
+        try:
+            found = await claimer.reader.read(room)
+            if not found and wait:
+                found = await claimer.reader.wait(room)
+            self.last_read = time.monotonic()
+            if found:
+                await claimer.claim(found, self._take)
+        finally:
+            self.slots.reserved -= room
+        if not found and not wait:
+            await self._wait_for_room()
+
+    def _take(self, rows: list[Record]) -> None:
+        now = time.monotonic()
+        for row in rows:
+            definition = self._registry.tasks[row["kind"], row["kind_version"]]
+            self.slots.add(Attempt(row, definition, self.worker_id, now, now))
+
+    async def _reconcile(self, claimer: Claimer) -> None:
+        """定期、以及提交结果不明之后，对照数据库里归我的行：不认识的交还。"""
+        checked = time.monotonic()
+        while True:
+            await asyncio.sleep(1.0)
+            if not claimer.doubtful and time.monotonic() - checked < c.RECONNECT_MAX_S + c.RECONCILE_PERIOD_S:
+                continue
+            try:
+                orphans = await claimer.orphans(self.slots.known)
+            except AWAY as error:
+                log.warning("对账推迟：数据库不可用", error=repr(error))
+                continue
+            checked = time.monotonic()
+            for identity, claim_no in orphans:
+                self.settler.put(
+                    Outcome(identity, claim_no, self.worker_id, State.AVAILABLE, by=By.HAND_BACK, attempt_delta=-1)
+                )
+            if orphans:
+                log.warning("交还了回复丢失的认领", count=len(orphans))
+
+    async def _listen_for_hints(self) -> None:
+        """提示只为快：真相在心跳的回复里，收不到也不会错过取消。"""
+        while True:
+            try:
+                async with self._platform.tickets.redis.pubsub() as channel:
+                    await channel.subscribe(keys.hints(self.worker_id))
+                    while True:
+                        message = await channel.get_message(ignore_subscribe_messages=True, timeout=c.READ_BLOCK_MS / 1000)
+                        if message is not None and self._heartbeat is not None:
+                            self._heartbeat.poke()
+            except BROKER_AWAY:
+                await asyncio.sleep(c.RECONNECT_MAX_S)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.slots.tick()
+
+    async def _drain(self, now: asyncio.Event) -> int:
+        grace = self._platform.settings.drain_grace_s
+        log.info("停止领取，等待在途任务", running=len(self.slots.running), ready=len(self.slots.ready), grace_s=grace)
+        if self._heartbeat is not None:
+            self._heartbeat.draining = True
+            self._heartbeat.poke()
+        returned = self.slots.hand_back_ready()
+        idle = asyncio.create_task(self.slots.idle(grace))
+        hurry = asyncio.create_task(now.wait())
+        await asyncio.wait({idle, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (idle, hurry):
+            task.cancel()
+        await asyncio.gather(idle, hurry, return_exceptions=True)
+        returned += await self._cut()
+        if self._claimer is not None:
+            await self._claimer.finish()
+        left = await self.settler.stop(c.SHUTDOWN_GRACE_S)
+        await self._leave()
+        log.info("工作进程已停", handed_back=returned, unsettled=left)
+        return returned
+
+    async def _cut(self) -> int:
+        """宽限已过：取消剩下的，交还且不计次数；停不下来的线程也照样交还，它们的结果会被栅栏挡住。"""
+        count = self.slots.halt(Stop.DRAIN)
+        if count and not await self.slots.idle(1.0):
+            for attempt in list(self.slots.running.values()):
+                self.settler.put(handed_back(attempt.row, attempt.worker_id))
+        return count
+
+    async def _leave(self) -> None:
+        if self._heartbeat is not None:
+            await self._heartbeat.stop()
+        try:
+            await store.leave(self._platform.database.pool, self.worker_id, "stopped")
+        except AWAY as error:
+            log.warning("未能注销，租约到期后自动失效", error=repr(error))
+
+    async def _submit(self, kind: str, args: Any = None, **options: Any) -> UUID:
+        request = msgspec.convert({"kind": kind, "args": {} if args is None else msgspec.to_builtins(args), **options}, SubmitRequest)
+        return (await self._platform.submit.submit(request)).id

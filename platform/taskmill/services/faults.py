@@ -1,0 +1,11 @@
+"""Errors of drivers, as people read them: handlers and loops know only this, never the drivers."""
+
+from __future__ import annotations
+
+from taskmill.errors import TaskmillError
+from taskmill.stores import faults
+
+
+def translate(error: BaseException) -> TaskmillError | None:
+    """Return the coded error that `error` stands for, None if it is a bug."""
+    return error if isinstance(error, TaskmillError) else faults.translate(error)

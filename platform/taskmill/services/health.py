@@ -1,0 +1,117 @@
+"""Is this process able to serve? Each dependency by name, with its latency."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from taskmill import constants as c
+from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.errors import Code, SetupError, TaskmillError, UnavailableError
+from taskmill.plugin.host import PluginHost
+from taskmill.services.faults import translate
+from taskmill.stores import migrations, probe
+from taskmill.stores.database import Database
+from taskmill.stores.tickets import Tickets
+
+
+class Dependency(msgspec.Struct, frozen=True, kw_only=True):
+    """One dependency; `code` says what is wrong, `latency_ms` how long the answer took."""
+
+    ok: bool
+    latency_ms: float
+    code: str | None = None
+    detail: str = ""
+
+
+class MigrationState(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the schema stands; `current` null: never migrated, or the database is away."""
+
+    ok: bool
+    current: str | None
+    head: str
+    code: str | None = None
+
+
+class Readiness(msgspec.Struct, frozen=True, kw_only=True):
+    """`ready` needs PostgreSQL and the right schema. Without Valkey tasks are still accepted, so it only degrades."""
+
+    ready: bool
+    degraded: bool
+    dependencies: dict[str, Dependency]
+    migrations: MigrationState
+    plugins: dict[str, bool]
+
+
+class HealthService:
+    """Checks on demand, each within its own time limit, all at once."""
+
+    def __init__(self, database: Database, tickets: Tickets, host: PluginHost, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._database = database
+        self._tickets = tickets
+        self._host = host
+        self._clock = clock
+        self._schema_good_until = float("-inf")
+        self._head = migrations.head()
+
+    async def readiness(self) -> tuple[Readiness, TaskmillError | None]:
+        """Return the report, and the error that makes the process unready (None: it is ready)."""
+        (database, away), (broker, broker_away), plugins = await asyncio.gather(
+            self._timed(self._ping_database), self._timed(self._tickets.ping), self._host.health()
+        )
+        state, wrong = await self._migrations() if away is None else (self._unknown(), away)
+        report = Readiness(
+            ready=wrong is None,
+            degraded=broker_away is not None or not all(health.ok for health in plugins.values()),
+            dependencies={"postgresql": database, "valkey": broker},
+            migrations=state,
+            plugins={name: health.ok for name, health in plugins.items()},
+        )
+        return report, wrong
+
+    async def _ping_database(self) -> None:
+        async with self._database.pool.acquire(timeout=c.READY_TIMEOUT_S) as connection:
+            await probe.ping(connection)
+
+    async def _timed(self, check: Callable[[], Awaitable[None]]) -> tuple[Dependency, TaskmillError | None]:
+        started = self._clock.monotonic()
+        error: TaskmillError | None = None
+        try:
+            async with asyncio.timeout(c.READY_TIMEOUT_S):
+                await check()
+        except TaskmillError as raised:
+            error = raised
+        except Exception as raised:
+            error = translate(raised)
+            if error is None:
+                raise
+        latency = round((self._clock.monotonic() - started) * 1000, 3)
+        if error is None:
+            return Dependency(ok=True, latency_ms=latency), None
+        return Dependency(ok=False, latency_ms=latency, code=error.code, detail=str(error)), error
+
+    async def _migrations(self) -> tuple[MigrationState, TaskmillError | None]:
+        good = MigrationState(ok=True, current=self._head, head=self._head)
+        if self._clock.monotonic() < self._schema_good_until:
+            return good, None
+        try:
+            async with self._database.pool.acquire(timeout=c.READY_TIMEOUT_S) as connection:
+                current = await probe.revision(connection)
+            if current == self._head:
+                self._schema_good_until = self._clock.monotonic() + c.SCHEMA_CHECK_S
+                return good, None
+            await migrations.verify(self._database.url)
+        except (SetupError, UnavailableError) as error:
+            found = error.details.get("found") if error.code is not Code.DATABASE_UNAVAILABLE else None
+            return MigrationState(ok=False, current=found, head=self._head, code=error.code), error
+        except Exception as raised:
+            error = translate(raised)
+            if error is None:
+                raise
+            return self._unknown(), error
+        return good, None
+
+    def _unknown(self) -> MigrationState:
+        return MigrationState(ok=False, current=None, head=self._head, code=Code.DATABASE_UNAVAILABLE)

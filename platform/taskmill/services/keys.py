@@ -1,0 +1,176 @@
+"""API keys: made, listed, revoked, checked. The secret is shown once; only its SHA-256 is stored."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+import msgspec
+
+from taskmill import constants as c
+from taskmill.clock import SYSTEM_CLOCK, Clock, Timestamp, rfc3339
+from taskmill.errors import Code, InputError, NotFoundError
+from taskmill.ids import new_id
+from taskmill.log import get_logger
+from taskmill.models import ApiKey
+from taskmill.services.task_view import stamp
+from taskmill.stores import api_key as store
+from taskmill.stores.database import Database
+
+log = get_logger(__name__)
+KEY_SHAPE = re.compile(rf"{c.API_KEY_PREFIX}[A-Za-z0-9_-]{{43}}")  # 32 字节的 base64url
+
+
+class Scope(StrEnum):
+    """What a key may do; `write` includes `read`."""
+
+    READ = "read"
+    WRITE = "write"
+
+
+SCOPES = frozenset(scope.value for scope in Scope)
+
+
+class KeyView(msgspec.Struct, frozen=True, kw_only=True):
+    """A key without its secret."""
+
+    id: UUID
+    name: str
+    prefix: str
+    scopes: list[str]
+    expires_at: Timestamp | None
+    revoked_at: Timestamp | None
+    created_at: Timestamp
+
+
+class NewKey(KeyView, frozen=True, kw_only=True):
+    """A key just made; `secret` is never shown again."""
+
+    secret: str
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who makes a request: `name` goes to `created_by` and the access log."""
+
+    name: str
+    scopes: frozenset[Scope]
+
+    def may(self, scope: Scope) -> bool:
+        """Say whether it has this scope."""
+        return scope in self.scopes or Scope.WRITE in self.scopes
+
+
+class KeyService:
+    """Keys in the database, with a short memory of the ones in use: a revocation takes effect within it."""
+
+    def __init__(self, database: Database, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._database = database
+        self._clock = clock
+        self._known: OrderedDict[bytes, tuple[Principal | None, float]] = OrderedDict()
+        self._any_until: tuple[bool, float] = (False, float("-inf"))
+
+    async def create(
+        self, name: str, scopes: Sequence[str] = (Scope.READ, Scope.WRITE), *, expires_at: datetime | None = None
+    ) -> NewKey:
+        """Make a key; InputError INVALID_REQUEST if the name, a scope or the time does not fit."""
+        self._check(name, scopes, expires_at)
+        secret = c.API_KEY_PREFIX + secrets.token_urlsafe(c.API_KEY_BYTES)
+        key = ApiKey(
+            id=new_id(), name=name, prefix=secret[: len(c.API_KEY_PREFIX) + c.API_KEY_PREFIX_CHARS], hash=_hash(secret),
+            scopes=sorted(set(scopes)), expires_at=expires_at,
+        )
+        async with self._database.sessions.begin() as session:
+            key = await store.add(session, key)
+            made = NewKey(**msgspec.structs.asdict(_view(key)), secret=secret)
+        self._any_until = (True, float("inf"))
+        log.info("密钥已创建", key_id=str(made.id), name=name, scopes=made.scopes)
+        return made
+
+    async def list(self) -> list[KeyView]:
+        """Return every key, the newest first, without secrets."""
+        async with self._database.sessions.begin() as session:
+            return [_view(key) for key in await store.fetch_all(session)]
+
+    async def revoke(self, key: str) -> KeyView:
+        """Revoke a key by id, or by the name or prefix that one usable key has; NotFoundError KEY_NOT_FOUND."""
+        async with self._database.sessions.begin() as session:
+            found = await store.revoke(session, key_id=_uuid(key), name=key)
+            if found is None:
+                raise NotFoundError(Code.KEY_NOT_FOUND, key=key)
+            view = _view(found)
+        self._known.clear()
+        log.info("密钥已吊销", key_id=str(view.id), name=view.name)
+        return view
+
+    async def authenticate(self, secret: str) -> Principal | None:
+        """Return who holds this secret, None if nobody does or the key has expired or was revoked."""
+        if KEY_SHAPE.fullmatch(secret) is None:
+            return None
+        hashed = _hash(secret)
+        cached = self._known.get(hashed)
+        if cached is not None and self._clock.monotonic() < cached[1]:
+            return cached[0]
+        principal, lasts = await self._load(hashed)
+        self._known[hashed] = (principal, self._clock.monotonic() + lasts)
+        self._known.move_to_end(hashed)
+        while len(self._known) > c.API_KEY_CACHE_MAX:
+            self._known.popitem(last=False)
+        return principal
+
+    async def any_exists(self) -> bool:
+        """Say whether a key was ever made: then the development token no longer opens anything."""
+        known, until = self._any_until
+        if self._clock.monotonic() < until:
+            return known
+        async with self._database.sessions.begin() as session:
+            found = await store.any_exists(session)
+        # 一旦有过密钥就不会再变回没有
+        self._any_until = (found, float("inf") if found else self._clock.monotonic() + c.API_KEY_CACHE_S)
+        return found
+
+    async def _load(self, hashed: bytes) -> tuple[Principal | None, float]:
+        async with self._database.sessions.begin() as session:
+            key = await store.find_usable(session, hashed)
+        if key is None or not hmac.compare_digest(key.hash, hashed):
+            return None, c.API_KEY_CACHE_S
+        scopes = frozenset(Scope(scope) for scope in key.scopes if scope in SCOPES)
+        lasts = c.API_KEY_CACHE_S
+        if key.expires_at is not None:
+            lasts = min(lasts, max(0.0, (key.expires_at - self._clock.now()).total_seconds()))
+        return Principal(name=f"key:{key.name}", scopes=scopes), lasts
+
+    def _check(self, name: str, scopes: Sequence[str], expires_at: datetime | None) -> None:
+        if not name.strip() or len(name) > c.NAME_MAX_CHARS or "\x00" in name:
+            reason = f"1 to {c.NAME_MAX_CHARS} characters / 须为 1 到 {c.NAME_MAX_CHARS} 个字符"
+            raise InputError(Code.INVALID_REQUEST, field="name", reason=reason)
+        unknown = [scope for scope in scopes if scope not in SCOPES]
+        if unknown or not scopes:
+            raise InputError(Code.INVALID_REQUEST, field="scope", reason=f"one of / 只能是：{', '.join(Scope)}")
+        if expires_at is not None and (expires_at.tzinfo is None or expires_at <= self._clock.now()):
+            reason = "must be in the future, with a time zone / 须在将来且带时区"
+            raise InputError(Code.INVALID_REQUEST, field="expires_at", reason=reason)
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _view(key: ApiKey) -> KeyView:
+    return KeyView(
+        id=key.id, name=key.name, prefix=key.prefix, scopes=list(key.scopes), expires_at=stamp(key.expires_at),
+        revoked_at=stamp(key.revoked_at), created_at=rfc3339(key.created_at),
+    )

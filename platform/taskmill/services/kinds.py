@@ -1,0 +1,104 @@
+"""The kinds that tasks may have: published from plugins, cached for checks of args."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import jsonschema_rs
+import msgspec
+
+from taskmill import constants as c
+from taskmill.clock import Clock
+from taskmill.errors import Code, InputError, NotFoundError, SetupError
+from taskmill.plugin.registry import Registry
+from taskmill.stores import kind as store
+from taskmill.stores.database import Database
+
+
+async def publish(database: Database, registry: Registry) -> None:
+    """Write every registered kind to PostgreSQL, so that the API can check args without the plugin."""
+    rows = [
+        store.KindRow(
+            kind=definition.kind, version=definition.version, plugin=registry.owners[definition.kind],
+            plugin_version=registry.versions.get(registry.owners[definition.kind], ""), summary=definition.summary,
+            queue=definition.queue, priority=definition.priority, max_attempts=definition.retry.max_attempts,
+            timeout_ms=round(definition.timeout_s * 1000), executor=definition.executor,
+            args_schema=msgspec.json.encode(definition.call.schema()),
+            result_schema=_encoded(definition.call.result_schema()),
+        )
+        for definition in registry.tasks.values()
+    ]
+    if rows:
+        await database.unit(lambda connection: store.publish(connection, rows))
+
+
+def _encoded(schema: dict[str, Any] | None) -> bytes | None:
+    return None if schema is None else msgspec.json.encode(schema)
+
+
+class KindPolicy:
+    """One kind as submit sees it: defaults and a compiled validator."""
+
+    __slots__ = ("kind", "max_attempts", "priority", "queue", "timeout_ms", "validator", "version")
+
+    def __init__(self, row: store.KindPolicy) -> None:
+        self.kind, self.version, self.queue, self.priority = row.kind, row.version, row.queue, row.priority
+        self.max_attempts, self.timeout_ms = row.max_attempts, row.timeout_ms
+        self.validator = jsonschema_rs.validator_for(msgspec.json.decode(row.args_schema))
+
+    def check(self, args: Any) -> None:
+        """Raise InputError ARGS_INVALID that names the field and the reason."""
+        if self.validator.is_valid(args):
+            return
+        error = next(iter(self.validator.iter_errors(args)))
+        path = "args" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.instance_path)
+        raise InputError(Code.ARGS_INVALID, field=path, reason=error.message, kind=self.kind)
+
+
+class KindCache:
+    """Kinds read from PostgreSQL, at most KIND_CACHE_S seconds old; an unknown kind reads them again at once."""
+
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+        self._kinds: dict[tuple[str, int], KindPolicy] = {}
+        self._latest: dict[str, KindPolicy] = {}
+        self._rows: dict[tuple[str, int], store.KindPolicy] = {}
+        self._read_at = float("-inf")
+        self._lock = asyncio.Lock()
+
+    def peek(self, kind: str, version: int | None) -> KindPolicy | None:
+        """Return the policy if it is cached and fresh, without waiting."""
+        if self._clock.monotonic() - self._read_at > c.KIND_CACHE_S:
+            return None
+        return self._latest.get(kind) if version is None else self._kinds.get((kind, version))
+
+    async def get(self, kind: str, version: int | None) -> KindPolicy:
+        """Return the policy of `kind` (its newest version if None); NotFoundError KIND_NOT_FOUND."""
+        found = self.peek(kind, version)
+        if found is None:
+            asked = self._clock.monotonic()
+            async with self._lock:
+                if self._read_at <= asked:
+                    await self._read()
+            found = self._latest.get(kind) if version is None else self._kinds.get((kind, version))
+        if found is None:
+            raise NotFoundError(Code.KIND_NOT_FOUND, kind=kind if version is None else f"{kind}:{version}")
+        return found
+
+    async def _read(self) -> None:
+        try:
+            rows = {(row.kind, row.version): row for row in await store.load(self._database.pool)}
+        except asyncpg.UndefinedTableError as error:
+            raise SetupError(Code.SCHEMA_BEHIND, found="empty", expected="head") from error
+        self._kinds = {
+            key: self._kinds[key] if self._rows.get(key) == row else KindPolicy(row) for key, row in rows.items()
+        }
+        self._rows = rows
+        self._latest = {}
+        for (kind, version), policy in self._kinds.items():
+            if kind not in self._latest or self._latest[kind].version < version:
+                self._latest[kind] = policy
+        self._read_at = self._clock.monotonic()

@@ -1,0 +1,55 @@
+"""Checks of JSON that comes from outside: size, depth, characters that PostgreSQL cannot store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from taskmill.errors import Code, InputError
+
+_ENCODER = msgspec.json.Encoder()
+
+
+def encode(value: Any, *, field: str, max_bytes: int, max_depth: int) -> bytes:
+    """Return `value` as JSON bytes; InputError ARGS_INVALID, ARGS_TOO_LARGE or ARGS_TOO_DEEP names `field`."""
+    try:
+        raw = _ENCODER.encode(value)
+    except (TypeError, ValueError, RecursionError, OverflowError) as error:
+        raise InputError(Code.ARGS_INVALID, field=field, reason=f"not JSON / 不是 JSON: {error}") from error
+    if len(raw) > max_bytes:
+        raise InputError(Code.ARGS_TOO_LARGE, field=field, size=len(raw), limit=max_bytes)
+    # 括号总数不超过上限时深度也不会超过：绝大多数请求免去遍历
+    if raw.count(b"{") + raw.count(b"[") > max_depth and _deeper(value, max_depth):
+        raise InputError(Code.ARGS_TOO_DEEP, field=field, limit=max_depth)
+    if b"\\u0000" in raw and (path := _nul(value, field)) is not None:
+        raise InputError(Code.ARGS_INVALID, field=path, reason="contains a NUL character / 含有 NUL 字符")
+    return raw
+
+
+def _deeper(value: Any, limit: int) -> bool:
+    layer = [value]
+    for _ in range(limit + 1):
+        layer = [
+            child for item in layer if isinstance(item, (dict, list))
+            for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not layer:
+            return False
+    return True
+
+
+def _nul(value: Any, path: str) -> str | None:
+    if isinstance(value, str):
+        return path if "\x00" in value else None
+    if isinstance(value, dict):
+        for key, child in value.items():
+            if "\x00" in str(key):
+                return path
+            if (found := _nul(child, f"{path}.{key}")) is not None:
+                return found
+    if isinstance(value, list):
+        for index, child in enumerate(value):
+            if (found := _nul(child, f"{path}[{index}]")) is not None:
+                return found
+    return None

@@ -1,0 +1,66 @@
+"""Everything one process needs, opened and closed together: settings, servers, plugins, services."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.plugin.host import PluginHost
+from taskmill.services import kinds
+from taskmill.services.backlog import BacklogService
+from taskmill.services.catalog import CatalogService
+from taskmill.services.health import HealthService
+from taskmill.services.keys import KeyService
+from taskmill.services.queues import QueueService
+from taskmill.services.scaling import ScalingService
+from taskmill.services.stats import StatsService
+from taskmill.services.submit import SubmitService
+from taskmill.services.tasks import TaskService
+from taskmill.services.workers import WorkerService
+from taskmill.settings import Settings
+from taskmill.stores.database import Database
+from taskmill.stores.tickets import Tickets
+
+
+@dataclass
+class Platform:
+    """The container of one process. Services take what they need from it; nothing else holds connections."""
+
+    settings: Settings
+    database: Database
+    tickets: Tickets
+    host: PluginHost
+    clock: Clock
+
+    def __post_init__(self) -> None:
+        self.submit = SubmitService(self.settings, self.database, self.tickets, self.clock)
+        self.backlog = BacklogService(self.database, self.clock)
+        self.tasks = TaskService(self.database, self.tickets)
+        self.queues = QueueService(self.database, self.backlog)
+        self.catalog = CatalogService(self.database, self.host)
+        self.workers = WorkerService(self.database)
+        self.stats = StatsService(self.database, self.backlog, self.workers)
+        self.scaling = ScalingService(self.backlog)
+        self.keys = KeyService(self.database, self.clock)
+        self.health = HealthService(self.database, self.tickets, self.host, self.clock)
+
+    @classmethod
+    async def open(cls, settings: Settings, host: PluginHost, *, clock: Clock = SYSTEM_CLOCK) -> Platform:
+        """Connect to PostgreSQL and publish the plugins' kinds; Valkey may still be away.
+
+        Raises SetupError CONFIG_INVALID, UnavailableError DATABASE_UNAVAILABLE.
+        """
+        database = Database(
+            settings.require_database_url(), pool_size=settings.pool_size, orm_pool_size=settings.orm_pool_size
+        )
+        tickets = Tickets(settings.require_broker_url(), window=settings.stream_window)
+        await database.open()
+        platform = cls(settings, database, tickets, host, clock)
+        await kinds.publish(database, host.registry)
+        return platform
+
+    async def close(self) -> None:
+        """Finish what is under way and close every connection."""
+        await self.submit.close()
+        await self.tickets.close()
+        await self.database.close()

@@ -1,0 +1,251 @@
+"""The one way into the system: check, fill in defaults, insert in groups, ticket after the commit."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import msgspec
+
+from taskmill import constants as c
+from taskmill.clock import Clock
+from taskmill.errors import Code, InputError, LimitError, SetupError, TaskmillError, UnavailableError
+from taskmill.ids import new_id
+from taskmill.services.kinds import KindCache, KindPolicy
+from taskmill.services.payload import encode
+from taskmill.services.ticketing import Ticketing
+from taskmill.settings import Settings
+from taskmill.stores import task_submit as store
+from taskmill.stores.database import AWAY, Connection, Database
+from taskmill.stores.task_submit import Inserted, NewTask
+from taskmill.stores.tickets import Tickets
+
+QUEUE_PATTERN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+TAG_PATTERN = re.compile(r"^[^\s\x00-\x1f]+$")
+KIND_SHAPE = re.compile(r"^[A-Za-z_][A-Za-z0-9_.]*$")
+
+
+class SubmitRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What a client says of a task. None means: the kind's default. Times carry a zone; durations are seconds."""
+
+    kind: str
+    args: Any = msgspec.field(default_factory=dict[str, Any])
+    version: int | None = None
+    queue: str | None = None
+    priority: int | None = None
+    run_at: datetime | None = None
+    delay_s: float | None = None
+    expires_at: datetime | None = None
+    max_attempts: int | None = None
+    timeout_s: float | None = None
+    tags: list[str] = []
+    meta: dict[str, Any] | None = None
+
+
+class Submitted(msgspec.Struct):
+    """What became of it: the id is final once this is returned."""
+
+    id: UUID
+    kind: str
+    queue: str
+    state: str
+    run_at: datetime
+
+
+def _refuse(field: str, reason: str) -> InputError:
+    return InputError(Code.INVALID_REQUEST, field=field, reason=reason)
+
+
+class SubmitService:
+    """Accepts tasks. Concurrent single submits of one process share a commit; `close` waits for them."""
+
+    def __init__(self, settings: Settings, database: Database, tickets: Tickets, clock: Clock) -> None:
+        self._settings = settings
+        self._database = database
+        self.kinds = KindCache(database, clock)
+        self._ticketing = Ticketing(database, tickets, clock)
+        self._waiting: deque[tuple[NewTask, asyncio.Future[Inserted]]] = deque()
+        self._flushers: set[asyncio.Task[None]] = set()
+        self._sending: set[asyncio.Task[None]] = set()
+        self._known_queues: set[str] = set()
+
+    async def submit(self, request: SubmitRequest, *, created_by: str | None = None) -> Submitted:
+        """Accept one task and return after its commit.
+
+        Raises InputError or NotFoundError (nothing is stored), LimitError SUBMIT_BUSY, UnavailableError
+        DATABASE_UNAVAILABLE (the task was stored once or not at all).
+        """
+        return await self._submit(await self.prepare(request, created_by=created_by))
+
+    async def submit_as(self, task_id: str, request: SubmitRequest) -> Submitted:
+        """Accept one task under an id that `ids.new_id` made earlier (taskiq's `kiq` names it first)."""
+        return await self._submit(await self.prepare(request, task_id=UUID(task_id)))
+
+    async def _submit(self, task: NewTask) -> Submitted:
+        if len(self._waiting) >= c.GROUP_COMMIT_QUEUE_MAX:
+            raise LimitError(Code.SUBMIT_BUSY, limit=c.GROUP_COMMIT_QUEUE_MAX)
+        future: asyncio.Future[Inserted] = asyncio.get_running_loop().create_future()
+        self._waiting.append((task, future))
+        if len(self._flushers) < c.GROUP_COMMIT_FLUSHERS:
+            flusher = asyncio.create_task(self._flush())
+            self._flushers.add(flusher)
+            flusher.add_done_callback(self._flushers.discard)
+        done = await future
+        return Submitted(task.id, task.kind, task.queue, done.state, done.run_at)
+
+    async def submit_many(
+        self, requests: Sequence[SubmitRequest], *, created_by: str | None = None
+    ) -> list[Submitted]:
+        """Accept all tasks or none, in one transaction; errors as in `submit`, with `index` in the details."""
+        if len(requests) > self._settings.batch_max_tasks:
+            raise InputError(Code.BATCH_TOO_LARGE, size=len(requests), limit=self._settings.batch_max_tasks)
+        tasks: list[NewTask] = []
+        for index, request in enumerate(requests):
+            try:
+                tasks.append(await self.prepare(request, created_by=created_by))
+            except TaskmillError as error:
+                error.details["index"] = index
+                raise
+        inserted = await self._insert(tasks)
+        await self._ticketing.send(tasks, inserted)
+        return [
+            Submitted(task.id, task.kind, task.queue, inserted[task.id].state, inserted[task.id].run_at) for task in tasks
+        ]
+
+    async def prepare(
+        self,
+        request: SubmitRequest,
+        *,
+        created_by: str | None = None,
+        schedule_id: UUID | None = None,
+        fire_at: datetime | None = None,
+        task_id: UUID | None = None,
+    ) -> NewTask:
+        """Check one request and fill in the defaults, without storing it; InputError or NotFoundError."""
+        policy = self.kinds.peek(request.kind, request.version) or await self._policy(request)
+        self._check(request)
+        limits = self._settings
+        args = encode(request.args, field="args", max_bytes=limits.args_max_bytes, max_depth=limits.args_max_depth)
+        if not isinstance(request.args, dict):
+            raise InputError(Code.ARGS_INVALID, field="args", reason="must be an object / 必须是对象", kind=request.kind)
+        if policy is not None:
+            policy.check(request.args)
+        meta = None
+        if request.meta is not None:
+            meta = encode(request.meta, field="meta", max_bytes=c.META_MAX_BYTES, max_depth=limits.args_max_depth)
+        queue = request.queue or (policy.queue if policy else c.QUEUE_DEFAULT)
+        priority = request.priority or (policy.priority if policy else c.PRIORITY_DEFAULT)
+        timeout_ms = round(request.timeout_s * 1000) if request.timeout_s else (
+            policy.timeout_ms if policy else round(c.TIMEOUT_DEFAULT_S * 1000))
+        return NewTask(
+            id=task_id or new_id(), queue=queue, kind=request.kind,
+            kind_version=policy.version if policy else (request.version or 1), priority=priority, args=args,
+            max_attempts=request.max_attempts or (policy.max_attempts if policy else c.MAX_ATTEMPTS_DEFAULT),
+            timeout_ms=timeout_ms, meta=meta, tags=request.tags, run_at=request.run_at, delay_s=request.delay_s or 0.0,
+            expires_at=request.expires_at, schedule_id=schedule_id, fire_at=fire_at, created_by=created_by,
+            ticketed=self._ticketing.wanted(queue, priority),
+        )
+
+    async def store(self, connection: Connection, task: NewTask) -> None:
+        """Insert a prepared task in the caller's transaction; the stager tickets it after the commit."""
+        task.ticketed = False
+        await store.ensure_queues(connection, [task.queue])
+        await store.insert(connection, [task])
+
+    async def close(self) -> None:
+        """Wait for submits that are under way."""
+        while self._flushers or self._sending:
+            await asyncio.gather(*self._flushers, *self._sending, return_exceptions=True)
+
+    async def _policy(self, request: SubmitRequest) -> KindPolicy | None:
+        if not KIND_SHAPE.fullmatch(request.kind) or len(request.kind) > c.NAME_MAX_CHARS:
+            raise _refuse("kind", "must look like area.verb / 形如 area.verb")
+        try:
+            return await self.kinds.get(request.kind, request.version)
+        except TaskmillError as error:
+            if error.code is Code.KIND_NOT_FOUND and self._settings.allow_unknown_kinds:
+                return None
+            raise
+        except AWAY as error:
+            raise _away(error) from error
+
+    @staticmethod
+    def _check(request: SubmitRequest) -> None:
+        if request.queue is not None and (
+            len(request.queue) > c.NAME_MAX_CHARS or QUEUE_PATTERN.fullmatch(request.queue) is None
+        ):
+            raise _refuse("queue", "letters, digits, _ . - and at most 100 characters / 只用字母数字与 _ . -，至多 100 字")
+        if request.priority is not None and request.priority not in c.PRIORITIES:
+            raise _refuse("priority", "must be 1, 2, 3 or 4 / 只能是 1 到 4")
+        if request.delay_s is not None and not 0 <= request.delay_s <= c.DELAY_MAX_S:
+            raise _refuse("delay_s", f"must be within 0 and {c.DELAY_MAX_S:.0f} / 须在 0 到 {c.DELAY_MAX_S:.0f} 之间")
+        if request.run_at is not None and request.delay_s is not None:
+            raise _refuse("delay_s", "give run_at or delay_s, not both / 与 run_at 只能给一个")
+        for field, value in (("run_at", request.run_at), ("expires_at", request.expires_at)):
+            if value is not None and value.tzinfo is None:
+                raise _refuse(field, "needs a time zone, e.g. 2026-01-01T08:00:00Z / 需要时区")
+        if request.max_attempts is not None and not 1 <= request.max_attempts <= c.MAX_ATTEMPTS_LIMIT:
+            raise _refuse("max_attempts", f"must be within 1 and {c.MAX_ATTEMPTS_LIMIT} / 须在 1 到 {c.MAX_ATTEMPTS_LIMIT}")
+        if request.timeout_s is not None and not 0 < request.timeout_s <= c.TIMEOUT_MAX_S:
+            raise _refuse("timeout_s", f"must be above 0 and at most {c.TIMEOUT_MAX_S:.0f} / 须大于 0 且不超过上限")
+        if request.tags:
+            _check_tags(request.tags)
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), c.GROUP_COMMIT_MAX_TASKS))]
+            tasks = [task for task, _ in batch]
+            try:
+                inserted = await self._insert(tasks)
+            except Exception as error:  # noqa: BLE001 - 原样交给每个等待者
+                for _, future in batch:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            for task, future in batch:
+                if not future.done():
+                    future.set_result(inserted[task.id])
+            sending = asyncio.create_task(self._ticketing.send(tasks, inserted))
+            self._sending.add(sending)
+            sending.add_done_callback(self._sending.discard)
+
+    async def _insert(self, tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:
+        if not tasks:
+            return {}
+        queues = {task.queue for task in tasks}
+        fresh = queues - self._known_queues
+
+        async def work(connection: Connection) -> dict[UUID, Inserted]:
+            if fresh:
+                await store.ensure_queues(connection, sorted(fresh))
+            inserted: dict[UUID, Inserted] = {}
+            for start in range(0, len(tasks), c.SUBMIT_CHUNK):
+                inserted |= await store.insert(connection, tasks[start : start + c.SUBMIT_CHUNK])
+            return inserted
+
+        try:
+            inserted = await self._database.unit(work)
+        except asyncpg.UndefinedTableError as error:
+            raise SetupError(Code.SCHEMA_BEHIND, found="empty", expected="head") from error
+        except AWAY as error:
+            raise _away(error) from error
+        self._known_queues |= queues
+        return inserted
+
+
+def _check_tags(tags: list[str]) -> None:
+    if len(tags) > c.TAGS_MAX:
+        raise _refuse("tags", f"at most {c.TAGS_MAX} / 至多 {c.TAGS_MAX} 个")
+    for index, tag in enumerate(tags):
+        if len(tag) > c.NAME_MAX_CHARS or TAG_PATTERN.fullmatch(tag) is None:
+            raise _refuse(f"tags[{index}]", "no spaces, at most 100 characters / 不含空白，至多 100 字")
+
+
+def _away(error: BaseException) -> UnavailableError:
+    return UnavailableError(Code.DATABASE_UNAVAILABLE, reason=str(error) or type(error).__name__)

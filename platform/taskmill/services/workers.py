@@ -1,0 +1,66 @@
+"""Worker processes, alive and recently gone."""
+
+from __future__ import annotations
+
+from typing import Literal
+from uuid import UUID
+
+import msgspec
+
+from taskmill.clock import Timestamp, rfc3339
+from taskmill.services.page import Page, Paging
+from taskmill.services.task_view import stamp
+from taskmill.stores import worker_read
+from taskmill.stores.database import Database
+from taskmill.stores.worker_read import WorkerRow
+
+WorkerState = Literal["live", "draining", "lost", "dead"]
+WORKER_STATES: tuple[WorkerState, ...] = ("live", "draining", "lost", "dead")
+
+
+class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
+    """One incarnation of a worker process; `lost`: its lease ran out and the rescuer has not acted yet."""
+
+    id: UUID
+    state: str
+    hostname: str
+    pid: int
+    version: str
+    queues: list[str]
+    kinds: list[str]
+    concurrency: int
+    running: int
+    started_at: Timestamp
+    lease_until: Timestamp
+    dead_at: Timestamp | None
+    death: str | None
+
+
+class WorkerService:
+    """What the API shows of workers."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def list(self, paging: Paging) -> Page[WorkerView]:
+        """Return one page: the living first, the newest first."""
+        async with self._database.sessions.begin() as session:
+            rows = await worker_read.fetch_page(session, limit=paging.page_size, offset=paging.offset)
+            counts = await worker_read.count_by_state(session)
+        return Page(
+            items=[_view(row) for row in rows], page=paging.page, page_size=paging.page_size, total=sum(counts.values())
+        )
+
+    async def counts(self) -> dict[str, int]:
+        """Return how many workers are in each state, zeros included."""
+        async with self._database.sessions.begin() as session:
+            counts = await worker_read.count_by_state(session)
+        return {state: counts.get(state, 0) for state in WORKER_STATES}
+
+
+def _view(row: WorkerRow) -> WorkerView:
+    return WorkerView(
+        id=row.id, state=row.state, hostname=row.hostname, pid=row.pid, version=row.version, queues=row.queues,
+        kinds=row.kinds, concurrency=row.concurrency, running=row.running, started_at=rfc3339(row.started_at),
+        lease_until=rfc3339(row.lease_until), dead_at=stamp(row.dead_at), death=row.death,
+    )

@@ -1,0 +1,24 @@
+"""Does PostgreSQL answer, and which revision is it at?"""
+
+from __future__ import annotations
+
+import asyncpg
+
+from taskmill.stores.database import Connection
+from taskmill.stores.migrations import VERSION_TABLE
+
+REVISION = f"select version_num from taskmill.{VERSION_TABLE}"  # noqa: S608 - 常量
+
+
+async def ping(connection: Connection) -> None:
+    """Run the smallest statement; raises what asyncpg raises when the database is away."""
+    await connection.execute("select 1")
+
+
+async def revision(connection: Connection) -> str | None:
+    """Return the revision of the core's schema, None if the database was never migrated."""
+    try:
+        value: str | None = await connection.fetchval(REVISION)
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        return None
+    return value
