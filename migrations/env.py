@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from alembic import context
+
 from taskmill.constants import SCHEMA
 from taskmill.models import metadata
 

@@ -41,6 +41,7 @@ class Code(StrEnum):
     KIND_NOT_FOUND = "KIND_NOT_FOUND"
     KIND_NOT_REGISTERED = "KIND_NOT_REGISTERED"
     KIND_TAKEN = "KIND_TAKEN"
+    MALFORMED_HTTP = "MALFORMED_HTTP"
     MALFORMED_JSON = "MALFORMED_JSON"
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
     MIGRATION_LOCKED = "MIGRATION_LOCKED"
@@ -54,6 +55,7 @@ class Code(StrEnum):
     SCHEDULE_EXISTS = "SCHEDULE_EXISTS"
     SCHEDULE_INVALID = "SCHEDULE_INVALID"
     SCHEDULE_NOT_FOUND = "SCHEDULE_NOT_FOUND"
+    SCHEDULE_OWNED = "SCHEDULE_OWNED"
     SCHEMA_AHEAD = "SCHEMA_AHEAD"
     SCHEMA_BEHIND = "SCHEMA_BEHIND"
     SUBMIT_BUSY = "SUBMIT_BUSY"
@@ -147,6 +149,10 @@ ERRORS: dict[Code, ErrorSpec] = {
         "kind {kind} is already registered by plugin {owner}; {plugin} cannot use it",
         "改名，或用 TASKMILL_PLUGINS_DENY 停用其中一个", "rename it, or disable one with TASKMILL_PLUGINS_DENY",
     ),
+    Code.MALFORMED_HTTP: ErrorSpec(
+        400, 2, "不是合法的 HTTP 请求：{reason}", "not a valid HTTP request: {reason}",
+        "请用 HTTP/1.1 访问", "speak HTTP/1.1",
+    ),
     Code.MALFORMED_JSON: ErrorSpec(
         400, 2, "JSON 无法解析：{reason}", "the JSON cannot be parsed: {reason}",
         "请求体必须是 UTF-8 编码的 JSON", "the body must be JSON encoded in UTF-8",
@@ -193,6 +199,10 @@ ERRORS: dict[Code, ErrorSpec] = {
     ),
     Code.SCHEDULE_NOT_FOUND: ErrorSpec(
         404, 3, "计划不存在：{schedule}", "no such schedule: {schedule}", "taskmill schedule list", "taskmill schedule list",
+    ),
+    Code.SCHEDULE_OWNED: ErrorSpec(
+        409, 4, "计划 {schedule} 由插件 {plugin} 定义，不能在此修改", "schedule {schedule} is defined by plugin {plugin} and cannot be changed here",
+        "可以暂停它：taskmill schedule pause {schedule}", "pause it instead: taskmill schedule pause {schedule}",
     ),
     Code.SCHEMA_AHEAD: ErrorSpec(
         503, 1, "数据库版本 {found} 比程序新（程序认识到 {expected}）",

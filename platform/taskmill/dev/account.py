@@ -10,7 +10,6 @@ import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-
 from taskmill.log import get_logger
 
 if TYPE_CHECKING:

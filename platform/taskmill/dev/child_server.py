@@ -6,8 +6,9 @@
     ├── server.log   output of the server
     └── data/        what the server keeps; never touched by a stop, a kill or a restart
 
-Three lines of defence keep servers from outliving us: an exit handler, the kernel's death signal (Linux), and on
-the next start a look for leftovers that really are servers of this directory.
+Three lines of defence keep servers from outliving us: an exit handler, the kernel's death signal (Linux; a small
+shell thaws a paused server so that the signal reaches it), and on the next start a look for leftovers that really
+are servers of this directory.
 """
 
 from __future__ import annotations
@@ -24,8 +25,6 @@ from abc import ABC, abstractmethod
 from signal import Signals
 from typing import IO, TYPE_CHECKING, ClassVar, Self
 
-
-
 from taskmill import constants
 from taskmill.dev import ports, process_table
 from taskmill.dev.spawn import spawn
@@ -40,6 +39,9 @@ if TYPE_CHECKING:
     from taskmill.dev.account import Account
 
 log = get_logger(__name__)
+
+# 冻结的进程收不到内核的死亡信号：主人一死管道就关，由它解冻，信号才生效
+THAW = 'read -r _; kill -CONT "$@"'
 
 _RUNNING: weakref.WeakSet[ChildServer] = weakref.WeakSet()
 
@@ -61,7 +63,8 @@ class ChildServer(ABC):
         self._port_is_fixed = port != 0
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: IO[str] | None = None
-        self._owner = os.getpid()
+        self.owner_pid = os.getpid()
+        self._thaw: subprocess.Popen[bytes] | None = None
 
     @property
     @abstractmethod
@@ -116,6 +119,7 @@ class ChildServer(ABC):
             except subprocess.TimeoutExpired:
                 log.warning("服务器没有按时停止，强行结束", server=self.name, pid=process.pid)
                 self.kill()
+        self._end_thaw()
         self._release()
         _RUNNING.discard(self)
 
@@ -142,10 +146,25 @@ class ChildServer(ABC):
         while fresh := [pid for pid in [self.pid, *self._pids()] if pid not in frozen]:
             process_table.send(fresh, signal.SIGSTOP)
             frozen.update(fresh)
+        self._end_thaw()
+        self._thaw = subprocess.Popen(  # noqa: S603 - 固定的命令
+            ["/bin/sh", "-c", THAW, "sh", *(str(pid) for pid in sorted(frozen))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     def resume(self) -> None:
         """End a pause."""
         process_table.send([*self._pids(), self.pid], signal.SIGCONT)
+        self._end_thaw()
+
+    def _end_thaw(self) -> None:
+        if self._thaw is not None:
+            self._thaw.kill()
+            self._thaw.communicate()
+            self._thaw = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -185,7 +204,7 @@ class ChildServer(ABC):
         handle.truncate(0)
         handle.write(f"{os.getpid()}\n")
         handle.flush()
-        self._lock, self._owner = handle, os.getpid()
+        self._lock, self.owner_pid = handle, os.getpid()
 
     def _release(self) -> None:
         if self._lock is not None:
@@ -202,9 +221,7 @@ class ChildServer(ABC):
                     self._command(), log=output, death_signal=self.stop_signal, account=self.account
                 )
             self._process = process
-            ready = process_table.wait_until(
-                lambda: process.poll() is not None or self._is_ready(), constants.DEV_START_TIMEOUT_S
-            )
+            ready = process_table.wait_until(self._ready_or_dead, constants.DEV_START_TIMEOUT_S)
             if ready and process.poll() is None:
                 break
             # 端口在检查之后被别人抢走：换一个再试
@@ -214,6 +231,9 @@ class ChildServer(ABC):
             raise self._failed(self._log_tail())
         (self.root / "server.json").write_text(json.dumps({"pid": process.pid, "port": self.port}))
         log.debug("内嵌服务器已就绪", server=self.name, pid=process.pid, port=self.port)
+
+    def _ready_or_dead(self) -> bool:
+        return not self.running or self._is_ready()
 
     def _read_port(self) -> None:
         if not self._port_is_fixed:
@@ -255,7 +275,7 @@ class ChildServer(ABC):
 def _stop_all() -> None:
     """进程退出时停掉还在跑的；fork 出来的子进程不许动父进程的服务器。"""
     for server in list(_RUNNING):
-        if server._owner == os.getpid():  # noqa: SLF001 - 同一模块
+        if server.owner_pid == os.getpid():
             server.stop()
 
 

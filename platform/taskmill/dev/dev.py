@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import secrets
 import signal
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -19,6 +18,7 @@ from rich.console import Console
 
 from taskmill import constants as c
 from taskmill.api.app import create_app
+from taskmill.api.auth import new_dev_token
 from taskmill.api.server import serve
 from taskmill.dev import ports
 from taskmill.dev.run_file import run_file
@@ -123,18 +123,21 @@ async def _run_roles(
     platform: Platform, home: Path, servers: DemoServers | None, stop: asyncio.Event, *, exit_after: bool
 ) -> int:
     """Run the three roles; whichever ends first, by itself or by an error, ends the others."""
-    settings, token, listening = platform.settings, secrets.token_urlsafe(c.API_KEY_BYTES), asyncio.Future[int]()
+    settings, token, listening = platform.settings, new_dev_token(), asyncio.Future[int]()
+    ready = asyncio.Event()
     app = create_app(platform, dev_token=token)
     worker = WorkerRole(platform, settings.queues, settings.concurrency)
     async with asyncio.TaskGroup() as group:
         for role in (
-            serve(app, settings.api_host, settings.api_port, stop=stop, started=listening.set_result),
+            serve(app, settings.api_host, settings.api_port, stop=stop, ready=ready, bound=listening.set_result),
             worker.run(stop),
             run_scheduler(platform, stop),
         ):
             group.create_task(_until_end(role, stop))
         try:
-            return await _serve_people(listening, token, home, servers, stop, exit_after=exit_after)
+            if await _first(asyncio.ensure_future(ready.wait()), stop) is None:
+                return 1
+            return await _serve_people(listening.result(), token, home, servers, stop, exit_after=exit_after)
         finally:
             stop.set()
 
@@ -147,7 +150,7 @@ async def _until_end(role: Awaitable[object], stop: asyncio.Event) -> None:
 
 
 async def _serve_people(
-    listening: asyncio.Future[int],
+    port: int,
     token: str,
     home: Path,
     servers: DemoServers | None,
@@ -155,9 +158,6 @@ async def _serve_people(
     *,
     exit_after: bool,
 ) -> int:
-    port = await _first(listening, stop)
-    if port is None:
-        return 1
     api_url = f"http://{ports.HOST}:{port}"
     console = Console(highlight=False, soft_wrap=True)
     with run_file(home, api_url=api_url, token=token) as path:

@@ -36,8 +36,8 @@ def server_pids(executables: frozenset[str], data_dir: Path, *, hint: int | None
 def _is_server(pid: int, executables: frozenset[str], home: str) -> bool:
     try:
         # 僵尸进程没有 exe，读它会报错，正好排除
-        executable = os.readlink(PROC / str(pid) / "exe").removesuffix(" (deleted)")
-        directory = os.readlink(PROC / str(pid) / "cwd")
+        executable = str((PROC / str(pid) / "exe").readlink()).removesuffix(" (deleted)")
+        directory = str((PROC / str(pid) / "cwd").readlink())
     except OSError:
         return False
     return directory == home and os.path.basename(executable) in executables  # noqa: PTH119 - 只取文件名

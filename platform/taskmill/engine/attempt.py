@@ -13,13 +13,13 @@ from uuid import UUID
 
 import msgspec
 import pydantic
-from asyncpg import Record
 
 from taskmill import constants as c
 from taskmill.errors import Code, Discard, Retry, Snooze, TaskmillError
 from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import RetryPolicy, TaskDefinition
 from taskmill.states import By, Cause, State
+from taskmill.stores.database import Record
 from taskmill.stores.task_settle import Outcome
 
 

@@ -21,7 +21,10 @@ from taskmill.stores import task_result
 from taskmill.stores.database import Database
 
 # kiq 的标签里，哪些是提交选项
-_OPTIONS = {"queue": str, "priority": int, "delay": float, "timeout": float, "max_attempts": int}
+_OPTIONS = {
+    "queue": ("queue", str), "priority": ("priority", int), "delay": ("delay_s", float),
+    "timeout": ("timeout_s", float), "max_attempts": ("max_attempts", int),
+}
 
 
 class TaskmillBroker(RedisStreamBroker):
@@ -60,11 +63,10 @@ class TaskmillBroker(RedisStreamBroker):
         args: Any = dict(zip(names, sent.args, strict=False)) | sent.kwargs
         if definition.call.single is not None:
             args = args[definition.call.single]
-        options = {name: kind(sent.labels[name]) for name, kind in _OPTIONS.items() if name in sent.labels}
-        request = SubmitRequest(
-            kind=sent.task_name, version=definition.version, args=msgspec.to_builtins(args), queue=options.get("queue"),
-            priority=options.get("priority"), delay_s=options.get("delay"), timeout_s=options.get("timeout"),
-            max_attempts=options.get("max_attempts"),
+        options = {field: kind(sent.labels[label]) for label, (field, kind) in _OPTIONS.items() if label in sent.labels}
+        request = msgspec.convert(
+            {"kind": sent.task_name, "version": definition.version, "args": msgspec.to_builtins(args), **options},
+            SubmitRequest,
         )
         await self._submit.submit_as(sent.task_id, request)
 
@@ -87,7 +89,7 @@ class StoredResults(AsyncResultBackend[Any]):
         """Say whether the task is final."""
         return await task_result.load(self._database.pool, task_id) is not None
 
-    async def get_result(self, task_id: str, with_logs: bool = False) -> TaskiqResult[Any]:  # noqa: FBT001, FBT002
+    async def get_result(self, task_id: str, with_logs: bool = False) -> TaskiqResult[Any]:  # noqa: ARG002, FBT001, FBT002 - taskiq 的签名
         """Return the result of a final task; ResultGetError if it is not final."""
         found = await task_result.load(self._database.pool, task_id)
         if found is None:

@@ -6,16 +6,12 @@ import asyncio
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
-import asyncpg
-from asyncpg import Record
-from redis.exceptions import ResponseError
-
 from taskmill import constants as c
 from taskmill.engine.reader import Lane, Reader
 from taskmill.log import get_logger
 from taskmill.stores import task_claim as store
 from taskmill.stores import task_stage
-from taskmill.stores.database import AWAY, SERIALIZATION, Database
+from taskmill.stores.database import AWAY, SERIALIZATION, Database, Record
 from taskmill.stores.tickets import BROKER_AWAY, Entry, Tickets
 
 log = get_logger(__name__)
@@ -106,5 +102,5 @@ class Claimer:
         try:
             await self.give_back(await self.reader.own_pending())
             await self._tickets.remove_consumer(self.reader.consumer, self.reader.queues)
-        except (*AWAY, *BROKER_AWAY, asyncpg.PostgresError, ResponseError) as error:
+        except (*AWAY, *BROKER_AWAY) as error:
             log.warning("消费者未能移除，由审计清理", error=repr(error))

@@ -8,14 +8,10 @@ import time
 from collections.abc import Callable
 from uuid import UUID
 
-import asyncpg
-
 from taskmill import constants as c
 from taskmill.log import get_logger
-from taskmill.stores import worker as store
 from taskmill.stores.database import AWAY
-from taskmill.stores.urls import asyncpg_url
-from taskmill.stores.worker import Renewal
+from taskmill.stores.worker import LeaseConnection, Renewal
 
 log = get_logger(__name__)
 
@@ -34,7 +30,7 @@ class Heartbeat:
         self.last_renewal = time.monotonic()
         self.running = 0
         self.draining = False
-        self._url = asyncpg_url(database_url)
+        self._connection = LeaseConnection(database_url, worker_id, lease_s)
         self._on_reply = on_reply
         self._lease_s, self._period_s = lease_s, period_s
         self._main = asyncio.get_running_loop()
@@ -65,23 +61,19 @@ class Heartbeat:
 
     async def _run(self) -> None:
         self._loop, self._poke = asyncio.get_running_loop(), asyncio.Event()
-        connection: asyncpg.Connection[asyncpg.Record] | None = None
         while not self._stopping:
             try:
-                if connection is None or connection.is_closed():
-                    connection = await asyncpg.connect(self._url, timeout=c.CONNECT_TIMEOUT_S, command_timeout=self._lease_s)
-                await self._beat(connection)
+                await self._beat()
                 delay = self._period_s
-            except (*AWAY, asyncpg.PostgresError) as error:
+            except AWAY as error:
                 log.warning("续租失败", worker_id=str(self.worker_id), error=repr(error))
                 delay = min(1.0, self._period_s)
             await self._pause(delay)
-        if connection is not None:
-            connection.terminate()
+        self._connection.close()
 
-    async def _beat(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    async def _beat(self) -> None:
         asked = time.monotonic()
-        renewal = await store.renew(connection, self.worker_id, self._lease_s, self.running, draining=self.draining)
+        renewal = await self._connection.renew(self.running, draining=self.draining)
         if renewal.alive:
             self.last_renewal = asked
         if not self._main.is_closed():

@@ -63,7 +63,7 @@ class Reader:
 
     async def _fill(self, found: dict[Lane, list[Entry]], lanes: list[Lane], left: int) -> None:
         each = max(1, left // len(lanes))
-        counts = {lane: each for lane in lanes[:left]}
+        counts = dict.fromkeys(lanes[:left], each)
         for lane, entries in (await self._tickets.read(self.consumer, counts)).items():
             found.setdefault(lane, []).extend(entries)
 

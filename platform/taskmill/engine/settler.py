@@ -6,20 +6,16 @@ import asyncio
 from collections import deque
 from uuid import UUID
 
-import asyncpg
-
 from taskmill import constants as c
 from taskmill.engine.attempt import describe
 from taskmill.errors import Code, TaskmillError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.states import Cause, State
-from taskmill.stores.database import AWAY, Database
+from taskmill.stores.database import AWAY, DATA_ERRORS, MISSING_PARTITION, Database
 from taskmill.stores.task_settle import Outcome, settle
 
 log = get_logger(__name__)
-MISSING_PARTITION = asyncpg.CheckViolationError  # 没有当天分区时的错误类别，等 pruner 建好
-DATA_ERRORS = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, ValueError, OverflowError)
 
 
 class Settler:
@@ -99,7 +95,7 @@ class Settler:
             self.fenced += len(batch) - len(done)
             log.warning("结果作废：租约已失或任务已改", count=len(batch) - len(done))
 
-    async def _bisect(self, batch: list[Outcome], writer: UUID, error: asyncpg.PostgresError) -> None:
+    async def _bisect(self, batch: list[Outcome], writer: UUID, error: Exception) -> None:
         """数据错误只可能来自某一行：二分找到它，让它成为失败的尝试，别的照常结算。"""
         if len(batch) > 1:
             middle = len(batch) // 2

@@ -35,8 +35,13 @@ class Slots:
         """Return how many tickets may be read now."""
         if self._settler.backlog >= c.UNSETTLED_MAX:
             return 0
-        ahead = self.concurrency if self._mean_s < c.PREFETCH_FAST_S and self.concurrency < c.READ_MAX else 0
-        return min(c.READ_MAX, self.concurrency + ahead - len(self.running) - len(self.ready) - self.reserved)
+        return min(c.READ_MAX, self._target() - len(self.running) - len(self.ready) - self.reserved)
+
+    def _target(self) -> int:
+        """运行中与待运行的总数：任务短才预取，且只取很快就能开始的那么多。"""
+        if self._mean_s >= c.PREFETCH_FAST_S:
+            return self.concurrency
+        return self.concurrency + min(c.PREFETCH_MAX, int(self.concurrency * c.PREFETCH_TARGET_S / max(self._mean_s, 1e-6)))
 
     def known(self) -> set[tuple[UUID, int]]:
         """Return the fences of everything this worker holds: running, ready, awaiting settle."""
@@ -69,7 +74,8 @@ class Slots:
         self._mean_s += 0.1 * (time.monotonic() - started - self._mean_s)
         if self.ready and len(self.running) < self.concurrency:
             self._start(self.ready.popleft())
-        if len(self.ready) + len(self.running) <= self.concurrency // 2 or self.concurrency < c.READ_MAX:
+        # 短任务攒到一半再领，一次领一批；长任务有空位就领
+        if self._mean_s >= c.PREFETCH_FAST_S or len(self.ready) + len(self.running) <= self._target() // 2:
             self.free.set()
 
     def tick(self) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from asyncpg import Record
 
 import taskmill
 from taskmill import constants as c
@@ -31,7 +30,7 @@ from taskmill.services.platform import Platform
 from taskmill.services.submit import SubmitRequest
 from taskmill.states import By, State
 from taskmill.stores import worker as store
-from taskmill.stores.database import AWAY
+from taskmill.stores.database import AWAY, Record
 from taskmill.stores.task_settle import Outcome
 from taskmill.stores.tickets import BROKER_AWAY
 from taskmill.stores.worker import Registration, Renewal
@@ -61,11 +60,17 @@ class WorkerRole:
         self.slots = Slots(self._concurrency, self.receiver, self.settler)
         self.ready = asyncio.Event()
         self.last_read: float | None = None
+        self._claims = 0  # 以前各编号的认领次数
         self.worker_id: UUID = new_id()
         self._stop = asyncio.Event()
         self._lost = asyncio.Event()
         self._heartbeat: Heartbeat | None = None
         self._claimer: Claimer | None = None
+
+    @property
+    def statements(self) -> int:
+        """Return how many claims and settles this worker has sent to PostgreSQL."""
+        return self._claims + (self._claimer.claims if self._claimer else 0) + self.settler.statements
 
     async def run(self, stop: asyncio.Event, now: asyncio.Event | None = None) -> int:
         """Work until `stop` is set, then drain: finish within the grace, hand the rest back; `now` cuts the grace.
@@ -109,7 +114,7 @@ class WorkerRole:
         )
         self._heartbeat.start()
         fetchers = 2 if self._concurrency >= c.READ_MAX // 5 else 1
-        tasks = [asyncio.create_task(self._fetch(claimer, first=i == 0), name="fetcher") for i in range(fetchers)]
+        tasks = [asyncio.create_task(self._fetch(claimer, fetchers), name="fetcher") for _ in range(fetchers)]
         tasks += [asyncio.create_task(self._reconcile(claimer)), asyncio.create_task(self._listen_for_hints())]
         log.info("工作进程开始领取任务", worker_id=str(self.worker_id), queues=self.queues, concurrency=self._concurrency)
         self.ready.set()
@@ -137,6 +142,7 @@ class WorkerRole:
 
     async def _bury(self) -> None:
         """租约已失：任务已归别人，停下一切，换新编号。"""
+        self._claims += self._claimer.claims if self._claimer else 0
         self.slots.ready.clear()
         count = self.slots.halt(Stop.LOST)
         await self.slots.idle(c.SHUTDOWN_GRACE_S)
@@ -156,7 +162,7 @@ class WorkerRole:
         if renewal.cancels:
             self.slots.halt(Stop.CANCEL, only=lambda attempt: attempt.row["id"] in renewal.cancels)
 
-    async def _fetch(self, claimer: Claimer, *, first: bool) -> None:
+    async def _fetch(self, claimer: Claimer, fetchers: int) -> None:
         delay = 0.05
         while not self._stop.is_set():
             room = self.slots.room() if self._heartbeat is not None and self._heartbeat.fresh else 0
@@ -164,7 +170,7 @@ class WorkerRole:
                 await self._wait_for_room()
                 continue
             try:
-                await self._fetch_once(claimer, room, wait=first)
+                await self._fetch_once(claimer, -(-room // fetchers))
                 delay = 0.05
             except (*AWAY, *BROKER_AWAY) as error:
                 log.warning("领取暂停：服务器不可用", error=repr(error))
@@ -182,19 +188,17 @@ class WorkerRole:
         except TimeoutError:
             return
 
-    async def _fetch_once(self, claimer: Claimer, room: int, *, wait: bool) -> None:
+    async def _fetch_once(self, claimer: Claimer, room: int) -> None:
         self.slots.reserved += room
         try:
             found = await claimer.reader.read(room)
-            if not found and wait:
+            if not found:
                 found = await claimer.reader.wait(room)
             self.last_read = time.monotonic()
             if found:
                 await claimer.claim(found, self._take)
         finally:
             self.slots.reserved -= room
-        if not found and not wait:
-            await self._wait_for_room()
 
     def _take(self, rows: list[Record]) -> None:
         now = time.monotonic()

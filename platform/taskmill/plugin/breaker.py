@@ -1,7 +1,7 @@
 """Runs the health check of one plugin: isolated, within a time limit, and not at all while the breaker is open.
 
-    closed ──3 failures in a row──▶ open ──30 s──▶ half-open: one try ──success──▶ closed
-                                     ▲                              └──failure──▶ open
+closed ──3 failures in a row──▶ open ──30 s──▶ half-open: one try ──success──▶ closed
+▲                              └──failure──▶ open
 """
 
 from __future__ import annotations

@@ -77,6 +77,7 @@ class TaskDefinition:
     taskiq: Any = None  # 原来的 taskiq 任务；为 None 时由引擎登记
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the handler."""
         return self.function(*args, **kwargs)
 
     @cached_property
@@ -96,7 +97,7 @@ def _is_model(annotation: Any) -> bool:
 
 
 def _is_dependency(parameter: inspect.Parameter, annotation: Any) -> bool:
-    """taskiq 依赖：默认值或 Annotated 元数据里有 Dependency。"""
+    """Taskiq 依赖：默认值或 Annotated 元数据里有 Dependency。"""
     marks = (parameter.default, *getattr(annotation, "__metadata__", ()))
     return any(type(mark).__name__ == "Dependency" for mark in marks)
 

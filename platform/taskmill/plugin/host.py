@@ -130,7 +130,7 @@ class PluginHost:
             incompatible = error.code is Code.PLUGIN_INCOMPATIBLE
             entry.state = PluginState.INCOMPATIBLE if incompatible else PluginState.FAILED
             entry.problem = PluginProblem.of(error)
-            log.error("插件加载失败", plugin=entry.name, state=entry.state.value, error=str(error), trace=_trace(error))
+            log.error("插件加载失败", plugin=entry.name, state=entry.state.value, error=str(error), trace=_trace(error))  # noqa: TRY400 - 带局部变量的调用栈会泄露机密
             return
         if entry.loaded is None:
             entry.state = PluginState.DISABLED

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from taskiq.abc.broker import AsyncTaskiqDecoratedTask
+from taskiq import AsyncTaskiqDecoratedTask
 
 from taskmill import constants as c
 from taskmill.errors import Code, PluginError

@@ -99,12 +99,18 @@ class KeyService:
             return [_view(key) for key in await store.fetch_all(session)]
 
     async def revoke(self, key: str) -> KeyView:
-        """Revoke a key by id, or by the name or prefix that one usable key has; NotFoundError KEY_NOT_FOUND."""
+        """Revoke a key by id, or by the name or prefix of a key in force.
+
+        NotFoundError KEY_NOT_FOUND; InputError INVALID_REQUEST if several are called so.
+        """
         async with self._database.sessions.begin() as session:
-            found = await store.revoke(session, key_id=_uuid(key), name=key)
-            if found is None:
+            found = await store.find(session, key, _uuid(key))
+            if not found:
                 raise NotFoundError(Code.KEY_NOT_FOUND, key=key)
-            view = _view(found)
+            if len(found) > 1:
+                reason = f"{len(found)} keys are called so, give the id / 有 {len(found)} 个同名密钥，请给出 id"
+                raise InputError(Code.INVALID_REQUEST, field="key", reason=reason)
+            view = _view(await store.revoke(session, found[0]))
         self._known.clear()
         log.info("密钥已吊销", key_id=str(view.id), name=view.name)
         return view

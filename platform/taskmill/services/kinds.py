@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import asyncpg
 import jsonschema_rs
 import msgspec
 
@@ -14,7 +13,7 @@ from taskmill.clock import Clock
 from taskmill.errors import Code, InputError, NotFoundError, SetupError
 from taskmill.plugin.registry import Registry
 from taskmill.stores import kind as store
-from taskmill.stores.database import Database
+from taskmill.stores.database import MISSING_SCHEMA, Database
 
 
 async def publish(database: Database, registry: Registry) -> None:
@@ -91,7 +90,7 @@ class KindCache:
     async def _read(self) -> None:
         try:
             rows = {(row.kind, row.version): row for row in await store.load(self._database.pool)}
-        except asyncpg.UndefinedTableError as error:
+        except MISSING_SCHEMA as error:
             raise SetupError(Code.SCHEMA_BEHIND, found="empty", expected="head") from error
         self._kinds = {
             key: self._kinds[key] if self._rows.get(key) == row else KindPolicy(row) for key, row in rows.items()

@@ -13,6 +13,7 @@ from taskmill.services.health import HealthService
 from taskmill.services.keys import KeyService
 from taskmill.services.queues import QueueService
 from taskmill.services.scaling import ScalingService
+from taskmill.services.schedules import ScheduleService
 from taskmill.services.stats import StatsService
 from taskmill.services.submit import SubmitService
 from taskmill.services.tasks import TaskService
@@ -41,6 +42,7 @@ class Platform:
         self.workers = WorkerService(self.database)
         self.stats = StatsService(self.database, self.backlog, self.workers)
         self.scaling = ScalingService(self.backlog)
+        self.schedules = ScheduleService(self.database, self.submit)
         self.keys = KeyService(self.database, self.clock)
         self.health = HealthService(self.database, self.tickets, self.host, self.clock)
 

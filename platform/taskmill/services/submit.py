@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 import msgspec
 
 from taskmill import constants as c
@@ -22,7 +21,7 @@ from taskmill.services.payload import encode
 from taskmill.services.ticketing import Ticketing
 from taskmill.settings import Settings
 from taskmill.stores import task_submit as store
-from taskmill.stores.database import AWAY, Connection, Database
+from taskmill.stores.database import AWAY, MISSING_SCHEMA, Connection, Database
 from taskmill.stores.task_submit import Inserted, NewTask
 from taskmill.stores.tickets import Tickets
 
@@ -231,7 +230,7 @@ class SubmitService:
 
         try:
             inserted = await self._database.unit(work)
-        except asyncpg.UndefinedTableError as error:
+        except MISSING_SCHEMA as error:
             raise SetupError(Code.SCHEMA_BEHIND, found="empty", expected="head") from error
         except AWAY as error:
             raise _away(error) from error

@@ -74,18 +74,19 @@ class TaskService:
         query = wanted.query()
         if wanted.cursor is not None and wanted.page != 1:
             raise InputError(Code.INVALID_REQUEST, field="page", reason="not together with cursor / 不能与 cursor 同用")
-        offset = 0 if wanted.cursor is not None else wanted.offset
+        more = wanted.page_size + 1  # 多取一行，看还有没有下一页
+        total: int | None = None
         async with self._database.sessions.begin() as session:
             await task_read.bound(session)
-            rows = await task_read.fetch_page(session, query, limit=wanted.page_size + 1, offset=offset)
-            total = None
             if wanted.cursor is None:
-                total = await task_read.count(session, query, limit=c.TOTAL_EXACT_MAX + 1)
+                rows, total = await task_read.fetch_page(session, query, limit=more, offset=wanted.offset)
+            else:
+                rows = await task_read.fetch_after(session, query, limit=more)
         return _page(rows, wanted, total)
 
     async def get(self, task_id: UUID) -> TaskDetail:
         """Return one task; NotFoundError TASK_NOT_FOUND."""
-        async with self._database.pool.acquire() as connection:
+        async with self._database.pool.acquire(timeout=c.CONNECT_TIMEOUT_S) as connection:
             row = await task_read.fetch(connection, task_id)
         if row is None:
             raise NotFoundError(Code.TASK_NOT_FOUND, id=str(task_id))
@@ -93,7 +94,7 @@ class TaskService:
 
     async def attempts(self, task_id: UUID) -> list[TaskAttemptView]:
         """Return the attempts that did not complete, the oldest first; NotFoundError TASK_NOT_FOUND."""
-        async with self._database.pool.acquire() as connection:
+        async with self._database.pool.acquire(timeout=c.CONNECT_TIMEOUT_S) as connection:
             rows = await task_read.fetch_attempts(connection, task_id)
         if rows is None:
             raise NotFoundError(Code.TASK_NOT_FOUND, id=str(task_id))
@@ -101,7 +102,7 @@ class TaskService:
 
     async def result(self, task_id: UUID) -> TaskResult:
         """Return what a final task left; ConflictError RESULT_NOT_READY while it is live."""
-        async with self._database.pool.acquire() as connection:
+        async with self._database.pool.acquire(timeout=c.CONNECT_TIMEOUT_S) as connection:
             row = await task_read.fetch_result(connection, task_id)
         if row is None:
             raise NotFoundError(Code.TASK_NOT_FOUND, id=str(task_id))
@@ -136,7 +137,7 @@ class TaskService:
         raise ConflictError(Code.TASK_NOT_RETRYABLE, id=str(task_id), state="moving / 正在变化")
 
     async def _state(self, task_id: UUID) -> State:
-        async with self._database.pool.acquire() as connection:
+        async with self._database.pool.acquire(timeout=c.CONNECT_TIMEOUT_S) as connection:
             state = await task_control.state_of(connection, task_id)
         if state is None:
             raise NotFoundError(Code.TASK_NOT_FOUND, id=str(task_id))
@@ -152,13 +153,12 @@ class TaskService:
 
 
 def _page(rows: Sequence[Any], wanted: TaskFilter, total: int | None) -> Page[TaskSummary]:
-    """多取的一行只用来判断还有没有下一页。"""
     shown = rows[: wanted.page_size]
     return Page(
-        items=[task_view.summary(row._mapping) for row in shown],  # noqa: SLF001 - SQLAlchemy 的公开约定
+        items=[task_view.summary(row) for row in shown],
         page=None if total is None else wanted.page,
         page_size=wanted.page_size,
         total=None if total is None else min(total, c.TOTAL_EXACT_MAX),
         total_capped=total is not None and total > c.TOTAL_EXACT_MAX,
-        next_cursor=str(shown[-1].id) if len(rows) > wanted.page_size else None,
+        next_cursor=str(shown[-1]["id"]) if len(rows) > wanted.page_size else None,
     )

@@ -1,59 +1,58 @@
-"""Rows of API keys."""
+"""API keys: rows, found by the hash of the secret."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, update
+from advanced_alchemy.repository import SQLAlchemyAsyncRepository
+from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from taskmill.models import ApiKey
 
-_USABLE = (ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now()))
+
+class ApiKeyRepository(SQLAlchemyAsyncRepository[ApiKey]):
+    """Plain CRUD of keys."""
+
+    model_type = ApiKey
 
 
-async def add(
-    session: AsyncSession, key_id: UUID, *, name: str, prefix: str, digest: bytes, scopes: Sequence[str], expires_at: datetime | None
-) -> ApiKey:
-    """Insert a key and return its row."""
-    row = ApiKey(id=key_id, name=name, prefix=prefix, hash=digest, scopes=list(scopes), expires_at=expires_at)
-    session.add(row)
-    await session.flush()
-    await session.refresh(row)
-    return row
+async def add(session: AsyncSession, key: ApiKey) -> ApiKey:
+    """Insert a key and return it with its creation time."""
+    return await ApiKeyRepository(session=session).add(key, auto_refresh=True)
 
 
-async def every(session: AsyncSession) -> Sequence[ApiKey]:
-    """Return all keys, newest first."""
-    return (await session.scalars(select(ApiKey).order_by(ApiKey.id.desc()))).all()
+async def fetch_all(session: AsyncSession) -> Sequence[ApiKey]:
+    """Return every key, the newest first."""
+    return (await session.execute(select(ApiKey).order_by(ApiKey.created_at.desc(), ApiKey.id))).scalars().all()
 
 
-async def usable(session: AsyncSession, digest: bytes) -> ApiKey | None:
-    """Return the key with this hash if it is neither revoked nor expired, by the database's clock."""
-    return await session.scalar(select(ApiKey).where(ApiKey.hash == digest, *_USABLE))
+async def find_usable(session: AsyncSession, hashed: bytes) -> ApiKey | None:
+    """Return the key with this hash unless it was revoked or has expired by the database's clock."""
+    alive = or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > func.now())
+    statement = select(ApiKey).where(ApiKey.hash == hashed, ApiKey.revoked_at.is_(None), alive)
+    return (await session.execute(statement)).scalar_one_or_none()
 
 
-async def any_usable(session: AsyncSession) -> bool:
-    """Say whether any key could pass."""
-    return bool(await session.scalar(select(select(ApiKey.id).where(*_USABLE).exists())))
+async def any_exists(session: AsyncSession) -> bool:
+    """Say whether a key was ever made, revoked and expired ones included."""
+    return bool((await session.execute(select(exists(select(ApiKey.id))))).scalar_one())
 
 
-async def find(session: AsyncSession, reference: str) -> Sequence[ApiKey]:
-    """Return the keys whose id, name or prefix is `reference`."""
-    try:
-        by_id = [ApiKey.id == UUID(reference)]
-    except ValueError:
-        by_id = []
-    return (await session.scalars(select(ApiKey).where(or_(ApiKey.name == reference, ApiKey.prefix == reference, *by_id)))).all()
+async def find(session: AsyncSession, reference: str, key_id: UUID | None) -> Sequence[UUID]:
+    """Return the ids of keys with this id, or of keys in force with this name or prefix."""
+    named = or_(ApiKey.name == reference, ApiKey.prefix == reference) & ApiKey.revoked_at.is_(None)
+    match = named if key_id is None else ApiKey.id == key_id
+    return (await session.execute(select(ApiKey.id).where(match))).scalars().all()
 
 
-async def revoke(session: AsyncSession, key_id: UUID) -> ApiKey | None:
-    """Revoke a key for good; a revoked one keeps its time."""
-    return await session.scalar(
+async def revoke(session: AsyncSession, key_id: UUID) -> ApiKey:
+    """Revoke a key that exists; one that was revoked keeps its time."""
+    statement = (
         update(ApiKey)
         .where(ApiKey.id == key_id)
         .values(revoked_at=func.coalesce(ApiKey.revoked_at, func.now()))
         .returning(ApiKey)
     )
+    return (await session.execute(statement)).scalar_one()

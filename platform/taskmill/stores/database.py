@@ -8,8 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import asyncpg
-from advanced_alchemy.config import EngineConfig
-from advanced_alchemy.extensions.litestar import AsyncSessionConfig, SQLAlchemyAsyncConfig
+from advanced_alchemy.config import AsyncSessionConfig, EngineConfig, SQLAlchemyAsyncConfig
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from taskmill import constants as c
@@ -18,6 +17,7 @@ from taskmill.stores.urls import asyncpg_url, sqlalchemy_url
 
 T = TypeVar("T")
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy  # pyright: ignore[reportMissingTypeArgument]
+Record = asyncpg.Record
 Queryable = Connection | asyncpg.Pool  # pyright: ignore[reportMissingTypeArgument] - 单条语句可直接用连接池
 
 # 统计信息取自空表时规划器会选错计划（实测慢 30 倍），所以把计划钉死在主键与部分索引上
@@ -43,13 +43,24 @@ AWAY = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InternalClientError,
 )
+DATA_ERRORS = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, ValueError, OverflowError)  # 某一行存不进去
+MISSING_PARTITION = asyncpg.CheckViolationError  # 没有当天分区时的错误类别，等 pruner 建好
+MISSING_SCHEMA = asyncpg.UndefinedTableError  # 还没有迁移
 SERIALIZATION = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
-async def _prepare(connection: asyncpg.Connection[Any]) -> None:
+def _encode_json(raw: bytes) -> bytes:
+    return b"\x01" + raw
+
+
+def _decode_json(raw: bytes) -> bytes:
+    return bytes(raw[1:])
+
+
+async def _prepare(connection: asyncpg.Connection) -> None:
     # jsonb 以字节进出：二进制格式的首字节是版本号 1
     await connection.set_type_codec(
-        "jsonb", encoder=lambda raw: b"\x01" + raw, decoder=lambda raw: bytes(raw[1:]), schema="pg_catalog", format="binary"
+        "jsonb", encoder=_encode_json, decoder=_decode_json, schema="pg_catalog", format="binary"
     )
 
 
@@ -59,7 +70,7 @@ class Database:
     def __init__(self, url: str, *, pool_size: int = c.POOL_SIZE, orm_pool_size: int = c.ORM_POOL_SIZE) -> None:
         self.url = url
         self._pool_size = pool_size
-        self._pool: asyncpg.Pool[Any] | None = None
+        self._pool: asyncpg.Pool | None = None
         self._orm = SQLAlchemyAsyncConfig(
             connection_string=sqlalchemy_url(url),
             engine_config=EngineConfig(pool_size=orm_pool_size, max_overflow=0, pool_pre_ping=True, pool_timeout=10),
@@ -88,7 +99,7 @@ class Database:
         await self.engine.dispose()
 
     @property
-    def pool(self) -> asyncpg.Pool[Any]:
+    def pool(self) -> asyncpg.Pool:
         """Return the hot pool: pinned plans, jsonb as bytes."""
         if self._pool is None:
             raise UnavailableError(Code.DATABASE_UNAVAILABLE, reason="the pool is closed / 连接池未打开")

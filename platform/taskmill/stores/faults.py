@@ -1,27 +1,50 @@
-"""Tell "the database is away" from every other fault, for all drivers in use."""
+"""What errors of the drivers mean to a person."""
 
 from __future__ import annotations
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from taskmill import constants as c
+from taskmill.errors import Code, InputError, SetupError, TaskmillError, UnavailableError
 from taskmill.stores.database import AWAY
+from taskmill.stores.tickets import BROKER_AWAY
 
-_ALWAYS = (*AWAY, PoolTimeoutError, DisconnectionError)
-# 库还没迁移、历史分区缺失：都要等人或循环来修，请求方稍后再试
-_NOT_PREPARED = (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError)
+UNMIGRATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError)
 
 
-def is_away(error: BaseException) -> bool:
-    """Say whether `error` means that PostgreSQL cannot be reached or refuses work for now."""
-    if isinstance(error, DBAPIError):
-        cause = error.orig.__cause__ if error.orig is not None else None
-        return (
-            isinstance(error, OperationalError | InterfaceError)
-            or error.connection_invalidated
-            or (cause is not None and is_away(cause))
-        )
-    if isinstance(error, asyncpg.CheckViolationError):
-        return error.constraint_name is None  # 没有约束名 = 没有可放的分区
-    return isinstance(error, (*_ALWAYS, *_NOT_PREPARED))
+def translate(error: BaseException) -> TaskmillError | None:
+    """Return the coded error that `error` of a driver stands for, None if it is a bug or something else."""
+    if isinstance(error, PoolTimeoutError):
+        return UnavailableError(Code.DATABASE_UNAVAILABLE, reason="no free connection / 连接池已满")
+    cause = _driver_error(error)
+    words = str(cause) or type(cause).__name__
+    if isinstance(cause, UNMIGRATED):
+        return SetupError(Code.SCHEMA_BEHIND, found=words, expected="taskmill migrate up")
+    if isinstance(cause, asyncpg.QueryCanceledError):
+        reason = f"too broad, took over {c.LIST_TIMEOUT} / 范围过大，超时"
+        return InputError(Code.INVALID_REQUEST, field="query", reason=reason)
+    if isinstance(cause, AWAY) or _invalidated(error) or _no_partition(cause):
+        return UnavailableError(Code.DATABASE_UNAVAILABLE, reason=words)
+    if isinstance(cause, asyncpg.DataError):
+        return InputError(Code.INVALID_REQUEST, field="request", reason=words)
+    if isinstance(cause, BROKER_AWAY):
+        return UnavailableError(Code.BROKER_UNAVAILABLE, reason=words)
+    return None
+
+
+def _driver_error(error: BaseException) -> BaseException:
+    """SQLAlchemy 把 asyncpg 的异常包了两层。"""
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        return error.orig.__cause__ or error.orig
+    return error
+
+
+def _invalidated(error: BaseException) -> bool:
+    return isinstance(error, DBAPIError) and error.connection_invalidated
+
+
+def _no_partition(cause: BaseException) -> bool:
+    """23514 而没有约束名：没有可放的分区，等分区补上。"""
+    return isinstance(cause, asyncpg.CheckViolationError) and cause.constraint_name is None

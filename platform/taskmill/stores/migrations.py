@@ -58,8 +58,8 @@ async def _locked(database_url: str, wait_s: float) -> AsyncIterator[AsyncConnec
     """独占迁移：轮询咨询锁。阻塞等待会让 CREATE INDEX CONCURRENTLY 互相卡死，留下无效索引。"""
     engine = create_async_engine(sqlalchemy_url(database_url), poolclass=NullPool)
     try:
-        async with engine.connect() as guard:
-            guard = await guard.execution_options(isolation_level="AUTOCOMMIT")
+        async with engine.connect() as plain:
+            guard = await plain.execution_options(isolation_level="AUTOCOMMIT")
             await _acquire(guard, wait_s)
             try:
                 async with engine.connect() as connection:

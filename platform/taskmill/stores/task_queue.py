@@ -1,4 +1,4 @@
-"""Rows of queues: list, pause, resume."""
+"""Queues: their rows and their pause."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from taskmill.models import TaskQueue
 
 
-async def every(session: AsyncSession) -> Sequence[TaskQueue]:
-    """Return all queues by name."""
-    return (await session.scalars(select(TaskQueue).order_by(TaskQueue.name))).all()
+async def fetch_all(session: AsyncSession) -> Sequence[TaskQueue]:
+    """Return every queue by name."""
+    return (await session.execute(select(TaskQueue).order_by(TaskQueue.name))).scalars().all()
 
 
-async def by_name(session: AsyncSession, name: str) -> TaskQueue | None:
-    """Return one queue or None."""
+async def fetch(session: AsyncSession, name: str) -> TaskQueue | None:
+    """Return one queue, None if it is unknown."""
     return await session.get(TaskQueue, name)
 
 
-async def pause(session: AsyncSession, name: str, by: str | None) -> TaskQueue | None:
-    """Pause a queue; one that is paused already keeps its first time. None if it does not exist."""
-    return await session.scalar(
+async def pause(session: AsyncSession, name: str, by: str | None) -> bool:
+    """Pause a queue; one that is paused keeps its time and author. False if it is unknown."""
+    statement = (
         update(TaskQueue)
         .where(TaskQueue.name == name)
         .values(
@@ -30,15 +30,17 @@ async def pause(session: AsyncSession, name: str, by: str | None) -> TaskQueue |
             paused_by=func.coalesce(TaskQueue.paused_by, by),
             updated_at=func.now(),
         )
-        .returning(TaskQueue)
+        .returning(TaskQueue.name)
     )
+    return (await session.execute(statement)).first() is not None
 
 
-async def resume(session: AsyncSession, name: str) -> TaskQueue | None:
-    """Let a queue run again. None if it does not exist."""
-    return await session.scalar(
+async def resume(session: AsyncSession, name: str) -> bool:
+    """Resume a queue; False if it is unknown."""
+    statement = (
         update(TaskQueue)
         .where(TaskQueue.name == name)
         .values(paused_at=None, paused_by=None, updated_at=func.now())
-        .returning(TaskQueue)
+        .returning(TaskQueue.name)
     )
+    return (await session.execute(statement)).first() is not None

@@ -1,4 +1,4 @@
-"""Reads of tasks. Every one is a single statement over `tasks` and `task_history`: a row that moves is seen once."""
+"""Reads of tasks: each is one UNION ALL over live tasks and history, so that a row that moves is seen once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Subquery, func, literal, null, select, true, union_all
+from sqlalchemy import ColumnElement, DateTime, Select, Text, cast, func, literal, null, select, text, true, union_all
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from taskmill import constants as c
@@ -16,34 +17,38 @@ from taskmill.models import Task, TaskHistory
 from taskmill.states import FINAL, LIVE, State
 from taskmill.stores.database import Connection
 
-_BY_ID_COLUMNS = [column.name for column in Task.__table__.columns]
-_BY_ID = ", ".join(_BY_ID_COLUMNS)
-BY_ID = f"""
-select {_BY_ID}, null::jsonb as result, null::timestamptz as finished_at from taskmill.tasks where id = $1
-union all
-select {_BY_ID}, result, finished_at from taskmill.task_history where id = $1
-"""  # noqa: S608 - 列名来自模型，不含输入
-STATE = """
-select state from taskmill.tasks where id = $1
-union all
-select state from taskmill.task_history where id = $1
-"""
-ATTEMPTS = """
-select claim_no, attempt, cause, error_type, message, traceback, worker_id, started_at, finished_at
-from taskmill.task_attempts where task_id = $1 order by claim_no desc limit $2
-"""
-# 列表不带 args、result：一百行各 256 KiB 会有 25 MB
-_SUMMARY = (
-    "id", "queue", "kind", "state", "priority", "tags", "attempt", "max_attempts", "run_at", "started_at",
-    "schedule_id", "created_at", "cancel_requested_at",
-)
-# UUIDv7 由服务的时钟生成，created_at 由数据库的时钟生成；两者相差超过一天才会漏行
+_COLUMNS = [column.name for column in Task.__table__.columns]
+_LIST = [name for name in _COLUMNS if name not in {"args", "meta"}]  # 列表不带大字段
+_NAMES = ", ".join(_COLUMNS)
+# id 由提交者的时钟生成，created_at 由数据库的时钟生成；相差超过一天才会漏行
 _CLOCK_MARGIN = timedelta(days=1)
+_ID_TIME_BITS = 48  # UUIDv7 开头的毫秒数
+_ID_REST_BITS = 80
+
+ONE = f"""
+select {_NAMES}, null::timestamptz as finished_at from taskmill.tasks where id = $1
+union all
+select {_NAMES}, finished_at from taskmill.task_history where id = $1
+"""
+RESULT = """
+select id, state, null::jsonb as result, error, null::timestamptz as finished_at from taskmill.tasks where id = $1
+union all
+select id, state, result, error, finished_at from taskmill.task_history where id = $1
+"""
+# 任务存在而没有失败的尝试时，左连接仍给出一行
+ATTEMPTS = """
+select a.claim_no, a.attempt, a.cause, a.error_type, a.message, a.traceback, a.worker_id, a.started_at, a.finished_at
+from (select id from taskmill.tasks where id = $1
+      union all
+      select id from taskmill.task_history where id = $1) t
+left join taskmill.task_attempts a on a.task_id = t.id
+order by a.claim_no
+"""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFilter:
-    """What a list is narrowed to; None or empty: no condition."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskQuery:
+    """What a list of tasks is filtered by; None and empty mean: anything. `before` is the keyset (ids below it)."""
 
     queue: str | None = None
     states: frozenset[State] = frozenset()
@@ -52,98 +57,109 @@ class TaskFilter:
     schedule_id: UUID | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    before: UUID | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TaskPage:
-    """Rows of one page (newest first) as mappings; `total` counts up to TOTAL_EXACT_MAX + 1, None with a cursor."""
-
-    rows: Sequence[Any]
-    total: int | None
+async def fetch(connection: Connection, task_id: UUID) -> Any | None:
+    """Return the row of a task with jsonb as bytes, None if it is unknown."""
+    return await connection.fetchrow(ONE, task_id)
 
 
-async def by_id(connection: Connection, task_id: UUID) -> Any | None:
-    """Return the whole row, jsonb as bytes, or None."""
-    return await connection.fetchrow(BY_ID, task_id)
+async def fetch_result(connection: Connection, task_id: UUID) -> Any | None:
+    """Return id, state, result, error, finished_at, None if the task is unknown."""
+    return await connection.fetchrow(RESULT, task_id)
 
 
-async def state_of(connection: Connection, task_id: UUID) -> State | None:
-    """Return the state of a task, or None if there is no such task."""
-    found = await connection.fetchval(STATE, task_id)
-    return None if found is None else State(found)
+async def fetch_attempts(connection: Connection, task_id: UUID) -> list[Any] | None:
+    """Return the attempts that did not complete by claim_no, None if the task is unknown."""
+    rows = await connection.fetch(ATTEMPTS, task_id)
+    if not rows:
+        return None
+    return [row for row in rows if row["claim_no"] is not None]
 
 
-async def attempts(connection: Connection, task_id: UUID, limit: int) -> list[Any]:
-    """Return the latest attempts that did not complete, newest first."""
-    return await connection.fetch(ATTEMPTS, task_id, limit)
+async def fetch_page(session: AsyncSession, query: TaskQuery, *, limit: int, offset: int) -> tuple[list[Any], int]:
+    """Return up to `limit` rows from `offset` on, newest first, without args and meta, and the capped total.
 
-
-async def page(session: AsyncSession, wanted: TaskFilter, *, size: int, offset: int) -> TaskPage:
-    """Return at most `size` + 1 rows from `offset` on (the extra one says that there is more) and the total."""
-    rows = _union(wanted, limit=offset + size + 1, before=None)
-    window = select(rows).order_by(rows.c.id.desc()).offset(offset).limit(size + 1).subquery("page")
-    total = select(func.count()).select_from(_count(wanted)).scalar_subquery()
+    Both come from one statement, so one snapshot. The total counts to TOTAL_EXACT_MAX + 1 and no further.
+    """
+    page = _rows(query, limit=limit, offset=offset).subquery("page")
+    total = _count(query, c.TOTAL_EXACT_MAX + 1).scalar_subquery().label("total")
     one = select(literal(1).label("one")).subquery("one")
-    # 外连接：页为空时仍得到总数，且与页同属一个快照
-    statement = select(total.label("total"), window).select_from(one.outerjoin(window, true()))
-    found = (await session.execute(statement.order_by(window.c.id.desc()))).mappings().all()
-    return TaskPage([row for row in found if row["id"] is not None], int(found[0]["total"]))
+    # 外连接：页为空时仍得到总数
+    statement = select(total, page).select_from(one.outerjoin(page, true())).order_by(page.c.id.desc())
+    found = (await session.execute(statement)).mappings().all()
+    return [row for row in found if row["id"] is not None], int(found[0]["total"])
 
 
-async def after(session: AsyncSession, wanted: TaskFilter, *, size: int, cursor: UUID) -> TaskPage:
-    """Return at most `size` + 1 rows that follow the task `cursor`."""
-    rows = _union(wanted, limit=size + 1, before=cursor)
-    statement = select(rows).order_by(rows.c.id.desc()).limit(size + 1)
-    return TaskPage((await session.execute(statement)).mappings().all(), None)
+async def fetch_after(session: AsyncSession, query: TaskQuery, *, limit: int) -> list[Any]:
+    """Return up to `limit` rows below the keyset, newest first, without args and meta."""
+    return list((await session.execute(_rows(query, limit=limit, offset=0))).mappings().all())
 
 
-def _sides(wanted: TaskFilter) -> list[type[Task | TaskHistory]]:
-    states = wanted.states or (LIVE | FINAL)
-    sides: list[type[Task | TaskHistory]] = []
-    if states & LIVE:
-        sides.append(Task)
-    if states & FINAL:
-        sides.append(TaskHistory)
-    return sides
+async def bound(session: AsyncSession) -> None:
+    """Limit the statements of this transaction in time, so that a broad filter cannot hold a connection."""
+    await session.execute(text("select set_config('statement_timeout', :limit, true)"), {"limit": c.LIST_TIMEOUT})
 
 
-def _union(wanted: TaskFilter, *, limit: int, before: UUID | None) -> Subquery:
-    parts: list[Select[Any]] = []
-    for table in _sides(wanted):
-        finished = TaskHistory.finished_at if table is TaskHistory else null()
-        columns = [*(getattr(table, name) for name in _SUMMARY), finished.label("finished_at")]
-        part = select(*columns).where(*_conditions(table, wanted))
-        if before is not None:
-            part = part.where(table.id < before)
-        parts.append(part.order_by(table.id.desc()).limit(limit))
-    # 每一侧先按主键取够，再合并
-    return union_all(*(select(part.subquery()) for part in parts)).subquery("rows")
+def _rows(query: TaskQuery, *, limit: int, offset: int) -> Select[Any]:
+    # 每个分支按主键倒序各取够一页，再合并：不排序整张表
+    inner = [branch.order_by(text("id desc")).limit(limit + offset).subquery() for branch in _branches(query, _LIST)]
+    both = union_all(*(select(part) for part in inner)).subquery("both")
+    return select(both).order_by(both.c.id.desc()).limit(limit).offset(offset)
 
 
-def _count(wanted: TaskFilter) -> Subquery:
-    parts = [select(literal(1).label("one")).where(*_conditions(table, wanted)).select_from(table) for table in _sides(wanted)]
-    return select(union_all(*parts).subquery()).limit(c.TOTAL_EXACT_MAX + 1).subquery("counted")
+def _count(query: TaskQuery, limit: int) -> Select[Any]:
+    inner = [branch.limit(limit).subquery() for branch in _branches(query, [])]
+    both = union_all(*(select(part) for part in inner)).limit(limit).subquery("counted")
+    return select(func.count()).select_from(both)
 
 
-def _conditions(table: type[Task | TaskHistory], wanted: TaskFilter) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
-    if wanted.queue is not None:
-        found.append(table.queue == wanted.queue)
-    if wanted.states:
-        found.append(table.state.in_(sorted(wanted.states)))
-    if wanted.kind is not None:
-        found.append(table.kind == wanted.kind)
-    if wanted.tag is not None:
-        found.append(table.tags.contains([wanted.tag]))
-    if wanted.schedule_id is not None:
-        found.append(table.schedule_id == wanted.schedule_id)
-    if wanted.created_after is not None:
-        found += [table.created_at > wanted.created_after, table.id >= _first_id(wanted.created_after - _CLOCK_MARGIN)]
-    if wanted.created_before is not None:
-        found += [table.created_at < wanted.created_before, table.id <= _first_id(wanted.created_before + _CLOCK_MARGIN)]
-    return found
+def _branches(query: TaskQuery, columns: Sequence[str]) -> list[Select[Any]]:
+    wanted = query.states or LIVE | FINAL
+    branches: list[Select[Any]] = []
+    if wanted & LIVE:
+        finished = cast(null(), DateTime(timezone=True)).label("finished_at")
+        branches.append(_branch(Task, query, columns, finished, wanted & LIVE, LIVE))
+    if wanted & FINAL:
+        branches.append(_branch(TaskHistory, query, columns, TaskHistory.finished_at, wanted & FINAL, FINAL))
+    return branches
 
 
-def _first_id(moment: datetime) -> UUID:
-    """该毫秒最小的 UUIDv7：让时间条件也能用上主键索引。"""
-    return UUID(int=max(0, min(int(moment.timestamp() * 1000), 2**48 - 1)) << 80)
+def _branch(
+    model: type[Task] | type[TaskHistory],
+    query: TaskQuery,
+    columns: Sequence[str],
+    finished_at: Any,
+    states: frozenset[State],
+    possible: frozenset[State],
+) -> Select[Any]:
+    chosen = [getattr(model, name) for name in columns]
+    branch = select(*chosen, finished_at) if chosen else select(literal(1).label("one")).select_from(model)
+    for condition in _conditions(model, query):
+        branch = branch.where(condition)
+    if states != possible:
+        branch = branch.where(model.state.in_(sorted(state.value for state in states)))
+    return branch
+
+
+def _conditions(model: type[Task] | type[TaskHistory], query: TaskQuery) -> list[ColumnElement[bool]]:
+    after, before = query.created_after, query.created_before
+    given: list[tuple[Any, ColumnElement[bool]]] = [
+        (query.queue, model.queue == query.queue),
+        (query.kind, model.kind == query.kind),
+        (query.tag, model.tags.contains(cast([query.tag], ARRAY(Text)))),
+        (query.schedule_id, model.schedule_id == query.schedule_id),
+        (after, model.created_at >= after),
+        (after, model.id >= (_first_id(after, -_CLOCK_MARGIN) if after else None)),
+        (before, model.created_at < before),
+        (before, model.id < (_first_id(before, _CLOCK_MARGIN) if before else None)),
+        (query.before, model.id < query.before),
+    ]
+    return [condition for value, condition in given if value is not None]
+
+
+def _first_id(moment: datetime, margin: timedelta) -> UUID:
+    """该毫秒最小的 UUIDv7：让时间条件也能用上主键。"""
+    milliseconds = int((moment.timestamp() + margin.total_seconds()) * 1000)
+    return UUID(int=max(0, min(milliseconds, (1 << _ID_TIME_BITS) - 1)) << _ID_REST_BITS)

@@ -73,7 +73,7 @@ with u as (
   set n = r.n + excluded.n, wait_ms = r.wait_ms + excluded.wait_ms, run_ms = r.run_ms + excluded.run_ms
 )
 select id, attempt, worker_id, started_at from d
-"""  # noqa: S608 - 列名来自模型，不含输入
+"""
 # 转移 settle / hand_back / rescue：running → 等待态；被要求取消的不在此列
 WAIT = f"""
 update taskmill.tasks t
@@ -86,14 +86,14 @@ from unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::jsonb[], $6::int[
             $9::float8[]) as u(id, claim_no, worker_id, state, error, attempt_delta, crash_delta, run_at, delay_s)
 where {_FENCE} and t.cancel_requested_at is null
 returning t.id, t.attempt - u.attempt_delta as attempt, u.worker_id, t.started_at
-"""  # noqa: S608
+"""
 ATTEMPTS = f"""
 insert into taskmill.task_attempts ({_ATTEMPT_COLUMNS})
 select u.*, clock_timestamp()
 from unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[],
             $9::timestamptz[]) as u
 on conflict do nothing
-"""  # noqa: S608
+"""
 
 
 async def settle(connection: Connection, outcomes: Sequence[Outcome], writer: UUID) -> set[UUID]:

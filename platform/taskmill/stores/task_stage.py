@@ -94,7 +94,7 @@ with old as materialized (
   on conflict (minute, queue, kind, outcome, writer) do update set n = r.n + excluded.n
 )
 select id from d
-"""  # noqa: S608 - 列名来自模型
+"""
 
 
 async def stage_due(connection: Queryable, limit: int) -> int:

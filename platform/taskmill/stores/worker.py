@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
+import asyncpg
+
+from taskmill import constants as c
 from taskmill.stores.database import Queryable
+from taskmill.stores.urls import asyncpg_url
 
 REGISTER = """
 insert into taskmill.workers (id, hostname, pid, version, queues, kinds, concurrency, lease_until)
@@ -62,6 +67,29 @@ async def renew(connection: Queryable, worker_id: UUID, lease_s: float, running:
     if row is None:
         return Renewal(alive=False, cancels=frozenset(), paused=frozenset())
     return Renewal(row["alive"], frozenset(row["cancels"]), frozenset(row["paused"]))
+
+
+class LeaseConnection:
+    """A connection of its own for one heartbeat; opens itself again after a failure."""
+
+    def __init__(self, database_url: str, worker_id: UUID, lease_s: float) -> None:
+        self._url = asyncpg_url(database_url)
+        self._worker_id = worker_id
+        self._lease_s = lease_s
+        self._connection: asyncpg.Connection[Any] | None = None
+
+    async def renew(self, running: int, *, draining: bool) -> Renewal:
+        """Renew the lease; one of AWAY if PostgreSQL does not answer within the lease."""
+        if self._connection is None or self._connection.is_closed():
+            self._connection = await asyncpg.connect(
+                self._url, timeout=c.CONNECT_TIMEOUT_S, command_timeout=self._lease_s
+            )
+        return await renew(self._connection, self._worker_id, self._lease_s, running, draining=draining)
+
+    def close(self) -> None:
+        """Cut the connection."""
+        if self._connection is not None:
+            self._connection.terminate()
 
 
 async def leave(connection: Queryable, worker_id: UUID, death: str) -> None:

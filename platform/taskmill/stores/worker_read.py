@@ -1,25 +1,61 @@
-"""Reads of worker rows, judged by the database's clock."""
+"""Worker processes as the API shows them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from taskmill.models import Worker
 
-_ALIVE = and_(Worker.dead_at.is_(None), Worker.lease_until > func.now())
+
+@dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """One incarnation; `state` is live, draining, lost (lease expired, not yet rescued) or dead."""
+
+    id: UUID
+    hostname: str
+    pid: int
+    version: str
+    queues: list[str]
+    kinds: list[str]
+    concurrency: int
+    running: int
+    started_at: datetime
+    lease_until: datetime
+    dead_at: datetime | None
+    death: str | None
+    state: str
 
 
-async def every(session: AsyncSession, *, alive_only: bool, limit: int) -> Sequence[Any]:
-    """Return (Worker, alive, seconds of lease left) newest first; dead ones only if asked for."""
-    left = func.extract("epoch", Worker.lease_until - func.now())
-    statement = select(Worker, _ALIVE.label("alive"), left.label("left")).order_by(Worker.started_at.desc(), Worker.id).limit(limit)
-    return (await session.execute(statement.where(_ALIVE) if alive_only else statement)).all()
+# 租约是否过期由数据库的时钟决定
+STATE = case(
+    (Worker.dead_at.is_not(None), "dead"),
+    (Worker.lease_until < func.now(), "lost"),
+    (Worker.draining, "draining"),
+    else_="live",
+)
 
 
-async def count_alive(session: AsyncSession) -> int:
-    """Count workers whose lease is valid."""
-    return await session.scalar(select(func.count()).select_from(Worker).where(_ALIVE)) or 0
+async def fetch_page(session: AsyncSession, *, limit: int, offset: int) -> list[WorkerRow]:
+    """Return workers, the living first, then by start, newest first."""
+    statement = (
+        select(
+            Worker.id, Worker.hostname, Worker.pid, Worker.version, Worker.queues, Worker.kinds, Worker.concurrency,
+            Worker.running, Worker.started_at, Worker.lease_until, Worker.dead_at, Worker.death, STATE.label("state"),
+        )
+        .order_by(Worker.dead_at.is_not(None), Worker.started_at.desc(), Worker.id)
+        .limit(limit)
+        .offset(offset)
+    )
+    return [WorkerRow(*row) for row in await session.execute(statement)]
+
+
+async def count_by_state(session: AsyncSession) -> dict[str, int]:
+    """Count workers by state."""
+    named = select(STATE.label("state")).subquery()
+    rows = await session.execute(select(named.c.state, func.count()).group_by(named.c.state))
+    return {row[0]: row[1] for row in rows}

@@ -23,6 +23,7 @@ from tests.support import servers
 from tests.support.databases import execute, in_thread
 
 SETTLE_S = 5.0
+EXECUTABLES = frozenset().union(postgres.PostgresServer.executables, valkey.ValkeyServer.executables)
 
 OWNER = """
 import os, sys
@@ -45,7 +46,7 @@ os.kill(os.getpid(), 9)
 def put(url: str, number: int) -> None:
     """Commit one row."""
     create = "create table if not exists kept (number int)"
-    in_thread(execute(url, create, f"insert into kept values ({number})"))
+    in_thread(execute(url, create, f"insert into kept values ({number})"))  # noqa: S608 - 整数，由测试给出
 
 
 def kept(url: str) -> list[int]:
@@ -72,6 +73,8 @@ def folder(server_root: Path, request: pytest.FixtureRequest) -> Iterator[Path]:
     path = server_root / f"own-{request.node.name.partition('[')[0]}-{os.urandom(4).hex()}"
     path.mkdir()
     yield path
+    # 测试中途失败也不留下进程
+    process_table.send(process_table.server_pids(EXECUTABLES, path / "data"), signal.SIGKILL)
 
 
 @pytest.mark.parametrize("death", ["stop", "kill"])
@@ -160,6 +163,28 @@ def test_leftovers_of_a_killed_owner_are_stopped(folder: Path, state: str) -> No
         assert (kept(server.url), server.port) == ([1], old_port)
         found = process_table.server_pids(server.executables, server.home)
         assert old_pid not in found
+
+
+PAUSED_OWNER = """
+import os, sys
+from pathlib import Path
+from tests.support import servers
+
+{start}(Path(sys.argv[1]), servers.{settings}).start().pause()
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "settings"),
+    [("servers.new_postgres", "POSTGRES_SETTINGS"), ("servers.new_valkey", "VALKEY_SETTINGS")],
+)
+def test_a_paused_server_dies_with_its_killed_owner(folder: Path, start: str, settings: str) -> None:
+    program = PAUSED_OWNER.format(start=start, settings=settings)
+    done = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    gone = process_table.wait_until(lambda: not process_table.server_pids(EXECUTABLES, folder / "data"), SETTLE_S)
+    assert gone
 
 
 def test_a_folder_has_one_owner(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from taskmill.plugin.host import PluginHost
 from taskmill.plugin.info import PluginState
 from taskmill.settings import load_settings

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
+
 from taskmill.errors import SetupError
 from taskmill.plugin.config import Secret, load_config, masked
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 import msgspec
 import pytest
+
 from taskmill import constants as c
 from taskmill.clock import FakeClock
 from taskmill.plugin import task
@@ -19,7 +20,6 @@ from taskmill.plugin.config import Secret
 from taskmill.plugin.host import PluginHost
 from taskmill.plugin.info import PluginInfo, PluginState
 from taskmill.settings import load_settings
-
 from tests.unit.plugin.plugins import FINE, manifest, plugin, serving, with_health
 
 NONE_INSTALLED = ["http", "email", "shell"]

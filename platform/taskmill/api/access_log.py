@@ -1,0 +1,160 @@
+"""The outermost layer: the request's number, one line per request without exception, and the HTTP metrics.
+
+It wraps `app.asgi_handler`, because middleware of Litestar never sees unmatched routes (404, 405).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from structlog.contextvars import bind_contextvars, unbind_contextvars
+
+from taskmill import constants as c
+from taskmill.api import redact
+from taskmill.api.envelope import REQUEST_ID_KEY, failure, new_request_id
+from taskmill.errors import Code, TaskmillError
+from taskmill.log import ACCESS_LOGGER, get_logger
+
+log = get_logger(__name__)
+access = get_logger(ACCESS_LOGGER)
+Observer = Callable[[str, str | None, int, float], None]
+
+
+class AccessLog:
+    """ASGI layer around the whole application. `observe(method, path_template, status, seconds)` feeds metrics."""
+
+    def __init__(self, app: ASGIApp, observe: Observer | None = None) -> None:
+        self._app = app
+        self._observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection; only HTTP requests are logged."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        record = _Record(scope, receive, send)
+        bind_contextvars(request_id=record.request_id)
+        try:
+            await self._app(scope, record.receive, record.send)
+        except Exception as error:
+            log.exception("应用之外的错误", path=scope["path"], exc_info=error)
+            await record.fail()
+        finally:
+            seconds = time.perf_counter() - record.started
+            unbind_contextvars("request_id")
+            record.write(seconds)
+            if self._observe is not None:
+                self._observe(scope["method"], scope.get("path_template"), record.final_status, seconds)
+
+
+class _Capture:
+    """一个方向的正文：只留开头，够记日志就行。"""
+
+    __slots__ = ("content_type", "kept", "size", "textual")
+
+    def __init__(self, content_type: str) -> None:
+        self.content_type = content_type
+        self.textual = redact.is_text(content_type)
+        self.kept = b""
+        self.size = 0
+
+    def add(self, chunk: bytes) -> None:
+        self.size += len(chunk)
+        room = c.BODY_LOG_MAX_BYTES - len(self.kept)
+        if room > 0 and self.textual:
+            self.kept += chunk[:room]
+
+    def shown(self) -> str:
+        if not self.textual:
+            return redact.placeholder(self.content_type) if self.size else ""
+        return redact.body(self.kept, truncated=self.size > len(self.kept))
+
+
+class _Record:
+    """一次请求的所见：包住 receive 与 send，不改动内容。"""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.started = time.perf_counter()
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        headers = {name: value for name, value in scope["headers"] if name in _WANTED}
+        self.request_id = new_request_id(_text(headers.get(b"x-request-id")))
+        scope[REQUEST_ID_KEY] = self.request_id  # type: ignore[literal-required]
+        self._user_agent = _text(headers.get(b"user-agent"))
+        self._request = _Capture(_text(headers.get(b"content-type")) or "")
+        self._response = _Capture("")
+        self._status: int | None = None
+        self._complete = False
+        self._gone = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if message["type"] == "http.request":
+            self._request.add(message.get("body", b""))
+        elif not self._complete:
+            self._gone = True
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self._status = message["status"]
+            headers = [*message.get("headers", ()), (b"x-request-id", self.request_id.encode())]
+            message["headers"] = headers
+            self._response = _Capture(next((_text(v) or "" for n, v in headers if n.lower() == b"content-type"), ""))
+        elif message["type"] == "http.response.body":
+            self._response.add(message.get("body", b""))
+            self._complete = not message.get("more_body", False)
+        await self._send(message)
+
+    async def fail(self) -> None:
+        """应用没能回答：替它回答一个信封。"""
+        if self._status is not None:
+            return
+        error = TaskmillError(Code.INTERNAL)
+        body = msgspec.json.encode(failure(error, self.request_id))
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+        await self.send({"type": "http.response.start", "status": error.spec.status, "headers": headers})
+        await self.send({"type": "http.response.body", "body": body, "more_body": False})
+
+    @property
+    def final_status(self) -> int:
+        """没答完而客户端已走，或处理被取消：记 499。"""
+        if self._complete and self._status is not None and not self._gone:
+            return self._status
+        return c.CLIENT_CLOSED_STATUS
+
+    def write(self, seconds: float) -> None:
+        scope = self._scope
+        client = scope.get("client")
+        user: Any = scope.get("user")
+        access.info(
+            "请求",
+            method=scope["method"],
+            path=scope["path"],
+            query=redact.query(scope.get("query_string", b"")),
+            status=self.final_status,
+            duration_ms=round(seconds * 1000, 3),
+            request_id=self.request_id,
+            ip=client[0] if client else None,
+            user_agent=self._user_agent,
+            user_id=getattr(user, "name", None),
+            request_body=self._request.shown(),
+            response_body=self._response.shown(),
+        )
+
+
+_WANTED = frozenset({b"x-request-id", b"user-agent", b"content-type"})
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
+
+
+def install(app: Any, observe: Observer | None = None) -> None:
+    """Wrap the application from outside; call once, after it is built."""
+    app.asgi_handler = AccessLog(app.asgi_handler, observe)

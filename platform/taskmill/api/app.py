@@ -1,0 +1,59 @@
+"""The HTTP application: routes, guard, error handlers, and the access log around all of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Litestar, Router
+from litestar.exceptions import HTTPException
+
+from taskmill import constants as c
+from taskmill.api import access_log, openapi
+from taskmill.api.auth import Guard, authorize
+from taskmill.api.failures import on_error, on_http_error
+from taskmill.api.handlers import catalog, health, overview, queues, schema, task_actions, tasks
+from taskmill.services.platform import Platform
+from taskmill.telemetry import Telemetry
+
+# 计划（schedules）的路由也登记在这里
+ROUTERS = (
+    tasks.router,
+    task_actions.router,
+    queues.router,
+    queues.scaling_router,
+    catalog.router,
+    overview.router,
+)
+
+
+def create_app(platform: Platform, *, dev_token: str | None = None, telemetry: Telemetry | None = None) -> Litestar:
+    """Build the application. `dev_token` opens it from loopback while no API key exists (see `auth.new_dev_token`)."""
+    measures = telemetry or Telemetry()
+    guards = [authorize]
+    app = Litestar(
+        route_handlers=[
+            Router(c.API_PREFIX, route_handlers=list(ROUTERS), guards=guards),
+            Router("/", route_handlers=[health.metrics_router], guards=[] if platform.settings.metrics_public else guards),
+            *_plugin_routers(platform, guards),
+            health.open_router,
+            schema.router,
+            schema.static_router(),
+        ],
+        exception_handlers={HTTPException: on_http_error, Exception: on_error},
+        openapi_config=openapi.config(),
+        request_max_body_size=platform.settings.body_max_bytes,
+        logging_config=None,
+    )
+    # 构造之后再放：构造参数会被深拷贝，而连接不能拷贝
+    app.state.platform = platform
+    app.state.telemetry = measures
+    app.state.guard = Guard(platform.keys, dev_token)
+    access_log.install(app, measures.request)
+    return app
+
+
+def _plugin_routers(platform: Platform, guards: list[Any]) -> list[Router]:
+    return [
+        Router(f"/plugins/{name}", route_handlers=list(routers), guards=guards, tags=[f"plugin {name}"])
+        for name, routers in platform.host.routes().items()
+    ]

@@ -1,0 +1,88 @@
+"""Who may call: API keys, or on a fresh installation the one-time development token from this machine only."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import secrets
+from typing import Any
+
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
+
+from taskmill import constants as c
+from taskmill.errors import AccessError, Code
+from taskmill.services.keys import KeyService, Principal, Scope
+
+Connection = ASGIConnection[Any, Any, Any, Any]
+DEVELOPER = Principal(name="dev", scopes=frozenset(Scope))
+BEARER = "bearer "
+
+
+def new_dev_token() -> str:
+    """Make a token for this run of the process. It opens the API only while no key exists, from loopback only."""
+    return c.API_KEY_PREFIX + secrets.token_urlsafe(c.API_KEY_BYTES)
+
+
+def needs(scope: Scope) -> dict[str, Any]:
+    """Return the `opt` of a route that needs this scope; routes without one need `read` for GET, else `write`."""
+    return {"scope": scope}
+
+
+async def authorize(connection: Connection, handler: BaseRouteHandler) -> None:
+    """Litestar guard: runs before anything of the request is read."""
+    await connection.app.state.guard(connection, handler)
+
+
+class Guard:
+    """Decides who passes, and sets `scope["user"]` to the Principal."""
+
+    def __init__(self, keys: KeyService, dev_token: str | None) -> None:
+        self._keys = keys
+        self._dev_token = None if dev_token is None else dev_token.encode()
+
+    async def __call__(self, connection: Connection, handler: BaseRouteHandler) -> None:
+        """Let the request pass or raise AccessError UNAUTHORIZED or FORBIDDEN."""
+        principal = await self._principal(connection)
+        connection.scope["user"] = principal
+        needed: Scope | None = handler.opt.get("scope")
+        if needed is None:
+            needed = Scope.READ if connection.scope.get("method") in {"GET", "HEAD", "OPTIONS"} else Scope.WRITE
+        if not principal.may(needed):
+            raise AccessError(Code.FORBIDDEN, permission=needed.value)
+
+    async def _principal(self, connection: Connection) -> Principal:
+        header = connection.headers.get("authorization")
+        if header is None:
+            raise AccessError(Code.UNAUTHORIZED, reason="no Authorization header / 没有 Authorization 请求头")
+        if header[: len(BEARER)].lower() != BEARER:
+            raise AccessError(Code.UNAUTHORIZED, reason="not a Bearer key / 不是 Bearer 密钥")
+        secret = header[len(BEARER) :].strip()
+        if self._is_dev_token(secret):
+            return await self._developer(connection)
+        principal = await self._keys.authenticate(secret)
+        if principal is None:
+            raise AccessError(Code.UNAUTHORIZED, reason="unknown, expired or revoked / 未知、过期或已吊销")
+        return principal
+
+    def _is_dev_token(self, secret: str) -> bool:
+        return self._dev_token is not None and hmac.compare_digest(secret.encode(), self._dev_token)
+
+    async def _developer(self, connection: Connection) -> Principal:
+        if not is_loopback(connection.scope.get("client")):
+            raise AccessError(Code.UNAUTHORIZED, reason="the development token works on this machine only / 只限本机")
+        if await self._keys.any_exists():
+            raise AccessError(Code.UNAUTHORIZED, reason="keys exist, use one / 已有密钥，请使用密钥")
+        return DEVELOPER
+
+
+def is_loopback(client: tuple[str, int] | None) -> bool:
+    """Say whether the peer of a connection is this machine."""
+    if client is None:
+        return False
+    try:
+        address = ipaddress.ip_address(client[0])
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback

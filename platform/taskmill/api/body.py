@@ -1,0 +1,137 @@
+"""Reading what clients send: size, content type, JSON, types, and words that name the field."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Protocol, TypeVar
+from uuid import UUID
+
+import msgspec
+from litestar import Request
+
+from taskmill import constants as c
+from taskmill.errors import Code, InputError, LimitError, TaskmillError
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+AnyRequest = Request[Any, Any, Any]
+_PLACE = re.compile(r"^(?P<reason>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
+# msgspec 的英文 → 中文；顺序无关，各自整句匹配
+_CHINESE = (
+    (re.compile(r"Expected `(.+)`, got `(.+)`"), r"应为 \1，实为 \2"),
+    (re.compile(r"Object missing required field `(.+)`"), "缺少必填字段"),
+    (re.compile(r"Object contains unknown field `(.+)`"), "没有这个字段"),
+    (re.compile(r"Expected `\w+` (>=|<=|>|<) (\S+)"), r"须 \1 \2"),
+    (re.compile(r"Expected `\w+` of length (>=|<=) (\S+)"), r"长度须 \1 \2"),
+    (re.compile(r"Invalid (RFC3339 encoded datetime|UUID)"), r"不是合法的 \1"),
+)
+_NAMED = re.compile(r"Object (?:missing required|contains unknown) field `(.+)`")
+
+
+class Decoder(Protocol[T_co]):
+    """A msgspec decoder, made once per type."""
+
+    def decode(self, buf: bytes, /) -> T_co:
+        """Return the value; msgspec.DecodeError or its subclass ValidationError."""
+        ...
+
+
+async def read(request: AnyRequest, limit: int) -> bytes:
+    """Return the body, at most `limit` bytes; LimitError BODY_TOO_LARGE as soon as it is known to be larger."""
+    declared = request.headers.get("content-length")
+    if declared is not None and declared.isdecimal() and int(declared) > limit:
+        raise LimitError(Code.BODY_TOO_LARGE, limit=limit)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > limit:
+            raise LimitError(Code.BODY_TOO_LARGE, limit=limit)
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+async def read_json(request: AnyRequest, decoder: Decoder[T], limit: int) -> T:
+    """Return the decoded JSON body.
+
+    Raises InputError UNSUPPORTED_MEDIA_TYPE, MALFORMED_JSON (400), INVALID_REQUEST (422, names field and reason),
+    ARGS_TOO_DEEP; LimitError BODY_TOO_LARGE.
+    """
+    check_content_type(request.headers.get("content-type", ""))
+    raw = await read(request, limit)
+    return decode(raw, decoder)
+
+
+async def refuse_body(request: AnyRequest) -> None:
+    """Refuse a body where none has a meaning, except an empty object."""
+    raw = await read(request, c.BODY_IGNORED_MAX_BYTES)
+    if raw.strip() not in {b"", b"{}"}:
+        raise InputError(Code.INVALID_REQUEST, field="body", reason="this action takes no body / 此操作不收请求体")
+
+
+def decode(raw: bytes, decoder: Decoder[T]) -> T:
+    """Return the decoded value; errors as in `read_json`."""
+    try:
+        return decoder.decode(raw)
+    except msgspec.ValidationError as error:
+        raise invalid(str(error)) from error
+    except UnicodeDecodeError as error:
+        raise InputError(Code.MALFORMED_JSON, reason=f"not UTF-8 / 不是 UTF-8: {error.reason}") from error
+    except msgspec.DecodeError as error:
+        raise InputError(Code.MALFORMED_JSON, reason=str(error)) from error
+    except RecursionError as error:
+        raise InputError(Code.ARGS_TOO_DEEP, field="body", limit=c.ARGS_MAX_DEPTH) from error
+
+
+def check_content_type(value: str) -> None:
+    """Accept `application/json` in UTF-8 only; InputError UNSUPPORTED_MEDIA_TYPE."""
+    if value == "application/json":
+        return
+    kind, _, rest = value.partition(";")
+    charset = rest.strip().lower()
+    if kind.strip().lower() != "application/json" or charset not in {"", "charset=utf-8", 'charset="utf-8"'}:
+        raise InputError(Code.UNSUPPORTED_MEDIA_TYPE, content_type=value or "none / 未给出")
+
+
+def read_query(request: AnyRequest, form: type[T]) -> T:
+    """Return the query parameters as a Struct; a repeated, unknown or wrong one is INVALID_REQUEST."""
+    given: dict[str, str] = {}
+    for name, value in request.query_params.multi_items():
+        if name in given:
+            raise InputError(Code.INVALID_REQUEST, field=name, reason="given more than once / 给了不止一次")
+        given[name] = value
+    try:
+        return msgspec.convert(given, form, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid(str(error)) from error
+
+
+def task_id(text: str) -> UUID:
+    """Return the id in a path; InputError INVALID_REQUEST if it is not a UUID."""
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise InputError(Code.INVALID_REQUEST, field="task_id", reason="not a UUID / 不是 UUID") from error
+
+
+def name(text: str, field: str) -> str:
+    """Return a name in a path; InputError INVALID_REQUEST if no such name can exist."""
+    if "\x00" in text or len(text) > c.NAME_MAX_CHARS:
+        reason = f"at most {c.NAME_MAX_CHARS} characters, no NUL / 至多 {c.NAME_MAX_CHARS} 字，不含 NUL"
+        raise InputError(Code.INVALID_REQUEST, field=field, reason=reason)
+    return text
+
+
+def invalid(message: str) -> TaskmillError:
+    """Return INVALID_REQUEST with the field and the reason of a msgspec message, in both languages."""
+    match = _PLACE.match(message)
+    reason, path = (match["reason"], match["path"] or "$") if match else (message, "$")
+    named = _NAMED.fullmatch(reason)
+    field = path.removeprefix("$").removeprefix(".")
+    if named:
+        field = f"{field}.{named[1]}" if field else named[1]
+    for pattern, chinese in _CHINESE:
+        if found := pattern.fullmatch(reason):
+            reason = f"{reason} / {found.expand(chinese)}"
+            break
+    return InputError(Code.INVALID_REQUEST, field=field or "body", reason=reason)

@@ -1,0 +1,60 @@
+"""Whatever goes wrong in a request becomes an envelope with a code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar import Request, Response
+from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
+from litestar.status_codes import HTTP_413_REQUEST_ENTITY_TOO_LARGE
+
+from taskmill.api.envelope import failed
+from taskmill.errors import AccessError, Code, InputError, LimitError, NotFoundError, TaskmillError
+from taskmill.log import get_logger
+from taskmill.services.faults import translate
+
+log = get_logger(__name__)
+AnyRequest = Request[Any, Any, Any]
+SERVER_ERROR = 500
+
+
+def on_error(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """Answer any exception: coded ones by the table, drivers' by what they mean, all others as INTERNAL."""
+    coded = translate(error)
+    if coded is None:
+        log.exception("请求处理出错", method=request.method, path=request.url.path, exc_info=error)
+        coded = TaskmillError(Code.INTERNAL)
+    elif coded.spec.status >= SERVER_ERROR:
+        log.warning("请求未能完成", method=request.method, path=request.url.path, code=coded.code, error=str(coded))
+    headers = {"WWW-Authenticate": "Bearer"} if coded.code is Code.UNAUTHORIZED else None
+    return failed(coded, request.scope, headers)
+
+
+def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
+    """Answer what Litestar itself refuses: routes, methods, bodies and parameters (of plugins' routes too)."""
+    if error.status_code >= SERVER_ERROR:
+        return on_error(request, error)
+    return failed(_coded(request, error), request.scope, dict(error.headers or {}))
+
+
+def _coded(request: AnyRequest, error: HTTPException) -> TaskmillError:
+    path = request.url.path
+    if isinstance(error, NotFoundException):
+        return NotFoundError(Code.ROUTE_NOT_FOUND, path=path)
+    if isinstance(error, MethodNotAllowedException):
+        return InputError(Code.METHOD_NOT_ALLOWED, path=path, method=request.method)
+    if error.status_code == HTTP_413_REQUEST_ENTITY_TOO_LARGE:
+        return LimitError(Code.BODY_TOO_LARGE, limit=request.app.state.platform.settings.body_max_bytes)
+    by_status = {
+        401: AccessError(Code.UNAUTHORIZED, reason=error.detail),
+        403: AccessError(Code.FORBIDDEN, permission=error.detail),
+        415: InputError(Code.UNSUPPORTED_MEDIA_TYPE, content_type=request.headers.get("content-type", "")),
+    }
+    if error.status_code in by_status:
+        return by_status[error.status_code]
+    if isinstance(error, ValidationException) and isinstance(error.extra, list) and error.extra:
+        first: Any = error.extra[0]
+        field = str(first.get("key", "request")) if isinstance(first, dict) else "request"
+        reason = str(first.get("message", error.detail)) if isinstance(first, dict) else error.detail
+        return InputError(Code.INVALID_REQUEST, field=field, reason=reason)
+    return InputError(Code.INVALID_REQUEST, field="request", reason=error.detail)

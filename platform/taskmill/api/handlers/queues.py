@@ -1,0 +1,58 @@
+"""Queues, and the numbers by which workers are scaled."""
+
+from __future__ import annotations
+
+from litestar import Router, get, post
+from litestar.status_codes import HTTP_200_OK
+
+from taskmill.api import body
+from taskmill.api.call import Call, caller, platform_of
+from taskmill.api.envelope import Envelope, ok
+from taskmill.api.params import QueueName
+from taskmill.errors import Code
+from taskmill.services.page import Page, Paging
+from taskmill.services.queues import QueueView
+from taskmill.services.scaling import Scaling
+
+UNKNOWN = {"errors": (Code.QUEUE_NOT_FOUND,)}
+
+
+@get("/queues", operation_id="listQueues", summary="List queues", opt={"query": Paging})
+async def list_queues(request: Call) -> Envelope[Page[QueueView]]:
+    """Return queues by name; a queue appears with its first task."""
+    return ok(request, await platform_of(request).queues.list(body.read_query(request, Paging)))
+
+
+@get("/queues/{queue:str}", operation_id="getQueue", summary="Get one queue", opt=UNKNOWN)
+async def get_queue(request: Call, queue: QueueName) -> Envelope[QueueView]:
+    """Return a queue with its live tasks by state."""
+    return ok(request, await platform_of(request).queues.get(body.name(queue, "queue")))
+
+
+@post(
+    "/queues/{queue:str}/pause", operation_id="pauseQueue", summary="Pause a queue", status_code=HTTP_200_OK, opt=UNKNOWN
+)
+async def pause(request: Call, queue: QueueName) -> Envelope[QueueView]:
+    """Let no further task of the queue start; running ones go on, new ones are accepted."""
+    await body.refuse_body(request)
+    return ok(request, await platform_of(request).queues.pause(body.name(queue, "queue"), by=caller(request)))
+
+
+@post(
+    "/queues/{queue:str}/resume", operation_id="resumeQueue", summary="Resume a queue", status_code=HTTP_200_OK,
+    opt=UNKNOWN,
+)
+async def resume(request: Call, queue: QueueName) -> Envelope[QueueView]:
+    """Let the tasks of the queue start again."""
+    await body.refuse_body(request)
+    return ok(request, await platform_of(request).queues.resume(body.name(queue, "queue"), by=caller(request)))
+
+
+@get("/scaling/{queue:str}", operation_id="getScaling", summary="Backlog numbers of a queue", tags=["scaling"])
+async def scaling(request: Call, queue: QueueName) -> Envelope[Scaling]:
+    """Return numbers for autoscalers; unknown queues answer zeros, so that a scaler never sees a gap."""
+    return ok(request, await platform_of(request).scaling.get(body.name(queue, "queue")))
+
+
+router = Router("/", route_handlers=[list_queues, get_queue, pause, resume], tags=["queues"])
+scaling_router = Router("/", route_handlers=[scaling])

@@ -1,0 +1,128 @@
+"""Tasks: submit and read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+from litestar import Router, get, post
+
+from taskmill.api import body
+from taskmill.api.call import Call, caller, platform_of, telemetry_of
+from taskmill.api.envelope import Envelope, ok
+from taskmill.api.params import TaskId
+from taskmill.clock import Timestamp, rfc3339
+from taskmill.errors import Code
+from taskmill.services.page import Page
+from taskmill.services.submit import Submitted, SubmitRequest
+from taskmill.services.task_view import TaskAttemptView, TaskDetail, TaskResult, TaskSummary
+from taskmill.services.tasks import TaskFilter
+from taskmill.states import State
+
+
+class Batch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """Many tasks at once: all are accepted or none."""
+
+    tasks: Annotated[list[SubmitRequest], msgspec.Meta(min_length=1)]
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """A task that is stored: it will run whatever happens to this process."""
+
+    id: UUID
+    kind: str
+    queue: str
+    state: State
+    run_at: Timestamp
+
+
+class AcceptedItem(Accepted, frozen=True, kw_only=True):
+    """A task of a batch; `index` is its place in the request."""
+
+    index: int
+
+
+class AcceptedBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """The tasks of a batch in the order of the request."""
+
+    items: list[AcceptedItem]
+    count: int
+
+
+class Attempts(msgspec.Struct, frozen=True, kw_only=True):
+    """Attempts that did not complete, the oldest first."""
+
+    items: list[TaskAttemptView]
+
+
+_SUBMIT = msgspec.json.Decoder(SubmitRequest)
+_BATCH = msgspec.json.Decoder(Batch)
+SUBMIT_ERRORS = (
+    Code.ARGS_INVALID, Code.ARGS_TOO_DEEP, Code.ARGS_TOO_LARGE, Code.INVALID_REQUEST, Code.KIND_NOT_FOUND, Code.SUBMIT_BUSY,
+)
+
+
+@post(
+    "/", operation_id="submitTask", summary="Submit one task", opt={"body": SubmitRequest, "errors": SUBMIT_ERRORS}
+)
+async def submit(request: Call) -> Envelope[Accepted]:
+    """Store one task; once this is answered, it runs at least once."""
+    platform = platform_of(request)
+    wanted = await body.read_json(request, _SUBMIT, platform.settings.body_max_bytes)
+    done = await platform.submit.submit(wanted, created_by=caller(request))
+    telemetry_of(request).submitted((done.queue,))
+    return ok(request, Accepted(**_accepted(done)))
+
+
+@post(
+    "/batch", operation_id="submitTasks", summary="Submit many tasks, all or none",
+    opt={"body": Batch, "errors": (*SUBMIT_ERRORS, Code.BATCH_TOO_LARGE)},
+)
+async def submit_batch(request: Call) -> Envelope[AcceptedBatch]:
+    """Store all tasks in one transaction; an error names the `index` of the task in `details`."""
+    platform = platform_of(request)
+    batch = await body.read_json(request, _BATCH, platform.settings.batch_body_max_bytes)
+    done = await platform.submit.submit_many(batch.tasks, created_by=caller(request))
+    telemetry_of(request).submitted(task.queue for task in done)
+    items = [AcceptedItem(index=index, **_accepted(task)) for index, task in enumerate(done)]
+    return ok(request, AcceptedBatch(items=items, count=len(items)))
+
+
+@get("/", operation_id="listTasks", summary="List tasks, newest first", opt={"query": TaskFilter})
+async def list_tasks(request: Call) -> Envelope[Page[TaskSummary]]:
+    """Filter live and finished tasks; args and meta are left out, get one task to see them."""
+    return ok(request, await platform_of(request).tasks.list(body.read_query(request, TaskFilter)))
+
+
+@get("/{task_id:str}", operation_id="getTask", summary="Get one task", opt={"errors": (Code.TASK_NOT_FOUND,)})
+async def get_task(request: Call, task_id: TaskId) -> Envelope[TaskDetail]:
+    """Return a task, live or finished, with its args and its last error."""
+    return ok(request, await platform_of(request).tasks.get(body.task_id(task_id)))
+
+
+@get(
+    "/{task_id:str}/attempts", operation_id="listTaskAttempts", summary="List the failed attempts of a task",
+    opt={"errors": (Code.TASK_NOT_FOUND,)},
+)
+async def attempts(request: Call, task_id: TaskId) -> Envelope[Attempts]:
+    """Return every attempt that did not complete, with its error and traceback."""
+    return ok(request, Attempts(items=await platform_of(request).tasks.attempts(body.task_id(task_id))))
+
+
+@get(
+    "/{task_id:str}/result", operation_id="getTaskResult", summary="Get the result of a finished task",
+    opt={"errors": (Code.TASK_NOT_FOUND, Code.RESULT_NOT_READY)},
+)
+async def result(request: Call, task_id: TaskId) -> Envelope[TaskResult]:
+    """Return what the handler returned, or the error that ended the task; a live task answers 409."""
+    return ok(request, await platform_of(request).tasks.result(body.task_id(task_id)))
+
+
+def _accepted(done: Submitted) -> dict[str, Any]:
+    return {
+        "id": done.id, "kind": done.kind, "queue": done.queue, "state": State(done.state), "run_at": rfc3339(done.run_at)
+    }
+
+
+router = Router("/tasks", route_handlers=[submit, submit_batch, list_tasks, get_task, attempts, result], tags=["tasks"])

@@ -1,0 +1,1 @@
+"""Benchmarks that anyone can repeat: `taskmill bench drain|submit|single|latency`."""

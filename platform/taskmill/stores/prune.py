@@ -1,0 +1,73 @@
+"""Removal of what nobody needs any more, in batches: orphaned attempts, old fires, dead workers, fine-grained rollups."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from taskmill.stores.database import Queryable
+
+NOBODY = UUID(int=0)  # 合并后的汇总行的 writer
+
+# 保留期之内结束的尝试，其任务的分区必定还在；更早的要看任务是否还活着或还在历史里
+ATTEMPTS = """
+with old as materialized (
+  select a.task_id, a.claim_no from taskmill.task_attempts a
+  where a.finished_at < date_trunc('day', now(), 'UTC') - $1 * interval '1 day'
+    and not exists (select from taskmill.tasks t where t.id = a.task_id)
+    and not exists (select from taskmill.task_history h where h.id = a.task_id)
+  order by a.finished_at limit $2 for update of a skip locked
+)
+delete from taskmill.task_attempts a using old where a.task_id = old.task_id and a.claim_no = old.claim_no
+returning a.claim_no
+"""
+FIRES = """
+with old as materialized (
+  select schedule_id, fire_at from taskmill.schedule_fires
+  where created_at < now() - $1 * interval '1 day' order by created_at limit $2 for update skip locked
+)
+delete from taskmill.schedule_fires f using old where f.schedule_id = old.schedule_id and f.fire_at = old.fire_at
+returning f.fire_at
+"""
+# 删掉死者的行不影响救援：救援者把「无此工作进程」与「已死」同等看待
+WORKERS = """
+delete from taskmill.workers where dead_at < now() - $1 * interval '1 second' returning id
+"""
+# 不变量 9 要求汇总永不丢失，所以旧的分钟行合并成天，总和不变
+ROLLUPS = """
+with old as materialized (
+  select minute, queue, kind, outcome, writer from taskmill.rollups
+  where minute < date_trunc('day', now(), 'UTC') - $1 * interval '1 day' and writer <> $2
+  order by minute, queue, kind, outcome, writer limit $3 for update skip locked
+), d as (
+  delete from taskmill.rollups r using old
+  where (r.minute, r.queue, r.kind, r.outcome, r.writer) = (old.minute, old.queue, old.kind, old.outcome, old.writer)
+  returning r.*
+), merged as (
+  insert into taskmill.rollups as r (minute, queue, kind, outcome, writer, n, wait_ms, run_ms)
+  select date_trunc('day', minute, 'UTC') as day, queue, kind, outcome, $2, sum(n), sum(wait_ms), sum(run_ms)
+  from d group by day, queue, kind, outcome order by day, queue, kind, outcome
+  on conflict (minute, queue, kind, outcome, writer) do update
+  set n = r.n + excluded.n, wait_ms = r.wait_ms + excluded.wait_ms, run_ms = r.run_ms + excluded.run_ms
+)
+select n from d
+"""
+
+
+async def prune_attempts(connection: Queryable, retention_days: int, limit: int) -> int:
+    """Delete attempts older than the retention whose task is neither live nor in history; returns how many."""
+    return len(await connection.fetch(ATTEMPTS, retention_days, limit))
+
+
+async def prune_fires(connection: Queryable, retention_days: int, limit: int) -> int:
+    """Delete records of fires older than the retention; returns how many."""
+    return len(await connection.fetch(FIRES, retention_days, limit))
+
+
+async def prune_workers(connection: Queryable, keep_s: float) -> int:
+    """Delete workers that died more than `keep_s` seconds ago; returns how many."""
+    return len(await connection.fetch(WORKERS, keep_s))
+
+
+async def merge_rollups(connection: Queryable, retention_days: int, limit: int) -> int:
+    """Merge rollups older than the retention into one row a day; the sums stay. Returns how many rows were merged."""
+    return len(await connection.fetch(ROLLUPS, retention_days, NOBODY, limit))

@@ -1,0 +1,105 @@
+"""Metrics of one process, in a registry of its own. `METRICS` is the whole list, for the reference page."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from taskmill import __version__
+
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+UNMATCHED = "unmatched"  # 没有路由的请求共用一个标签，标签数不随路径增长
+OTHER = "OTHER"
+BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric as it is documented."""
+
+    name: str
+    type: str
+    labels: tuple[str, ...]
+    help: str
+
+
+METRICS = (
+    Metric("taskmill_build_info", "gauge", ("version", "python"), "Always 1; says what runs."),
+    Metric("taskmill_http_requests_total", "counter", ("method", "path", "status"), "HTTP requests by route template."),
+    Metric("taskmill_http_request_seconds", "histogram", ("method", "path"), "Time to answer HTTP requests, in seconds."),
+    Metric("taskmill_tasks_submitted_total", "counter", ("queue",), "Tasks accepted by this process over HTTP."),
+    Metric("taskmill_tasks", "gauge", ("queue", "state"), "Live tasks in the database."),
+    Metric("taskmill_queue_oldest_wait_seconds", "gauge", ("queue",), "How long the oldest available task has been ready."),
+    Metric("taskmill_workers", "gauge", ("state",), "Worker processes by state, as the database knows them."),
+)
+_BY_NAME = {metric.name: metric for metric in METRICS}
+
+
+class Telemetry:
+    """The instruments of one process."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        _gauge("taskmill_build_info", self.registry).labels(__version__, platform.python_version()).set(1)
+        self._requests = _counter("taskmill_http_requests_total", self.registry)
+        self._seconds = Histogram(*_words("taskmill_http_request_seconds"), registry=self.registry, buckets=BUCKETS_S)
+        self._submitted = _counter("taskmill_tasks_submitted_total", self.registry)
+        self._tasks = _gauge("taskmill_tasks", self.registry)
+        self._oldest = _gauge("taskmill_queue_oldest_wait_seconds", self.registry)
+        self._workers = _gauge("taskmill_workers", self.registry)
+        # labels() 每次都要拼键加锁；热路径直接记住子指标
+        self._http: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def request(self, method: str, path: str | None, status: int, seconds: float) -> None:
+        """Count one HTTP request; `path` is the route template, None for unmatched ones."""
+        key = (method if method in METHODS else OTHER, path or UNMATCHED, status)
+        found = self._http.get(key)
+        if found is None:
+            found = (self._requests.labels(*map(str, key)), self._seconds.labels(*key[:2]))
+            self._http[key] = found
+        found[0].inc()
+        found[1].observe(seconds)
+
+    def submitted(self, queues: Iterable[str]) -> None:
+        """Count tasks that were accepted, by queue."""
+        for queue in queues:
+            self._submitted.labels(queue).inc()
+
+    def backlog(self, live: Mapping[tuple[str, str], int], oldest_wait_s: Mapping[str, float]) -> None:
+        """Set the gauges of live tasks by (queue, state) and the waits by queue; queues that emptied disappear."""
+        self._tasks.clear()
+        self._oldest.clear()
+        for (queue, state), number in live.items():
+            self._tasks.labels(queue, state).set(number)
+        for queue, seconds in oldest_wait_s.items():
+            self._oldest.labels(queue).set(seconds)
+
+    def workers(self, counts: Mapping[str, int]) -> None:
+        """Set the gauges of workers by state."""
+        for state, number in counts.items():
+            self._workers.labels(state).set(number)
+
+    def forget(self) -> None:
+        """Drop what came from the database: old numbers would look like fresh ones."""
+        for gauge in (self._tasks, self._oldest, self._workers):
+            gauge.clear()
+
+    def render(self) -> bytes:
+        """Return all metrics in the Prometheus text format."""
+        return generate_latest(self.registry)
+
+
+def _words(name: str) -> tuple[str, str, tuple[str, ...]]:
+    metric = _BY_NAME[name]
+    return name, metric.help, metric.labels
+
+
+def _counter(name: str, registry: CollectorRegistry) -> Counter:
+    return Counter(*_words(name), registry=registry)
+
+
+def _gauge(name: str, registry: CollectorRegistry) -> Gauge:
+    return Gauge(*_words(name), registry=registry)

@@ -1,0 +1,90 @@
+"""Nothing inside the network can be reached unless the operator allows it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from yarl import URL
+
+from taskmill import Discard, TaskContext
+from taskmill_http import addresses
+from taskmill_http.config import HttpConfig
+from taskmill_http.messages import HttpRequest
+from taskmill_http.plugin import request_task
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True), ("2606:4700::1111", True), ("::ffff:8.8.8.8", True), ("64:ff9b::808:808", True),
+        ("127.0.0.1", False), ("10.1.2.3", False), ("172.16.0.1", False), ("192.168.1.1", False), ("169.254.169.254", False),
+        ("100.64.0.1", False), ("0.0.0.0", False), ("224.0.0.1", False), ("255.255.255.255", False),  # noqa: S104
+        ("::1", False), ("::", False), ("fe80::1%eth0", False), ("fd00::1", False), ("ff02::1", False),
+        ("::ffff:127.0.0.1", False), ("::ffff:10.0.0.1", False), ("64:ff9b::7f00:1", False), ("64:ff9b:1::1", False),
+        ("2002:7f00:1::", False),
+    ],
+)
+def test_public(address: str, public: bool) -> None:
+    assert addresses.is_public(address) is public
+
+
+@pytest.fixture
+async def hits() -> list[str]:
+    return []
+
+
+@pytest.fixture
+async def server(hits: list[str]) -> AsyncIterator[TestServer]:
+    async def answer(request: web.Request) -> web.Response:
+        hits.append(request.path)
+        return web.Response(text="inside")
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    async with TestServer(app, host="127.0.0.1") as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "2130706433", "127.1", "0x7f000001", "0", "LOCALHOST."]
+)
+async def test_inside_is_refused_and_never_contacted(
+    server: TestServer, hits: list[str], context: TaskContext, host: str
+) -> None:
+    with pytest.raises(Discard):
+        await request_task(HttpConfig())(HttpRequest(url=f"http://{host}:{server.port}/"), context)
+    assert hits == []
+
+
+async def test_redirect_to_the_inside_is_refused(
+    server: TestServer, hits: list[str], context: TaskContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first hop stands for a public host; the guard itself is the real one from the second hop on."""
+
+    async def redirect(_request: web.Request) -> web.Response:
+        return web.Response(status=302, headers={"Location": f"http://[::ffff:127.0.0.1]:{server.port}/secret"})
+
+    app = web.Application()
+    app.router.add_get("/", redirect)
+    async with TestServer(app, host="127.0.0.1") as outside:
+        real = addresses.is_public
+        monkeypatch.setattr(addresses, "is_public", lambda text: text == "127.0.0.1" or real(text))
+        with pytest.raises(Discard, match="not a public address"):
+            await request_task(HttpConfig())(HttpRequest(url=str(outside.make_url("/"))), context)
+    assert hits == []
+
+
+@pytest.mark.parametrize("url", ["ftp://a/", "file:///etc/passwd", "/relative", "http://user:pw@a.example/", "http://"])
+def test_urls_that_are_none(url: str) -> None:
+    with pytest.raises((addresses.ForbiddenAddressError, ValueError)):
+        addresses.check_url(URL(url), allow_private=True)
+
+
+async def test_allowed_by_configuration(server: TestServer, hits: list[str], context: TaskContext) -> None:
+    result = await request_task(HttpConfig(allow_private=True))(HttpRequest(url=str(server.make_url("/in"))), context)
+    assert (result.body, hits) == ("inside", ["/in"])

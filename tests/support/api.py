@@ -1,0 +1,104 @@
+"""The API in tests: a platform on real servers, and a client that calls the application in this process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+import msgspec
+from litestar import Litestar
+
+from taskmill.api.app import create_app
+from taskmill.plugin.definition import task
+from taskmill.plugin.host import PluginHost
+from taskmill.services.platform import Platform
+from taskmill.settings import Settings
+from tests.support.databases import execute
+
+BASE = "http://127.0.0.1"
+KIND = "test.echo"
+
+
+@task(KIND)
+async def echo(text: str = "", n: int = 0) -> dict[str, Any]:
+    """Return what it was given."""
+    return {"text": text, "n": n}
+
+
+def host() -> PluginHost:
+    """A plugin host without plugins, whose registry has one kind."""
+    empty = PluginHost()
+    empty.registry.bound("tests", "1")
+    empty.registry.add(echo)
+    return empty
+
+
+def settings(database_url: str, broker_url: str, **overrides: Any) -> Settings:
+    """Settings that read nothing from the environment but what is given."""
+    return Settings.model_validate({"database_url": database_url, "broker_url": broker_url, **overrides})
+
+
+@asynccontextmanager
+async def opened(database_url: str, broker_url: str, **overrides: Any) -> AsyncIterator[Platform]:
+    """A platform with partitions for today, closed at the end."""
+    await partitions(database_url)
+    platform = await Platform.open(settings(database_url, broker_url, **overrides), host())
+    try:
+        yield platform
+    finally:
+        await platform.close()
+
+
+async def partitions(database_url: str) -> None:
+    """Make one partition that holds everything a test can finish."""
+    await execute(
+        database_url,
+        "create table if not exists taskmill.task_history_tests partition of taskmill.task_history "
+        "for values from ('2000-01-01') to ('2100-01-01')",
+    )
+
+
+def client(app: Litestar, token: str | None = None, *, address: str = "127.0.0.1") -> httpx2.AsyncClient:
+    """A client of the application in this process; `address` is where it seems to come from."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    transport = httpx2.ASGITransport(app=app, client=(address, 50_000), raise_app_exceptions=False)
+    return httpx2.AsyncClient(transport=transport, base_url=BASE, headers=headers)
+
+
+@asynccontextmanager
+async def api(platform: Platform, **options: Any) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client with a key that may do everything."""
+    key = await platform.keys.create("tests")
+    async with client(create_app(platform, **options), key.secret) as found:
+        yield found
+
+
+def envelope(response: httpx2.Response) -> dict[str, Any]:
+    """Return the decoded answer after checking its shape: the same for success and failure."""
+    found: dict[str, Any] = msgspec.json.decode(response.content)
+    expected = {"code", "message", "data", "request_id", "timestamp"}
+    assert expected <= set(found), f"{response.status_code}: {found}"
+    assert set(found) - expected <= {"details", "hint"}
+    assert set(found["message"]) == {"zh", "en"}
+    assert found["request_id"] == response.headers["x-request-id"]
+    assert (found["code"] == "OK") == response.is_success
+    if found["code"] != "OK":
+        assert isinstance(found["details"], dict)
+    return found
+
+
+def data(response: httpx2.Response, status: int = 200) -> Any:
+    """Return the data of a successful answer."""
+    found = envelope(response)
+    assert response.status_code == status, found
+    return found["data"]
+
+
+def refusal(response: httpx2.Response, status: int, code: str) -> dict[str, Any]:
+    """Return the details of an error."""
+    found = envelope(response)
+    assert (response.status_code, found["code"]) == (status, code), found
+    details: dict[str, Any] = found["details"]
+    return details
