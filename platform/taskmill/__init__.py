@@ -1,10 +1,37 @@
 """Taskmill: durable background tasks on PostgreSQL and Valkey, with handlers from plugins."""
 
-from taskmill.errors import Discard, Retry, Snooze, TaskmillError
-from taskmill.plugin.context import TaskContext
-from taskmill.plugin.definition import RetryPolicy, task
-from taskmill.plugin.specs import hookimpl
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from taskmill.errors import Discard, Retry, Snooze, TaskmillError
+    from taskmill.plugin.context import TaskContext
+    from taskmill.plugin.definition import RetryPolicy, task
+    from taskmill.plugin.specs import hookimpl
 
 __version__ = "0.1.0"
 
 __all__ = ["Discard", "Retry", "RetryPolicy", "Snooze", "TaskContext", "TaskmillError", "__version__", "hookimpl", "task"]
+
+# 用到才导入：插件接口要带上 taskiq，而命令行的 --help 等不起那一秒
+_HOMES = {
+    "Discard": "taskmill.errors",
+    "Retry": "taskmill.errors",
+    "RetryPolicy": "taskmill.plugin.definition",
+    "Snooze": "taskmill.errors",
+    "TaskContext": "taskmill.plugin.context",
+    "TaskmillError": "taskmill.errors",
+    "hookimpl": "taskmill.plugin.specs",
+    "task": "taskmill.plugin.definition",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on its first use."""
+    if name not in _HOMES:
+        raise AttributeError(name)
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

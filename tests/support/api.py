@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 import httpx2
 import msgspec
 from litestar import Litestar
 
 from taskmill.api.app import create_app
+from taskmill.ids import new_id
 from taskmill.plugin.definition import task
 from taskmill.plugin.host import PluginHost
 from taskmill.services.platform import Platform
 from taskmill.settings import Settings
+from taskmill.states import Cause, State
+from taskmill.stores.task_settle import Outcome, settle
 from tests.support.databases import execute
 
 BASE = "http://127.0.0.1"
@@ -102,3 +106,27 @@ def refusal(response: httpx2.Response, status: int, code: str) -> dict[str, Any]
     assert (response.status_code, found["code"]) == (status, code), found
     details: dict[str, Any] = found["details"]
     return details
+
+
+async def make_running(platform: Platform, task_id: str, worker_id: UUID) -> None:
+    """Claim a task by hand, as a worker would."""
+    await platform.database.pool.execute(
+        "update taskmill.tasks set state = 'running', worker_id = $2, claim_no = claim_no + 1, attempt = attempt + 1, "
+        "started_at = now(), deadline_at = now() + interval '1 minute' where id = $1",
+        UUID(task_id), worker_id,
+    )
+
+
+async def finish(platform: Platform, task_id: str, state: State, *, result: bytes | None = None) -> None:
+    """Run a waiting task to its end by hand, through the settle statement."""
+    worker = new_id()
+    await make_running(platform, task_id, worker)
+    claim_no = await platform.database.pool.fetchval("select claim_no from taskmill.tasks where id = $1", UUID(task_id))
+    failed = state is State.DISCARDED
+    outcome = Outcome(
+        id=UUID(task_id), claim_no=claim_no, worker_id=worker, state=state, result=result,
+        error=b'{"type":"ValueError","message":"no"}' if failed else None, cause=Cause.ERROR if failed else None,
+        error_type="ValueError" if failed else None, message="no" if failed else None, traceback="trace" if failed else None,
+    )
+    async with platform.database.transaction() as connection:
+        assert await settle(connection, [outcome], new_id()) == {UUID(task_id)}

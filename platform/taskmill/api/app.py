@@ -8,7 +8,7 @@ from litestar import Litestar, Router
 from litestar.exceptions import HTTPException
 
 from taskmill import constants as c
-from taskmill.api import access_log, openapi
+from taskmill.api import access_log
 from taskmill.api.auth import Guard, authorize
 from taskmill.api.failures import on_error, on_http_error
 from taskmill.api.handlers import catalog, health, overview, queues, schema, task_actions, tasks
@@ -36,11 +36,10 @@ def create_app(platform: Platform, *, dev_token: str | None = None, telemetry: T
             Router("/", route_handlers=[health.metrics_router], guards=[] if platform.settings.metrics_public else guards),
             *_plugin_routers(platform, guards),
             health.open_router,
-            schema.router,
             schema.static_router(),
         ],
         exception_handlers={HTTPException: on_http_error, Exception: on_error},
-        openapi_config=openapi.config(),
+        openapi_config=schema.config(),
         request_max_body_size=platform.settings.body_max_bytes,
         logging_config=None,
     )

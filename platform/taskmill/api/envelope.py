@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from uuid import uuid4
 
 import msgspec
@@ -16,7 +16,6 @@ from taskmill.clock import Timestamp, rfc3339
 from taskmill.errors import TaskmillError
 
 T = TypeVar("T")
-OK = "OK"
 REQUEST_ID_KEY = "taskmill.request_id"  # 外层中间件写入 ASGI scope
 _REQUEST_ID = re.compile(rf"[A-Za-z0-9._:-]{{1,{c.REQUEST_ID_MAX_CHARS}}}")
 
@@ -34,7 +33,7 @@ SUCCESS = Words(zh="成功", en="ok")
 class Envelope(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """Every successful answer: `code` is `OK` and `data` holds what was asked for."""
 
-    code: str = OK
+    code: Literal["OK"] = "OK"
     message: Words = SUCCESS
     data: T
     request_id: str

@@ -1,109 +1,160 @@
-"""The API description: Litestar's, completed with bodies, query parameters, errors and security of our routes."""
+"""The API description: Litestar's, with our own schemas, bodies, query parameters, errors and security put in.
+
+A route says what Litestar cannot know in its `opt`: `body` and `query` (Structs), `limits` of body fields,
+`errors` (codes beyond the usual).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 from litestar import Litestar
-from litestar.openapi import OpenAPIConfig
+from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
-from taskmill import __version__
 from taskmill.api.envelope import Failure
 from taskmill.errors import ERRORS, Code
 
-REF = "#/components/schemas/{name}"
 Json = dict[str, Any]
-# 任何路由都可能给出的错误；公开的路由没有前两个
-ACCESS_ERRORS = (Code.UNAUTHORIZED, Code.FORBIDDEN)
+PREFIX = "#/components/schemas/"
+REF = PREFIX + "{name}"
+JSON_TYPE = "application/json"
+_REFERENCE = re.compile(rb'("#/components/schemas/)([^"]+)"')
+_MODULE = re.compile(rb"_(?:[a-z0-9_]+\.)+")
+# 任何路由都可能给出的错误；公开的路由没有后两个
 ANY_ERRORS = (Code.INTERNAL, Code.DATABASE_UNAVAILABLE)
-PATH_ERRORS = (Code.INVALID_REQUEST,)
+ACCESS_ERRORS = (Code.UNAUTHORIZED, Code.FORBIDDEN)
+INPUT_ERRORS = (Code.INVALID_REQUEST,)
 BODY_ERRORS = (Code.MALFORMED_JSON, Code.BODY_TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE, Code.INVALID_REQUEST)
 TAGS = {
-    "tasks": "Units of durable work", "queues": "Lanes of tasks", "scaling": "Numbers for autoscalers",
-    "catalog": "Kinds and plugins", "overview": "Workers and sums", "health": "Probes and metrics",
+    "tasks": "Units of durable work",
+    "queues": "Lanes of tasks",
+    "schedules": "Timetables that submit tasks",
+    "scaling": "Numbers for autoscalers",
+    "catalog": "Kinds of tasks and plugins",
+    "overview": "Workers and sums",
+    "health": "Probes and metrics",
 }
 
 
-def config() -> OpenAPIConfig:
-    """Return what Litestar needs to know; we serve the document and its page ourselves."""
-    return OpenAPIConfig(title="Taskmill", version=__version__, path="/schema", render_plugins=[])
-
-
-def document(app: Litestar) -> Json:
-    """Return the OpenAPI 3.1 document of `app`."""
-    found: Json = msgspec.json.decode(msgspec.json.encode(app.openapi_schema.to_schema()))
-    components = found.setdefault("components", {})
-    _, own = msgspec.json.schema_components(list(_structs(app)), ref_template=REF)
-    components.setdefault("schemas", {}).update(own)
-    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "tmk_…"}}
-    found["tags"] = [{"name": name, "description": words} for name, words in TAGS.items()]
+def complete(app: Litestar, litestar_document: Json) -> Json:
+    """Return the OpenAPI 3.1 document of `app`, made from Litestar's."""
+    found: Json = msgspec.json.decode(msgspec.json.encode(litestar_document))
+    handlers = {handler.operation_id: handler for handler in _handlers(app) if isinstance(handler.operation_id, str)}
+    names, own = _schemas(list(handlers.values()))
     for path, methods in found["paths"].items():
         for method, operation in methods.items():
-            _complete(operation, path, method, _options(app, operation.get("operationId")))
+            handler = handlers.get(operation.get("operationId"))
+            if handler is not None:
+                _complete(operation, path, method, handler, names)
+    components = found.setdefault("components", {})
+    foreign = {name: schema for name, schema in components.get("schemas", {}).items() if name not in own}
+    components["schemas"] = own | _reachable(found["paths"], foreign)
+    components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "tmk_…"}}
+    found["tags"] = [{"name": name, "description": words} for name, words in TAGS.items()]
     return found
 
 
-def _complete(operation: Json, path: str, method: str, options: Mapping[str, Any]) -> None:
-    operation["responses"] = {
-        status: answer for status, answer in operation.get("responses", {}).items() if status.startswith("2")
-    }
-    codes = [*ANY_ERRORS, *options.get("errors", ())]
-    if not options.get("public", False):
+def _handlers(app: Litestar) -> Iterable[HTTPRouteHandler]:
+    for route in app.routes:
+        if isinstance(route, HTTPRoute):
+            yield from route.route_handlers
+
+
+def _schemas(handlers: Sequence[HTTPRouteHandler]) -> tuple[dict[Any, str], Json]:
+    """一次生成全部模式；返回 类型 → 组件名，以及组件。"""
+    types: list[Any] = [Failure]
+    for handler in handlers:
+        types += [_returned(handler)] if _is_envelope(handler) else []
+        types += [handler.opt["body"]] if "body" in handler.opt else []
+    unique = list(dict.fromkeys(types))
+    references, components = msgspec.json.schema_components(unique, ref_template=REF)
+    written = msgspec.json.encode(components)
+    renamed: Json = msgspec.json.decode(_REFERENCE.sub(lambda match: match[1] + _plain(match[2]) + b'"', written))
+    names = {kind: _name(ref["$ref"].removeprefix(PREFIX)) for kind, ref in zip(unique, references, strict=True)}
+    own = {_name(name): schema for name, schema in renamed.items()}
+    for handler in handlers:
+        for field, words in handler.opt.get("limits", {}).items():
+            _given(own[handler.opt["body"].__name__]["properties"][field]).update(words)
+    return names, own
+
+
+def _plain(name: bytes) -> bytes:
+    """msgspec 的泛型名带模块路径与下划线：Envelope_pkg.mod.Page_X__ → EnvelopePageX。"""
+    return _MODULE.sub(b"", name).replace(b"_", b"")
+
+
+def _name(name: str) -> str:
+    return _plain(name.encode()).decode()
+
+
+def _given(schema: Json) -> Json:
+    """可空字段的非空一支。"""
+    return next((part for part in schema.get("anyOf", ()) if part != {"type": "null"}), schema)
+
+
+def _returned(handler: HTTPRouteHandler) -> Any:
+    return handler.parsed_fn_signature.return_type.annotation
+
+
+def _is_envelope(handler: HTTPRouteHandler) -> bool:
+    return getattr(_returned(handler), "__origin__", None).__class__ is type(msgspec.Struct)
+
+
+def _complete(operation: Json, path: str, method: str, handler: HTTPRouteHandler, names: Mapping[Any, str]) -> None:
+    options = handler.opt
+    answers = {status: answer for status, answer in operation.get("responses", {}).items() if status.startswith("2")}
+    if _is_envelope(handler):
+        for answer in answers.values():
+            answer["description"] = "OK"
+            answer["content"] = {JSON_TYPE: {"schema": _ref(names[_returned(handler)])}}
+    codes: list[Code] = [*ANY_ERRORS, *options.get("errors", ())]
+    if handler.resolve_guards():
         codes += ACCESS_ERRORS
         operation["security"] = [{"key": []}]
-    if "{" in path:
-        codes += PATH_ERRORS
-    if (body := options.get("body")) is not None:
+    if "{" in path or "query" in options:
+        codes += INPUT_ERRORS
+    if "body" in options:
         codes += BODY_ERRORS
-        content = {"application/json": {"schema": {"$ref": REF.format(name=body.__name__)}}}
-        operation["requestBody"] = {"required": True, "content": content}
-    elif method == "post":
+        operation["requestBody"] = {"required": True, "content": {JSON_TYPE: {"schema": _ref(names[options["body"]])}}}
+    elif method != "get":
         codes += (Code.BODY_TOO_LARGE, Code.INVALID_REQUEST)
-    if (query := options.get("query")) is not None:
-        codes += PATH_ERRORS
-        operation.setdefault("parameters", []).extend(_parameters(query))
-    _errors(operation["responses"], codes)
+    if "query" in options:
+        operation.setdefault("parameters", []).extend(_parameters(options["query"]))
+    operation["responses"] = answers | _errors(codes)
 
 
-def _errors(responses: Json, codes: Iterable[Code]) -> None:
+def _ref(name: str) -> Json:
+    return {"$ref": PREFIX + name}
+
+
+def _errors(codes: Iterable[Code]) -> Json:
     by_status: dict[int, set[Code]] = {}
     for code in codes:
         by_status.setdefault(ERRORS[code].status, set()).add(code)
-    for status, found in sorted(by_status.items()):
-        schema = {"$ref": REF.format(name=Failure.__name__)}
-        responses[str(status)] = {
-            "description": ", ".join(sorted(found)), "content": {"application/json": {"schema": schema}}
-        }
+    content = {JSON_TYPE: {"schema": _ref(Failure.__name__)}}
+    return {str(s): {"description": ", ".join(sorted(found)), "content": content} for s, found in sorted(by_status.items())}
 
 
 def _parameters(form: type[msgspec.Struct]) -> Iterable[Json]:
     _, components = msgspec.json.schema_components([form], ref_template=REF)
     for name, schema in components[form.__name__]["properties"].items():
-        words = schema.pop("description", "")
-        yield {"name": name, "in": "query", "required": False, "description": words, "schema": schema}
+        given = _given(schema)
+        words = given.pop("description", "")
+        yield {"name": name, "in": "query", "required": False, "description": words, "schema": given}
 
 
-def _structs(app: Litestar) -> Iterable[type[msgspec.Struct]]:
-    yield Failure
-    seen: set[type[msgspec.Struct]] = set()
-    for route in app.routes:
-        if isinstance(route, HTTPRoute):
-            for handler in route.route_handlers:
-                body = handler.opt.get("body")
-                if body is not None and body not in seen:
-                    seen.add(body)
-                    yield body
-
-
-def _options(app: Litestar, operation_id: str | None) -> Mapping[str, Any]:
-    for route in app.routes:
-        if isinstance(route, HTTPRoute):
-            for handler in route.route_handlers:
-                if handler.operation_id == operation_id:
-                    return {"public": not handler.resolve_guards(), **handler.opt}
-    return {}
-
-
+def _reachable(paths: Json, schemas: Json) -> Json:
+    """插件路由用到的、Litestar 生成的模式；其余的已由我们自己的取代。"""
+    kept: Json = {}
+    todo = [paths]
+    while todo:
+        for match in _REFERENCE.finditer(msgspec.json.encode(todo.pop())):
+            key = match[2].decode()
+            if key in schemas and key not in kept:
+                kept[key] = schemas[key]
+                todo.append(schemas[key])
+    return kept

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-import anyio
 import httpx2
 from rich.console import Console
 from rich.live import Live
@@ -60,13 +60,20 @@ class Demo:
     async def run(self) -> bool:
         """Submit, show until all are final or DEMO_TIMEOUT_S is over, and check that the mail arrived."""
         async with self.client:
-            tasks = [await self._call("POST", "/tasks", json=body) for body in requests(self.servers)]
-            deadline = time.monotonic() + c.DEMO_TIMEOUT_S
-            with Live(_table(tasks), console=self.console, auto_refresh=False) as live:
-                while not _all_final(tasks) and time.monotonic() < deadline:
-                    await anyio.sleep(c.DEMO_POLL_S)
-                    tasks = [await self._call("GET", f"/tasks/{task['id']}") for task in tasks]
-                    live.update(_table(tasks), refresh=self.console.is_terminal)
+            try:
+                return await self._watch()
+            except httpx2.HTTPError as error:
+                self.console.print(f"演示中断 / the demo was cut short: {error}", markup=False)
+                return False
+
+    async def _watch(self) -> bool:
+        tasks = [await self._call("POST", "/tasks", json=body) for body in requests(self.servers)]
+        deadline = time.monotonic() + c.DEMO_TIMEOUT_S
+        with Live(_table(tasks), console=self.console, auto_refresh=False) as live:
+            while not _all_final(tasks) and time.monotonic() < deadline:
+                await asyncio.sleep(c.DEMO_POLL_S)
+                tasks = [await self._call("GET", f"/tasks/{task['id']}") for task in tasks]
+                live.update(_table(tasks), refresh=self.console.is_terminal)
         return all(task["state"] == State.COMPLETED for task in tasks) and len(self.servers.mails) > 0
 
     async def _call(self, method: str, path: str, **facts: Any) -> Task:

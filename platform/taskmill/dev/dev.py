@@ -7,6 +7,7 @@ Everything is closed in the opposite order; the servers last, so that the roles 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 from contextlib import AsyncExitStack
@@ -25,7 +26,7 @@ from taskmill.dev.run_file import run_file
 from taskmill.dev.servers import PostgresServer, ValkeyServer
 from taskmill.engine.scheduler import run_scheduler
 from taskmill.engine.worker import WorkerRole
-from taskmill.log import get_logger
+from taskmill.log import configure_logging, get_logger
 from taskmill.plugin.host import PluginHost
 from taskmill.services.platform import Platform
 from taskmill.stores import migrations
@@ -56,12 +57,27 @@ async def run_dev(settings: Settings, *, demo: bool, exit_after: bool, folder: P
     async with AsyncExitStack() as stack:
         stop = asyncio.Event()
         _stop_on_signals(stop)
+        _log_to_files(settings, home)
         settings = await _with_servers(settings, home, stack)
         await _migrate(settings.require_database_url())
         servers = await _demo_servers(stack) if demo else None
         platform = await Platform.open(settings, PluginHost.load(settings))
         stack.push_async_callback(platform.close)
-        return await _run_roles(platform, home, servers, stop, exit_after=exit_after)
+        try:
+            return await _run_roles(platform, home, servers, stop, exit_after=exit_after)
+        except BaseExceptionGroup as group:
+            # 命令行认得的是错误本身，不是任务组的包装
+            for other in group.exceptions[1:]:
+                log.warning("另一个角色也失败了", error=repr(other))
+            raise group.exceptions[0] from group
+
+
+def _log_to_files(settings: Settings, home: Path) -> None:
+    """逐个请求的日志进文件，终端留给人看。"""
+    folder = settings.log_dir or home / "logs"
+    configure_logging(level=settings.log_level, log_format=settings.log_format, log_dir=folder)
+    for chatty in ("httpx2", "uvicorn.error"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -68,6 +69,7 @@ def _enc_hook(value: Any) -> Any:
 
 
 _ENCODER = msgspec.json.Encoder(enc_hook=_enc_hook)
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # 前面的反斜杠成双时才是转义的 NUL，否则只是文字
 
 
 def scrub(text: str, limit: int) -> str:
@@ -100,7 +102,7 @@ def completed(attempt: Attempt, result: Any, max_bytes: int) -> Outcome:
 def _unstorable(raw: bytes, max_bytes: int) -> str | None:
     if len(raw) > max_bytes:
         return f"{len(raw)} bytes, limit {max_bytes} / {len(raw)} 字节，上限 {max_bytes}"
-    return "contains \\u0000 / 含有 NUL 字符" if b"\\u0000" in raw else None
+    return "contains \\u0000 / 含有 NUL 字符" if b"\\u0000" in raw and _NUL.search(raw) else None
 
 
 def failed(attempt: Attempt, error: BaseException, *, cause: Cause = Cause.ERROR) -> Outcome:
@@ -112,7 +114,8 @@ def failed(attempt: Attempt, error: BaseException, *, cause: Cause = Cause.ERROR
         outcome.delay_s, outcome.run_at = error.after or 0.0, _aware(error.until)
         return outcome
     describe(outcome, error)
-    if not isinstance(error, Discard) and policy.retries(error) and row["attempt"] < row["max_attempts"]:
+    wanted = isinstance(error, Retry) or (not isinstance(error, Discard) and policy.retries(error))
+    if wanted and row["attempt"] < row["max_attempts"]:
         outcome.state = State.RETRYABLE
         after = error.after if isinstance(error, Retry) else None
         outcome.delay_s = backoff_s(policy, row["attempt"]) if after is None else after
@@ -126,10 +129,17 @@ def _aware(time: datetime | None) -> datetime | None:
 def describe(outcome: Outcome, error: BaseException) -> None:
     """Write type, message and traceback of `error` into the outcome, scrubbed and cut."""
     outcome.error_type = type(error).__name__
-    outcome.message = scrub(str(error) or type(error).__name__, c.ERROR_MESSAGE_MAX_CHARS)
+    outcome.message = scrub(_words(error) or type(error).__name__, c.ERROR_MESSAGE_MAX_CHARS)
     lines = "".join(traceback.format_exception(error))
     outcome.traceback = scrub(lines[-c.TRACEBACK_MAX_CHARS :], c.TRACEBACK_MAX_CHARS)
     outcome.error = msgspec.json.encode({"type": outcome.error_type, "message": outcome.message})
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:  # noqa: BLE001 - 异常自己的 __str__ 也会出错，那也不能弄丢这次尝试
+        return f"{type(error).__name__}.__str__: {type(broken).__name__}"
 
 
 def stopped(attempt: Attempt) -> Outcome | None:

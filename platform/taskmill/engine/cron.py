@@ -83,8 +83,8 @@ class Cron:
             raise
         except (TaskmillError, msgspec.MsgspecError) as error:
             plan.tasks.clear()
-            plan.error = str(error)
-            log.warning("计划触发失败", schedule=row.name, schedule_id=str(row.id), error=str(error))
+            plan.error = str(error)[: c.ERROR_MESSAGE_MAX_CHARS]
+            log.warning("计划触发失败", schedule=row.name, schedule_id=str(row.id), error=plan.error)
         return plan
 
     async def _task(self, row: DueRow, fire_at: datetime) -> NewTask:

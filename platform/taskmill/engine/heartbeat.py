@@ -68,6 +68,9 @@ class Heartbeat:
             except AWAY as error:
                 log.warning("续租失败", worker_id=str(self.worker_id), error=repr(error))
                 delay = min(1.0, self._period_s)
+            except Exception:
+                log.exception("续租出错", worker_id=str(self.worker_id))  # 线程若死去，租约就再也续不上
+                delay = min(1.0, self._period_s)
             await self._pause(delay)
         self._connection.close()
 

@@ -82,10 +82,6 @@ class TaskmillReceiver(Receiver):
             if _overrides(middleware, "pre_execute"):
                 message = await _maybe(middleware.pre_execute(message))
         result = await self.run_task(self._target(definition), message)
-        if result.is_err and result.error is not None:
-            for middleware in self.broker.middlewares:
-                if _overrides(middleware, "on_error"):
-                    await _maybe(middleware.on_error(message, result, result.error))
         for middleware in reversed(self.broker.middlewares):
             if _overrides(middleware, "post_execute"):
                 await _maybe(middleware.post_execute(message, result))

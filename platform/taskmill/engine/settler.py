@@ -81,12 +81,15 @@ class Settler:
             except (*AWAY, MISSING_PARTITION) as error:
                 # 提交结果未知也照样重来：每次尝试的栅栏只匹配一次
                 log.warning("结算未写入，稍后重试", count=len(batch), error=repr(error))
-                await asyncio.sleep(delay)
-                delay = min(delay * 2, c.RECONNECT_MAX_S)
-                continue
-            self.statements += 1
-            self._finish(batch, done)
-            return
+            except Exception:
+                # 死锁重试用尽、磁盘满……结算协程绝不能死：结果留在内存里，再试
+                log.exception("结算出错，稍后重试", count=len(batch))
+            else:
+                self.statements += 1
+                self._finish(batch, done)
+                return
+            await asyncio.sleep(delay)
+            delay = min(delay * 2, c.RECONNECT_MAX_S)
 
     def _finish(self, batch: list[Outcome], done: set[UUID]) -> None:
         self.unsettled.difference_update((o.id, o.claim_no) for o in batch)

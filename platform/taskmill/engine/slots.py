@@ -6,13 +6,15 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
 from taskmill import constants as c
-from taskmill.engine.attempt import Attempt, Stop, handed_back
+from taskmill.engine.attempt import Attempt, Stop, handed_back, stopped
 from taskmill.engine.receiver import TaskmillReceiver
 from taskmill.engine.settler import Settler
 from taskmill.log import get_logger
+from taskmill.stores.task_settle import Outcome
 
 log = get_logger(__name__)
 
@@ -63,15 +65,24 @@ class Slots:
         self.running[attempt.key] = attempt
         attempt.expires = time.monotonic() + attempt.row["timeout_ms"] / 1000
         attempt.task = asyncio.create_task(self._run(attempt))
+        attempt.task.add_done_callback(partial(self._never_ran, attempt))
+
+    def _never_ran(self, attempt: Attempt, task: asyncio.Task[None]) -> None:
+        """协程还没迈出第一步就被取消：它的收尾不会执行，由这里补上，否则名额永远收不回。"""
+        if task.cancelled() and attempt.key in self.running:
+            self._end(attempt, stopped(attempt))
 
     async def _run(self, attempt: Attempt) -> None:
         started = time.monotonic()
         outcome = await self._receiver.execute(attempt)
+        self._mean_s += 0.1 * (time.monotonic() - started - self._mean_s)
+        self._end(attempt, outcome)
+
+    def _end(self, attempt: Attempt, outcome: Outcome | None) -> None:
         del self.running[attempt.key]
         self._suspects.discard(attempt.key)
         if outcome is not None:
             self._settler.put(outcome)
-        self._mean_s += 0.1 * (time.monotonic() - started - self._mean_s)
         if self.ready and len(self.running) < self.concurrency:
             self._start(self.ready.popleft())
         # 短任务攒到一半再领，一次领一批；长任务有空位就领

@@ -213,18 +213,23 @@ class WorkerRole:
             await asyncio.sleep(1.0)
             if not claimer.doubtful and time.monotonic() - checked < c.RECONNECT_MAX_S + c.RECONCILE_PERIOD_S:
                 continue
-            try:
-                orphans = await claimer.orphans(self.slots.known)
-            except AWAY as error:
-                log.warning("对账推迟：数据库不可用", error=repr(error))
-                continue
-            checked = time.monotonic()
-            for identity, claim_no in orphans:
-                self.settler.put(
-                    Outcome(identity, claim_no, self.worker_id, State.AVAILABLE, by=By.HAND_BACK, attempt_delta=-1)
-                )
-            if orphans:
-                log.warning("交还了回复丢失的认领", count=len(orphans))
+            if await self._return_orphans(claimer):
+                checked = time.monotonic()
+
+    async def _return_orphans(self, claimer: Claimer) -> bool:
+        """认领已提交而回复没等到（断线，或停机时被打断）的行：交还，不计次数。"""
+        try:
+            orphans = await claimer.orphans(self.slots.known)
+        except AWAY as error:
+            log.warning("对账推迟：数据库不可用", error=repr(error))
+            return False
+        for identity, claim_no in orphans:
+            self.settler.put(
+                Outcome(identity, claim_no, claimer.worker_id, State.AVAILABLE, by=By.HAND_BACK, attempt_delta=-1)
+            )
+        if orphans:
+            log.warning("交还了回复丢失的认领", count=len(orphans))
+        return True
 
     async def _listen_for_hints(self) -> None:
         """提示只为快：真相在心跳的回复里，收不到也不会错过取消。"""
@@ -259,6 +264,7 @@ class WorkerRole:
         await asyncio.gather(idle, hurry, return_exceptions=True)
         returned += await self._cut()
         if self._claimer is not None:
+            await self._return_orphans(self._claimer)
             await self._claimer.finish()
         left = await self.settler.stop(c.SHUTDOWN_GRACE_S)
         await self._leave()

@@ -28,11 +28,14 @@ def encode(value: Any, *, field: str, max_bytes: int, max_depth: int) -> bytes:
 
 
 def _deeper(value: Any, limit: int) -> bool:
-    layer = [value]
-    for _ in range(limit + 1):
+    """空的容器也算一层：数的是容器，不是其中的值。"""
+    layer = [value] if isinstance(value, (dict, list)) else []
+    for _ in range(limit):
         layer = [
-            child for item in layer if isinstance(item, (dict, list))
+            child
+            for item in layer
             for child in (item.values() if isinstance(item, dict) else item)
+            if isinstance(child, (dict, list))
         ]
         if not layer:
             return False

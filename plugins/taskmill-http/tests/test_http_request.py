@@ -68,7 +68,7 @@ async def server() -> AsyncIterator[TestServer]:
 
 
 async def send(server: TestServer, context: TaskContext, path: str, config: HttpConfig = OPEN, **args: Any) -> HttpResponse:
-    url = path if "://" in path else str(server.make_url(path))
+    url = path if path.startswith("http") else str(server.make_url(path))
     return await request_task(config)(HttpRequest(url=url, **args), context)
 
 

@@ -7,39 +7,70 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from litestar import Response, Router, get
+from litestar import Request, Response, Router
+from litestar.exceptions import NotFoundException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import OpenAPIRenderPlugin
 from litestar.static_files import create_static_files_router
+from litestar.status_codes import HTTP_404_NOT_FOUND
 
+from taskmill import __version__
 from taskmill.api import openapi
-from taskmill.api.call import Call
 
 STATIC = Path(str(files("taskmill.api") / "static"))
-POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
-CACHED = "public, max-age=86400"
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+    ),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+AnyRequest = Request[Any, Any, Any]
 
 
-@get("/", include_in_schema=False)
-async def page() -> Response[bytes]:
-    """Return the page that shows the description."""
-    headers = {"Content-Security-Policy": POLICY, "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
-    return Response(_PAGE, media_type="text/html; charset=utf-8", headers=headers)
+class Document(OpenAPIRenderPlugin):
+    """`/schema/openapi.json`: built once, then served as bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(path="/openapi.json", media_type="application/vnd.oai.openapi+json")  # type: ignore[arg-type]
+        self._built: bytes | None = None
+
+    def render(self, request: AnyRequest, openapi_schema: dict[str, Any]) -> bytes:
+        """Return the OpenAPI 3.1 document."""
+        if self._built is None:
+            self._built = msgspec.json.encode(openapi.complete(request.app, openapi_schema))
+        return self._built
 
 
-@get("/openapi.json", include_in_schema=False)
-async def document(request: Call) -> Response[bytes]:
-    """Return the OpenAPI 3.1 document."""
-    state: Any = request.app.state
-    if "openapi" not in state:
-        state.openapi = msgspec.json.encode(openapi.document(request.app))
-    return Response(state.openapi, media_type="application/vnd.oai.openapi+json")
+class Page(OpenAPIRenderPlugin):
+    """`/schema`: the page that shows the document."""
+
+    def __init__(self) -> None:
+        super().__init__(path="/")
+        self._page = (STATIC / "schema.html").read_bytes()
+
+    def render(self, request: AnyRequest, openapi_schema: dict[str, Any]) -> bytes:  # noqa: ARG002 - Litestar 的约定
+        """Return the page; it asks for the document and the vendored files by itself."""
+        return self._page
 
 
-_PAGE = (STATIC / "schema.html").read_bytes()
-router = Router("/schema", route_handlers=[page, document])
+async def enveloped(response: Response[Any]) -> Response[Any]:
+    """Replace Litestar's own HTML page for unknown paths: every error is an envelope."""
+    if response.status_code == HTTP_404_NOT_FOUND:
+        raise NotFoundException
+    return response
+
+
+def config() -> OpenAPIConfig:
+    """Return the configuration of the description and of its routes."""
+    router = Router("/schema", route_handlers=[], include_in_schema=False, response_headers=HEADERS, after_request=enveloped)
+    return OpenAPIConfig(
+        title="Taskmill", version=__version__, use_handler_docstrings=True, openapi_router=router, render_plugins=[Page(), Document()]
+    )
 
 
 def static_router() -> Router:
     """Return the router of the vendored files."""
     return create_static_files_router(
-        "/schema/static", directories=[STATIC], include_in_schema=False, name="schema-static", cache_control=None
+        "/schema/static", directories=[STATIC], include_in_schema=False, name="schema-static"
     )

@@ -1,0 +1,64 @@
+"""How the command line tells an error: code, both languages, one hint; all on standard error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import rich_click as click
+
+from taskmill.errors import ERRORS, Code, TaskmillError
+
+# 其余退出码写在 errors.py 的表里：2 用法、3 不存在、4 被拒绝、5 连接不上
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_PARTIAL = 6  # 一批里有的成了，有的没成
+EXIT_TIMEOUT = 124  # 与 timeout(1) 相同
+EXIT_INTERRUPTED = 130  # 128 + SIGINT
+_BY_STATUS = {404: 3, 401: 4, 403: 4, 409: 4, 502: 5, 503: 5, 504: 5}
+_BAD_REQUESTS = range(400, 500)
+
+
+class RemoteError(TaskmillError):
+    """An error that the API answered, in the API's own words; its code may be newer than this program."""
+
+    def __init__(self, status: int, answer: dict[str, Any]) -> None:
+        self.name = str(answer.get("code", Code.INTERNAL))
+        known = self.name in Code.__members__
+        super().__init__(Code(self.name) if known else Code.INTERNAL, **(answer.get("details") or {}))
+        self.status = status
+        self.answer = answer
+        self.known = known
+
+    def message(self) -> dict[str, str]:
+        """Return the words of the API."""
+        return dict(self.answer.get("message") or super().message())
+
+    def hint(self) -> dict[str, str] | None:
+        """Return the hint of the API, and where to look for what it does not explain."""
+        given = self.answer.get("hint")
+        if given:
+            return dict(given)
+        number = self.answer.get("request_id")
+        return {"zh": f"request_id {number}", "en": f"request_id {number}"} if number else None
+
+
+def exit_code(error: TaskmillError) -> int:
+    """Return the exit code for an error: that of the table, or for an unknown one by the HTTP status."""
+    if isinstance(error, RemoteError) and not error.known:
+        fallback = 2 if error.status in _BAD_REQUESTS else EXIT_FAILED
+        return _BY_STATUS.get(error.status, fallback)
+    return ERRORS[error.code].exit_code
+
+
+def report(error: TaskmillError, *, command: str | None = None) -> int:
+    """Tell an error on standard error and return the exit code; `command` is the one whose --help explains it."""
+    name = error.name if isinstance(error, RemoteError) else error.code.value
+    message = error.message()
+    click.echo(f"{name} {message['zh']} / {message['en']}", err=True)
+    hint = error.hint()
+    if command is not None:
+        click.echo(f"提示 / hint: {command} --help", err=True)
+    elif hint is not None:
+        both = hint["zh"] if hint["zh"] == hint["en"] else f"{hint['zh']} / {hint['en']}"
+        click.echo(f"提示 / hint: {both}", err=True)
+    return exit_code(error)

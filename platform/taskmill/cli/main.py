@@ -1,0 +1,143 @@
+"""`taskmill`: the tree of commands. Each is imported only when it is used, so that `--help` is fast."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+
+import rich_click as click
+from rich_click import RichContext, RichHelpFormatter
+
+from taskmill import __version__
+from taskmill.cli.failure import EXIT_INTERRUPTED, report
+from taskmill.cli.language import LANGUAGES, choose, language
+from taskmill.errors import Code, InputError, TaskmillError
+
+# 命令 → (模块:对象, 中文一句, 英文一句)；一句话写在这里，列出命令时就不必导入它们
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    "dev": ("taskmill.cli.roles:dev", "在本机运行全部角色，自带数据库", "Run everything on this machine"),
+    "task": ("taskmill.cli.task:task", "提交、查看、取消、重试任务", "Submit, read, cancel and retry tasks"),
+    "queue": ("taskmill.cli.queue:queue", "查看、暂停、恢复队列", "Read, pause and resume queues"),
+    "schedule": ("taskmill.cli.schedule:schedule", "定时计划", "Timetables that submit tasks"),
+    "node": ("taskmill.cli.node:node", "工作进程", "Worker processes"),
+    "plugin": ("taskmill.cli.plugin:plugin", "插件与任务类型", "Plugins and the kinds of tasks they bring"),
+    "key": ("taskmill.cli.key:key", "接口密钥（直接读写数据库）", "API keys, directly on the database"),
+    "api": ("taskmill.cli.roles:api", "运行接口", "Serve the REST API"),
+    "worker": ("taskmill.cli.roles:worker", "运行工作进程", "Run tasks"),
+    "scheduler": ("taskmill.cli.roles:scheduler", "运行调度器", "Run the background loops"),
+    "migrate": ("taskmill.cli.migrate:migrate", "数据库迁移", "Bring the database to this program's schema"),
+    "doctor": ("taskmill.cli.doctor:doctor", "检查环境并说出修法", "Check the installation and say the fix"),
+    "bench": ("taskmill.cli.bench:bench", "测量吞吐与延迟", "Measure throughput and latency"),
+}
+
+
+class Tree(click.RichGroup):
+    """A group whose commands are imported on use; an unknown name may be a plugin's."""
+
+    _listing = False
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        return [*COMMANDS, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return one command; while the names are listed, only its line."""
+        found = COMMANDS.get(cmd_name)
+        if found is None:
+            return super().get_command(ctx, cmd_name)
+        target, zh, en = found
+        if self._listing:
+            return click.RichCommand(cmd_name, help=zh if language() == "zh" else en)
+        module, name = target.split(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_help(self, ctx: RichContext, formatter: RichHelpFormatter) -> None:  # type: ignore[override]
+        """Write the help without importing any command."""
+        self._listing = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self._listing = False
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that `args` begin with, among ours first, then among those of plugins."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            _add_plugins(self)
+            if self.get_command(ctx, name) is None:
+                close = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+                hint = f"; did you mean {close[0]}? / 是否想用 {close[0]}？" if close else ""
+                raise InputError(Code.USAGE, reason=f"no command {name} / 没有命令 {name}{hint}")
+        return super().resolve_command(ctx, args)
+
+
+def _add_plugins(group: click.Group) -> None:
+    from taskmill.log import configure_logging
+    from taskmill.plugin.host import PluginHost
+    from taskmill.settings import load_settings
+
+    configure_logging(level="WARNING")
+    PluginHost.load(load_settings()).add_cli(group)
+
+
+def _set_language(_: click.Context, __: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        choose(value)
+
+
+@click.command(cls=Tree, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="taskmill %(version)s")
+@click.option(
+    "--lang", type=click.Choice(LANGUAGES), expose_value=False, is_eager=True, callback=_set_language,
+    help="Language of tables and messages; default: from LANG.",
+)
+def root() -> None:
+    """Durable background tasks on PostgreSQL and Valkey.
+
+    Examples: taskmill dev --demo · taskmill task submit shell.run --args '{"argv": ["date"]}' --wait
+
+    Plugins may add commands of their own: taskmill PLUGIN --help
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; errors are told on standard error."""
+    try:
+        code = root.main(arguments, prog_name="taskmill", standalone_mode=False)
+    except click.Abort:
+        return EXIT_INTERRUPTED
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx is not None else "taskmill"
+        return report(InputError(Code.USAGE, reason=error.format_message()), command=where)
+    except click.ClickException as error:
+        return report(InputError(Code.USAGE, reason=error.format_message()))
+    except TaskmillError as error:
+        return report(error)
+    except Exception as error:
+        from taskmill.services.faults import translate
+
+        known = translate(error)
+        if known is None:
+            raise
+        return report(known)
+    return code if isinstance(code, int) else 0
+
+
+def main() -> None:
+    """Run and exit with the code."""
+    try:
+        code = run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # 下游（head、less）先走了：让解释器退出时的刷新不再报错
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)

@@ -1,0 +1,113 @@
+"""Auditor: finds tickets that were lost or got stuck, so that no available task waits for ever (invariant 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from taskmill import constants as c
+from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.log import get_logger
+from taskmill.stores import task_audit as store
+from taskmill.stores import task_stage
+from taskmill.stores.database import Database
+from taskmill.stores.tickets import Tickets
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditorConfig:
+    """When a ticket counts as lost or stuck, and how many are repaired per lane and round."""
+
+    margin_s: float = c.LOST_TICKET_MARGIN_S
+    idle_ms: int = c.PENDING_IDLE_MS
+    consumers_s: float = c.AUDIT_CONSUMERS_S
+    batch: int = c.AUDIT_BATCH
+
+
+class Auditor:
+    """Runs on every scheduler replica; repairs are idempotent.
+
+    Lost: a stream is FIFO in ticket_at, so an available row whose ticket is older than the stream's head by more than
+    the margin has none. Stuck: a ticket that was read but neither claimed nor dropped for `idle_ms`. Both are marked
+    as missing in PostgreSQL, and the stager makes new ones; a ticket too many is harmless (invariant 4).
+    """
+
+    name = "auditor"
+    period_s = c.AUDITOR_PERIOD_S
+
+    def __init__(
+        self, database: Database, tickets: Tickets, config: AuditorConfig | None = None, *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._database = database
+        self._tickets = tickets
+        self._config = config or AuditorConfig()
+        self._clock = clock
+        self._consumers_at = float("-inf")
+
+    async def run_once(self) -> Mapping[str, int]:
+        """Do one round; returns lost and stuck (tickets), consumers (removed) and more (a batch was full)."""
+        lost, more_lost = await self._lost()
+        lanes = [(queue, p) for queue in await task_stage.queue_names(self._database.pool) for p in c.PRIORITIES]
+        stuck, more_stuck = await self._stuck(lanes)
+        removed = await self._remove_consumers(lanes)
+        return {"lost": lost, "stuck": stuck, "consumers": removed, "more": int(more_lost or more_stuck)}
+
+    async def _lost(self) -> tuple[int, bool]:
+        total, more = 0, False
+        margin_ms = round(self._config.margin_s * 1000)
+        for queue, priority, now_ms in await store.aged_lanes(self._database.pool, self._config.margin_s):
+            # 次序要紧：先看流头，再改表。反过来会把刚被取走的票当成丢了
+            head_ms = await self._tickets.head(queue, priority)
+            before_ms = (now_ms if head_ms is None else min(head_ms, now_ms)) - margin_ms
+            count = await store.forget_lost(self._database.pool, queue, priority, before_ms, self._config.batch)
+            if count:
+                log.warning("发现丢失的票据，交给 stager 重发", queue=queue, priority=priority, count=count)
+            total += count
+            more = more or count == self._config.batch
+        return total, more
+
+    async def _stuck(self, lanes: Iterable[tuple[str, int]]) -> tuple[int, bool]:
+        total, more = 0, False
+        for queue, priority in lanes:
+            entries = await self._tickets.pending_older_than(queue, priority, self._config.idle_ms, self._config.batch)
+            if not entries:
+                continue
+            # 先提交「此行无票」，再撕票：中途死掉最多多出一张票
+            await task_stage.unticket(self._database.pool, [(ticket.id, ticket.claim_no) for _, ticket in entries])
+            await self._tickets.drop(queue, priority, [entry for entry, _ in entries])
+            log.warning("撤下无人处理的票据", queue=queue, priority=priority, count=len(entries))
+            total += len(entries)
+            more = more or len(entries) == self._config.batch
+        return total, more
+
+    async def _remove_consumers(self, lanes: Iterable[tuple[str, int]]) -> int:
+        now = self._clock.monotonic()
+        if now - self._consumers_at < self._config.consumers_s:
+            return 0
+        removed = 0
+        for queue, priority in lanes:
+            workers = _workers(await store.consumers(self._tickets, queue, priority))
+            if not workers:
+                continue
+            living = await store.alive(self._database.pool, list(workers.values()))
+            dead = [name for name, worker_id in workers.items() if worker_id not in living]
+            if dead:
+                removed += await store.remove_consumers(self._tickets, queue, priority, dead)
+        self._consumers_at = now
+        if removed:
+            log.info("已清理死去的消费者", count=removed)
+        return removed
+
+
+def _workers(names: Iterable[str]) -> dict[str, UUID]:
+    """消费者以工作进程的编号为名；别的名字不是我们的，不碰。"""
+    found: dict[str, UUID] = {}
+    for name in names:
+        try:
+            found[name] = UUID(name)
+        except ValueError:
+            continue
+    return found

@@ -1,0 +1,155 @@
+"""Rescuer: takes running tasks back from workers that fell silent, and from attempts far past their deadline.
+
+What it must not do is to mistake its own trouble for the death of others. While PostgreSQL is away or frozen nobody
+can renew a lease, so the rescuer acts only after a full lease of its own uninterrupted ticks: time in which every
+living worker could renew. A tick that took too long undoes what it did, and the count begins anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from taskmill import constants as c
+from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.engine.attempt import backoff_s
+from taskmill.ids import new_id
+from taskmill.log import get_logger
+from taskmill.plugin.definition import RetryPolicy
+from taskmill.states import By, Cause, State
+from taskmill.stores import task_rescue as store
+from taskmill.stores import task_settle
+from taskmill.stores.database import Connection, Database
+from taskmill.stores.task_rescue import RunningRow
+from taskmill.stores.task_settle import Outcome
+
+log = get_logger(__name__)
+SUSPECT_FROM = c.CRASH_BUDGET - 1  # 再崩一次就用完预算
+IDLE = {"dead": 0, "rescued": 0, "overdue": 0, "more": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class RescuerConfig:
+    """`lease_s` as the workers have it; `grace_s` after a deadline before an attempt is taken from a living worker."""
+
+    lease_s: float = c.LEASE_S
+    grace_s: float = c.DEADLINE_GRACE_S
+    batch: int = c.RESCUE_BATCH
+
+    @property
+    def gap_s(self) -> float:
+        """Return the longest time between two ticks that counts as uninterrupted.
+
+        Half a lease: a worker renews before two thirds of its lease are left, so a shorter outage expires none.
+        """
+        return self.lease_s / 2
+
+
+class _InterruptedError(Exception):
+    """这一轮拖得太久，撤销它。"""
+
+
+class Rescuer:
+    """Runs on every scheduler replica; each needs its own full lease of ticks before it acts."""
+
+    name = "rescuer"
+
+    def __init__(
+        self, database: Database, config: RescuerConfig | None = None, *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._database = database
+        self._config = config or RescuerConfig()
+        self._clock = clock
+        self._writer = new_id()
+        self._since: float | None = None  # 不间断的一串成功从何时开始
+        self._seen = clock.monotonic()  # 上一次成功
+        self.period_s = min(c.RESCUER_PERIOD_S, self._config.lease_s / 8)
+
+    @property
+    def armed(self) -> bool:
+        """Say whether a full lease of uninterrupted ticks has passed."""
+        return self._since is not None and self._clock.monotonic() - self._since >= self._config.lease_s
+
+    async def run_once(self) -> Mapping[str, int]:
+        """Do one round; returns dead (workers), rescued (their rows), overdue (rows past the deadline) and more."""
+        if self._interrupted():
+            self._since = None
+        try:
+            counts = await self._database.unit(self._round)
+        except _InterruptedError:
+            self._since = None
+            log.warning("数据库曾长时间无响应，暂不救援", lease_s=self._config.lease_s)
+            counts = IDLE
+        except BaseException:
+            self._since = None
+            raise
+        self._seen = self._clock.monotonic()
+        if self._since is None:
+            self._since = self._seen
+        return counts
+
+    def _interrupted(self) -> bool:
+        return self._clock.monotonic() - self._seen > self._config.gap_s
+
+    async def _round(self, connection: Connection) -> Mapping[str, int]:
+        if not self.armed:
+            await store.ping(connection)
+            return IDLE
+        dead = await store.mark_dead(connection)
+        lost = await store.fetch_lost(connection, SUSPECT_FROM)
+        overdue = await store.fetch_overdue(connection, self._config.grace_s, self._config.batch)
+        outcomes = [_taken_back(row) for row in lost] + [_timed_out(row) for row in overdue]
+        settled = await task_settle.settle(connection, outcomes, self._writer) if outcomes else set()
+        # 语句可能正好卡在停摆里，停摆之后才看到一片过期的租约
+        if self._interrupted():
+            raise _InterruptedError
+        for worker_id in dead:
+            log.warning("工作进程失联，已判死", worker_id=str(worker_id))
+        for outcome in outcomes:
+            if outcome.id in settled:
+                log.info(
+                    "任务已救援", task_id=str(outcome.id), worker_id=str(outcome.worker_id), claim_no=outcome.claim_no,
+                    state=outcome.state.value, cause=outcome.cause.value if outcome.cause else None,
+                )
+        return {
+            "dead": len(dead),
+            "rescued": sum(row.id in settled for row in lost),
+            "overdue": sum(row.id in settled for row in overdue),
+            "more": int(len(overdue) == self._config.batch),
+        }
+
+
+def _outcome(row: RunningRow, state: State, cause: Cause, kind: str, message: str) -> Outcome:
+    if row.cancelling:
+        state = State.CANCELLED
+    outcome = Outcome(row.id, row.claim_no, row.worker_id, state, by=By.RESCUE, cause=cause)
+    outcome.error_type, outcome.message = kind, message
+    outcome.error = msgspec.json.encode({"type": kind, "message": message})
+    return outcome
+
+
+def _taken_back(row: RunningRow) -> Outcome:
+    """工作进程没了：尝试不计；崩溃次数只有在嫌疑唯一时才升到上限，免得误伤与毒丸同处一室的任务。"""
+    outcome = _outcome(row, State.AVAILABLE, Cause.CRASH, "WorkerLost", "the worker fell silent / 工作进程失联")
+    if not row.crashed:
+        outcome.cause, outcome.error = None, None  # 它自己停下的，不是崩溃，也不留失败记录
+    elif row.crash_count < SUSPECT_FROM or row.suspects == 1:
+        outcome.crash_delta = 1
+    if outcome.state is State.AVAILABLE and row.crash_count + outcome.crash_delta >= c.CRASH_BUDGET:
+        outcome.state = State.DISCARDED
+    if outcome.state is State.AVAILABLE:
+        outcome.attempt_delta = -1
+    return outcome
+
+
+def _timed_out(row: RunningRow) -> Outcome:
+    """工作进程活着却没能按时结束它：算一次尝试。"""
+    message = "past its deadline, the worker did not end it / 超过截止时间，工作进程未能结束它"
+    outcome = _outcome(row, State.RETRYABLE, Cause.TIMEOUT, "TimeoutError", message)
+    if outcome.state is State.RETRYABLE and row.attempt >= row.max_attempts:
+        outcome.state = State.DISCARDED
+    if outcome.state is State.RETRYABLE:
+        outcome.delay_s = backoff_s(RetryPolicy(), row.attempt)
+    return outcome

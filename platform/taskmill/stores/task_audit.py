@@ -1,0 +1,84 @@
+"""What the auditor compares: rows that believe in a ticket, and the streams; consumers, and workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from redis.exceptions import ResponseError
+
+from taskmill import keys
+from taskmill.stores.database import Queryable
+from taskmill.stores.tickets import Tickets
+
+# 每条道最老的票据时间；沿 tasks_available 索引逐道跳，通常一行也没有
+OLDEST = """
+with recursive lanes as (
+  (select queue, priority, ticket_at from taskmill.tasks
+   where state = 'available' order by queue, priority, ticket_at limit 1)
+  union all
+  select n.queue, n.priority, n.ticket_at from lanes l cross join lateral (
+    select queue, priority, ticket_at from taskmill.tasks
+    where state = 'available' and (queue, priority) > (l.queue, l.priority)
+    order by queue, priority, ticket_at limit 1) n
+)
+select queue, priority, (extract(epoch from now()) * 1000)::bigint as now_ms from lanes
+where ticket_at < now() - $1 * interval '1 second'
+"""
+# 不变量 5：丢了票的行标成无票，由 stager 重发
+LOST = """
+with lost as materialized (
+  select id from taskmill.tasks
+  where state = 'available' and queue = $1 and priority = $2 and ticket_at < to_timestamp($3::float8 / 1000)
+  order by ticket_at limit $4 for update skip locked
+)
+update taskmill.tasks t set ticket_at = null, updated_at = now()
+from lost where t.id = lost.id and coalesce(t.state, '') = 'available' and t.ticket_at < to_timestamp($3::float8 / 1000)
+returning t.id
+"""
+ALIVE = "select id from taskmill.workers where id = any ($1::uuid[]) and dead_at is null"
+
+# KEYS 流；ARGV 组、消费者…；返回删掉几个。手里还有票的不删：删了消费者，它的待确认记录也没了，票就卡在流里
+_REMOVE = """
+local removed = 0
+for i = 2, #ARGV do
+  if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[i]) == 0 then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[i])
+    removed = removed + 1
+  end
+end
+return removed
+"""
+
+
+async def aged_lanes(connection: Queryable, margin_s: float) -> list[tuple[str, int, int]]:
+    """Return (queue, priority, now in ms) of lanes whose oldest ticket is older than `margin_s` seconds."""
+    return [(row["queue"], row["priority"], row["now_ms"]) for row in await connection.fetch(OLDEST, margin_s)]
+
+
+async def forget_lost(connection: Queryable, queue: str, priority: int, before_ms: int, limit: int) -> int:
+    """Mark available rows whose ticket is older than `before_ms` as unticketed; returns how many."""
+    return len(await connection.fetch(LOST, queue, priority, float(before_ms), limit))
+
+
+async def alive(connection: Queryable, workers: Sequence[UUID]) -> set[UUID]:
+    """Return those of `workers` that are not dead."""
+    return {row["id"] for row in await connection.fetch(ALIVE, workers)}
+
+
+async def consumers(tickets: Tickets, queue: str, priority: int) -> list[str]:
+    """Return the names of a stream's consumers; none if the stream or the group is missing."""
+    try:
+        found: Any = await tickets.redis.xinfo_consumers(keys.tickets(queue, priority), keys.GROUP)
+    except ResponseError as error:
+        if "no such key" in str(error) or "NOGROUP" in str(error):
+            return []
+        raise
+    return [item["name"].decode() for item in found]
+
+
+async def remove_consumers(tickets: Tickets, queue: str, priority: int, names: Sequence[str]) -> int:
+    """Delete consumers that hold no pending ticket; returns how many."""
+    script = tickets.redis.register_script(_REMOVE)
+    return int(await script(keys=[keys.tickets(queue, priority)], args=[keys.GROUP, *names]))
