@@ -40,6 +40,7 @@ ARGS_MAX_DEPTH: Final = 64
 META_MAX_BYTES: Final = 16 * 1024
 TAGS_MAX: Final = 20
 NAME_MAX_CHARS: Final = 100  # 队列、类型、标签、计划的名字
+TIME_YEARS: Final = (1970, 2999)  # 时间的年份范围；驱动读不回 1 年以前与 9999 年以后
 RESULT_MAX_BYTES: Final = 1024 * 1024
 ERROR_MESSAGE_MAX_CHARS: Final = 4_000
 TRACEBACK_MAX_CHARS: Final = 16_000
@@ -140,6 +141,11 @@ STATS_MINUTES_DEFAULT: Final = 60
 STATS_MINUTES_MAX: Final = 1_440
 SHUTDOWN_GRACE_S: Final = 5.0
 
+# ── 命令行 ────────────────────────────────────────────────────────────────
+CLI_TIMEOUT_S: Final = 60.0  # 等接口回答的最长时间：一万个任务的批量也够
+CLI_WATCH_POLL_S: Final = 0.5  # task watch 查询的间隔
+CLOCK_SKEW_MAX_S: Final = 1.0  # doctor 容忍的时钟偏差；票据与租约都以 PostgreSQL 的时钟为准
+
 # ── 插件 ──────────────────────────────────────────────────────────────────
 PLUGIN_GROUP: Final = "taskmill.plugins"
 HOOKSPEC_API: Final = "1.0"
@@ -161,5 +167,7 @@ DEV_LOG_MAX_BYTES: Final = 10 * 1024 * 1024  # 超过就在下次启动时清空
 DEV_LOG_TAIL_LINES: Final = 5  # 启动失败时随错误给出的日志行数
 DEV_FOLDER: Final = ".taskmill"  # 内嵌服务器的数据与 run.json，位于当前目录
 DEV_DRAIN_GRACE_S: Final = 5.0  # 开发时 Ctrl-C 要在十秒内停下
+DEV_STOP_LIMIT_S: Final = 7.0  # 收到停止信号后一个角色最多还能拖多久，之后被取消
+DEV_CANCEL_S: Final = 1.0  # 被取消的角色收尾的时间
 DEMO_TIMEOUT_S: Final = 60.0  # 演示任务全部结束的最长时间
 DEMO_POLL_S: Final = 0.2  # 演示查询任务状态的间隔

@@ -24,6 +24,7 @@ from typing import Any
 class Code(StrEnum):
     """Stable identifiers of errors; the words stand in `ERRORS`."""
 
+    API_UNREACHABLE = "API_UNREACHABLE"
     ARGS_INVALID = "ARGS_INVALID"
     ARGS_TOO_DEEP = "ARGS_TOO_DEEP"
     ARGS_TOO_LARGE = "ARGS_TOO_LARGE"
@@ -48,6 +49,7 @@ class Code(StrEnum):
     NOT_READY = "NOT_READY"
     PLUGIN_FAILED = "PLUGIN_FAILED"
     PLUGIN_INCOMPATIBLE = "PLUGIN_INCOMPATIBLE"
+    PLUGIN_NOT_FOUND = "PLUGIN_NOT_FOUND"
     QUEUE_NOT_FOUND = "QUEUE_NOT_FOUND"
     RESULT_NOT_READY = "RESULT_NOT_READY"
     RESULT_NOT_ENCODABLE = "RESULT_NOT_ENCODABLE"
@@ -80,6 +82,10 @@ class ErrorSpec:
 
 
 ERRORS: dict[Code, ErrorSpec] = {
+    Code.API_UNREACHABLE: ErrorSpec(
+        503, 5, "接口连接不上：{url}：{reason}", "the API cannot be reached: {url}: {reason}",
+        "用 taskmill dev 启动一个，或设置 TASKMILL_API_URL", "start one with taskmill dev, or set TASKMILL_API_URL",
+    ),
     Code.ARGS_INVALID: ErrorSpec(
         422, 2, "任务参数不合规：{field}：{reason}", "task args are invalid: {field}: {reason}",
         "参数的 JSON Schema 见 /api/v1/kinds/{kind}", "see the JSON Schema at /api/v1/kinds/{kind}",
@@ -174,6 +180,10 @@ ERRORS: dict[Code, ErrorSpec] = {
     Code.PLUGIN_INCOMPATIBLE: ErrorSpec(
         500, 1, "插件 {plugin} 要求接口 {requires}，此处是 {api}", "plugin {plugin} requires API {requires}, this is {api}",
         "安装与此版本匹配的插件", "install a plugin version that fits",
+    ),
+    Code.PLUGIN_NOT_FOUND: ErrorSpec(
+        404, 3, "没有自带迁移的插件：{plugin}", "no plugin with migrations: {plugin}",
+        "taskmill plugin list", "taskmill plugin list",
     ),
     Code.QUEUE_NOT_FOUND: ErrorSpec(
         404, 3, "队列不存在：{queue}", "no such queue: {queue}", "taskmill queue list", "taskmill queue list",

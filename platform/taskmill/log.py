@@ -73,5 +73,6 @@ def configure_logging(
         root.addHandler(_file(log_dir / "taskmill.log", max_bytes, count))
         access.addHandler(_file(log_dir / "access.log", max_bytes, count))
     root.setLevel(level)
+    access.setLevel(logging.INFO)  # 访问日志一条不少，与级别设置无关
     for noisy in ("alembic", "uvicorn.access", "taskiq"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import rich_click as click
 
 from taskmill.cli.failure import EXIT_FAILED
@@ -10,6 +13,9 @@ from taskmill.cli.output import Column, Output, emit, output_option
 from taskmill.cli.roles import run_async
 from taskmill.log import configure_logging
 from taskmill.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from taskmill.stores.migrations import MigrationStatus
 
 COLUMNS = (
     Column("chain", "迁移链", "CHAIN"), Column("current", "现为", "CURRENT"), Column("head", "最新", "HEAD"),
@@ -26,10 +32,18 @@ def migrate() -> None:
     configure_logging()
 
 
-def _plugins(settings: Settings) -> dict[str, object]:
+def _plugins(settings: Settings) -> dict[str, Path]:
     from taskmill.plugin.host import PluginHost
 
-    return dict(PluginHost.load(settings).migrations())
+    return PluginHost.load(settings).migrations()
+
+
+def _row(name: str, found: MigrationStatus) -> dict[str, Any]:
+    state = "ahead" if found.ahead else "behind" if found.pending else "ok"
+    return {
+        "chain": name, "current": found.current, "head": found.head, "pending": found.pending, "ahead": found.ahead,
+        "state": state,
+    }
 
 
 @migrate.command()

@@ -159,10 +159,21 @@ async def _run_roles(
 
 
 async def _until_end(role: Awaitable[object], stop: asyncio.Event) -> None:
+    """Await a role; after the stop it has DEV_STOP_LIMIT_S left, then it is cancelled with a warning."""
+    work, stopped = asyncio.ensure_future(role), asyncio.ensure_future(stop.wait())
     try:
-        await role
+        await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait({work}, timeout=c.DEV_STOP_LIMIT_S)
+        if not done:
+            log.warning("角色没有按时停下，取消它", role=getattr(role, "__qualname__", repr(role)))
+            work.cancel()
+            await asyncio.wait({work}, timeout=c.DEV_CANCEL_S)
+        elif not work.cancelled():
+            work.result()
     finally:
         stop.set()
+        stopped.cancel()
+        work.cancel()
 
 
 async def _serve_people(

@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from taskmill import constants as c
+from taskmill.errors import Code, NotFoundError
 from taskmill.stores import migrations
 from taskmill.stores.database import Database
+from taskmill.stores.migrations import MigrationStatus
 from taskmill.stores.partitions import ensure_partitions
+
+CORE = "taskmill"  # 核心自己的迁移链
 
 
 def version_table(plugin: str) -> str:
@@ -37,3 +41,39 @@ async def migrate_up(
             return await ensure_partitions(connection, c.PARTITION_DAYS_AHEAD)
     finally:
         await database.close()
+
+
+async def migrate_down(
+    database_url: str, revision: str, *, plugin: str | None = None, plugins: Mapping[str, Path] | None = None
+) -> None:
+    """Migrate the core, or the chain of one plugin, down to `revision` (`base`: nothing left).
+
+    Raises NotFoundError PLUGIN_NOT_FOUND if the plugin has no migrations; otherwise as `migrate_up`.
+    """
+    if plugin is None:
+        await migrations.downgrade(database_url, revision)
+        return
+    versions = (plugins or {}).get(plugin)
+    if versions is None:
+        raise NotFoundError(Code.PLUGIN_NOT_FOUND, plugin=plugin)
+    await migrations.downgrade(database_url, revision, versions=versions, version_table=version_table(plugin))
+
+
+async def migration_status(
+    database_url: str, *, plugins: Mapping[str, Path] | None = None
+) -> dict[str, MigrationStatus]:
+    """Return where the core (`taskmill`) and each plugin's chain stand; UnavailableError DATABASE_UNAVAILABLE."""
+    found = {CORE: await migrations.status(database_url)}
+    for name, versions in sorted((plugins or {}).items()):
+        found[name] = await migrations.status(database_url, versions=versions, version_table=version_table(name))
+    return found
+
+
+async def verify(database_url: str) -> None:
+    """Refuse to run on a schema that does not fit: SetupError SCHEMA_BEHIND or SCHEMA_AHEAD."""
+    await migrations.verify(database_url)
+
+
+def schema_sql(revision: str = "head") -> str:
+    """Return the SQL that builds the core's schema from nothing up to `revision`."""
+    return migrations.sql(revision)

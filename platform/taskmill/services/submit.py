@@ -189,6 +189,9 @@ class SubmitService:
         for field, value in (("run_at", request.run_at), ("expires_at", request.expires_at)):
             if value is not None and value.tzinfo is None:
                 raise _refuse(field, "needs a time zone, e.g. 2026-01-01T08:00:00Z / 需要时区")
+            # 驱动读不回年份 0 或 10000：一个这样的任务会让同组提交全部失败
+            if value is not None and not c.TIME_YEARS[0] <= value.year <= c.TIME_YEARS[1]:
+                raise _refuse(field, f"year must be within {c.TIME_YEARS[0]} and {c.TIME_YEARS[1]} / 年份超出范围")
         if request.max_attempts is not None and not 1 <= request.max_attempts <= c.MAX_ATTEMPTS_LIMIT:
             raise _refuse("max_attempts", f"must be within 1 and {c.MAX_ATTEMPTS_LIMIT} / 须在 1 到 {c.MAX_ATTEMPTS_LIMIT}")
         if request.timeout_s is not None and not 0 < request.timeout_s <= c.TIMEOUT_MAX_S:

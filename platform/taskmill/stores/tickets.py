@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -218,16 +219,28 @@ class Tickets:
         self, consumer: str, counts: Mapping[tuple[str, int], int], block_ms: int
     ) -> dict[tuple[str, int], list[Entry]]:
         names = {keys.tickets(*stream).encode(): stream for stream in counts}
-        reply: Any = await self.redis.xreadgroup(
-            keys.GROUP, consumer, dict.fromkeys(names, ">"), count=min(counts.values()), block=block_ms
-        )
+        try:
+            reply: Any = await self.redis.xreadgroup(
+                keys.GROUP, consumer, dict.fromkeys(names, ">"), count=min(counts.values()), block=block_ms
+            )
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            # 新队列或流被清空：等 stager 建好消费组，别空转
+            await asyncio.sleep(c.STAGER_PERIOD_S)
+            return {}
         return {names[name]: _entries(entries) for name, entries in reply or []}
 
     async def own_pending(self, consumer: str, queue: str, priority: int, count: int) -> list[Entry]:
         """Return tickets already delivered to `consumer`: the ones whose reply was lost."""
-        reply: Any = await self.redis.xreadgroup(
-            keys.GROUP, consumer, {keys.tickets(queue, priority): "0"}, count=count
-        )
+        try:
+            reply: Any = await self.redis.xreadgroup(
+                keys.GROUP, consumer, {keys.tickets(queue, priority): "0"}, count=count
+            )
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            return []
         return _entries(reply[0][1]) if reply else []
 
     async def remove_consumer(self, consumer: str, queues: Sequence[str]) -> None:

@@ -188,7 +188,7 @@ async def test_old_rollups_are_merged_by_day_and_their_sums_stay(database: Datab
     for minute, queue, n in ((0, "a", 1), (1, "a", 2), (1, "b", 4), (24 * 60, "a", 8), (10 * 24 * 60, "a", 16)):
         await pool.execute(
             "insert into taskmill.rollups (minute, queue, kind, outcome, writer, n, wait_ms, run_ms)"
-            " values ($1, $2, 'x.y', 'completed', gen_random_uuid(), $3, $3 * 10, $3 * 100)",
+            " values ($1, $2, 'x.y', 'completed', gen_random_uuid(), $3::bigint, $3 * 10, $3 * 100)",
             day + timedelta(minutes=minute), queue, n,
         )
     pruner = Pruner(database, PrunerConfig(retention_days=KEEP, batch=2))

@@ -1,0 +1,1 @@
+"""Taskmill plugin: send an email as a task."""

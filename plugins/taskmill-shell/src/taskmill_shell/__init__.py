@@ -1,0 +1,1 @@
+"""Taskmill plugin: run an allow-listed command as a task."""

@@ -1,0 +1,185 @@
+"""What commands print on standard output: a table for people, or the API's data unchanged for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import rich_click as click
+
+from taskmill.cli.language import words
+
+Output = Literal["table", "wide", "json", "jsonl", "yaml", "name"]
+OUTPUTS: tuple[Output, ...] = ("table", "wide", "json", "jsonl", "yaml", "name")
+NONE = "-"
+GAP = 2  # 两列之间的空格
+UNLIMITED = 100_000  # 输出到管道时的行宽：不折行，便于 grep
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+
+output_option: Callable[[Any], Any] = click.option(
+    "-o", "--output", type=click.Choice(OUTPUTS), default="table", show_default=True,
+    help="Form of the result; json, jsonl and yaml are the data of the API unchanged.",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: where its value is (`a.b` goes into objects), its title in both languages, how it is shown.
+
+    `rank` 0 is always shown; of the others, the highest go first when the terminal is narrow; `wide` ones are shown
+    by `-o wide` only.
+    """
+
+    path: str
+    zh: str
+    en: str
+    show: Callable[[Any], str] | None = None
+    rank: int = 0
+    wide: bool = False
+
+    def text(self, item: Mapping[str, Any]) -> str:
+        """Return the cell of one item."""
+        value: Any = item
+        for part in self.path.split("."):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        return NONE if value is None or value == "" else (self.show or plain)(value)
+
+
+def plain(value: Any) -> str:
+    """Show a value on one line."""
+    if isinstance(value, bool):
+        return words("是", "yes") if value else words("否", "no")
+    if isinstance(value, list):
+        return ",".join(str(part) for part in value) or NONE
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False)
+    return " ".join(str(value).split())
+
+
+def age(value: str) -> str:
+    """Show how far from now a time is: `5s`, `3m`, `2h`, `4d`; `in 5s` for one that is to come."""
+    moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    seconds = (datetime.now(UTC) - moment).total_seconds()
+    return duration(seconds) if seconds >= 0 else words("还有 ", "in ") + duration(-seconds)
+
+
+def duration(seconds: float) -> str:
+    """Show a length of time in its largest fitting unit."""
+    for size, unit in ((DAY, "d"), (HOUR, "h"), (MINUTE, "m")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s"
+
+
+def emit(data: Any, output: Output, columns: Sequence[Column], *, name: str = "id") -> None:
+    """Print a result: a list, a page of the API (`{"items": […]}`) or one object.
+
+    `name` is the field that `-o name` prints.
+    """
+    items = _items(data)
+    if output == "json":
+        click.echo(json.dumps(data, ensure_ascii=False, indent=2))
+    elif output == "jsonl":
+        for item in items:
+            click.echo(json.dumps(item, ensure_ascii=False))
+    elif output == "yaml":
+        import yaml
+
+        click.echo(yaml.safe_dump(data, allow_unicode=True, sort_keys=False), nl=False)
+    elif output == "name":
+        for item in items:
+            click.echo(str(item[name]))
+    else:
+        _table(items, [column for column in columns if output == "wide" or not column.wide], whole=output == "wide")
+        _footer(data)
+
+
+def _items(data: Any) -> list[Any]:
+    if isinstance(data, dict) and isinstance(data.get("items"), list):
+        return data["items"]
+    return data if isinstance(data, list) else [data]
+
+
+def width() -> int:
+    """Return how many columns the output has: COLUMNS, the terminal's, or no limit for a pipe."""
+    given = os.environ.get("COLUMNS", "")
+    if given.isdigit() and int(given) > 0:
+        return int(given)
+    return os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else UNLIMITED
+
+
+def cells(text: str) -> int:
+    """Return how many terminal columns a text takes: Chinese characters take two."""
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _table(items: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, whole: bool) -> None:
+    if not items:
+        click.echo(words("没有内容", "nothing there"), err=True)
+        return
+    grid = [(column, [words(column.zh, column.en), *(column.text(item) for item in items)]) for column in columns]
+    if not whole:
+        grid = _fitting(grid, width())
+    widths = [max(cells(text) for text in texts) for _, texts in grid]
+    for row, line in enumerate(zip(*(texts for _, texts in grid), strict=True)):
+        padded = [text + " " * (size - cells(text)) for text, size in zip(line, widths, strict=True)]
+        text = (" " * GAP).join(padded).rstrip()
+        click.echo(click.style(text, bold=True) if row == 0 and _colored() else text)
+
+
+def _fitting(grid: list[tuple[Column, list[str]]], limit: int) -> list[tuple[Column, list[str]]]:
+    """放不下就先去掉最不要紧的列，最后才截短最后一列。"""
+    kept = list(grid)
+    while _total(kept) > limit and any(column.rank for column, _ in kept):
+        worst = max(range(len(kept)), key=lambda place: kept[place][0].rank)
+        del kept[worst]
+    over = _total(kept) - limit
+    if over > 0 and len(kept) > 1:
+        column, texts = kept[-1]
+        room = max(max(cells(text) for text in texts) - over, cells(texts[0]))
+        kept[-1] = (column, [_cut(text, room) for text in texts])
+    return kept
+
+
+def _total(grid: Sequence[tuple[Column, list[str]]]) -> int:
+    return sum(max(cells(text) for text in texts) for _, texts in grid) + GAP * (len(grid) - 1)
+
+
+def _cut(text: str, room: int) -> str:
+    if cells(text) <= room:
+        return text
+    from rich.cells import set_cell_size
+
+    return set_cell_size(text, room - 1).rstrip() + "…"
+
+
+def _colored() -> bool:
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def _footer(data: Any) -> None:
+    """这一页之外还有多少，写到标准错误，不混进结果。"""
+    if not isinstance(data, dict) or "items" not in data:
+        return
+    shown, total, cursor = len(data["items"]), data.get("total"), data.get("next_cursor")
+    if total is not None and total > shown:
+        more = "+" if data.get("total_capped") else ""
+        click.echo(words(f"共 {total}{more} 条，此处 {shown} 条", f"{shown} of {total}{more}"), err=True)
+    if cursor:
+        click.echo(words(f"下一页：--cursor {cursor}", f"next page: --cursor {cursor}"), err=True)
+
+
+def record(item: Mapping[str, Any], rows: Iterable[Column]) -> None:
+    """Print one object as `title  value` lines; long values go on over several lines."""
+    lines = [(words(column.zh, column.en), column.text(item)) for column in rows]
+    size = max(cells(title) for title, _ in lines)
+    for title, text in lines:
+        label = title + " " * (size - cells(title))
+        click.echo(f"{click.style(label, bold=True) if _colored() else label}  {text}")

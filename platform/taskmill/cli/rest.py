@@ -1,0 +1,152 @@
+"""The command line's way to the API: where it is, with which key, and its answers as data or errors.
+
+Where: `--url`, TASKMILL_API_URL, else `.taskmill/run.json` of a running `taskmill dev`, found upwards from the working
+directory, else this machine's default port. The key likewise: `--token`, TASKMILL_API_TOKEN, `run.json`.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
+
+import rich_click as click
+
+from taskmill import constants as c
+from taskmill.cli.failure import RemoteError
+from taskmill.errors import Code, InputError, UnavailableError
+
+if TYPE_CHECKING:
+    import httpx2
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+RUN_FILE = Path(c.DEV_FOLDER) / "run.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the API is and the key for it (None: send none)."""
+
+    url: str
+    token: str | None
+
+
+def find_target(url: str | None, token: str | None, start: Path) -> Target:
+    """Return where to call; `run.json` is asked only if no URL is given, so that its token goes nowhere else."""
+    if url is not None:
+        parts = urlsplit(url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise InputError(Code.USAGE, reason=f"not an http URL / 不是 http 地址：{url}")
+        return Target(url.rstrip("/"), token)
+    found = _run_file(start)
+    if found is not None:
+        return Target(found.url, token or found.token)
+    return Target(f"http://127.0.0.1:{c.API_PORT}", token)
+
+
+def _run_file(start: Path) -> Target | None:
+    for folder in (start, *start.parents):
+        path = folder / RUN_FILE
+        try:
+            # 别人放在上层目录里的文件不可信：令牌和任务会送到他那里去
+            if path.stat().st_uid != os.geteuid():
+                continue
+            facts = json.loads(path.read_text())
+            return Target(str(facts["api_url"]), str(facts["token"]))
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(Code.USAGE, reason=f"{path}: {error!r}") from error
+    return None
+
+
+class Api:
+    """One connection to the API; answers are the envelope's `data`."""
+
+    def __init__(self, target: Target) -> None:
+        self.url = target.url
+        self._target = target
+        self._client: httpx2.Client | None = None
+
+    def get(self, path: str, **query: object) -> Any:
+        """Read; `path` is below the prefix, arguments that are None are left out. Errors as in `call`."""
+        return self.call("GET", path, query=query)
+
+    def post(self, path: str, body: object = None) -> Any:
+        """Act; `body` None sends none. Errors as in `call`."""
+        return self.call("POST", path, body=body)
+
+    def call(self, method: str, path: str, *, query: Mapping[str, object] | None = None, body: object = None) -> Any:
+        """Return the data of one call.
+
+        Raises RemoteError with what the API says, UnavailableError API_UNREACHABLE if nothing sensible answers.
+        """
+        import httpx2
+
+        given = {name: str(value) for name, value in (query or {}).items() if value is not None}
+        try:
+            answer = self._connected().request(
+                method, f"{c.API_PREFIX}{path}", params=given, **({} if body is None else {"json": body})
+            )
+        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+            raise self._unreachable(str(error) or type(error).__name__) from error
+        return self._data(answer)
+
+    def _connected(self) -> httpx2.Client:
+        import httpx2
+
+        if self._client is None:
+            headers = {"Authorization": f"Bearer {self._target.token}"} if self._target.token else {}
+            self._client = httpx2.Client(
+                base_url=self.url, headers=headers, timeout=httpx2.Timeout(c.CLI_TIMEOUT_S, connect=c.CONNECT_TIMEOUT_S),
+                # 本机不走代理
+                trust_env=urlsplit(self.url).hostname not in LOOPBACK,
+            )
+        return self._client
+
+    def _data(self, answer: httpx2.Response) -> Any:
+        try:
+            envelope = answer.json()
+            code = envelope["code"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise self._unreachable(f"HTTP {answer.status_code}, not Taskmill / 不是 Taskmill 的接口") from error
+        if not answer.is_success:
+            raise RemoteError(answer.status_code, envelope)
+        return envelope["data"] if code == "OK" else envelope
+
+    def _unreachable(self, reason: str) -> UnavailableError:
+        return UnavailableError(Code.API_UNREACHABLE, url=self.url, reason=reason)
+
+
+def segment(text: str) -> str:
+    """Return a name as one part of a path."""
+    if text in {"", ".", ".."}:
+        raise InputError(Code.USAGE, reason=f"not a name / 不是名字：{text!r}")
+    return quote(text, safe="")
+
+
+def remote(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command `--url` and `--token`, and an `Api` as its first argument."""
+
+    @click.option("--url", envvar="TASKMILL_API_URL", metavar="URL", help="Where the API is.")
+    @click.option("--token", envvar="TASKMILL_API_TOKEN", metavar="KEY", help="API key; better given by TASKMILL_API_TOKEN.")
+    @functools.wraps(command)
+    def wrapped(*args: Any, url: str | None, token: str | None, **options: Any) -> None:
+        command(Api(find_target(url or None, token or None, Path.cwd())), *args, **options)
+
+    return wrapped
+
+
+def paged(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command `--page` and `--page-size`."""
+    page = click.option("--page", type=click.IntRange(min=1), default=None, help="Page number, from 1.")
+    size = click.option(
+        "--page-size", type=click.IntRange(1, c.PAGE_SIZE_MAX), default=None,
+        help=f"Items per page, {c.PAGE_SIZE_DEFAULT} unless told.",
+    )
+    return page(size(command))

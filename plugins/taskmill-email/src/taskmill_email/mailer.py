@@ -1,0 +1,76 @@
+"""Hands one mail to the SMTP server and turns its answer into a result, a retry or the end."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import aiosmtplib
+
+from taskmill import Discard, Retry, TaskContext
+from taskmill.plugin import Health
+from taskmill_email.config import PORTS, EmailConfig
+from taskmill_email.messages import Email, Refusal, Sent, build
+
+_PERMANENT = 500  # RFC 5321：4xx 暂时，5xx 永久
+
+
+async def send(mail: Email, context: TaskContext, config: EmailConfig) -> Sent:
+    """Send `mail`. Retry for 4xx, lost connections and trouble with login or TLS; Discard for 5xx and bad mails."""
+    message, sender, recipients = build(mail, config, context.id, datetime.now(UTC))
+    if not config.host:
+        raise Retry("no server: set TASKMILL_PLUGIN_EMAIL_HOST / 没有配置邮件服务器")
+    try:
+        async with _client(config) as client:
+            await _login(client, config)
+            refused, response = await client.send_message(message, sender=sender, recipients=recipients)
+    except aiosmtplib.SMTPAuthenticationError as error:
+        raise Retry(f"login failed / 登录失败: {error.code} {error.message}") from error  # 运维能修好，邮件不必丢
+    except aiosmtplib.SMTPRecipientsRefused as error:
+        reason = "; ".join(f"{item.recipient}: {item.code} {item.message}" for item in error.recipients)
+        raise _verdict(min(item.code for item in error.recipients), reason) from error
+    except aiosmtplib.SMTPConnectResponseError as error:
+        raise Retry(f"{error.code} {error.message}") from error
+    except aiosmtplib.SMTPResponseException as error:
+        raise _verdict(error.code, error.message) from error
+    except (aiosmtplib.SMTPException, OSError) as error:
+        raise Retry(f"{type(error).__name__}: {error}") from error
+    return Sent(
+        message_id=str(message["Message-ID"]),
+        accepted=[address for address in recipients if address not in refused],
+        refused=[Refusal(address=address, code=item.code, message=item.message) for address, item in refused.items()],
+        response=response,
+    )
+
+
+async def check(config: EmailConfig) -> Health:
+    """Say whether the server greets and lets us in; fine if no server is configured."""
+    if not config.host:
+        return Health(ok=True, detail="no server configured / 没有配置邮件服务器")
+    try:
+        async with _client(config) as client:
+            await _login(client, config)
+            await client.noop()
+    except (aiosmtplib.SMTPException, OSError) as error:
+        return Health(ok=False, detail=f"{type(error).__name__}: {error}")
+    return Health(ok=True)
+
+
+def _client(config: EmailConfig) -> aiosmtplib.SMTP:
+    return aiosmtplib.SMTP(
+        hostname=config.host,
+        port=config.port or PORTS[config.tls],
+        timeout=config.timeout_s,
+        use_tls=config.tls == "tls",
+        start_tls=config.tls == "starttls",  # 服务器不支持就报错，绝不退回明文
+        tls_context=config.tls_context(),
+    )
+
+
+async def _login(client: aiosmtplib.SMTP, config: EmailConfig) -> None:
+    if config.username:
+        await client.login(config.username, config.password.reveal())
+
+
+def _verdict(code: int, reason: str) -> Retry | Discard:
+    text = f"{code} {reason}" if not reason.startswith(str(code)) else reason
+    return Discard(text) if code >= _PERMANENT else Retry(text)
