@@ -113,6 +113,7 @@ PARTITION_LOCK_TIMEOUT: Final = "100ms"
 WORKER_KEEP_S: Final = 3_600.0  # 死去的工作进程行保留多久
 INTERVAL_MIN_S: Final = 1.0
 NEXT_FIRES_MAX: Final = 50
+NEXT_FIRES_DEFAULT: Final = 5
 
 # ── 接口与日志 ────────────────────────────────────────────────────────────
 API_PREFIX: Final = "/api/v1"
@@ -133,6 +134,7 @@ BODY_IGNORED_MAX_BYTES: Final = 1024  # 不收请求体的操作最多读这么�
 REQUEST_ID_MAX_CHARS: Final = 100  # 客户端给的请求号超过此长度就不用
 CLIENT_CLOSED_STATUS: Final = 499  # 访问日志里的状态：客户端先断开
 LIST_TIMEOUT: Final = "5s"  # 一次列表查询的上限，超过就请用户缩小范围
+BACKLOG_CHEAP_S: Final = 0.05  # 积压统计比这快就不缓存，总是最新
 BACKLOG_COST_RATIO: Final = 10.0  # 积压统计的结果用多久：耗时的十倍，负载因此不过一成
 DUE_SOON_S: Final = 60.0  # /scaling 把多久内到期的任务算作即将就绪
 READY_TIMEOUT_S: Final = 2.0  # 就绪检查中每个依赖的时限

@@ -74,5 +74,5 @@ def configure_logging(
         access.addHandler(_file(log_dir / "access.log", max_bytes, count))
     root.setLevel(level)
     access.setLevel(logging.INFO)  # 访问日志一条不少，与级别设置无关
-    for noisy in ("alembic", "uvicorn.access", "taskiq"):
+    for noisy in ("alembic", "mail.log", "uvicorn.access", "taskiq"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

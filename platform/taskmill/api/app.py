@@ -11,16 +11,16 @@ from taskmill import constants as c
 from taskmill.api import access_log
 from taskmill.api.auth import Guard, authorize
 from taskmill.api.failures import on_error, on_http_error
-from taskmill.api.handlers import catalog, health, overview, queues, schema, task_actions, tasks
+from taskmill.api.handlers import catalog, health, overview, queues, schedules, schema, task_actions, tasks
 from taskmill.services.platform import Platform
 from taskmill.telemetry import Telemetry
 
-# 计划（schedules）的路由也登记在这里
 ROUTERS = (
     tasks.router,
     task_actions.router,
     queues.router,
     queues.scaling_router,
+    schedules.router,
     catalog.router,
     overview.router,
 )

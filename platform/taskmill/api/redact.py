@@ -20,7 +20,7 @@ _PAIR = re.compile(
     rf'("[^"]*(?:{SECRET_WORDS})[^"]*"\s*:\s*)(?:"(?:[^"\\]|\\.)*(?:"|\\?$)|[\[{{].*|[^,}}\]\s"]+)', re.IGNORECASE | re.DOTALL
 )
 _PARAMETER = re.compile(rf"((?:^|[&;?])[^=&;]*(?:{SECRET_WORDS})[^=&;]*=)[^&;]*", re.IGNORECASE)
-_TEXT = re.compile(r"^(text/(?!event-stream)|application/(json|.*\+json|xml|x-www-form-urlencoded|javascript))", re.IGNORECASE)
+_TEXT = re.compile(r"^(text/(plain|html|xml|csv)|application/(json|.*\+json|xml|x-www-form-urlencoded))", re.IGNORECASE)
 
 
 def is_text(content_type: str) -> bool:

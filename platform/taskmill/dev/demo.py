@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 Task = dict[str, Any]
 
+# shell 插件只认绝对路径；各系统放的地方不同
+COMMANDS = {name: shutil.which(name) or f"/bin/{name}" for name in ("echo", "uname")}
+
 STYLES = {State.COMPLETED: "green", State.RUNNING: "cyan", State.RETRYABLE: "yellow", State.DISCARDED: "red"}
 
 
@@ -28,9 +32,9 @@ def plugin_settings(servers: DemoServers) -> dict[str, str]:
         "TASKMILL_PLUGIN_HTTP_ALLOW_PRIVATE": "true",
         "TASKMILL_PLUGIN_EMAIL_HOST": "127.0.0.1",
         "TASKMILL_PLUGIN_EMAIL_PORT": str(servers.smtp_port),
-        "TASKMILL_PLUGIN_EMAIL_SECURITY": "none",
+        "TASKMILL_PLUGIN_EMAIL_TLS": "none",
         "TASKMILL_PLUGIN_EMAIL_SENDER": "demo@taskmill.example",
-        "TASKMILL_PLUGIN_SHELL_ALLOW": "echo,uname",
+        "TASKMILL_PLUGIN_SHELL_ALLOW": ",".join(COMMANDS.values()),
     }
 
 
@@ -42,8 +46,8 @@ def requests(servers: DemoServers) -> list[Task]:
         {"kind": "http.request", "args": {"method": "POST", "url": f"{servers.http_url}/hello", "json": {"n": 1}}},
         {"kind": "http.request", "args": {"method": "GET", "url": f"{servers.http_url}/flaky"}},
         {"kind": "email.send", "args": mail},
-        {"kind": "shell.run", "args": {"argv": ["echo", "hello from a task"]}},
-        {"kind": "shell.run", "args": {"argv": ["uname", "-s"]}, "delay_s": 1},
+        {"kind": "shell.run", "args": {"argv": [COMMANDS["echo"], "hello from a task"]}},
+        {"kind": "shell.run", "args": {"argv": [COMMANDS["uname"], "-s"]}, "delay_s": 1},
     ]
 
 

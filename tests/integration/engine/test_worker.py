@@ -224,7 +224,6 @@ async def test_a_result_that_cannot_be_stored_is_a_failed_attempt(database_url: 
     async with running(database_url, broker_url, odd, double, result_max_bytes=1_000) as platform:
         row = await final(platform, await submit(platform, "test.odd"))
         assert (row["state"], row["result"]) == ("discarded", None)
-        assert "RESULT_NOT_ENCODABLE" in str((await attempts(platform, row["id"]))[0]["traceback"]) or decoded(row["error"])
         other = await final(platform, await submit(platform, "test.double", {"n": 1}))
         assert other["state"] == "completed"
 

@@ -1,0 +1,141 @@
+"""Schedules: make, change, pause, run by hand, look ahead."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Router, delete, get, post, put
+from litestar.params import Parameter
+from litestar.status_codes import HTTP_200_OK
+
+from taskmill import constants as c
+from taskmill.api import body
+from taskmill.api.call import Call, caller, platform_of
+from taskmill.api.envelope import Envelope, ok
+from taskmill.clock import Timestamp
+from taskmill.errors import Code
+from taskmill.services.page import Page, Paging
+from taskmill.services.schedules import ScheduleRequest, ScheduleRun, ScheduleView
+
+
+class FiresQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Query parameters of the look ahead."""
+
+    count: Annotated[int, msgspec.Meta(ge=1, le=c.NEXT_FIRES_MAX, description="How many fires.")] = c.NEXT_FIRES_DEFAULT
+
+
+class Fires(msgspec.Struct, frozen=True, kw_only=True):
+    """Times of coming fires, ascending."""
+
+    items: list[Timestamp]
+
+
+# 服务检查的范围，写进接口说明
+LIMITS: dict[str, dict[str, Any]] = {
+    "name": {"description": "Unique; letters, digits and `_ . : -`.", "maxLength": c.NAME_MAX_CHARS},
+    "kind": {"description": "Kind of the task that each fire submits.", "maxLength": c.NAME_MAX_CHARS},
+    "args": {"type": "object", "description": "What the handler gets; checked against the kind's JSON Schema."},
+    "queue": {"minLength": 1, "maxLength": c.NAME_MAX_CHARS},
+    "priority": {"enum": list(c.PRIORITIES), "description": "1 is the highest."},
+    "cron": {"description": "Five fields, or six with seconds first; not together with `interval_s`."},
+    "interval_s": {"minimum": c.INTERVAL_MIN_S, "maximum": c.DELAY_MAX_S, "description": "Seconds between fires."},
+    "timezone": {"description": "IANA name, such as `Asia/Shanghai`."},
+    "catch_up_s": {
+        "minimum": 0, "maximum": c.CATCH_UP_MAX_S,
+        "description": "Of the fires missed while no scheduler ran, the latest is made up for if it is at most this late.",
+    },
+}
+ScheduleKey = Annotated[str, Parameter(description="Id or name of the schedule.")]
+UNKNOWN = {"errors": (Code.SCHEDULE_NOT_FOUND,)}
+INPUT_ERRORS = (Code.SCHEDULE_INVALID, Code.SCHEDULE_EXISTS, Code.ARGS_INVALID, Code.ARGS_TOO_LARGE, Code.KIND_NOT_FOUND)
+_REQUEST = msgspec.json.Decoder(ScheduleRequest)
+
+
+@post(
+    "/", operation_id="createSchedule", summary="Create a schedule",
+    opt={"body": ScheduleRequest, "limits": LIMITS, "errors": INPUT_ERRORS},
+)
+async def create(request: Call) -> Envelope[ScheduleView]:
+    """Make a schedule; it fires from its next time on."""
+    platform = platform_of(request)
+    wanted = await body.read_json(request, _REQUEST, platform.settings.body_max_bytes)
+    return ok(request, await platform.schedules.create(wanted, created_by=caller(request)))
+
+
+@get("/", operation_id="listSchedules", summary="List schedules", opt={"query": Paging})
+async def list_schedules(request: Call) -> Envelope[Page[ScheduleView]]:
+    """Return schedules by name."""
+    return ok(request, await platform_of(request).schedules.list(body.read_query(request, Paging)))
+
+
+@get("/{schedule:str}", operation_id="getSchedule", summary="Get one schedule", opt=UNKNOWN)
+async def get_schedule(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]:
+    """Return a schedule with its last and next fire."""
+    return ok(request, await platform_of(request).schedules.get(_key(schedule)))
+
+
+@put(
+    "/{schedule:str}", operation_id="updateSchedule", summary="Replace a schedule",
+    opt={"body": ScheduleRequest, "errors": (*INPUT_ERRORS, Code.SCHEDULE_NOT_FOUND, Code.SCHEDULE_OWNED)},
+)
+async def update(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]:
+    """Replace it; its pause stays, and its next fire if the timetable is the same."""
+    platform = platform_of(request)
+    wanted = await body.read_json(request, _REQUEST, platform.settings.body_max_bytes)
+    return ok(request, await platform.schedules.update(_key(schedule), wanted, by=caller(request)))
+
+
+@delete(
+    "/{schedule:str}", operation_id="deleteSchedule", summary="Delete a schedule", status_code=HTTP_200_OK, opt=UNKNOWN
+)
+async def remove(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]:
+    """Remove it and return it as it was; the tasks it made stay."""
+    return ok(request, await platform_of(request).schedules.delete(_key(schedule), by=caller(request)))
+
+
+@post("/{schedule:str}/pause", operation_id="pauseSchedule", summary="Pause a schedule", status_code=HTTP_200_OK, opt=UNKNOWN)
+async def pause(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]:
+    """Let it fire no more until it is resumed."""
+    await body.refuse_body(request)
+    return ok(request, await platform_of(request).schedules.pause(_key(schedule), by=caller(request)))
+
+
+@post(
+    "/{schedule:str}/resume", operation_id="resumeSchedule", summary="Resume a schedule", status_code=HTTP_200_OK, opt=UNKNOWN
+)
+async def resume(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]:
+    """Let it fire again from its next time on; what lay in the pause is not made up for."""
+    await body.refuse_body(request)
+    return ok(request, await platform_of(request).schedules.resume(_key(schedule), by=caller(request)))
+
+
+@post(
+    "/{schedule:str}/run", operation_id="runSchedule", summary="Submit the task of a schedule at once",
+    opt={"errors": (Code.SCHEDULE_NOT_FOUND, Code.ARGS_INVALID, Code.KIND_NOT_FOUND)},
+)
+async def run(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleRun]:
+    """Submit its task now, paused or not; its timetable does not change."""
+    await body.refuse_body(request)
+    return ok(request, await platform_of(request).schedules.run(_key(schedule), by=caller(request)))
+
+
+@get(
+    "/{schedule:str}/next", operation_id="listScheduleFires", summary="List the coming fires",
+    opt={"query": FiresQuery, **UNKNOWN},
+)
+async def upcoming(request: Call, schedule: ScheduleKey) -> Envelope[Fires]:
+    """Return when it fires next; for a paused one, as if it were resumed now."""
+    count = body.read_query(request, FiresQuery).count
+    return ok(request, Fires(items=await platform_of(request).schedules.next(_key(schedule), count)))
+
+
+def _key(text: str) -> str:
+    return body.name(text, "schedule")
+
+
+router = Router(
+    "/schedules",
+    route_handlers=[create, list_schedules, get_schedule, update, remove, pause, resume, run, upcoming],
+    tags=["schedules"],
+)
