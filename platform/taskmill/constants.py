@@ -32,6 +32,7 @@ BACKOFF_BASE_S: Final = 1.0  # 指数退避：上限 = base × 2^(attempt-1)，�
 BACKOFF_MAX_S: Final = 3_600.0
 UNSERVED_DELAY_S: Final = 5.0  # 领到自己不服务的类型时推迟多久
 SUSPECT_DELAY_S: Final = 1.0  # 第二个可疑（崩溃过两次）的任务推迟多久
+VERSION_MAX: Final = 2**31 - 1  # 类型的版本存在 int4 列里
 DELAY_MAX_S: Final = 10 * 365 * 86_400.0  # 最远可计划十年
 
 # ── 输入上限 ──────────────────────────────────────────────────────────────

@@ -43,7 +43,9 @@ class Dev:
     def environment(self) -> dict[str, str]:
         """Return an environment without settings, marked so that every descendant can be found."""
         name, value = self.mark.split("=")
-        kept = {key: text for key, text in os.environ.items() if not key.startswith("TASKMILL_")}
+        # 没有字节码缓存时每次启动都要重新编译，量到的就不是第二次启动
+        dropped = ("TASKMILL_", "PYTHONDONTWRITEBYTECODE")
+        kept = {key: text for key, text in os.environ.items() if not key.startswith(dropped)}
         return {**kept, name: value, "TASKMILL_API_PORT": "0"}
 
     def start(self, *options: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import unquote
 
 import msgspec
 
@@ -12,14 +13,12 @@ from taskmill import constants as c
 SECRET_WORDS = "password|passwd|passphrase|secret|token|authorization|api[_-]?key|apikey|credential|private[_-]?key|cookie"
 _SECRET_NAME = re.compile(SECRET_WORDS, re.IGNORECASE)
 # 快筛：没有机密字样、没有转义、没有本系统的密钥，就原样记录
-_SUSPECT = re.compile(rb"\\u00|%|tmk_|bearer |" + SECRET_WORDS.encode(), re.IGNORECASE)
+_SUSPECT = re.compile(rb"\\u00|%|tmk_|bearer|" + SECRET_WORDS.encode(), re.IGNORECASE)
 _OWN_KEY = re.compile(rf"{c.API_KEY_PREFIX}[A-Za-z0-9_-]{{8,}}")
-_BEARER = re.compile(r"(bearer\s+)[^\s\"',;]+", re.IGNORECASE)
-# 不完整的 JSON 里的 "名字": 值；对象与数组值后面的一切都不可信
-_PAIR = re.compile(
-    rf'("[^"]*(?:{SECRET_WORDS})[^"]*"\s*:\s*)(?:"(?:[^"\\]|\\.)*(?:"|\\?$)|[\[{{].*|[^,}}\]\s"]+)', re.IGNORECASE | re.DOTALL
-)
-_PARAMETER = re.compile(rf"((?:^|[&;?])[^=&;]*(?:{SECRET_WORDS})[^=&;]*=)[^&;]*", re.IGNORECASE)
+# 以下都用占有量词：客户端写的正文再怪，也只扫一遍
+_BEARER = re.compile(r"(bearer\s++)[^\s\"',;]++", re.IGNORECASE)
+_STRING = re.compile(r'"((?:[^"\\]|\\.)*+)(?:"(\s*+:)?|\\?$)', re.DOTALL)
+_VALUE = re.compile(r'\s*+(?:"(?:[^"\\]|\\.)*+(?:"|\\?$)|[\[{].*|[^,}\]\s"]++)?', re.DOTALL)
 _TEXT = re.compile(r"^(text/(plain|html|xml|csv)|application/(json|.*\+json|xml|x-www-form-urlencoded))", re.IGNORECASE)
 
 
@@ -43,9 +42,7 @@ def body(raw: bytes, *, truncated: bool) -> str:
 
 def query(raw: bytes) -> str:
     """Return a query string without the values of secret-looking parameters."""
-    if not raw:
-        return ""
-    return _words(_PARAMETER.sub(rf"\1{c.SECRET_MASK}", raw.decode("latin-1")))
+    return _words(_parameters(raw.decode("latin-1"))) if raw else ""
 
 
 def _clean(raw: bytes, *, truncated: bool) -> str:
@@ -56,8 +53,38 @@ def _clean(raw: bytes, *, truncated: bool) -> str:
             value = None
         if isinstance(value, (dict, list)):
             return _words(msgspec.json.encode(_masked(value)).decode())
-    text = _PAIR.sub(rf'\1"{c.SECRET_MASK}"', raw.decode(errors="replace"))
-    return _words(_PARAMETER.sub(rf"\1{c.SECRET_MASK}", text))
+    text = raw.decode(errors="replace")
+    return _words(_scrubbed(text) if '"' in text else _parameters(text))
+
+
+def _parameters(text: str) -> str:
+    return "&".join(
+        f"{part.partition('=')[0]}={c.SECRET_MASK}" if _SECRET_NAME.search(unquote(part.partition("=")[0])) else part
+        for part in text.split("&")
+    )
+
+
+def _scrubbed(text: str) -> str:
+    """不完整的 JSON：逐个字符串看，机密名字后面的值换掉；值是对象或数组时其后一切都不可信。"""
+    kept: list[str] = []
+    position = 0
+    while (found := _STRING.search(text, position)) is not None:
+        kept.append(text[position : found.end()])
+        position = found.end()
+        if found[2] is not None and _SECRET_NAME.search(_unescaped(found[1])):
+            value = _VALUE.match(text, position)
+            position = position if value is None else value.end()
+            kept.append(f'"{c.SECRET_MASK}"')
+    return "".join((*kept, text[position:]))
+
+
+def _unescaped(name: str) -> str:
+    if "\\" not in name:
+        return name
+    try:
+        return str(msgspec.json.decode(f'"{name}"'.encode()))
+    except msgspec.DecodeError:
+        return name
 
 
 def _words(text: str) -> str:

@@ -50,7 +50,7 @@ class Auditor:
     async def run_once(self) -> Mapping[str, int]:
         """Do one round; returns lost and stuck (tickets), consumers (removed) and more (a batch was full)."""
         lost, more_lost = await self._lost()
-        lanes = [(queue, p) for queue in await task_stage.queue_names(self._database.pool) for p in c.PRIORITIES]
+        lanes = [(queue, p) for queue in await task_stage.queue_states(self._database.pool) for p in c.PRIORITIES]
         stuck, more_stuck = await self._stuck(lanes)
         removed = await self._remove_consumers(lanes)
         return {"lost": lost, "stuck": stuck, "consumers": removed, "more": int(more_lost or more_stuck)}

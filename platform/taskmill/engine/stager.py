@@ -33,15 +33,17 @@ class Stager:
         """Do one round; returns staged, expired, fed, epochs (rebuilt) and more (a batch was full)."""
         staged = await self._database.unit(lambda connection: store.stage_due(connection, self._batch))
         expired = await self._database.unit(lambda connection: store.expire(connection, self._batch, self._writer))
-        queues = await store.queue_names(self._database.pool)
-        rebuilt = await self._refresh_epochs(queues) if queues else 0
+        queues = await store.queue_states(self._database.pool)
+        rebuilt = await self._refresh_epochs(list(queues)) if queues else 0
         lanes = set(await store.unticketed_lanes(self._database.pool))
         fed, full = 0, staged == self._batch
         for lane in sorted(lanes | self._stale):
+            if queues.get(lane[0], False):
+                continue  # 暂停的队列不补票，恢复之后再补
             count, more = await self._feed(lane, stale=lane in self._stale)
             fed += count
             full = full or more
-        await self._clear_flags(queues, lanes)
+        await self._clear_flags([queue for queue, paused in queues.items() if not paused], lanes)
         return {"staged": staged, "expired": expired, "fed": fed, "epochs": rebuilt, "more": int(full)}
 
     async def _refresh_epochs(self, queues: list[str]) -> int:

@@ -50,7 +50,7 @@ async def _sync_plugin(
             request.check()
         except InputError as error:
             counts["refused"] += 1
-            log.error("插件的计划不合规", schedule=name, plugin=plugin, error=str(error))
+            log.warning("插件的计划不合规，未写入", schedule=name, plugin=plugin, error=str(error))
             continue
         counts[await _write(session, source, existing.get(name), request)] += 1
 

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections import deque
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +26,7 @@ from taskmill.stores.task_submit import Inserted, NewTask
 from taskmill.stores.tickets import Tickets
 
 QUEUE_PATTERN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-TAG_PATTERN = re.compile(r"^[^\s\x00-\x1f]+$")
+TAG_PATTERN = re.compile(r"^[^\s\x00-\x1f\ud800-\udfff]+$")
 KIND_SHAPE = re.compile(r"^[A-Za-z_][A-Za-z0-9_.]*$")
 
 
@@ -176,6 +176,8 @@ class SubmitService:
 
     @staticmethod
     def _check(request: SubmitRequest) -> None:
+        if request.version is not None and not 1 <= request.version <= c.VERSION_MAX:
+            raise _refuse("version", f"must be within 1 and {c.VERSION_MAX} / 须在 1 到 {c.VERSION_MAX} 之间")
         if request.queue is not None and (
             len(request.queue) > c.NAME_MAX_CHARS or QUEUE_PATTERN.fullmatch(request.queue) is None
         ):
@@ -187,8 +189,8 @@ class SubmitService:
         if request.run_at is not None and request.delay_s is not None:
             raise _refuse("delay_s", "give run_at or delay_s, not both / 与 run_at 只能给一个")
         for field, value in (("run_at", request.run_at), ("expires_at", request.expires_at)):
-            if value is not None and value.tzinfo is None:
-                raise _refuse(field, "needs a time zone, e.g. 2026-01-01T08:00:00Z / 需要时区")
+            if value is not None:
+                _check_time(field, value)
             # 驱动读不回年份 0 或 10000：一个这样的任务会让同组提交全部失败
             if value is not None and not c.TIME_YEARS[0] <= value.year <= c.TIME_YEARS[1]:
                 raise _refuse(field, f"year must be within {c.TIME_YEARS[0]} and {c.TIME_YEARS[1]} / 年份超出范围")
@@ -239,6 +241,15 @@ class SubmitService:
             raise _away(error) from error
         self._known_queues |= queues
         return inserted
+
+
+def _check_time(field: str, value: datetime) -> None:
+    if value.tzinfo is None:
+        raise _refuse(field, "needs a time zone, e.g. 2026-01-01T08:00:00Z / 需要时区")
+    try:
+        value.astimezone(UTC)
+    except OverflowError as error:
+        raise _refuse(field, "out of range / 超出可表示的范围") from error
 
 
 def _check_tags(tags: list[str]) -> None:

@@ -88,7 +88,7 @@ class Timetable:
         zone = ZoneInfo(self.timezone)
         simulator = CronSim(cron, after.astimezone(zone))
         last = after
-        for local in iter(lambda: next(simulator, None), None):
+        while (local := next(simulator, None)) is not None:
             fire = local.astimezone(UTC)
             if fire.astimezone(zone).replace(tzinfo=None) != local.replace(tzinfo=None):
                 # 这个当地时间不存在（时钟在零点拨快）：从缺口之后的第一刻重新算

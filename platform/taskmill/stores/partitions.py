@@ -16,7 +16,7 @@ from taskmill.stores.database import Connection
 PARENT = "task_history"
 NAME_FORMAT = f"{PARENT}_%Y%m%d"
 
-TODAY = "select (now() at time zone 'UTC')::date"
+TODAY = "select (now() at time zone 'UTC')::date as today"
 # 名字不合格式的子表不是我们建的，一概不碰
 LIST = r"""
 select child.relname from pg_catalog.pg_inherits i
@@ -35,7 +35,7 @@ with counted as (
   select date_trunc('minute', now()), queue, kind, 'pruned', $1, n from counted
   on conflict (minute, queue, kind, outcome, writer) do update set n = r.n + excluded.n
 )
-select coalesce(sum(n), 0)::bigint from counted
+select coalesce(sum(n), 0)::bigint as n from counted
 """
 
 
@@ -49,6 +49,11 @@ def partition_day(name: str) -> date:
     return datetime.strptime(name, NAME_FORMAT).replace(tzinfo=UTC).date()
 
 
+async def _today(connection: Connection) -> date:
+    today: date = (await connection.fetch(TODAY))[0]["today"]
+    return today
+
+
 async def list_partitions(connection: Connection) -> list[date]:
     """Return the days that have a partition, oldest first."""
     return [partition_day(row["relname"]) for row in await connection.fetch(LIST)]
@@ -60,7 +65,7 @@ async def ensure_partitions(connection: Connection, days_ahead: int = c.PARTITIO
     Safe to call from several processes at once; opens a transaction of its own. Errors of asyncpg pass through, among
     them LockNotAvailableError when somebody holds `task_history` longer than the lock timeout.
     """
-    today: date = await connection.fetchval(TODAY)
+    today = await _today(connection)
     wanted = {today + timedelta(days=n) for n in range(-1, days_ahead + 1)}
     if wanted <= set(await list_partitions(connection)):
         return 0
@@ -83,7 +88,7 @@ async def _create(connection: Connection, day: date) -> None:
 
 async def expired_partitions(connection: Connection, retention_days: int) -> list[date]:
     """Return the days, oldest first, whose last moment is more than `retention_days` days ago."""
-    today: date = await connection.fetchval(TODAY)
+    today = await _today(connection)
     return [day for day in await list_partitions(connection) if day < today - timedelta(days=retention_days)]
 
 
@@ -99,8 +104,8 @@ async def drop_partition(connection: Connection, day: date, writer: UUID) -> int
             await connection.execute("set local enable_seqscan = on")
             # 先挡住写入（人工重试）再数，数的时候不挡读，也不碰父表，结算照常；最后一刻才独占父表
             await connection.execute(f"lock table {c.SCHEMA}.{name} in exclusive mode")
-            rows = int(await connection.fetchval(COUNT.format(name=name), writer))
+            counted = await connection.fetch(COUNT.format(name=name), writer)
             await connection.execute(f"drop table {c.SCHEMA}.{name}")
     except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.UndefinedTableError):
         return None
-    return rows
+    return int(counted[0]["n"])

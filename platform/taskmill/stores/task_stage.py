@@ -130,9 +130,10 @@ async def expire(connection: Queryable, limit: int, writer: UUID) -> int:
     return len(await connection.fetch(EXPIRE, limit, writer))
 
 
-async def queue_names(connection: Queryable) -> list[str]:
-    """Return the names of all queues, sorted."""
-    return [row["name"] for row in await connection.fetch("select name from taskmill.queues order by name")]
+async def queue_states(connection: Queryable) -> dict[str, bool]:
+    """Return every queue's name and whether it is paused, sorted."""
+    rows = await connection.fetch("select name, paused_at is not null as paused from taskmill.queues order by name")
+    return {row["name"]: row["paused"] for row in rows}
 
 
 async def now_ms(connection: Queryable) -> int:

@@ -198,7 +198,7 @@ async def test_tls_with_login(
     start: Start, mailbox: Mailbox, context: TaskContext, certificate: tuple[Path, Path], tls: str
 ) -> None:
     def authenticate(_server: Any, _session: Any, _envelope: Any, _mechanism: str, data: Any) -> AuthResult:
-        return AuthResult(success=(data.login, data.password) == (b"mill", b"geheim"))
+        return AuthResult(success=(data.login, data.password) == (b"mill", b"geheim"), handled=False)
 
     options: dict[str, Any] = {"authenticator": authenticate, "auth_required": True, "auth_require_tls": tls == "starttls"}
     key = "tls_context" if tls == "starttls" else "ssl_context"

@@ -34,7 +34,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def pool(database: Database) -> Pool[Any]:
+def pool(database: Database) -> Pool:
     return database.pool
 
 
@@ -55,7 +55,7 @@ def auditor(database: Database, tickets: Tickets) -> Auditor:
     return Auditor(database, tickets)
 
 
-async def ticketed(pool: Pool[Any], tickets: Tickets, age_s: float, *, send: bool = True, **columns: Any) -> UUID:
+async def ticketed(pool: Pool, tickets: Tickets, age_s: float, *, send: bool = True, **columns: Any) -> UUID:
     """An available row that believes in a ticket made `age_s` seconds ago; it is in the stream only if `send`."""
     at = (await rows.now(pool)).replace(microsecond=0) - timedelta(seconds=age_s)
     task_id = await rows.add_task(pool, queue=QUEUE, priority=PRIORITY, ticket_at=at, **columns)
@@ -65,18 +65,18 @@ async def ticketed(pool: Pool[Any], tickets: Tickets, age_s: float, *, send: boo
     return task_id
 
 
-async def unticketed(pool: Pool[Any]) -> set[UUID]:
+async def unticketed(pool: Pool) -> set[UUID]:
     return {row["id"] for row in await pool.fetch("select id from taskmill.tasks where ticket_at is null")}
 
 
-async def begin(pool: Pool[Any], tickets: Tickets) -> None:
+async def begin(pool: Pool, tickets: Tickets) -> None:
     """Streams and groups of a queue that began long ago."""
     await pool.execute("insert into taskmill.queues (name) values ($1) on conflict do nothing", QUEUE)
     await tickets.begin_epoch(QUEUE, 0)
 
 
 async def test_invariant_5_rows_older_than_the_head_of_their_stream_have_lost_their_tickets(
-    pool: Pool[Any], tickets: Tickets, auditor: Auditor, stager: Stager
+    pool: Pool, tickets: Tickets, auditor: Auditor, stager: Stager
 ) -> None:
     await begin(pool, tickets)
     lost = await ticketed(pool, tickets, 60, send=False)
@@ -95,7 +95,7 @@ async def test_invariant_5_rows_older_than_the_head_of_their_stream_have_lost_th
 
 
 async def test_invariant_5_with_an_empty_stream_age_alone_decides(
-    pool: Pool[Any], tickets: Tickets, auditor: Auditor
+    pool: Pool, tickets: Tickets, auditor: Auditor
 ) -> None:
     await begin(pool, tickets)
     lost = await ticketed(pool, tickets, c.LOST_TICKET_MARGIN_S + 3, send=False)
@@ -104,7 +104,7 @@ async def test_invariant_5_with_an_empty_stream_age_alone_decides(
     assert await unticketed(pool) == {lost}
 
 
-async def test_invariant_5_however_long_other_tasks_run(pool: Pool[Any], tickets: Tickets, auditor: Auditor) -> None:
+async def test_invariant_5_however_long_other_tasks_run(pool: Pool, tickets: Tickets, auditor: Auditor) -> None:
     """A ticket is dropped at the claim, so a task that runs for hours does not hide what was lost behind it."""
     await begin(pool, tickets)
     running = await ticketed(pool, tickets, 3600)
@@ -120,14 +120,14 @@ async def test_invariant_5_however_long_other_tasks_run(pool: Pool[Any], tickets
     assert lost in await unticketed(pool)
 
 
-async def test_a_long_backlog_in_order_is_not_touched(pool: Pool[Any], tickets: Tickets, auditor: Auditor) -> None:
+async def test_a_long_backlog_in_order_is_not_touched(pool: Pool, tickets: Tickets, auditor: Auditor) -> None:
     await begin(pool, tickets)
     for age in range(600, 500, -10):
         await ticketed(pool, tickets, age)
     assert await auditor.run_once() == NOTHING
 
 
-async def test_only_available_rows_of_the_lane_are_touched(pool: Pool[Any], tickets: Tickets, auditor: Auditor) -> None:
+async def test_only_available_rows_of_the_lane_are_touched(pool: Pool, tickets: Tickets, auditor: Auditor) -> None:
     await begin(pool, tickets)
     old = await rows.now(pool) - timedelta(hours=1)
     for state in ("scheduled", "running", "retryable"):
@@ -137,7 +137,7 @@ async def test_only_available_rows_of_the_lane_are_touched(pool: Pool[Any], tick
     assert await unticketed(pool) == set(lost)
 
 
-async def test_a_flood_is_repaired_in_batches(database: Database, pool: Pool[Any], tickets: Tickets) -> None:
+async def test_a_flood_is_repaired_in_batches(database: Database, pool: Pool, tickets: Tickets) -> None:
     auditor = Auditor(database, tickets, AuditorConfig(batch=2))
     for _ in range(3):
         await ticketed(pool, tickets, 60, send=False)
@@ -146,7 +146,7 @@ async def test_a_flood_is_repaired_in_batches(database: Database, pool: Pool[Any
 
 
 async def test_invariant_5_a_ticket_that_was_read_and_forgotten_is_replaced(
-    database: Database, pool: Pool[Any], tickets: Tickets, stager: Stager
+    database: Database, pool: Pool, tickets: Tickets, stager: Stager
 ) -> None:
     await begin(pool, tickets)
     waiting = await ticketed(pool, tickets, 1)
@@ -166,7 +166,7 @@ async def test_invariant_5_a_ticket_that_was_read_and_forgotten_is_replaced(
 
 
 async def test_invariant_4_a_ticket_without_a_row_is_dropped(
-    database: Database, pool: Pool[Any], tickets: Tickets
+    database: Database, pool: Pool, tickets: Tickets
 ) -> None:
     await begin(pool, tickets)
     await tickets.feed(QUEUE, PRIORITY, [Ticket(new_id(), 0, 1)])
@@ -176,7 +176,7 @@ async def test_invariant_4_a_ticket_without_a_row_is_dropped(
 
 
 async def test_consumers_of_dead_workers_go_once_they_hold_nothing(
-    database: Database, pool: Pool[Any], tickets: Tickets
+    database: Database, pool: Pool, tickets: Tickets
 ) -> None:
     await begin(pool, tickets)
     clock = FakeClock()
@@ -203,6 +203,6 @@ async def consumers(tickets: Tickets) -> set[str]:
     return {item["name"].decode() for item in found}
 
 
-async def test_missing_streams_are_no_error(pool: Pool[Any], auditor: Auditor) -> None:
+async def test_missing_streams_are_no_error(pool: Pool, auditor: Auditor) -> None:
     await pool.execute("insert into taskmill.queues (name) values ('new')")
     assert await auditor.run_once() == NOTHING

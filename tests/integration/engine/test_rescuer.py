@@ -45,7 +45,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def pool(database: Database) -> Pool[Any]:
+def pool(database: Database) -> Pool:
     return database.pool
 
 
@@ -68,7 +68,7 @@ async def arm(rescuer: Rescuer, clock: FakeClock) -> None:
         clock.advance(LEASE / 4)
 
 
-async def test_invariant_8_a_crash_costs_no_attempt_but_counts_as_a_crash(pool: Pool[Any], rescuer: Rescuer) -> None:
+async def test_invariant_8_a_crash_costs_no_attempt_but_counts_as_a_crash(pool: Pool, rescuer: Rescuer) -> None:
     silent = await rows.add_worker(pool, lease_s=-1)
     tasks = [await rows.add_running(pool, silent, attempt=2, claim_no=3) for _ in range(3)]
     fine = await rows.add_running(pool, await rows.add_worker(pool))
@@ -88,7 +88,7 @@ async def test_invariant_8_a_crash_costs_no_attempt_but_counts_as_a_crash(pool: 
     assert await rescuer.run_once() == NOTHING
 
 
-async def test_rows_of_unknown_workers_and_late_claims_of_dead_ones_are_taken(pool: Pool[Any], rescuer: Rescuer) -> None:
+async def test_rows_of_unknown_workers_and_late_claims_of_dead_ones_are_taken(pool: Pool, rescuer: Rescuer) -> None:
     nobody = await rows.add_running(pool, new_id())
     zombie = await rows.add_running(pool, await rows.add_worker(pool, death="lease expired", dead_s=60))
 
@@ -99,7 +99,7 @@ async def test_rows_of_unknown_workers_and_late_claims_of_dead_ones_are_taken(po
         assert (row["state"], row["crash_count"], row["attempt"]) == ("available", 1, 0)
 
 
-async def test_invariant_8_what_a_stopped_worker_left_behind_is_no_crash(pool: Pool[Any], rescuer: Rescuer) -> None:
+async def test_invariant_8_what_a_stopped_worker_left_behind_is_no_crash(pool: Pool, rescuer: Rescuer) -> None:
     task_id = await rows.add_running(pool, await rows.add_worker(pool, death="stopped"), crash_count=2)
 
     assert (await rescuer.run_once())["rescued"] == 1
@@ -109,7 +109,7 @@ async def test_invariant_8_what_a_stopped_worker_left_behind_is_no_crash(pool: P
     assert await rows.attempts(pool, task_id) == []
 
 
-async def test_invariant_8_the_third_crash_discards_the_only_suspect(pool: Pool[Any], rescuer: Rescuer) -> None:
+async def test_invariant_8_the_third_crash_discards_the_only_suspect(pool: Pool, rescuer: Rescuer) -> None:
     silent = await rows.add_worker(pool, lease_s=-1)
     poison = await rows.add_running(pool, silent, crash_count=2, attempt=3)
     bystander = await rows.add_running(pool, silent, crash_count=1)
@@ -125,7 +125,7 @@ async def test_invariant_8_the_third_crash_discards_the_only_suspect(pool: Pool[
     assert await rows.imbalance(pool) == []
 
 
-async def test_invariant_8_two_suspects_on_one_worker_both_survive(pool: Pool[Any], rescuer: Rescuer) -> None:
+async def test_invariant_8_two_suspects_on_one_worker_both_survive(pool: Pool, rescuer: Rescuer) -> None:
     silent = await rows.add_worker(pool, lease_s=-1)
     suspects = [await rows.add_running(pool, silent, crash_count=2) for _ in range(2)]
 
@@ -136,13 +136,13 @@ async def test_invariant_8_two_suspects_on_one_worker_both_survive(pool: Pool[An
         assert (row["state"], row["crash_count"], row["attempt"]) == ("available", 2, 0)
 
 
-async def test_suspects_are_counted_per_worker(pool: Pool[Any], rescuer: Rescuer) -> None:
+async def test_suspects_are_counted_per_worker(pool: Pool, rescuer: Rescuer) -> None:
     tasks = [await rows.add_running(pool, await rows.add_worker(pool, lease_s=-1), crash_count=2) for _ in range(2)]
     await rescuer.run_once()
     assert [(await rows.final(pool, task_id))["state"] for task_id in tasks] == ["discarded", "discarded"]
 
 
-async def test_a_task_asked_to_cancel_ends_cancelled(pool: Pool[Any], rescuer: Rescuer) -> None:
+async def test_a_task_asked_to_cancel_ends_cancelled(pool: Pool, rescuer: Rescuer) -> None:
     now, silent, alive = await rows.now(pool), await rows.add_worker(pool, lease_s=-1), await rows.add_worker(pool)
     late = {"cancel_requested_at": now, "deadline_at": now.replace(year=2020)}
     tasks = [
@@ -159,11 +159,11 @@ async def test_a_task_asked_to_cancel_ends_cancelled(pool: Pool[Any], rescuer: R
     assert await rows.imbalance(pool) == []
 
 
-async def deadline(pool: Pool[Any], seconds: float) -> Any:
+async def deadline(pool: Pool, seconds: float) -> Any:
     return await pool.fetchval("select now() - $1 * interval '1 second'", seconds)
 
 
-async def test_an_attempt_far_past_its_deadline_counts_and_is_retried(pool: Pool[Any], rescuer: Rescuer) -> None:
+async def test_an_attempt_far_past_its_deadline_counts_and_is_retried(pool: Pool, rescuer: Rescuer) -> None:
     alive = await rows.add_worker(pool)
     late = await deadline(pool, c.DEADLINE_GRACE_S + 5)
     retried = await rows.add_running(pool, alive, deadline_at=late, attempt=2, max_attempts=3)
@@ -181,7 +181,7 @@ async def test_an_attempt_far_past_its_deadline_counts_and_is_retried(pool: Pool
     assert (await rows.live(pool, in_grace))["state"] == "running"
 
 
-async def test_a_full_batch_of_overdue_rows_asks_for_more(database: Database, pool: Pool[Any], clock: FakeClock) -> None:
+async def test_a_full_batch_of_overdue_rows_asks_for_more(database: Database, pool: Pool, clock: FakeClock) -> None:
     rescuer = Rescuer(database, RescuerConfig(lease_s=LEASE, batch=2), clock=clock)
     await arm(rescuer, clock)
     alive, late = await rows.add_worker(pool), await deadline(pool, 3600)
@@ -193,7 +193,7 @@ async def test_a_full_batch_of_overdue_rows_asks_for_more(database: Database, po
 
 
 async def test_invariant_3_the_rescued_worker_s_late_result_changes_nothing(
-    database: Database, pool: Pool[Any], rescuer: Rescuer
+    database: Database, pool: Pool, rescuer: Rescuer
 ) -> None:
     silent = await rows.add_worker(pool, lease_s=-1)
     task_id = await rows.add_running(pool, silent)
@@ -208,7 +208,7 @@ async def test_invariant_3_the_rescued_worker_s_late_result_changes_nothing(
     assert (await rows.live(pool, task_id))["worker_id"] == other
 
 
-async def test_replicas_rescue_each_row_once(database: Database, pool: Pool[Any], clock: FakeClock) -> None:
+async def test_replicas_rescue_each_row_once(database: Database, pool: Pool, clock: FakeClock) -> None:
     rescuers = [Rescuer(database, RescuerConfig(lease_s=LEASE), clock=clock) for _ in range(3)]
     for _ in range(4):
         await asyncio.gather(*(rescuer.run_once() for rescuer in rescuers))
@@ -224,7 +224,7 @@ async def test_replicas_rescue_each_row_once(database: Database, pool: Pool[Any]
 
 
 async def test_it_acts_only_after_a_full_lease_of_its_own_ticks(
-    database: Database, pool: Pool[Any], clock: FakeClock
+    database: Database, pool: Pool, clock: FakeClock
 ) -> None:
     task_id = await rows.add_running(pool, await rows.add_worker(pool, lease_s=-1))
     rescuer = Rescuer(database, RescuerConfig(lease_s=LEASE), clock=clock)
@@ -237,7 +237,7 @@ async def test_it_acts_only_after_a_full_lease_of_its_own_ticks(
     assert (await rescuer.run_once())["rescued"] == 1
 
 
-async def test_a_gap_in_its_own_ticks_makes_it_wait_anew(pool: Pool[Any], rescuer: Rescuer, clock: FakeClock) -> None:
+async def test_a_gap_in_its_own_ticks_makes_it_wait_anew(pool: Pool, rescuer: Rescuer, clock: FakeClock) -> None:
     await rows.add_running(pool, await rows.add_worker(pool, lease_s=-1))
     clock.advance(LEASE / 2 + 0.1)
     await arm(rescuer, clock)

@@ -8,7 +8,7 @@ from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
-from email.utils import format_datetime, formataddr, parseaddr
+from email.utils import format_datetime, formataddr, getaddresses
 from typing import Annotated
 from unicodedata import category
 from uuid import UUID
@@ -112,7 +112,10 @@ def _one_line(text: str, field: str) -> str:
 
 
 def _address(text: str) -> tuple[str, str]:
-    name, spec = parseaddr(_one_line(text, "address"))
+    found = getaddresses([_one_line(text, "address")])
+    if len(found) != 1:  # 一项里写了几个地址：不能悄悄丢掉后面的
+        raise Discard(f"not one address: {text!r} / 不是单个邮件地址")
+    name, spec = found[0]
     try:
         parsed = Address(addr_spec=spec)
     except (MessageError, ValueError, IndexError) as error:

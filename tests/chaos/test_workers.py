@@ -1,0 +1,103 @@
+"""Workers that die, freeze and are asked to leave, under load."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from tests.chaos.conftest import LEASE_S, Chaos, ended
+from tests.support.waiting import eventually
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+
+
+async def test_kill_9_of_a_worker_with_200_tasks_in_flight(chaos: Chaos) -> None:
+    chaos.start("scheduler")
+    victim = chaos.start("worker", concurrency=200)
+    await chaos.workers(1)
+    ids = await chaos.submit(200, ms=3_000)
+    await chaos.running(200)
+    victim.kill()
+    since = time.monotonic()
+    chaos.start("worker", concurrency=200)
+    await chaos.all_final(200, since, "kill -9 of a worker with 200 tasks in flight")
+    await chaos.verdict(ids, attempt=1, crashes=1)  # 崩溃不耗尝试次数
+
+
+async def test_sigterm_under_load_loses_and_counts_nothing(chaos: Chaos) -> None:
+    chaos.start("scheduler")
+    leaver = chaos.start("worker", concurrency=50, drain_grace_s=0.3)
+    await chaos.workers(1)
+    ids = await chaos.submit(400, ms=500)
+    await chaos.running(50)
+    leaver.send_signal(signal.SIGTERM)
+    since = time.monotonic()
+    assert await ended(leaver) == 0
+    assert time.monotonic() - since < 5
+    assert await chaos.value("select count(*) from taskmill.tasks where state = 'running'") == 0
+    chaos.start("worker", concurrency=100)
+    await chaos.all_final(400, since, "SIGTERM under load")
+    await chaos.verdict(ids)
+    assert await chaos.value("select count(*) from taskmill.task_attempts") == 0
+    assert await chaos.value("select count(*) from taskmill.task_history where claim_no > 1") > 0  # 确有交还
+
+
+async def test_rolling_restarts_under_load_count_nothing(chaos: Chaos) -> None:
+    chaos.start("scheduler")
+    worker = chaos.start("worker", concurrency=20)
+    await chaos.workers(1)
+    ids = await chaos.submit(3_000, ms=2)
+    since = time.monotonic()
+    for _ in range(2):
+        successor = chaos.start("worker", concurrency=20)
+        await chaos.workers(2)
+        worker.send_signal(signal.SIGTERM)
+        assert await ended(worker) == 0
+        worker = successor
+    await chaos.all_final(3_000, since, "two rolling restarts")
+    await chaos.verdict(ids)
+    assert await chaos.value("select count(*) from taskmill.task_attempts") == 0
+
+
+async def test_invariant_3_a_worker_frozen_past_its_lease_changes_nothing(chaos: Chaos) -> None:
+    chaos.start("scheduler")
+    zombie = chaos.start("worker", concurrency=50)
+    await chaos.workers(1)
+    ids = await chaos.submit(50, ms=1_500)
+    await chaos.running(50)
+    zombie.send_signal(signal.SIGSTOP)
+    since = time.monotonic()
+    heir = chaos.start("worker", concurrency=50)
+    await chaos.all_final(50, since, f"worker frozen past its lease of {LEASE_S:g} s")
+    await chaos.verdict(ids, attempt=1, crashes=1)
+    before = await chaos.rows("select * from taskmill.task_history order by id")
+    zombie.send_signal(signal.SIGCONT)
+    await chaos.workers(2)  # 换了新编号再来
+    assert await chaos.rows("select * from taskmill.task_history order by id") == before
+    assert await chaos.value("select count(distinct pid) from taskmill.workers") == 2
+    heir.send_signal(signal.SIGTERM)
+    assert await ended(heir) == 0
+    more = await chaos.submit(20)
+    await chaos.all_final(70, time.monotonic(), "the woken worker works again")
+    await chaos.verdict([*ids, *more], attempt=1, crashes=1)
+
+
+async def test_invariant_8_kill_9_again_and_again_spares_the_bystanders(chaos: Chaos) -> None:
+    chaos.start("scheduler")
+    ids = await chaos.submit(40, ms=400)
+    since = time.monotonic()
+    for _ in range(2):
+        victim = chaos.start("worker", concurrency=10)
+        await chaos.running(10)
+        victim.kill()
+        await ended(victim)
+
+        async def rescued() -> bool:
+            return await chaos.value("select count(*) from taskmill.tasks where state = 'running'") == 0
+
+        await eventually(rescued, timeout=20)
+    chaos.start("worker", concurrency=10)
+    await chaos.all_final(40, since, "two workers killed one after the other")
+    await chaos.verdict(ids, attempt=1, crashes=2)

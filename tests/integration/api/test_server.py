@@ -1,0 +1,105 @@
+"""The embedded server on a real port."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+from litestar import Litestar
+
+from taskmill import constants as c
+from taskmill.api.app import create_app
+from taskmill.api.server import bind, serve
+from taskmill.errors import Code, TaskmillError
+from taskmill.services.platform import Platform
+from tests.support.api import KIND, data, refusal
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def _served(app: Litestar) -> AsyncIterator[int]:
+    stop, ready = asyncio.Event(), asyncio.Event()
+    ports: list[int] = []
+    serving = asyncio.create_task(serve(app, "127.0.0.1", 0, stop=stop, ready=ready, bound=ports.append))
+    async with asyncio.timeout(10):
+        await ready.wait()
+    try:
+        yield ports[0]
+    finally:
+        stop.set()
+        async with asyncio.timeout(c.SHUTDOWN_GRACE_S + 5):
+            assert await serving == ports[0]
+
+
+async def test_it_serves_and_stops(platform: Platform) -> None:
+    key = await platform.keys.create("tests")
+    headers = {"Authorization": f"Bearer {key.secret}"}
+    async with _served(create_app(platform)) as port:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers=headers) as client:
+            data(await client.post("/api/v1/tasks", json={"kind": KIND}), 201)
+            refusal(await client.get("/nothing"), 404, "ROUTE_NOT_FOUND")
+            refusal(
+                await client.post("/api/v1/tasks", content=b" " * (c.BODY_MAX_BYTES + 1), headers={"Content-Type": "application/json"}),
+                413, "BODY_TOO_LARGE",
+            )
+            data(await client.get("/healthz"))
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", port), timeout=1)
+
+
+async def test_what_is_not_http_gets_an_envelope(platform: Platform) -> None:
+    async with _served(create_app(platform)) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"hello there\r\n\r\n")
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    found: dict[str, Any] = json.loads(body)
+    assert head.startswith(b"HTTP/1.1 400")
+    assert found["code"] == "MALFORMED_HTTP"
+    assert f"x-request-id: {found['request_id']}".encode() in head
+
+
+async def test_requests_under_way_are_finished(platform: Platform) -> None:
+    key = await platform.keys.create("tests")
+    app = create_app(platform)
+    async with _served(app) as port:
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key.secret}"}) as client:
+            async with anyio.create_task_group() as group:
+                statuses: list[int] = []
+
+                async def submit() -> None:
+                    statuses.append((await client.post("/api/v1/tasks", json={"kind": KIND})).status_code)
+
+                for _ in range(20):
+                    group.start_soon(submit)
+    assert statuses == [201] * 20
+
+
+async def test_an_idle_connection_does_not_delay_the_end(platform: Platform) -> None:
+    started = 0.0
+    async with _served(create_app(platform)) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
+        await writer.drain()
+        started = time.monotonic()
+    assert time.monotonic() - started < c.SHUTDOWN_GRACE_S
+    writer.close()
+
+
+async def test_a_taken_port_is_named(platform: Platform) -> None:
+    with bind("127.0.0.1", 0) as taken:
+        taken.listen()
+        with pytest.raises(TaskmillError) as raised:
+            await serve(create_app(platform), "127.0.0.1", taken.getsockname()[1], stop=asyncio.Event())
+    assert raised.value.code is Code.CONFIG_INVALID
+    assert str(taken) and "127.0.0.1" in raised.value.details["reason"]

@@ -1,0 +1,83 @@
+"""What the access log shows: no secrets, at most 50 KB, text only."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from taskmill import constants as c
+from taskmill.api import redact
+
+KEY = "tmk_" + "A" * 43
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        (b'{"kind":"a.b","n":1}', '{"kind":"a.b","n":1}'),
+        (b'{"password":"hunter2"}', '{"password":"***"}'),
+        (b'{"Api-Key":"x","n":1}', '{"Api-Key":"***","n":1}'),
+        (b'{"args":{"headers":[{"Authorization":"Basic abc"}]}}', '{"args":{"headers":[{"Authorization":"***"}]}}'),
+        (b'{"client_secret":{"a":["b"]}}', '{"client_secret":"***"}'),
+        (b'{"pass\\u0077ord":"hunter2"}', '{"password":"***"}'),
+        (b'{"note":"use Bearer abc.def please"}', '{"note":"use Bearer *** please"}'),
+        (b'{"note":"%s"}' % KEY.encode(), '{"note":"tmk_***"}'),
+        (b"token=abc&x=1", "token=***&x=1"),
+        ("你好".encode(), "你好"),
+        (b"\xff\xfe", "\ufffd\ufffd"),
+        (b"a\x00b", "<binary>"),
+    ],
+)
+def test_whole_bodies(raw: bytes, shown: str) -> None:
+    assert redact.body(raw, truncated=False) == shown
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b'{"password":"hunter2', b'{"password":"hunter2\\', b'{"password" : "hunter2","x":', b'{"x":1,"db_password":["hunter2"',
+     b'{"token":{"a":"hunter2"', b'{"token":hunter2', b'{"a":"tmk_hunter2hunter2'],
+)
+def test_truncated_and_broken_bodies_hide_secrets_too(raw: bytes) -> None:
+    for truncated in (True, False):
+        shown = redact.body(raw, truncated=truncated)
+        assert "hunter2" not in shown
+        assert shown.endswith(c.TRUNCATED) is truncated
+
+
+def test_deep_bodies_do_not_break_it() -> None:
+    raw = b'{"token":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
+    assert "[[[" not in redact.body(raw, truncated=False)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b'"token', b"token", b"&token", b"token=", b"bearer ", b'"token":"\\"', b'\\"', b'"token" ', b'{"token":[', b"\\u0022"],
+)
+def test_the_time_grows_with_the_length_and_no_faster(raw: bytes) -> None:
+    def cost(size: int) -> float:
+        body = (b'"' + raw * size)[:size]
+        started = time.perf_counter()
+        redact.body(body, truncated=True)
+        return time.perf_counter() - started
+
+    short, long = min(cost(4_000) for _ in range(5)), min(cost(64_000) for _ in range(5))
+    assert long < short * 100 + 0.05  # 平方增长会是 256 倍
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [(b"", ""), (b"page=1", "page=1"), (b"api_key=x&page=1", "api_key=***&page=1"), (b"a=1&access_token=x", "a=1&access_token=***"),
+     (b"q=" + KEY.encode(), "q=tmk_***")],
+)
+def test_queries(raw: bytes, shown: str) -> None:
+    assert redact.query(raw) == shown
+
+
+@pytest.mark.parametrize(
+    ("kind", "logged"),
+    [("", True), ("application/json", True), ("application/vnd.oai.openapi+json", True), ("text/plain; version=0.0.4", True),
+     ("text/event-stream", False), ("image/png", False), ("application/octet-stream", False), ("text/javascript", False)],
+)
+def test_only_text_is_logged(kind: str, logged: bool) -> None:
+    assert redact.is_text(kind) is logged
