@@ -14,7 +14,7 @@ MIGRATION_LOCK_TIMEOUT_S: Final = 300.0  # 等另一个迁移进程的最长时�
 MIGRATION_STATEMENT_LOCK_TIMEOUT: Final = "3s"  # DDL 等锁的上限，避免排队堵住业务
 POOL_SIZE: Final = 10  # 每个进程的热路径连接数
 ORM_POOL_SIZE: Final = 5  # 每个进程的 ORM 连接数；两者之和 ≤ 25
-CONNECT_TIMEOUT_S: Final = 5.0
+CONNECT_TIMEOUT_S: Final = 5
 RETRY_SERIALIZATION_TIMES: Final = 5  # 40P01/40001 时整个工作单元的重试次数
 MIN_POSTGRES_VERSION: Final = 14
 
@@ -157,7 +157,7 @@ PLUGIN_HEALTH_TIMEOUT_S: Final = 2.0
 PLUGIN_BREAKER_FAILURES: Final = 3  # 连续失败这么多次就熔断
 PLUGIN_BREAKER_OPEN_S: Final = 30.0  # 熔断多久后再试一次
 PLUGIN_TRACE_FRAMES: Final = 4  # 日志里保留调用栈的最后几层
-SECRET_MASK: Final = "***"  # 显示机密值时的替代文字
+SECRET_MASK: Final = "***"  # 显示机密值时的替代文字  # noqa: S105
 
 # ── 内嵌服务器（只用于开发与测试） ────────────────────────────────────────
 DEV_PORTS: Final = (20_000, 32_000)  # 低于系统临时端口（32768 起），重启时不会被外连抢走

@@ -18,10 +18,10 @@ import asyncpg
 import pytest
 
 from taskmill.dev.servers import PostgresServer, ValkeyServer
+from taskmill.plugin.host import PluginHost
 from taskmill.services.platform import Platform
 from taskmill.services.submit import SubmitRequest
 from taskmill.settings import load_settings
-from taskmill.plugin.host import PluginHost
 from tests.chaos.process import KIND, work
 from tests.conftest import PostgresFactory, ValkeyFactory
 from tests.support.engines import registry_of

@@ -85,7 +85,7 @@ def test_only_loopback_is_published() -> None:
 
 
 def test_the_drain_of_a_worker_fits_into_its_stop_period() -> None:
-    from taskmill.settings import Settings  # noqa: PLC0415
+    from taskmill.settings import Settings
 
     grace = float(service("worker")["stop_grace_period"].removesuffix("s"))
     assert grace > Settings.model_fields["drain_grace_s"].default

@@ -14,7 +14,8 @@ from taskmill.api.app import create_app
 from taskmill.services.platform import Platform
 from taskmill.states import State
 from tests.support import api
-from tests.support.api import KIND, client as client_of, data, finish
+from tests.support.api import KIND, data, finish
+from tests.support.api import client as client_of
 
 pytestmark = pytest.mark.anyio
 

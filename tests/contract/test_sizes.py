@@ -33,6 +33,6 @@ def test_a_docstring_does_not_count() -> None:
 
 
 def test_platform_does_not_hide_the_module_of_python() -> None:
-    import platform  # noqa: PLC0415 - 要看的正是此处导入的是谁
+    import platform
 
     assert platform.python_implementation()

@@ -50,6 +50,6 @@ def temporary_database(admin_url: str, *, template: str | None = None, prefix: s
 
 async def migrate(url: str) -> None:
     """Bring an empty database to the newest schema."""
-    from taskmill.stores import migrations  # noqa: PLC0415 - 只有要数据库的测试才付导入的时间
+    from taskmill.stores import migrations
 
     await migrations.upgrade(url)

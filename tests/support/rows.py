@@ -23,7 +23,7 @@ select queue, kind, sum(n)::bigint as n from (
 async def _insert(pool: Pool, table: str, values: dict[str, Any]) -> None:
     names = ", ".join(values)
     places = ", ".join(f"${n}" for n in range(1, len(values) + 1))
-    await pool.execute(f"insert into taskmill.{table} ({names}) values ({places})", *values.values())  # noqa: S608 - 测试自己的列名
+    await pool.execute(f"insert into taskmill.{table} ({names}) values ({places})", *values.values())
 
 
 async def now(pool: Pool) -> datetime:

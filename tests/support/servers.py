@@ -81,7 +81,7 @@ def postgres(root: Path) -> Iterator[HasUrl]:
     if url := os.environ.get("TASKMILL_TEST_DATABASE_URL"):
         yield GivenServer(url)
     elif containers_wanted():
-        from testcontainers.community.postgres import PostgresContainer  # noqa: PLC0415 - 只在需要时才加载
+        from testcontainers.community.postgres import PostgresContainer
 
         with PostgresContainer(POSTGRES_IMAGE, driver=None) as container:
             yield GivenServer(container.get_connection_url())
@@ -96,7 +96,7 @@ def valkey(root: Path) -> Iterator[HasUrl]:
     if url := os.environ.get("TASKMILL_TEST_BROKER_URL"):
         yield GivenServer(url)
     elif containers_wanted():
-        from testcontainers.community.valkey import ValkeyContainer  # noqa: PLC0415 - 只在需要时才加载
+        from testcontainers.community.valkey import ValkeyContainer
 
         with ValkeyContainer(VALKEY_IMAGE) as container:
             yield GivenServer(f"redis://{container.get_host()}:{container.get_exposed_port()}/0")

@@ -8,7 +8,7 @@ from taskmill.states import FINAL, LIVE, TRANSITIONS, WAITING, By, State, allowe
 
 
 def test_every_state_is_live_or_final() -> None:
-    assert LIVE | FINAL == set(State)
+    assert set(State) == LIVE | FINAL
     assert not LIVE & FINAL
 
 

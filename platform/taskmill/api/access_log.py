@@ -79,7 +79,7 @@ class _Record:
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.started = time.perf_counter()
-        self._scope = scope
+        self._scope: Any = scope  # HTTP 与 WebSocket 的键不同
         self._receive = receive
         self._send = send
         headers = {name: value for name, value in scope["headers"] if name in _WANTED}
@@ -93,7 +93,7 @@ class _Record:
         self._gone = False
 
     async def receive(self) -> Message:
-        message = await self._receive()
+        message: Any = await self._receive()
         if message["type"] == "http.request":
             self._request.add(message.get("body", b""))
         elif not self._complete:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from litestar import Litestar, Router
+from litestar import Litestar, Response, Router
 from litestar.exceptions import HTTPException
+from litestar.routes import HTTPRoute
+from litestar.status_codes import HTTP_204_NO_CONTENT
 
 from taskmill import constants as c
 from taskmill.api import access_log
 from taskmill.api.auth import Guard, authorize
+from taskmill.api.call import Call
 from taskmill.api.failures import on_error, on_http_error
 from taskmill.api.handlers import catalog, health, overview, queues, schedules, schema, task_actions, tasks
 from taskmill.services.platform import Platform
@@ -38,6 +41,7 @@ def create_app(platform: Platform, *, dev_token: str | None = None, telemetry: T
             health.open_router,
             schema.static_router(),
         ],
+        before_request=allow,
         exception_handlers={HTTPException: on_http_error, Exception: on_error},
         openapi_config=schema.config(),
         request_max_body_size=platform.settings.body_max_bytes,
@@ -49,6 +53,18 @@ def create_app(platform: Platform, *, dev_token: str | None = None, telemetry: T
     app.state.guard = Guard(platform.keys, dev_token)
     access_log.install(app, measures.request)
     return app
+
+
+async def allow(request: Call) -> Response[None] | None:
+    """Answer OPTIONS with every method of the path: Litestar's own answer knows those of one handler only."""
+    if request.method != "OPTIONS":
+        return None
+    methods = {
+        method for route in request.app.routes
+        if isinstance(route, HTTPRoute) and route.path_format == request.scope["path_template"]
+        for method in route.methods
+    }
+    return Response(None, status_code=HTTP_204_NO_CONTENT, headers={"Allow": ", ".join(sorted(methods))})
 
 
 def _plugin_routers(platform: Platform, guards: list[Any]) -> list[Router]:

@@ -22,7 +22,7 @@ def on_error(request: AnyRequest, error: Exception) -> Response[bytes]:
     """Answer any exception: coded ones by the table, drivers' by what they mean, all others as INTERNAL."""
     coded = translate(error)
     if coded is None:
-        log.exception("请求处理出错", method=request.method, path=request.url.path, exc_info=error)
+        log.error("请求处理出错", method=request.method, path=request.url.path, exc_info=error)
         coded = TaskmillError(Code.INTERNAL)
     elif coded.spec.status >= SERVER_ERROR:
         log.warning("请求未能完成", method=request.method, path=request.url.path, code=coded.code, error=str(coded))

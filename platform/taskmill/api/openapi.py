@@ -83,7 +83,7 @@ def _schemas(handlers: Sequence[HTTPRouteHandler]) -> tuple[dict[Any, str], Json
 
 
 def _plain(name: bytes) -> bytes:
-    """msgspec 的泛型名带模块路径与下划线：Envelope_pkg.mod.Page_X__ → EnvelopePageX。"""
+    """Msgspec 的泛型名带模块路径与下划线：Envelope_pkg.mod.Page_X__ → EnvelopePageX。"""
     return _MODULE.sub(b"", name).replace(b"_", b"")
 
 

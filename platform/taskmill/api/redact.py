@@ -10,7 +10,7 @@ import msgspec
 
 from taskmill import constants as c
 
-SECRET_WORDS = "password|passwd|passphrase|secret|token|authorization|api[_-]?key|apikey|credential|private[_-]?key|cookie"
+SECRET_WORDS = "password|passwd|passphrase|secret|token|authorization|api[_-]?key|apikey|credential|private[_-]?key|cookie"  # noqa: S105 - 是字段名的样式
 _SECRET_NAME = re.compile(SECRET_WORDS, re.IGNORECASE)
 # 快筛：没有机密字样、没有转义、没有本系统的密钥，就原样记录
 _SUSPECT = re.compile(rb"\\u00|%|tmk_|bearer|" + SECRET_WORDS.encode(), re.IGNORECASE)

@@ -103,8 +103,8 @@ async def serve(
 
 
 async def _watch(server: uvicorn.Server, stop: asyncio.Event, ready: asyncio.Event | None) -> None:
-    """uvicorn 只给了标志可看；启动后等停止的信号。"""
-    while not server.started and not stop.is_set():
+    """Uvicorn 只给了标志可看；启动后等停止的信号。"""
+    while not server.started and not stop.is_set():  # noqa: ASYNC110
         await asyncio.sleep(c.SERVER_START_POLL_S)
     if ready is not None and server.started:
         ready.set()

@@ -14,7 +14,6 @@ from rich.table import Table
 from taskmill.log import configure_logging
 from taskmill.settings import load_settings
 
-
 SHORT = {"drain": 10_000, "submit": 10_000, "single": 3_200, "latency": 500}
 
 

@@ -131,7 +131,7 @@ def _table(items: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, who
     for row, line in enumerate(zip(*(texts for _, texts in grid), strict=True)):
         padded = [text + " " * (size - cells(text)) for text, size in zip(line, widths, strict=True)]
         text = (" " * GAP).join(padded).rstrip()
-        click.echo(click.style(text, bold=True) if row == 0 and _colored() else text)
+        click.echo(click.style(text, bold=True) if row == 0 and colored() else text)
 
 
 def _fitting(grid: list[tuple[Column, list[str]]], limit: int) -> list[tuple[Column, list[str]]]:
@@ -160,7 +160,8 @@ def _cut(text: str, room: int) -> str:
     return set_cell_size(text, room - 1).rstrip() + "…"
 
 
-def _colored() -> bool:
+def colored() -> bool:
+    """Say whether to use colours: on a terminal, unless NO_COLOR is set."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
@@ -182,4 +183,4 @@ def record(item: Mapping[str, Any], rows: Iterable[Column]) -> None:
     size = max(cells(title) for title, _ in lines)
     for title, text in lines:
         label = title + " " * (size - cells(title))
-        click.echo(f"{click.style(label, bold=True) if _colored() else label}  {text}")
+        click.echo(f"{click.style(label, bold=True) if colored() else label}  {text}")

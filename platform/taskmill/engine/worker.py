@@ -233,16 +233,20 @@ class WorkerRole:
 
     async def _listen_for_hints(self) -> None:
         """提示只为快：真相在心跳的回复里，收不到也不会错过取消。"""
-        while True:
+        while not self._ended():
             try:
                 async with self._platform.tickets.redis.pubsub() as channel:
                     await channel.subscribe(keys.hints(self.worker_id))
-                    while True:
+                    while not self._ended():
                         message = await channel.get_message(ignore_subscribe_messages=True, timeout=c.READ_BLOCK_MS / 1000)
                         if message is not None and self._heartbeat is not None:
                             self._heartbeat.poke()
             except BROKER_AWAY:
                 await asyncio.sleep(c.RECONNECT_MAX_S)
+
+    def _ended(self) -> bool:
+        """redis-py 的订阅会吞掉取消，所以循环自己也要看。"""
+        return self._stop.is_set() or self._lost.is_set()
 
     async def _tick(self) -> None:
         while True:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from taskmill import constants as c
 from taskmill.errors import Code, NotFoundError
+from taskmill.services.keys import KeyService
 from taskmill.stores import migrations
 from taskmill.stores.database import Database
 from taskmill.stores.migrations import MigrationStatus
@@ -77,3 +79,15 @@ async def verify(database_url: str) -> None:
 def schema_sql(revision: str = "head") -> str:
     """Return the SQL that builds the core's schema from nothing up to `revision`."""
     return migrations.sql(revision)
+
+
+@asynccontextmanager
+async def keys_of(database_url: str) -> AsyncIterator[KeyService]:
+    """Give the keys of a database whose schema fits, without the rest of a platform; errors as in `verify`."""
+    await verify(database_url)
+    database = Database(database_url, pool_size=2, orm_pool_size=1)
+    await database.open()
+    try:
+        yield KeyService(database)
+    finally:
+        await database.close()

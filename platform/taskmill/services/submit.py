@@ -184,22 +184,10 @@ class SubmitService:
             raise _refuse("queue", "letters, digits, _ . - and at most 100 characters / 只用字母数字与 _ . -，至多 100 字")
         if request.priority is not None and request.priority not in c.PRIORITIES:
             raise _refuse("priority", "must be 1, 2, 3 or 4 / 只能是 1 到 4")
-        if request.delay_s is not None and not 0 <= request.delay_s <= c.DELAY_MAX_S:
-            raise _refuse("delay_s", f"must be within 0 and {c.DELAY_MAX_S:.0f} / 须在 0 到 {c.DELAY_MAX_S:.0f} 之间")
-        if request.run_at is not None and request.delay_s is not None:
-            raise _refuse("delay_s", "give run_at or delay_s, not both / 与 run_at 只能给一个")
-        for field, value in (("run_at", request.run_at), ("expires_at", request.expires_at)):
-            if value is not None:
-                _check_time(field, value)
-            # 驱动读不回年份 0 或 10000：一个这样的任务会让同组提交全部失败
-            if value is not None and not c.TIME_YEARS[0] <= value.year <= c.TIME_YEARS[1]:
-                raise _refuse(field, f"year must be within {c.TIME_YEARS[0]} and {c.TIME_YEARS[1]} / 年份超出范围")
-        if request.max_attempts is not None and not 1 <= request.max_attempts <= c.MAX_ATTEMPTS_LIMIT:
-            raise _refuse("max_attempts", f"must be within 1 and {c.MAX_ATTEMPTS_LIMIT} / 须在 1 到 {c.MAX_ATTEMPTS_LIMIT}")
-        if request.timeout_s is not None and not 0 < request.timeout_s <= c.TIMEOUT_MAX_S:
-            raise _refuse("timeout_s", f"must be above 0 and at most {c.TIMEOUT_MAX_S:.0f} / 须大于 0 且不超过上限")
+        _check_times(request)
         if request.tags:
             _check_tags(request.tags)
+        _check_budget(request)
 
     async def _flush(self) -> None:
         while self._waiting:
@@ -243,6 +231,19 @@ class SubmitService:
         return inserted
 
 
+def _check_times(request: SubmitRequest) -> None:
+    if request.delay_s is not None and not 0 <= request.delay_s <= c.DELAY_MAX_S:
+        raise _refuse("delay_s", f"must be within 0 and {c.DELAY_MAX_S:.0f} / 须在 0 到 {c.DELAY_MAX_S:.0f} 之间")
+    if request.run_at is not None and request.delay_s is not None:
+        raise _refuse("delay_s", "give run_at or delay_s, not both / 与 run_at 只能给一个")
+    for field, value in (("run_at", request.run_at), ("expires_at", request.expires_at)):
+        if value is not None:
+            _check_time(field, value)
+        # 驱动读不回年份 0 或 10000：一个这样的任务会让同组提交全部失败
+        if value is not None and not c.TIME_YEARS[0] <= value.year <= c.TIME_YEARS[1]:
+            raise _refuse(field, f"year must be within {c.TIME_YEARS[0]} and {c.TIME_YEARS[1]} / 年份超出范围")
+
+
 def _check_time(field: str, value: datetime) -> None:
     if value.tzinfo is None:
         raise _refuse(field, "needs a time zone, e.g. 2026-01-01T08:00:00Z / 需要时区")
@@ -250,6 +251,13 @@ def _check_time(field: str, value: datetime) -> None:
         value.astimezone(UTC)
     except OverflowError as error:
         raise _refuse(field, "out of range / 超出可表示的范围") from error
+
+
+def _check_budget(request: SubmitRequest) -> None:
+    if request.max_attempts is not None and not 1 <= request.max_attempts <= c.MAX_ATTEMPTS_LIMIT:
+        raise _refuse("max_attempts", f"must be within 1 and {c.MAX_ATTEMPTS_LIMIT} / 须在 1 到 {c.MAX_ATTEMPTS_LIMIT}")
+    if request.timeout_s is not None and not 0 < request.timeout_s <= c.TIMEOUT_MAX_S:
+        raise _refuse("timeout_s", f"must be above 0 and at most {c.TIMEOUT_MAX_S:.0f} / 须大于 0 且不超过上限")
 
 
 def _check_tags(tags: list[str]) -> None:

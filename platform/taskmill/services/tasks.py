@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from taskmill import constants as c
 from taskmill.errors import Code, ConflictError, InputError, NotFoundError
@@ -24,6 +25,7 @@ from taskmill.stores.task_read import TaskQuery
 from taskmill.stores.tickets import BROKER_AWAY, Tickets
 
 log = get_logger(__name__)
+T = TypeVar("T")
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=c.NAME_MAX_CHARS, pattern="^[^\\x00]*$")]
 Aware = Annotated[datetime, msgspec.Meta(tz=True)]
 STATES = frozenset(state.value for state in State)
@@ -31,20 +33,23 @@ MOVES = 3  # 任务可能正好在两张表之间移动，重看几次
 
 
 class TaskFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Query parameters of the list of tasks. `cursor` is a `next_cursor`; it takes the place of `page`."""
+    """Query parameters of the list of tasks. `cursor` is a `next_cursor`; it takes the place of `page`.
 
-    queue: Annotated[Name, msgspec.Meta(description="Name of the queue.")] | None = None
-    state: Annotated[str, msgspec.Meta(description="One or more states, separated by commas.")] | None = None
-    kind: Annotated[Name, msgspec.Meta(description="Kind of the task.")] | None = None
-    tag: Annotated[Name, msgspec.Meta(description="A tag that the task has.")] | None = None
-    schedule_id: Annotated[UUID, msgspec.Meta(description="The schedule that made it.")] | None = None
-    created_after: Annotated[Aware, msgspec.Meta(description="Made at or after this time, with a zone.")] | None = None
-    created_before: Annotated[Aware, msgspec.Meta(description="Made before this time, with a zone.")] | None = None
-    cursor: Annotated[UUID, msgspec.Meta(description="`next_cursor` of the page before.")] | None = None
+    Left out is UNSET, not None: from a query string msgspec would read the word `null` as None.
+    """
+
+    queue: Annotated[Name, msgspec.Meta(description="Name of the queue.")] | UnsetType = UNSET
+    state: Annotated[str, msgspec.Meta(description="One or more states, separated by commas.")] | UnsetType = UNSET
+    kind: Annotated[Name, msgspec.Meta(description="Kind of the task.")] | UnsetType = UNSET
+    tag: Annotated[Name, msgspec.Meta(description="A tag that the task has.")] | UnsetType = UNSET
+    schedule_id: Annotated[UUID, msgspec.Meta(description="The schedule that made it.")] | UnsetType = UNSET
+    created_after: Annotated[Aware, msgspec.Meta(description="Made at or after this time, with a zone.")] | UnsetType = UNSET
+    created_before: Annotated[Aware, msgspec.Meta(description="Made before this time, with a zone.")] | UnsetType = UNSET
+    cursor: Annotated[UUID, msgspec.Meta(description="`next_cursor` of the page before.")] | UnsetType = UNSET
 
     def states(self) -> frozenset[State]:
         """Return the wanted states, empty for all; InputError names a word that is none."""
-        if self.state is None:
+        if self.state is UNSET:
             return frozenset()
         words = [word.strip() for word in self.state.split(",")]
         for word in words:
@@ -56,9 +61,14 @@ class TaskFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def query(self) -> TaskQuery:
         """Return the conditions for the store."""
         return TaskQuery(
-            queue=self.queue, states=self.states(), kind=self.kind, tag=self.tag, schedule_id=self.schedule_id,
-            created_after=self.created_after, created_before=self.created_before, before=self.cursor,
+            queue=_given(self.queue), states=self.states(), kind=_given(self.kind), tag=_given(self.tag),
+            schedule_id=_given(self.schedule_id), created_after=_given(self.created_after),
+            created_before=_given(self.created_before), before=_given(self.cursor),
         )
+
+
+def _given(value: T | UnsetType) -> T | None:
+    return None if value is UNSET else value
 
 
 class TaskService:
@@ -72,13 +82,13 @@ class TaskService:
     async def list(self, wanted: TaskFilter) -> Page[TaskSummary]:
         """Return one page, newest first. With a cursor nothing is counted."""
         query = wanted.query()
-        if wanted.cursor is not None and wanted.page != 1:
+        if wanted.cursor is not UNSET and wanted.page != 1:
             raise InputError(Code.INVALID_REQUEST, field="page", reason="not together with cursor / 不能与 cursor 同用")
         more = wanted.page_size + 1  # 多取一行，看还有没有下一页
         total: int | None = None
         async with self._database.sessions.begin() as session:
             await task_read.bound(session)
-            if wanted.cursor is None:
+            if wanted.cursor is UNSET:
                 rows, total = await task_read.fetch_page(session, query, limit=more, offset=wanted.offset)
             else:
                 rows = await task_read.fetch_after(session, query, limit=more)

@@ -14,7 +14,7 @@ from taskmill.stores.tickets import BROKER_AWAY
 UNMIGRATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError)
 
 
-def translate(error: BaseException) -> TaskmillError | None:
+def translate(error: BaseException) -> TaskmillError | None:  # noqa: PLR0911 - 一行一种故障
     """Return the coded error that `error` of a driver stands for, None if it is a bug or something else."""
     if isinstance(error, PoolTimeoutError):
         return UnavailableError(Code.DATABASE_UNAVAILABLE, reason="no free connection / 连接池已满")
@@ -47,4 +47,4 @@ def _invalidated(error: BaseException) -> bool:
 
 def _no_partition(cause: BaseException) -> bool:
     """23514 而没有约束名：没有可放的分区，等分区补上。"""
-    return isinstance(cause, asyncpg.CheckViolationError) and cause.constraint_name is None
+    return isinstance(cause, asyncpg.CheckViolationError) and getattr(cause, "constraint_name", None) is None

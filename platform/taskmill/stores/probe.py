@@ -7,7 +7,7 @@ import asyncpg
 from taskmill.stores.database import Connection
 from taskmill.stores.migrations import VERSION_TABLE
 
-REVISION = f"select version_num from taskmill.{VERSION_TABLE}"  # noqa: S608 - 常量
+REVISION = f"select version_num from taskmill.{VERSION_TABLE}"
 
 
 async def ping(connection: Connection) -> None:

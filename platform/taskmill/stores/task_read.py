@@ -127,7 +127,7 @@ def _branches(query: TaskQuery, columns: Sequence[str]) -> list[Select[Any]]:
 
 
 def _branch(
-    model: type[Task] | type[TaskHistory],
+    model: type[Task | TaskHistory],
     query: TaskQuery,
     columns: Sequence[str],
     finished_at: Any,
@@ -135,7 +135,7 @@ def _branch(
     possible: frozenset[State],
 ) -> Select[Any]:
     chosen = [getattr(model, name) for name in columns]
-    branch = select(*chosen, finished_at) if chosen else select(literal(1).label("one")).select_from(model)
+    branch: Select[Any] = select(*chosen, finished_at) if chosen else select(literal(1).label("one")).select_from(model)
     for condition in _conditions(model, query):
         branch = branch.where(condition)
     if states != possible:
@@ -143,7 +143,7 @@ def _branch(
     return branch
 
 
-def _conditions(model: type[Task] | type[TaskHistory], query: TaskQuery) -> list[ColumnElement[bool]]:
+def _conditions(model: type[Task | TaskHistory], query: TaskQuery) -> list[ColumnElement[bool]]:
     given: list[tuple[Any, Callable[[Any], ColumnElement[bool]]]] = [
         (query.queue, lambda value: model.queue == value),
         (query.kind, lambda value: model.kind == value),

@@ -27,7 +27,7 @@ with recursive holders as (
   select n.worker_id from holders h cross join lateral (
     select worker_id from taskmill.tasks
     where state = 'running' and worker_id > h.worker_id order by worker_id limit 1) n
-), gone as (
+), gone as materialized (
   select h.worker_id, coalesce(w.death, $1) = $1 as crashed,
          (select count(*) from taskmill.tasks x
           where x.state = 'running' and x.worker_id = h.worker_id and x.crash_count >= $2) as suspects

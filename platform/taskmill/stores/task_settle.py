@@ -9,7 +9,7 @@ from uuid import UUID
 
 from taskmill.models import TaskHistory
 from taskmill.states import FINAL, By, Cause, State
-from taskmill.stores.database import Connection
+from taskmill.stores.database import Connection, Record
 
 
 @dataclass(slots=True)
@@ -123,7 +123,7 @@ def _cancelled(outcome: Outcome) -> Outcome:
     return replace(outcome, state=State.CANCELLED, cause=outcome.cause or Cause.CANCEL)
 
 
-async def _wait(connection: Connection, outcomes: Sequence[Outcome]) -> list[dict[str, object]]:
+async def _wait(connection: Connection, outcomes: Sequence[Outcome]) -> list[Record]:
     return await connection.fetch(
         WAIT, [o.id for o in outcomes], [o.claim_no for o in outcomes], [o.worker_id for o in outcomes],
         [o.state.value for o in outcomes], [o.error for o in outcomes], [o.attempt_delta for o in outcomes],
@@ -131,7 +131,7 @@ async def _wait(connection: Connection, outcomes: Sequence[Outcome]) -> list[dic
     )
 
 
-async def _finish(connection: Connection, outcomes: Sequence[Outcome], writer: UUID) -> list[dict[str, object]]:
+async def _finish(connection: Connection, outcomes: Sequence[Outcome], writer: UUID) -> list[Record]:
     return await connection.fetch(
         FINISH, [o.id for o in outcomes], [o.claim_no for o in outcomes], [o.worker_id for o in outcomes],
         [o.state.value for o in outcomes], [o.result for o in outcomes], [o.error for o in outcomes],

@@ -138,7 +138,8 @@ async def queue_states(connection: Queryable) -> dict[str, bool]:
 
 async def now_ms(connection: Queryable) -> int:
     """Return PostgreSQL's time in milliseconds."""
-    return int(await connection.fetchval("select (extract(epoch from now()) * 1000)::bigint"))
+    row = await connection.fetch("select (extract(epoch from now()) * 1000)::bigint as ms")
+    return row[0]["ms"]
 
 
 async def try_lock(connection: Queryable, key: int) -> bool:

@@ -166,7 +166,8 @@ class Tickets:
 
     async def length(self, queue: str, priority: int) -> int:
         """Return how many tickets are in the stream, read ones that were not dropped included."""
-        return int(await self.redis.execute_command("XLEN", keys.tickets(queue, priority)))
+        length: int = await self.redis.xlen(keys.tickets(queue, priority))
+        return length
 
     async def head(self, queue: str, priority: int) -> int | None:
         """Return the `at_ms` of the oldest ticket, None if the stream is empty."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -76,15 +75,15 @@ class LeaseConnection:
         self._url = asyncpg_url(database_url)
         self._worker_id = worker_id
         self._lease_s = lease_s
-        self._connection: asyncpg.Connection[Any] | None = None
+        self._connection: asyncpg.Connection | None = None
 
     async def renew(self, running: int, *, draining: bool) -> Renewal:
         """Renew the lease; one of AWAY if PostgreSQL does not answer within the lease."""
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await asyncpg.connect(
-                self._url, timeout=c.CONNECT_TIMEOUT_S, command_timeout=self._lease_s
-            )
-        return await renew(self._connection, self._worker_id, self._lease_s, running, draining=draining)
+        connection = self._connection
+        if connection is None or connection.is_closed():
+            connection = await asyncpg.connect(self._url, timeout=c.CONNECT_TIMEOUT_S, command_timeout=self._lease_s)
+            self._connection = connection
+        return await renew(connection, self._worker_id, self._lease_s, running, draining=draining)
 
     def close(self) -> None:
         """Cut the connection."""

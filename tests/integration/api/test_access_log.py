@@ -15,7 +15,8 @@ from taskmill import constants as c
 from taskmill.api.access_log import AccessLog
 from taskmill.log import ACCESS_LOGGER, configure_logging
 from taskmill.services.platform import Platform
-from tests.support.api import KIND, client as client_of, data
+from tests.support.api import KIND, data
+from tests.support.api import client as client_of
 
 pytestmark = pytest.mark.anyio
 TASKS = "/api/v1/tasks"

@@ -113,7 +113,7 @@ async def test_an_expired_key_is_refused_even_from_the_cache(platform: Platform)
 
 
 async def test_metrics_can_be_made_public(database_url: str, broker_url: str) -> None:
-    from tests.support import api  # noqa: PLC0415
+    from tests.support import api
 
     async with api.opened(database_url, broker_url, metrics_public=True) as platform, client(create_app(platform)) as anonymous:
         answer = await anonymous.get("/metrics")

@@ -175,6 +175,7 @@ async def test_the_list_filters_live_and_finished_tasks(client: httpx2.AsyncClie
         ({"state": "running"}, []),
         ({"kind": KIND}, [third, second, first]),
         ({"kind": "other.kind"}, []),
+        ({"queue": "null"}, []),
         ({"tag": "y"}, [first]),
         ({"schedule_id": UNKNOWN}, []),
         ({"created_after": soon}, []),
@@ -228,7 +229,7 @@ async def test_totals_stop_at_ten_thousand(client: httpx2.AsyncClient, platform:
         ("state=done", "state"), ("state=", "state"), ("colour=red", "colour"), ("queue=a&queue=b", "queue"),
         ("queue=", "queue"), ("queue=%00", "queue"), ("kind=" + "k" * 101, "kind"), ("schedule_id=7", "schedule_id"),
         ("created_after=yesterday", "created_after"), ("created_after=2026-01-01T00:00:00", "created_after"),
-        ("cursor=abc", "cursor"), (f"cursor={UNKNOWN}&page=2", "page"),
+        ("cursor=abc", "cursor"), ("schedule_id=null", "schedule_id"), ("cursor=null", "cursor"), (f"cursor={UNKNOWN}&page=2", "page"),
     ],
 )
 async def test_wrong_queries_name_the_parameter(client: httpx2.AsyncClient, query: str, field: str) -> None:

@@ -17,7 +17,8 @@ from taskmill.states import State
 from taskmill.stores.worker import Registration, register
 from tests.conftest import PostgresFactory, ValkeyFactory
 from tests.support import api
-from tests.support.api import KIND, client as client_of, data, finish, make_running, refusal
+from tests.support.api import KIND, data, finish, make_running, refusal
+from tests.support.api import client as client_of
 from tests.support.databases import execute
 
 pytestmark = pytest.mark.anyio
@@ -235,8 +236,8 @@ async def test_the_page_of_the_description_stays_on_this_host(client: httpx2.Asy
 
 
 def test_vendored_files_are_what_the_lock_says() -> None:
-    import hashlib  # noqa: PLC0415
-    import json  # noqa: PLC0415
+    import hashlib
+    import json
 
     root = Path(__file__).parents[3] / "platform" / "taskmill" / "api" / "static"
     [package] = json.loads((root / "vendor.lock").read_text())["packages"]

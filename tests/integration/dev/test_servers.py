@@ -46,7 +46,7 @@ os.kill(os.getpid(), 9)
 def put(url: str, number: int) -> None:
     """Commit one row."""
     create = "create table if not exists kept (number int)"
-    in_thread(execute(url, create, f"insert into kept values ({number})"))  # noqa: S608 - 整数，由测试给出
+    in_thread(execute(url, create, f"insert into kept values ({number})"))
 
 
 def kept(url: str) -> list[int]:

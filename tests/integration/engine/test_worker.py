@@ -13,7 +13,17 @@ from taskmill import Discard, Retry, Snooze, TaskContext, task
 from taskmill.plugin.definition import RetryPolicy
 from taskmill.services.submit import SubmitRequest
 from tests.support.engines import (
-    attempts, consistent, decoded, final, in_state, live, platform_of, running, staged, submit, worker_on,
+    attempts,
+    consistent,
+    decoded,
+    final,
+    in_state,
+    live,
+    platform_of,
+    running,
+    staged,
+    submit,
+    worker_on,
 )
 from tests.support.waiting import eventually
 

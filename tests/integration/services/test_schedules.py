@@ -40,7 +40,7 @@ def moment(text: str | None) -> datetime:
 async def rewind(platform: Platform, name: str, **columns: object) -> None:
     """Set columns of a schedule, as if time had passed."""
     sets = ", ".join(f"{column} = ${n}" for n, column in enumerate(columns, 2))
-    statement = f"update taskmill.schedules set {sets} where name = $1"  # noqa: S608 - 测试自己的列名
+    statement = f"update taskmill.schedules set {sets} where name = $1"
     await platform.database.pool.execute(statement, name, *columns.values())
 
 

@@ -18,7 +18,7 @@ from tests.support.engines import decoded, history, live, platform_of, stage, su
 
 pytestmark = pytest.mark.anyio
 EARLIEST = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
-NAIVE = datetime(2030, 1, 1)  # noqa: DTZ001 - 正要测没有时区的时间
+NAIVE = datetime(2030, 1, 1)
 
 
 class Address(msgspec.Struct):
@@ -231,8 +231,8 @@ async def test_a_task_waits_in_postgresql_while_valkey_is_away(database_url: str
 
 
 def _without_valkey(database_url: str) -> Any:
-    from tests.support.engines import registry_of  # noqa: PLC0415 - 只有这里不要 stager
-    from tests.support.platforms import opened  # noqa: PLC0415
+    from tests.support.engines import registry_of
+    from tests.support.platforms import opened
 
     return opened(database_url, "redis://127.0.0.1:1/0", plugins=registry_of(anything))
 
@@ -255,10 +255,14 @@ async def test_the_caller_may_store_in_its_own_transaction(database_url: str, br
         dropped = await platform.submit.prepare(SubmitRequest(kind="shop.any"))
         async with platform.database.transaction() as connection:
             await platform.submit.store(connection, kept)
-        with pytest.raises(ZeroDivisionError):
+
+        async def change_of_mind() -> None:
             async with platform.database.transaction() as connection:
                 await platform.submit.store(connection, dropped)
                 raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await change_of_mind()
         assert await live(platform, dropped.id) is None
         assert (await stage(platform))["fed"] == 1
         row = await live(platform, kept.id)

@@ -34,7 +34,7 @@ def attempt(number: int = 1, of: int = 3, *, retry: RetryPolicy | None = None) -
     return Attempt(row, definition, new_id(), 0.0, 0.0)
 
 
-class Silent(Exception):  # noqa: N818 - 它的名字就是它的全部
+class Silent(Exception):
     def __str__(self) -> str:
         raise RuntimeError
 
@@ -132,7 +132,7 @@ def test_retry_names_its_own_delay() -> None:
     [
         (Snooze(after=7), 7, None),
         (Snooze(until=datetime(2026, 1, 1, tzinfo=UTC)), 0, datetime(2026, 1, 1, tzinfo=UTC)),
-        (Snooze(until=datetime(2026, 1, 1)), 0, datetime(2026, 1, 1, tzinfo=UTC)),  # noqa: DTZ001 - 无时区视为 UTC
+        (Snooze(until=datetime(2026, 1, 1)), 0, datetime(2026, 1, 1, tzinfo=UTC)),
     ],
 )
 def test_snooze_refunds_the_attempt_even_on_the_last(snooze: Snooze, delay_s: float, run_at: datetime | None) -> None:

@@ -146,7 +146,7 @@ def test_fixed_times_fire_once_a_local_day(
 @given(
     interval_s=st.floats(c.INTERVAL_MIN_S, 1e6),
     age_s=st.floats(-100, 1e8),
-    anchor=st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - hypothesis 的约定
+    anchor=st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)),
 )
 def test_interval_stays_on_its_grid(interval_s: float, age_s: float, anchor: datetime) -> None:
     after = anchor + timedelta(seconds=age_s)

@@ -16,7 +16,7 @@ from taskmill.api.params import TaskId
 from taskmill.clock import Timestamp, rfc3339
 from taskmill.errors import Code
 from taskmill.services.page import Page
-from taskmill.services.submit import Submitted, SubmitRequest
+from taskmill.services.submit import SubmitRequest, Submitted
 from taskmill.services.task_view import TaskAttemptView, TaskDetail, TaskResult, TaskSummary
 from taskmill.services.tasks import TaskFilter
 from taskmill.states import State

@@ -1,0 +1,70 @@
+"""How words on the command line become values of the API: JSON, durations, times."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from taskmill.errors import Code, InputError
+
+_DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+
+
+def usage(reason: str) -> InputError:
+    """Return the error for something wrong on the command line."""
+    return InputError(Code.USAGE, reason=reason)
+
+
+def compact(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values that were given: without those that are None."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def parse_json(text: str, where: str) -> Any:
+    """Return the JSON that a text holds; `where` names it in the error."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise usage(f"{where}: not JSON / 不是 JSON：{error}") from error
+
+
+def read_args(text: str | None) -> Any:
+    """Return args given as JSON, as `@file`, or as `-` for standard input; None if not given."""
+    if text is None:
+        return None
+    if text == "-":
+        return parse_json(sys.stdin.read(), "--args -")
+    if not text.startswith("@"):
+        return parse_json(text, "--args")
+    try:
+        content = Path(text[1:]).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise usage(f"--args {text}: {error}") from error
+    return parse_json(content, f"--args {text}")
+
+
+def seconds(text: str | None, where: str) -> float | None:
+    """Return a duration such as `90`, `500ms`, `5m`, `2h` or `1d` in seconds."""
+    if text is None:
+        return None
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise usage(f"{where}: not a duration such as 30s, 5m, 2h / 不是 30s、5m、2h 这样的时长：{text}")
+    return float(found["number"]) * _UNITS[found["unit"] or "s"]
+
+
+def timestamp(text: str | None, where: str) -> str | None:
+    """Return a time as the API takes it: ISO 8601; without a zone it is this machine's."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00") if text.endswith("Z") else text)
+        return moment.astimezone().isoformat()
+    except (ValueError, OverflowError) as error:
+        raise usage(f"{where}: not a time such as 2030-01-31T08:00+08:00 / 不是时间：{text}") from error

@@ -1,0 +1,53 @@
+"""`taskmill doctor`: is everything there that Taskmill needs, and how to mend what is not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from taskmill.cli.failure import EXIT_FAILED
+from taskmill.cli.output import Output, cells, colored, emit, output_option
+from taskmill.cli.roles import run_async
+from taskmill.log import configure_logging
+from taskmill.settings import load_settings
+
+if TYPE_CHECKING:
+    from taskmill.services.doctor import Finding
+
+SIGNS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "yellow")}
+
+
+@click.command()
+@output_option
+@click.pass_context
+def doctor(ctx: click.Context, output: Output) -> None:
+    """Check PostgreSQL, Valkey, clocks, migrations, partitions, workers, plugins and the port; exit code 1 if any is ✗.
+
+    Example: taskmill doctor -o json
+    """
+    import msgspec
+
+    from taskmill.plugin.host import PluginHost
+    from taskmill.services.doctor import examine
+
+    # 插件加载失败会作为一条结论显示，不必再进日志
+    configure_logging(level="CRITICAL")
+    settings = load_settings()
+    findings = run_async(examine(settings, PluginHost.load(settings)))
+    if output in {"table", "wide"}:
+        _show(findings)
+    else:
+        emit(msgspec.to_builtins(findings), output, (), name="name")
+    ctx.exit(EXIT_FAILED if any(finding.ok is False for finding in findings) else 0)
+
+
+def _show(findings: list[Finding]) -> None:
+    size = max(cells(finding.name) for finding in findings)
+    for finding in findings:
+        sign, color = SIGNS[finding.ok]
+        padding = " " * (size - cells(finding.name))
+        click.echo(click.style(sign, fg=color) if colored() else sign, nl=False)
+        click.echo(f" {finding.name}{padding}  {finding.detail}")
+        if finding.fix:
+            click.echo(f"  {' ' * size}  → {finding.fix}")

@@ -1,0 +1,75 @@
+"""`taskmill queue`: what waits where, pause and resume."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from taskmill.cli.batch import each
+from taskmill.cli.output import Column, Output, age, duration, emit, output_option
+from taskmill.cli.rest import Api, paged, remote, segment
+
+COLUMNS = (
+    Column("name", "队列", "NAME"), Column("paused", "已暂停", "PAUSED"),
+    Column("live.available", "待执行", "AVAILABLE"), Column("live.running", "执行中", "RUNNING"),
+    Column("live.scheduled", "已计划", "SCHEDULED", rank=2), Column("live.retryable", "待重试", "RETRYABLE", rank=1),
+    Column("oldest_wait_s", "最久等待", "OLDEST", show=duration), Column("paused_by", "暂停者", "PAUSED_BY", wide=True),
+    Column("paused_at", "暂停于", "PAUSED_FOR", show=age, wide=True),
+)  # fmt: skip
+
+
+@click.group()
+def queue() -> None:
+    """Queues appear with their first task.
+
+    Example: taskmill queue list
+    """
+
+
+@queue.command("list")
+@paged
+@output_option
+@remote
+def list_queues(api: Api, output: Output, page: int | None, page_size: int | None) -> None:
+    """List queues with their live tasks by state.
+
+    Example: taskmill queue list -o wide
+    """
+    emit(api.get("/queues", page=page, page_size=page_size), output, COLUMNS, name="name")
+
+
+@queue.command()
+@click.argument("name")
+@output_option
+@remote
+def show(api: Api, name: str, output: Output) -> None:
+    """Show one queue.
+
+    Example: taskmill queue show default -o json
+    """
+    emit(api.get(f"/queues/{segment(name)}"), output, COLUMNS, name="name")
+
+
+@queue.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@output_option
+@remote
+@click.pass_context
+def pause(ctx: click.Context, api: Api, names: tuple[str, ...], output: Output) -> None:
+    """Let no further task of a queue start; running ones go on, new ones are accepted.
+
+    Example: taskmill queue pause emails
+    """
+    ctx.exit(each(names, lambda name: api.post(f"/queues/{segment(name)}/pause"), output, COLUMNS, name="name"))
+
+
+@queue.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@output_option
+@remote
+@click.pass_context
+def resume(ctx: click.Context, api: Api, names: tuple[str, ...], output: Output) -> None:
+    """Let the tasks of a queue start again.
+
+    Example: taskmill queue resume emails
+    """
+    ctx.exit(each(names, lambda name: api.post(f"/queues/{segment(name)}/resume"), output, COLUMNS, name="name"))

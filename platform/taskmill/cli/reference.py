@@ -1,0 +1,56 @@
+"""Writes docs/reference from the code: `python -m taskmill.cli.reference --write`, or `--check` whether it is current."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import rich_click as click
+
+from taskmill.cli import reference_pages as pages
+from taskmill.cli.failure import EXIT_FAILED
+
+FOLDER = Path(__file__).parents[3] / "docs" / "reference"
+PAGES = {
+    "settings.md": pages.settings,
+    "errors.md": pages.errors,
+    "cli.md": pages.commands,
+    "redis-keys.md": pages.redis_keys,
+    "metrics.md": pages.metrics,
+    "hooks.md": pages.hooks,
+}
+
+
+def render() -> dict[str, str]:
+    """Return every page by file name."""
+    return {name: page() for name, page in PAGES.items()}
+
+
+def stale(folder: Path) -> list[str]:
+    """Return the names of pages in `folder` that are missing, outdated, or not made by this program."""
+    wanted = render()
+    present = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
+    return sorted(name for name in wanted.keys() | present.keys() if wanted.get(name) != present.get(name))
+
+
+@click.command()
+@click.option("--write/--check", "write", required=True, help="Write the pages, or fail if one is out of date.")
+@click.pass_context
+def main(ctx: click.Context, write: bool) -> None:
+    """Write the reference pages, or check them.
+
+    Example: python -m taskmill.cli.reference --check
+    """
+    if write:
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        for name, text in render().items():
+            (FOLDER / name).write_text(text, encoding="utf-8")
+        return
+    old = stale(FOLDER)
+    for name in old:
+        click.echo(f"docs/reference/{name}: 已过期，运行 make generate / out of date, run make generate", err=True)
+    ctx.exit(EXIT_FAILED if old else 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

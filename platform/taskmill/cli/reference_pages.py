@@ -1,0 +1,135 @@
+"""The reference pages, each made from the code that it describes."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+import click
+from pydantic import SecretStr
+from pydantic_core import PydanticUndefined
+
+from taskmill import keys
+from taskmill.errors import ERRORS
+from taskmill.plugin import specs
+from taskmill.settings import Settings
+from taskmill.telemetry import METRICS
+
+NOTE = "<!-- made by `make generate` from the code; do not edit -->"
+EXIT_CODES = (
+    (0, "done"), (1, "failed, or a watched task did not complete"), (2, "wrong usage or a refused request"),
+    (3, "not found"), (4, "refused by state or permission"), (5, "a server cannot be reached"),
+    (6, "several things: some done, some not"), (124, "time is up"), (130, "interrupted, or not confirmed"),
+)  # fmt: skip
+
+
+def settings() -> str:
+    """Return the page of environment variables."""
+    rows: list[list[str]] = []
+    for name, field in Settings.model_fields.items():
+        variable = f"`TASKMILL_{name.upper()}`"
+        rows.append([variable, _type(field.annotation), _default(field.default), field.description or ""])
+    intro = "Environment variables, read once at start. Lists are comma-separated; times are seconds; sizes are bytes."
+    return _page("Settings", intro, _table(("variable", "type", "default", "meaning"), rows))
+
+
+def _type(annotation: object) -> str:
+    text = re.sub(r"\b(?:typing|pathlib|pydantic\.types)\.", "", inspect.formatannotation(annotation))
+    return f"`{text.replace(SecretStr.__name__, 'secret').replace(' | None', '')}`"
+
+
+def _default(value: object) -> str:
+    if value is PydanticUndefined or value is None or value == []:
+        return "-"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def errors() -> str:
+    """Return the page of error codes."""
+    rows = [
+        [f"`{code.value}`", str(spec.status), str(spec.exit_code), f"{spec.zh}<br>{spec.en}",
+         f"{spec.hint_zh}<br>{spec.hint_en}" if spec.hint_en else ""]
+        for code, spec in ERRORS.items()
+    ]  # fmt: skip
+    intro = "Every code that the API and the command line answer with. Names in braces are filled from `details`."
+    return _page("Errors", intro, _table(("code", "HTTP status", "exit code", "message", "hint"), rows))
+
+
+def commands() -> str:
+    """Return the page of the command line."""
+    from taskmill.cli.main import root
+
+    codes = _table(("exit code", "meaning"), [[str(code), text] for code, text in EXIT_CODES])
+    intro = "Results go to standard output, everything else to standard error.\n\n" + codes
+    return _page("Command line", intro, "\n\n".join(_command(path, command) for path, command in walk(root)))
+
+
+def walk(command: click.Command, path: str = "taskmill") -> Iterator[tuple[str, click.Command]]:
+    """Yield every command with its full name, groups before what is in them."""
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command, info_name=path)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            if found is not None:
+                yield from walk(found, f"{path} {name}")
+
+
+def _command(path: str, command: click.Command) -> str:
+    context = click.Context(command, info_name=path)
+    usage = " ".join(command.collect_usage_pieces(context))
+    rows: list[list[str]] = []
+    for parameter in command.params:
+        if isinstance(parameter, click.Option) and not parameter.hidden:
+            record = parameter.get_help_record(context)
+            if record is not None:
+                rows.append([f"`{record[0]}`", record[1]])
+    parts = [f"## `{path}`", f"```\n{path} {usage}\n```", inspect.cleandoc(command.help or "")]
+    return "\n\n".join([*parts, *([_table(("option", "meaning"), rows)] if rows else [])])
+
+
+def redis_keys() -> str:
+    """Return the page of Valkey keys."""
+    samples = {"queue": "<queue>", "priority": "<priority>", "worker_id": "<worker id>"}
+    rows: list[list[str]] = []
+    for name, function in inspect.getmembers(keys, inspect.isfunction):
+        if function.__module__ == keys.__name__:
+            given = [samples[parameter] for parameter in inspect.signature(function).parameters]
+            rows.append([f"`{function(*given)}`", f"`keys.{name}`", _one_line(function)])
+    intro = f"Everything that is written to Valkey. The consumer group of every stream is `{keys.GROUP}`."
+    return _page("Valkey keys", intro, _table(("key", "made by", "content"), rows))
+
+
+def metrics() -> str:
+    """Return the page of Prometheus metrics."""
+    rows = [
+        [f"`{metric.name}`", metric.type, ", ".join(f"`{label}`" for label in metric.labels) or "-", metric.help]
+        for metric in METRICS
+    ]
+    return _page("Metrics", "Served at `/metrics` by the api role.", _table(("name", "type", "labels", "meaning"), rows))
+
+
+def hooks() -> str:
+    """Return the page of plugin hooks."""
+    blocks: list[str] = []
+    for name, function in vars(specs).items():
+        if name.startswith(f"{specs.PROJECT}_") and inspect.isfunction(function):
+            word = "async def" if inspect.iscoroutinefunction(function) else "def"
+            signature = str(inspect.signature(function)).replace("'", "")
+            blocks.append(f"## `{name}`\n\n```python\n{word} {name}{signature}\n```\n\n{inspect.getdoc(function)}")
+    intro = "What a plugin may implement, with `from taskmill.plugin import hookimpl`."
+    return _page("Plugin hooks", intro, "\n\n".join(blocks))
+
+
+def _one_line(function: object) -> str:
+    return " ".join((inspect.getdoc(function) or "").split())
+
+
+def _page(title: str, intro: str, body: str) -> str:
+    return f"# {title}\n\n{NOTE}\n\n{intro}\n\n{body}\n"
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

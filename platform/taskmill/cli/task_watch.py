@@ -1,0 +1,64 @@
+"""Following one task to its end, and reading tasks to submit from a file."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from taskmill import constants as c
+from taskmill.cli.arguments import usage
+from taskmill.cli.failure import EXIT_FAILED, EXIT_OK, EXIT_TIMEOUT
+from taskmill.cli.language import words
+from taskmill.cli.rest import Api, segment
+from taskmill.states import FINAL, State
+
+
+def follow(api: Api, task_id: str, timeout_s: float | None) -> tuple[dict[str, Any], int]:
+    """Return the task as it was seen last, and the exit code: 0 completed, 1 ended otherwise, 124 time is up.
+
+    Every change is told on standard error.
+    """
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    told: tuple[object, ...] = ()
+    while True:
+        found = api.get(f"/tasks/{segment(task_id)}")
+        now = (found["state"], found["attempt"], (found["error"] or {}).get("message"))
+        if now != told:
+            told = now
+            _tell(found)
+        if found["state"] in FINAL:
+            return found, EXIT_OK if found["state"] == State.COMPLETED else EXIT_FAILED
+        left = c.CLI_WATCH_POLL_S if deadline is None else deadline - time.monotonic()
+        if left <= 0:
+            click.echo(words(f"等了 {timeout_s:g} 秒，任务还没有结束", f"not finished after {timeout_s:g} s"), err=True)
+            return found, EXIT_TIMEOUT
+        time.sleep(min(left, c.CLI_WATCH_POLL_S))
+
+
+def _tell(found: dict[str, Any]) -> None:
+    attempt = words("第 {} 次尝试，上限 {}", "attempt {} of {}").format(found["attempt"], found["max_attempts"])
+    error = f"  {found['error'].get('message')}" if found["error"] else ""
+    click.echo(f"{time.strftime('%H:%M:%S')}  {found['state']:<9}  {attempt}{error}", err=True)
+
+
+def read_tasks(file: Path) -> list[Any]:
+    """Return the tasks of a file, `-` for standard input: one JSON array, or one JSON object per line."""
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise usage(f"{file}: {error}") from error
+    if text.lstrip().startswith("["):
+        return _decoded(text, str(file))
+    return [_decoded(line, f"{file}:{number}") for number, line in enumerate(text.splitlines(), 1) if line.strip()]
+
+
+def _decoded(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise usage(f"{where}: {error}") from error

@@ -1,0 +1,141 @@
+"""What `taskmill doctor` checks, one finding per thing, each with the way to mend it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import msgspec
+
+from taskmill import constants as c
+from taskmill.errors import TaskmillError
+from taskmill.plugin.host import PluginHost
+from taskmill.plugin.info import PluginState
+from taskmill.services.faults import translate
+from taskmill.services.setup import CORE, migration_status
+from taskmill.settings import Settings
+from taskmill.stores import diagnose
+
+GOOD_POLICY = "noeviction"
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One check. `ok` null: worth knowing, nothing wrong; `fix` is empty if there is nothing to do."""
+
+    name: str
+    ok: bool | None
+    detail: str
+    fix: str = ""
+
+
+async def examine(settings: Settings, host: PluginHost) -> list[Finding]:
+    """Run every check; none raises, each says what it found."""
+    found = [
+        *await _guarded("postgresql", lambda: _postgres(settings)),
+        *await _guarded("migrations", lambda: _migrations(settings, host)),
+        *await _guarded("partitions", lambda: _partitions(settings)),
+        *await _guarded("workers", lambda: _workers(settings)),
+        *await _guarded("valkey", lambda: _valkey(settings)),
+        *_plugins(host),
+    ]
+    for name, health in sorted((await host.health()).items()):
+        fix = "" if health.ok else "see its documentation / 见该插件的文档"
+        found.append(Finding(name=f"health of {name}", ok=health.ok, detail=health.detail or "ok", fix=fix))
+    found.append(_port(settings))
+    return found
+
+
+async def _guarded(name: str, check: Callable[[], Awaitable[list[Finding]]]) -> list[Finding]:
+    try:
+        return await check()
+    except Exception as error:  # noqa: BLE001 - 检查的失败就是它的结论，译成人话
+        known = translate(error)
+        if known is None:
+            return [Finding(name=name, ok=False, detail=f"{type(error).__name__}: {error}", fix="check URL and rights / 检查地址与权限")]
+        return [Finding(name=name, ok=False, detail=str(known), fix=_fix(known))]
+
+
+def _fix(error: TaskmillError) -> str:
+    hint = error.hint()
+    return "" if hint is None else f"{hint['en']} / {hint['zh']}"
+
+
+async def _postgres(settings: Settings) -> list[Finding]:
+    facts = await diagnose.postgres(settings.require_database_url())
+    good = facts.major >= c.MIN_POSTGRES_VERSION
+    fix = "" if good else f"upgrade to {c.MIN_POSTGRES_VERSION} or newer / 升级到 {c.MIN_POSTGRES_VERSION} 或更新"
+    return [Finding(name="postgresql", ok=good, detail=facts.version, fix=fix), _clock("postgresql", facts.skew_s)]
+
+
+def _clock(server: str, skew_s: float) -> Finding:
+    good = abs(skew_s) <= c.CLOCK_SKEW_MAX_S
+    fix = "" if good else "run NTP on both machines / 在两台机器上启用 NTP"
+    return Finding(name=f"clock of {server}", ok=good, detail=f"{skew_s * 1000:+.0f} ms", fix=fix)
+
+
+async def _valkey(settings: Settings) -> list[Finding]:
+    facts = await diagnose.valkey(settings.require_broker_url())
+    policy = facts.policy or "maxmemory-policy unknown / 未知"
+    good = None if facts.policy is None else facts.policy == GOOD_POLICY
+    fix = "" if good else f"CONFIG SET maxmemory-policy {GOOD_POLICY}"
+    detail = f"{facts.version}, {policy}"
+    return [Finding(name="valkey", ok=good, detail=detail, fix=fix), _clock("valkey", facts.skew_s)]
+
+
+async def _migrations(settings: Settings, host: PluginHost) -> list[Finding]:
+    chains = await migration_status(settings.require_database_url(), plugins=host.migrations())
+    found: list[Finding] = []
+    for chain, at in chains.items():
+        name = "migrations" if chain == CORE else f"migrations of {chain}"
+        detail = f"{at.current or 'empty'}, head {at.head}"
+        fix = "upgrade the program / 升级程序" if at.ahead else "taskmill migrate up" if at.pending else ""
+        found.append(Finding(name=name, ok=not fix, detail=detail, fix=fix))
+    return found
+
+
+async def _partitions(settings: Settings) -> list[Finding]:
+    today, days = await diagnose.partitions(settings.require_database_url())
+    present = set(days)
+    last = today
+    while last + timedelta(days=1) in present:
+        last += timedelta(days=1)
+    good = today in present and last > today
+    detail = f"{len(days)} days, until / 到 {last}" if today in present else f"none for today / 没有今天（{today}）的"
+    fix = "" if good else "taskmill migrate up, and run a scheduler / 并运行调度器"
+    return [Finding(name="partitions", ok=good, detail=detail, fix=fix)]
+
+
+async def _workers(settings: Settings) -> list[Finding]:
+    held, registered = await diagnose.leases(settings.require_database_url())
+    if registered == 0:
+        return [Finding(name="workers", ok=None, detail="none runs / 没有运行", fix="taskmill worker")]
+    good = held == registered
+    fix = "" if good else "run a scheduler: it takes back their tasks / 运行调度器，它会收回任务"
+    detail = f"{held} of {registered} hold a lease / {registered} 个中 {held} 个持有租约"
+    return [Finding(name="workers", ok=good, detail=detail, fix=fix)]
+
+
+def _plugins(host: PluginHost) -> list[Finding]:
+    found: list[Finding] = []
+    for info in host.plugins():
+        bad = info.state in {PluginState.FAILED, PluginState.INCOMPATIBLE}
+        detail = f"{info.version}, {info.state.value}" + (f": {info.error.en} / {info.error.zh}" if info.error else "")
+        fix = "repair or deny it: TASKMILL_PLUGINS_DENY / 修好它，或禁用" if bad else ""
+        ok = None if info.state is PluginState.DISABLED else not bad
+        found.append(Finding(name=f"plugin {info.name}", ok=ok, detail=detail, fix=fix))
+    return found or [Finding(name="plugins", ok=None, detail="none installed / 未安装任何插件", fix="pip install taskmill-shell")]
+
+
+def _port(settings: Settings) -> Finding:
+    """接口的端口：空着，或者有人在听（多半就是接口自己）。"""
+    host, port = settings.api_host, settings.api_port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((host, port))
+        except OSError as error:
+            detail = f"{host}:{port} {error.strerror or error}"
+            return Finding(name="api port", ok=None, detail=detail, fix="fine if it is the API, else TASKMILL_API_PORT / 是接口自己则无妨")
+    return Finding(name="api port", ok=True, detail=f"{host}:{port} free / 空闲")

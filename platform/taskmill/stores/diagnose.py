@@ -1,0 +1,86 @@
+"""Facts about the servers that `taskmill doctor` judges; each probe has its own short-lived connection."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import date
+
+import asyncpg
+from redis.asyncio import Redis
+
+from taskmill import constants as c
+from taskmill.stores.partitions import TODAY, list_partitions
+from taskmill.stores.urls import asyncpg_url
+
+LEASES = "select count(*) filter (where lease_until >= now()), count(*) from taskmill.workers where dead_at is null"
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresFacts:
+    """Version such as 14 and its full text; skew: the database's clock minus ours, in seconds."""
+
+    major: int
+    version: str
+    skew_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class ValkeyFacts:
+    """Name and version; `policy` None: the server does not let us read it; skew as for PostgreSQL."""
+
+    version: str
+    policy: str | None
+    skew_s: float
+
+
+async def _connect(database_url: str) -> asyncpg.Connection:
+    return await asyncpg.connect(asyncpg_url(database_url), timeout=c.CONNECT_TIMEOUT_S, command_timeout=c.CONNECT_TIMEOUT_S)
+
+
+async def postgres(database_url: str) -> PostgresFacts:
+    """Return version and clock of PostgreSQL; errors of asyncpg pass through."""
+    connection = await _connect(database_url)
+    try:
+        before = time.time()
+        epoch = float(await connection.fetchval("select extract(epoch from clock_timestamp())"))
+        ours = (before + time.time()) / 2
+        number = int(await connection.fetchval("select current_setting('server_version_num')"))
+        text: str = await connection.fetchval("select current_setting('server_version')")
+    finally:
+        await connection.close()
+    return PostgresFacts(number // 10_000, text, epoch - ours)
+
+
+async def valkey(broker_url: str) -> ValkeyFacts:
+    """Return version, eviction policy and clock of Valkey; errors of redis pass through."""
+    client = Redis.from_url(broker_url, socket_timeout=c.BROKER_TIMEOUT_S, socket_connect_timeout=c.BROKER_TIMEOUT_S)
+    try:
+        before = time.time()
+        whole, micro = await client.time()
+        ours = (before + time.time()) / 2
+        info = await client.info()
+    finally:
+        await client.aclose()
+    name = "Valkey" if "valkey_version" in info else "Redis"
+    version = info.get("valkey_version") or info["redis_version"]
+    return ValkeyFacts(f"{name} {version}", info.get("maxmemory_policy"), whole + micro / 1_000_000 - ours)
+
+
+async def partitions(database_url: str) -> tuple[date, list[date]]:
+    """Return the database's day (UTC) and the days that have a partition of the history."""
+    connection = await _connect(database_url)
+    try:
+        return await connection.fetchval(TODAY), await list_partitions(connection)
+    finally:
+        await connection.close()
+
+
+async def leases(database_url: str) -> tuple[int, int]:
+    """Return how many workers hold a lease, and how many are registered and not dead."""
+    connection = await _connect(database_url)
+    try:
+        held, registered = await connection.fetchrow(LEASES)
+    finally:
+        await connection.close()
+    return held, registered
