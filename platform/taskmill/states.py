@@ -91,6 +91,7 @@ TRANSITIONS: frozenset[tuple[By, State | None, State]] = frozenset(
         (By.SETTLE, State.RUNNING, State.CANCELLED),
         (By.SETTLE, State.RUNNING, State.SCHEDULED),
         (By.HAND_BACK, State.RUNNING, State.AVAILABLE),
+        (By.HAND_BACK, State.RUNNING, State.SCHEDULED),
         (By.HAND_BACK, State.RUNNING, State.CANCELLED),
         (By.RESCUE, State.RUNNING, State.AVAILABLE),
         (By.RESCUE, State.RUNNING, State.RETRYABLE),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -25,6 +26,7 @@ _CHINESE = (
     (re.compile(r"Expected `\w+` of length (>=|<=) (\S+)"), r"长度须 \1 \2"),
     (re.compile(r"Invalid (RFC3339 encoded datetime|UUID)"), r"不是合法的 \1"),
 )
+_INTEGER = re.compile(r"-?[0-9]{1,18}")
 _NAMED = re.compile(r"Object (?:missing required|contains unknown) field `(.+)`")
 
 
@@ -95,15 +97,25 @@ def check_content_type(value: str) -> None:
 
 def read_query(request: AnyRequest, form: type[T]) -> T:
     """Return the query parameters as a Struct; a repeated, unknown or wrong one is INVALID_REQUEST."""
-    given: dict[str, str] = {}
+    given: dict[str, str | int] = {}
     for name, value in request.query_params.multi_items():
         if name in given:
             raise InputError(Code.INVALID_REQUEST, field=name, reason="given more than once / 给了不止一次")
-        given[name] = value
+        given[name] = int(value) if name in _integers(form) and _INTEGER.fullmatch(value) else value
     try:
-        return msgspec.convert(given, form, strict=False)
+        # 严格：宽松模式会把 null 当作没给、把 0.5 当作时间
+        return msgspec.convert(given, form)
     except msgspec.ValidationError as error:
         raise invalid(str(error)) from error
+
+
+@cache
+def _integers(form: type[Any]) -> frozenset[str]:
+    info = msgspec.inspect.type_info(form)
+    fields = info.fields if isinstance(info, msgspec.inspect.StructType) else ()
+    # 带说明的字段外面包着一层 Metadata
+    kinds = {field.name: getattr(field.type, "type", field.type) for field in fields}
+    return frozenset(name for name, kind in kinds.items() if isinstance(kind, msgspec.inspect.IntType))
 
 
 def task_id(text: str) -> UUID:

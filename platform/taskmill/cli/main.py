@@ -101,7 +101,7 @@ def _set_language(_: click.Context, __: click.Parameter, value: str | None) -> N
 def root() -> None:
     """Durable background tasks on PostgreSQL and Valkey.
 
-    Examples: taskmill dev --demo · taskmill task submit shell.run --args '{"argv": ["date"]}' --wait
+    Examples: taskmill dev --demo · taskmill task submit http.request --args '{"url": "https://example.org"}' --wait
 
     Plugins may add commands of their own: taskmill PLUGIN --help
     """

@@ -18,6 +18,7 @@ Output = Literal["table", "wide", "json", "jsonl", "yaml", "name"]
 OUTPUTS: tuple[Output, ...] = ("table", "wide", "json", "jsonl", "yaml", "name")
 NONE = "-"
 GAP = 2  # 两列之间的空格
+LAST_MIN = 16  # 最后一列截短到这么宽还值得显示
 UNLIMITED = 100_000  # 输出到管道时的行宽：不折行，便于 grep
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
@@ -135,16 +136,18 @@ def _table(items: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, who
 
 
 def _fitting(grid: list[tuple[Column, list[str]]], limit: int) -> list[tuple[Column, list[str]]]:
-    """放不下就先去掉最不要紧的列，最后才截短最后一列。"""
+    """放不下就截短最后一列；还不够，就去掉最不要紧的列再试。"""
     kept = list(grid)
-    while _total(kept) > limit and any(column.rank for column, _ in kept):
-        worst = max(range(len(kept)), key=lambda place: kept[place][0].rank)
-        del kept[worst]
-    over = _total(kept) - limit
-    if over > 0 and len(kept) > 1:
+    while _total(kept) > limit:
         column, texts = kept[-1]
-        room = max(max(cells(text) for text in texts) - over, cells(texts[0]))
-        kept[-1] = (column, [_cut(text, room) for text in texts])
+        room = max(cells(text) for text in texts) - (_total(kept) - limit)
+        if room >= LAST_MIN:
+            kept[-1] = (column, [_cut(text, room) for text in texts])
+            break
+        worst = max(range(len(kept)), key=lambda place: kept[place][0].rank)
+        if kept[worst][0].rank == 0:
+            break
+        del kept[worst]
     return kept
 
 

@@ -25,8 +25,8 @@ COLUMNS = (
     Column("run_at", "计划时间", "RUN_AT", wide=True),
     Column("tags", "标签", "TAGS", wide=True),
     Column("worker_id", "工作进程", "WORKER", wide=True),
-    Column("error.message", "错误", "ERROR", rank=4),
     Column("created_at", "提交于", "AGE", show=age, rank=2),
+    Column("error.message", "错误", "ERROR", rank=4),
 )
 ACCEPTED = tuple(Column(*names) for names in (("id", "编号", "ID"), ("kind", "类型", "KIND"), ("queue", "队列", "QUEUE"))) + (
     Column("state", "状态", "STATE"), Column("run_at", "计划时间", "RUN_AT", rank=1),
@@ -57,7 +57,7 @@ STATE = (Column("id", "编号", "ID"), Column("state", "状态", "STATE"), Colum
 def task() -> None:
     """Submit tasks and follow them. A task is named by its id.
 
-    Example: taskmill task submit shell.run --args '{"argv": ["date"]}' --wait
+    Example: taskmill task submit http.request --args '{"url": "https://example.org"}' --wait
     """
 
 

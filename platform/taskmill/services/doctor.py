@@ -9,7 +9,7 @@ from datetime import timedelta
 import msgspec
 
 from taskmill import constants as c
-from taskmill.errors import TaskmillError
+from taskmill.errors import Code, TaskmillError
 from taskmill.plugin.host import PluginHost
 from taskmill.plugin.info import PluginState
 from taskmill.services.faults import translate
@@ -31,14 +31,14 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
 async def examine(settings: Settings, host: PluginHost) -> list[Finding]:
     """Run every check; none raises, each says what it found."""
-    found = [
-        *await _guarded("postgresql", lambda: _postgres(settings)),
-        *await _guarded("migrations", lambda: _migrations(settings, host)),
-        *await _guarded("partitions", lambda: _partitions(settings)),
-        *await _guarded("workers", lambda: _workers(settings)),
-        *await _guarded("valkey", lambda: _valkey(settings)),
-        *_plugins(host),
-    ]
+    found = await _guarded("postgresql", lambda: _postgres(settings))
+    if found[0].ok:  # 连不上数据库，下面几项也无从查起
+        found += await _guarded("migrations", lambda: _migrations(settings, host))
+    if all(finding.ok for finding in found):
+        found += await _guarded("partitions", lambda: _partitions(settings))
+        found += await _guarded("workers", lambda: _workers(settings))
+    found += await _guarded("valkey", lambda: _valkey(settings))
+    found += _plugins(host)
     for name, health in sorted((await host.health()).items()):
         fix = "" if health.ok else "see its documentation / 见该插件的文档"
         found.append(Finding(name=f"health of {name}", ok=health.ok, detail=health.detail or "ok", fix=fix))
@@ -53,7 +53,11 @@ async def _guarded(name: str, check: Callable[[], Awaitable[list[Finding]]]) -> 
         known = translate(error)
         if known is None:
             return [Finding(name=name, ok=False, detail=f"{type(error).__name__}: {error}", fix="check URL and rights / 检查地址与权限")]
-        return [Finding(name=name, ok=False, detail=str(known), fix=_fix(known))]
+        if known.code is Code.CONFIG_INVALID:
+            fix = f"set {known.details['field']}, or use taskmill dev / 设置它，或用 taskmill dev"
+            return [Finding(name=name, ok=False, detail="not set / 未设置", fix=fix)]
+        detail = str(known.details.get("reason") or known)
+        return [Finding(name=name, ok=False, detail=detail, fix=_fix(known))]
 
 
 def _fix(error: TaskmillError) -> str:

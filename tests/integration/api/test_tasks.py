@@ -229,7 +229,7 @@ async def test_totals_stop_at_ten_thousand(client: httpx2.AsyncClient, platform:
         ("state=done", "state"), ("state=", "state"), ("colour=red", "colour"), ("queue=a&queue=b", "queue"),
         ("queue=", "queue"), ("queue=%00", "queue"), ("kind=" + "k" * 101, "kind"), ("schedule_id=7", "schedule_id"),
         ("created_after=yesterday", "created_after"), ("created_after=2026-01-01T00:00:00", "created_after"),
-        ("cursor=abc", "cursor"), ("schedule_id=null", "schedule_id"), ("cursor=null", "cursor"), (f"cursor={UNKNOWN}&page=2", "page"),
+        ("cursor=abc", "cursor"), ("schedule_id=null", "schedule_id"), ("cursor=null", "cursor"), ("created_after=0.5", "created_after"), ("page=1.0", "page"), ("page=" + "9" * 5000, "page"), (f"cursor={UNKNOWN}&page=2", "page"),
     ],
 )
 async def test_wrong_queries_name_the_parameter(client: httpx2.AsyncClient, query: str, field: str) -> None:

@@ -172,7 +172,7 @@ async def test_exactly_one_fire_per_time_with_three_replicas_of_which_one_is_kil
     try:
         for _ in range(seconds):
             await asyncio.sleep(1)  # 混沌的节拍，不是等待
-            victim = replicas.pop(random.randrange(len(replicas)))
+            victim = replicas.pop(random.randrange(len(replicas)))  # noqa: S311 - 不是密码
             victim.kill()
             victim.join()
             replicas.append(cron_replicas.start(database_url, broker_url))

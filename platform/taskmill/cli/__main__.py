@@ -1,0 +1,5 @@
+"""`python -m taskmill.cli`: the same as `taskmill`."""
+
+from taskmill.cli.main import main
+
+main()

@@ -1,0 +1,42 @@
+"""Schemathesis finds nothing: generated requests, right and wrong, against a served application."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+from taskmill.api.app import create_app
+from taskmill.api.server import serve
+from tests.support import api
+
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+EXAMPLES = "10"
+# 说明里写不下的规则（cron 的语法、二选一的字段）会拒绝合乎模式的数据
+EXCLUDED = "positive_data_acceptance"
+
+
+async def test_schemathesis_finds_nothing(database_url: str, broker_url: str, tmp_path: Path) -> None:
+    stop, ready = asyncio.Event(), asyncio.Event()
+    ports: list[int] = []
+    async with api.opened(database_url, broker_url) as platform:
+        key = await platform.keys.create("schemathesis")
+        serving = asyncio.create_task(
+            serve(create_app(platform), "127.0.0.1", 0, stop=stop, ready=ready, bound=ports.append)
+        )
+        await ready.wait()
+        command = [
+            str(Path(sys.executable).with_name("schemathesis")), "run", f"http://127.0.0.1:{ports[0]}/schema/openapi.json",
+            "--header", f"Authorization: Bearer {key.secret}", "--phases", "coverage,fuzzing,stateful",
+            "--max-examples", EXAMPLES, "--exclude-checks", EXCLUDED, "--no-color", "--continue-on-failure",
+        ]
+        done = await anyio.to_thread.run_sync(
+            lambda: subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
+        )
+        stop.set()
+        await serving
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

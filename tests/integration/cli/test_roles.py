@@ -1,0 +1,127 @@
+"""The roles as real processes, and the nouns over REST against them."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from taskmill.dev.process_table import wait_until
+from tests.support.command import Command
+
+pytestmark = pytest.mark.timeout(120)
+
+START_S = 20.0
+STOP_S = 15.0
+PLUGIN = '''
+from taskmill import Discard, hookimpl, task
+from taskmill.plugin import Manifest
+
+@task("try.echo")
+async def echo(text: str = "") -> str:
+    """Return what it was given."""
+    return text
+
+@task("try.fail")
+async def fail() -> None:
+    """Fail for good."""
+    raise Discard("no use")
+
+@hookimpl
+def taskmill_manifest():
+    return Manifest(name="tryout", version="1", requires_api=">=1,<2", title_en="t", title_zh="t", summary_en="s", summary_zh="s")
+
+@hookimpl
+def taskmill_register(registry):
+    registry.add(echo, fail)
+'''
+
+
+@pytest.fixture
+def command(tmp_path: Path, database_url: str, broker_url: str) -> Iterator[Command]:
+    """The command line next to running api, worker and scheduler."""
+    (tmp_path / "tryout_plugin.py").write_text(PLUGIN)
+    command = Command(
+        tmp_path, DATABASE_URL=database_url, BROKER_URL=broker_url, API_PORT="0", PLUGIN_MODULES="tryout_plugin",
+        PLUGINS_ALLOW="tryout",
+    )  # fmt: skip
+    command.environment["PYTHONPATH"] = str(tmp_path)
+    command.ok("migrate", "up")
+    command.environment["TASKMILL_API_TOKEN"] = command.ok("key", "create", "tests").strip()
+    with command.started("api"), command.started("worker"), command.started("scheduler"):
+        found = wait_until(lambda: "/api/v1" in command.told("api"), START_S)
+        assert found, command.told("api")
+        address = re.search(r"http://127\.0\.0\.1:\d+", command.told("api"))
+        assert address is not None
+        command.environment["TASKMILL_API_URL"] = address[0]
+        up = wait_until(lambda: command.run("task", "list").returncode == 0, START_S)
+        assert up, command.told("api")
+        yield command
+
+
+def test_a_task_from_submit_to_result(command: Command) -> None:
+    done = json.loads(command.ok("task", "submit", "try.echo", "--args", '{"text": "你好"}', "--wait", "-o", "json"))
+    assert done["state"] == "completed"
+    assert json.loads(command.ok("task", "result", done["id"], "-o", "json"))["result"] == "你好"
+    assert command.ok("task", "list", "--state", "completed", "-o", "name").split() == [done["id"]]
+    assert command.run("task", "cancel", done["id"]).returncode == 4
+    unknown = str(uuid4())
+    assert command.run("task", "show", unknown).returncode == 3
+    assert command.run("task", "retry", done["id"], unknown).returncode == 6
+    failed = command.run("task", "submit", "try.fail", "--wait", "-o", "json")
+    assert (failed.returncode, json.loads(failed.stdout)["state"]) == (1, "discarded")
+    assert "no use" in failed.stderr
+
+
+def test_waiting_tasks_and_paused_queues(command: Command) -> None:
+    waiting = command.ok("task", "submit", "try.echo", "--in", "1h", "-o", "name").strip()
+    late = command.run("task", "watch", waiting, "--timeout", "500ms", "-o", "name")
+    assert (late.returncode, late.stdout.strip()) == (124, waiting)
+    assert command.run("task", "result", waiting).returncode == 4
+    assert json.loads(command.ok("task", "cancel", waiting, "-o", "json"))["state"] == "cancelled"
+    assert json.loads(command.ok("queue", "pause", "default", "-o", "json"))["paused"] is True
+    assert json.loads(command.ok("queue", "resume", "default", "-o", "json"))["paused"] is False
+    two = "\n".join(json.dumps({"kind": "try.echo", "args": {"text": text}}) for text in "ab")
+    assert len(command.ok("task", "batch", "-", "-o", "name", text=two).split()) == 2
+    wrong = command.run("task", "submit", "try.echo", "--args", '{"text": 1}')
+    assert wrong.returncode == 2
+    assert "ARGS_INVALID" in wrong.stderr
+    assert command.run("task", "list", TASKMILL_API_TOKEN="tmk_wrong").returncode == 4
+
+
+def test_schedules_nodes_and_plugins(command: Command) -> None:
+    create = ("schedule", "create", "nightly", "try.echo", "--cron", "0 8 * * *")
+    assert command.ok(*create, "-o", "name").strip() == "nightly"
+    assert command.run(*create).returncode == 4
+    assert len(command.ok("schedule", "next", "nightly", "--count", "3").split()) == 3
+    task_id = command.ok("schedule", "run", "nightly", "-o", "name").strip()
+    assert json.loads(command.ok("task", "watch", task_id, "-o", "json"))["state"] == "completed"
+    assert command.ok("schedule", "pause", "nightly", "-o", "name").strip() == "nightly"
+    assert json.loads(command.ok("schedule", "list", "-o", "json"))["items"][0]["paused"] is True
+    command.ok("schedule", "resume", "nightly")
+    assert command.run("schedule", "delete", "nightly").returncode == 130
+    command.ok("schedule", "delete", "nightly", "--yes")
+    assert command.run("schedule", "delete", "nightly", "--yes").returncode == 3
+    assert json.loads(command.ok("node", "list", "-o", "json"))["items"][0]["state"] == "live"
+    assert "tryout" in command.ok("plugin", "list", "-o", "name").split()
+    assert set(command.ok("plugin", "kinds", "-o", "name").split()) == {"try.echo", "try.fail"}
+
+
+@pytest.mark.parametrize("role", ["api", "worker", "scheduler"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
+def test_a_signal_ends_a_role_in_order(
+    tmp_path: Path, database_url: str, broker_url: str, role: str, number: signal.Signals
+) -> None:
+    ready = {"api": "/api/v1", "worker": "工作进程开始领取任务", "scheduler": "调度器已启动"}[role]
+    command = Command(tmp_path, DATABASE_URL=database_url, BROKER_URL=broker_url, API_PORT="0")
+    with command.started(role) as process:
+        assert wait_until(lambda: ready in command.told(role), START_S), command.told(role)
+        process.send_signal(number)
+        assert process.wait(STOP_S) == 0, command.told(role)
+    assert "Traceback" not in command.told(role)
+    assert "postgres" not in re.findall(r"://\w+:(\w+)@", command.told(role))

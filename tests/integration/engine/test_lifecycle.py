@@ -1,0 +1,242 @@
+"""A worker's life: suspects, prefetch, drain, lost replies, lost leases."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from taskmill import constants as c
+from taskmill import keys, task
+from taskmill.engine.claimer import Claimer
+from taskmill.engine.reader import Reader
+from taskmill.ids import new_id
+from taskmill.services.platform import Platform
+from taskmill.services.submit import SubmitRequest
+from taskmill.stores import task_claim
+from tests.support.engines import attempts, consistent, final, in_state, live, platform_of, running, staged, submit, worker_on
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+
+
+class Gate:
+    """A handler that waits until the test opens it."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.inside = 0
+        self.most = 0
+
+    async def __call__(self) -> None:
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        try:
+            await self.open.wait()
+        finally:
+            self.inside -= 1
+
+
+@task("test.quick")
+async def quick() -> None: ...
+
+
+def gated(gate: Gate, kind: str = "test.gated"):
+    @task(kind)
+    async def wait() -> None:
+        await gate()
+
+    return wait
+
+
+async def count(platform: Platform, condition: str) -> int:
+    return await platform.database.pool.fetchval(f"select count(*) from taskmill.tasks where {condition}")  # noqa: S608
+
+
+async def test_invariant_8_only_one_suspect_runs_at_a_time(database_url: str, broker_url: str) -> None:
+    gate = Gate()
+    async with platform_of(database_url, broker_url, gated(gate)) as platform:
+        ids = [await submit(platform, "test.gated") for _ in range(3)]
+        await platform.database.pool.execute("update taskmill.tasks set crash_count = $1", c.CRASH_BUDGET - 1)
+        async with worker_on(platform), staged(platform):
+            await eventually(lambda: count(platform, "state = 'scheduled'"), timeout=5)
+            await eventually(lambda: gate.inside)
+            assert await count(platform, "state = 'running'") == 1
+            put_off = await platform.database.pool.fetchrow("select * from taskmill.tasks where state = 'scheduled' limit 1")
+            assert put_off is not None
+            assert (put_off["attempt"], put_off["crash_count"]) == (0, c.CRASH_BUDGET - 1)
+            gate.open.set()
+            for task_id in ids:
+                assert (await final(platform, task_id))["attempt"] == 1
+        assert gate.most == 1
+
+
+async def test_a_suspect_does_not_keep_others_from_running(database_url: str, broker_url: str) -> None:
+    gate = Gate()
+    async with platform_of(database_url, broker_url, gated(gate), quick) as platform:
+        suspect = await submit(platform, "test.gated")
+        await platform.database.pool.execute("update taskmill.tasks set crash_count = $1", c.CRASH_BUDGET - 1)
+        async with worker_on(platform, concurrency=2):
+            await in_state(platform, suspect, "running")
+            assert (await final(platform, await submit(platform, "test.quick")))["state"] == "completed"
+
+
+async def test_what_was_prefetched_and_cannot_start_is_handed_back(database_url: str, broker_url: str) -> None:
+    gate = Gate()
+    async with platform_of(database_url, broker_url, gated(gate), quick) as platform, worker_on(platform, concurrency=1) as engine:
+        await platform.submit.submit_many([SubmitRequest(kind="test.quick")] * 80)  # 让它以为任务都很短
+        await eventually(lambda: platform.database.pool.fetchval("select count(*) = 80 from taskmill.task_history"))
+        await platform.submit.submit_many([SubmitRequest(kind="test.gated"), *[SubmitRequest(kind="test.quick")] * 5])
+        await eventually(lambda: len(engine.worker.slots.ready), why="prefetched")
+        await eventually(lambda: count(platform, "state = 'available' and claim_no = 1 and attempt = 0"), timeout=5)
+        assert await platform.database.pool.fetchval("select count(*) from taskmill.task_attempts") == 0
+        gate.open.set()
+        async with staged(platform):
+            await eventually(lambda: platform.database.pool.fetchval("select count(*) = 86 from taskmill.task_history"))
+        await consistent(platform)
+
+
+async def test_long_tasks_are_not_prefetched(database_url: str, broker_url: str) -> None:
+    gate = Gate()
+    async with platform_of(database_url, broker_url, gated(gate)) as platform:
+        await platform.submit.submit_many([SubmitRequest(kind="test.gated")] * 20)
+        async with worker_on(platform, concurrency=3):
+            await eventually(lambda: gate.inside == 3)
+            assert await count(platform, "state = 'running'") == 3
+            assert await platform.tickets.length("default", 2) <= 20
+
+
+async def test_drain_lets_running_tasks_finish(database_url: str, broker_url: str) -> None:
+    gate = Gate()
+    async with platform_of(database_url, broker_url, gated(gate)) as platform:
+        task_id = await submit(platform, "test.gated")
+        async with worker_on(platform) as engine:
+            await eventually(lambda: gate.inside)
+            engine.stop.set()
+            await eventually(lambda: _draining(platform))
+            gate.open.set()
+            assert await engine.halt() == 0
+            assert (await final(platform, task_id, timeout=1))["attempt"] == 1
+
+
+async def _draining(platform: Platform) -> bool:
+    return await platform.database.pool.fetchval("select bool_and(draining) from taskmill.workers")
+
+
+@pytest.mark.parametrize("second_signal", [False, True])
+async def test_invariant_8_drain_hands_the_rest_back_uncounted(database_url: str, broker_url: str, *, second_signal: bool) -> None:
+    gate = Gate()
+    grace = 60 if second_signal else 0.1
+    async with platform_of(database_url, broker_url, gated(gate), drain_grace_s=grace) as platform:
+        ids = [await submit(platform, "test.gated") for _ in range(12)]
+        async with worker_on(platform, concurrency=5) as engine:
+            await eventually(lambda: gate.inside == 5)
+            engine.stop.set()
+            if second_signal:
+                engine.now.set()
+            assert await engine.halt() == 5
+        assert await count(platform, "state = 'available' and attempt = 0 and worker_id is null") == 12
+        assert [a for task_id in ids for a in await attempts(platform, task_id)] == []
+        worker = await platform.database.pool.fetchrow("select dead_at, death from taskmill.workers")
+        assert worker is not None
+        assert worker["dead_at"] is not None
+        assert await platform.tickets.redis.xinfo_consumers(keys.tickets("default", 2), keys.GROUP) == []
+
+
+async def test_a_thread_that_does_not_end_does_not_hold_up_the_drain(database_url: str, broker_url: str) -> None:
+    release = threading.Event()
+
+    @task("test.deaf")
+    def deaf() -> None:
+        release.wait(20)
+
+    async with platform_of(database_url, broker_url, deaf, drain_grace_s=0.1) as platform:
+        task_id = await submit(platform, "test.deaf")
+        async with worker_on(platform) as engine:
+            await in_state(platform, task_id, "running")
+            assert await engine.halt() == 1
+        row = await live(platform, task_id)
+        assert row is not None
+        assert (row["state"], row["attempt"]) == ("available", 0)
+        release.set()
+
+
+async def test_unclaimed_tickets_are_given_back_at_the_end(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, quick) as platform:
+        ids = [await submit(platform, "test.quick") for _ in range(5)]
+        await platform.submit.close()
+        reader = Reader(platform.tickets, "leaver", ["default"])
+        found = await reader.read(5)
+        assert sum(len(entries) for entries in found.values()) == 5
+        claimer = Claimer(platform.database, platform.tickets, reader, new_id(), ["test.quick:1"])
+        await claimer.finish()
+        assert await count(platform, "ticket_at is null") == len(ids)
+        assert await platform.tickets.length("default", 2) == 0
+        assert await platform.tickets.redis.xinfo_consumers(keys.tickets("default", 2), keys.GROUP) == []
+
+
+@pytest.mark.parametrize("when", ["doubt", "drain"])
+async def test_a_claim_whose_reply_was_lost_is_handed_back(database_url: str, broker_url: str, when: str) -> None:
+    async with platform_of(database_url, broker_url, quick) as platform:
+        task_id = await submit(platform, "test.quick", queue="elsewhere")
+        async with worker_on(platform, queues=["default"]) as engine:
+            claimed = await task_claim.claim(platform.database.pool, [(task_id, 0)], engine.worker.worker_id, ["test.quick:1"])
+            assert len(claimed) == 1
+            if when == "drain":
+                await engine.halt()
+            else:
+                assert engine.worker._claimer is not None
+                engine.worker._claimer.doubtful = True
+            row = await in_state(platform, task_id, "available", timeout=5)
+            assert (row["attempt"], row["claim_no"], row["worker_id"]) == (0, 1, None)
+
+
+async def test_invariant_3_a_worker_whose_lease_is_lost_stops_and_starts_anew(database_url: str, broker_url: str) -> None:
+    gate = Gate()
+    async with running(database_url, broker_url, gated(gate), quick, heartbeat_s=0.1) as platform:
+        task_id = await submit(platform, "test.gated")
+        await eventually(lambda: gate.inside)
+        before = await in_state(platform, task_id, "running")
+        await platform.database.pool.execute("update taskmill.workers set dead_at = now()")
+        await eventually(lambda: gate.inside == 0, why="handler stopped")
+        await eventually(lambda: platform.database.pool.fetchval("select count(*) = 2 from taskmill.workers"))
+        assert await live(platform, task_id) == before  # 行归救援者管，死掉的编号什么也不写
+        row = await final(platform, await submit(platform, "test.quick"))
+        assert row["worker_id"] != before["worker_id"]
+
+
+async def test_without_renewals_a_worker_stops_reading_but_keeps_running(database_url: str, broker_url: str) -> None:
+    gate = Gate()
+    async with platform_of(database_url, broker_url, gated(gate), quick, lease_s=1, heartbeat_s=0.1) as platform:
+        async with worker_on(platform) as engine:
+            await submit(platform, "test.gated")
+            await eventually(lambda: gate.inside)
+            assert engine.worker._heartbeat is not None
+            await engine.worker._heartbeat.stop()
+            await eventually(lambda: engine.worker._heartbeat is not None and not engine.worker._heartbeat.fresh)
+            await asyncio.sleep(0.3)  # 正在进行的那次读先读完
+            waiting = await submit(platform, "test.quick")
+            await asyncio.sleep(0.3)
+            row = await live(platform, waiting)
+            assert gate.inside == 1
+            assert row is not None
+            assert row["state"] == "available"
+
+
+async def test_a_handler_cancelled_before_its_first_step_frees_its_slot(database_url: str, broker_url: str) -> None:
+    from taskmill.engine.attempt import Stop  # noqa: PLC0415 - 只有这里要
+
+    gate = Gate()
+    async with platform_of(database_url, broker_url, gated(gate), quick) as platform:
+        async with worker_on(platform, concurrency=1) as engine:
+            take = engine.worker.slots.add
+
+            def add_and_halt(attempt: object) -> None:
+                take(attempt)  # type: ignore[arg-type]
+                engine.worker.slots.halt(Stop.CANCEL)
+                engine.worker.slots.add = take  # type: ignore[method-assign]
+
+            engine.worker.slots.add = add_and_halt  # type: ignore[method-assign]
+            assert (await final(platform, await submit(platform, "test.gated")))["state"] == "cancelled"
+            assert (await final(platform, await submit(platform, "test.quick")))["state"] == "completed"

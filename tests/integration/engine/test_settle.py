@@ -1,0 +1,186 @@
+"""The end of attempts: fences, one bad row among good ones, no partition, history and counts in one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from taskmill import task
+from taskmill.engine.settler import Settler
+from taskmill.ids import new_id
+from taskmill.services.platform import Platform
+from taskmill.services.submit import SubmitRequest
+from taskmill.states import By, Cause, State
+from taskmill.stores import partitions, task_claim
+from taskmill.stores.task_settle import Outcome, settle
+from tests.support.engines import attempts, consistent, decoded, final, history, live, platform_of, submit
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+
+
+@task("test.any")
+async def anything() -> None: ...
+
+
+async def claimed(platform: Platform, count: int = 1) -> tuple[UUID, list[Outcome]]:
+    """Submit and claim tasks; returns the worker's id and a completed outcome for each."""
+    worker_id = new_id()
+    done = await platform.submit.submit_many([SubmitRequest(kind="test.any")] * count)
+    rows = await task_claim.claim(platform.database.pool, [(d.id, 0) for d in done], worker_id, ["test.any:1"])
+    return worker_id, [Outcome(row["id"], row["claim_no"], worker_id, State.COMPLETED, result=b"1") for row in rows]
+
+
+async def apply(platform: Platform, *outcomes: Outcome) -> set[UUID]:
+    return await platform.database.unit(lambda connection: settle(connection, outcomes, new_id()))
+
+
+async def test_settled_rows_move_to_history_and_are_counted(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, anything) as platform:
+        _, outcomes = await claimed(platform, 5)
+        assert await apply(platform, *outcomes) == {o.id for o in outcomes}
+        assert await platform.database.pool.fetchval("select count(*) from taskmill.tasks") == 0
+        counted = await platform.database.pool.fetchrow("select queue, kind, outcome, n from taskmill.rollups")
+        assert tuple(counted or ()) == ("default", "test.any", "completed", 5)
+        await consistent(platform)
+
+
+@pytest.mark.parametrize("change", [{"claim_no": 0}, {"claim_no": 2}, {"worker_id": new_id()}, {"id": new_id()}])
+@pytest.mark.parametrize("state", [State.COMPLETED, State.RETRYABLE, State.AVAILABLE])
+async def test_invariant_3_a_stale_worker_changes_nothing(
+    database_url: str, broker_url: str, change: dict[str, Any], state: State
+) -> None:
+    async with platform_of(database_url, broker_url, anything) as platform:
+        _, (mine,) = await claimed(platform)
+        before = await live(platform, mine.id)
+        assert await apply(platform, replace(mine, state=state, cause=Cause.ERROR, **change)) == set()
+        assert await live(platform, mine.id) == before
+        assert await attempts(platform, mine.id) == []
+        assert await platform.database.pool.fetchval("select count(*) from taskmill.rollups") == 0
+
+
+@pytest.mark.parametrize("state", [State.COMPLETED, State.RETRYABLE])
+async def test_repeating_a_settle_is_harmless(database_url: str, broker_url: str, state: State) -> None:
+    async with platform_of(database_url, broker_url, anything) as platform:
+        _, (mine,) = await claimed(platform)
+        mine = replace(mine, state=state, result=None, cause=Cause.ERROR, delay_s=60.0)
+        assert await apply(platform, mine) == {mine.id}
+        assert await apply(platform, mine) == set()
+        assert len(await attempts(platform, mine.id)) == 1
+        await consistent(platform)
+
+
+async def test_invariant_6_a_row_and_not_its_ticket_is_the_truth_after_the_claim(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, anything) as platform:
+        _, (mine,) = await claimed(platform)
+        await platform.tickets.redis.flushdb()
+        assert await apply(platform, mine) == {mine.id}
+
+
+@pytest.mark.parametrize(
+    ("delta", "state", "attempt"), [(-1, State.AVAILABLE, 0), (0, State.RETRYABLE, 1), (-1, State.SCHEDULED, 0)]
+)
+async def test_waiting_targets_lose_worker_and_ticket(
+    database_url: str, broker_url: str, delta: int, state: State, attempt: int
+) -> None:
+    async with platform_of(database_url, broker_url, anything) as platform:
+        _, (mine,) = await claimed(platform)
+        await apply(platform, replace(mine, state=state, attempt_delta=delta, by=By.HAND_BACK, result=None))
+        row = await live(platform, mine.id)
+        assert row is not None
+        assert (row["state"], row["attempt"], row["claim_no"], row["worker_id"], row["ticket_at"], row["deadline_at"]) == (
+            state, attempt, 1, None, None, None,
+        )
+
+
+async def test_one_row_that_cannot_be_stored_does_not_hurt_its_neighbours(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, anything) as platform:
+        _, outcomes = await claimed(platform, 9)
+        outcomes[4].result = b'"\\u0000"'  # PostgreSQL 存不下
+        settler = Settler(platform.database)
+        settler.start()
+        for outcome in outcomes:
+            settler.put(outcome)
+        bad = await final(platform, outcomes[4].id)
+        assert await settler.stop(5) == 0
+        assert (bad["state"], bad["result"], decoded(bad["error"])["type"]) == ("discarded", None, "TaskmillError")
+        states = await platform.database.pool.fetch("select state, count(*) as n from taskmill.task_history group by 1")
+        assert {row["state"]: row["n"] for row in states} == {"completed": 8, "discarded": 1}
+        await consistent(platform)
+
+
+async def test_without_a_partition_results_wait_instead_of_failing(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, anything) as platform:
+        _, outcomes = await claimed(platform, 3)
+        days = await platform.database.pool.fetch(
+            "select inhrelid::regclass::text as name from pg_inherits where inhparent = 'taskmill.task_history'::regclass"
+        )
+        for day in days:
+            await platform.database.pool.execute(f"drop table {day['name']}")
+        settler = Settler(platform.database)
+        settler.start()
+        for outcome in outcomes:
+            settler.put(outcome)
+        await asyncio.sleep(0.1)
+        assert settler.backlog == 3
+        async with platform.database.transaction() as connection:
+            await partitions.ensure_partitions(connection, 1)
+        await eventually(lambda: settler.backlog == 0)
+        assert await settler.stop(5) == 0
+        for outcome in outcomes:
+            row = await history(platform, outcome.id)
+            assert row is not None
+            assert row["state"] == "completed"
+
+
+async def test_a_settler_survives_an_error_nobody_expected(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, anything) as platform:
+        _, outcomes = await claimed(platform, 3)
+        await platform.database.pool.execute("alter table taskmill.rollups rename to rollups_away")
+        settler = Settler(platform.database)
+        settler.start()
+        for outcome in outcomes:
+            settler.put(outcome)
+        await asyncio.sleep(0.1)
+        assert settler.backlog == 3
+        await platform.database.pool.execute("alter table taskmill.rollups_away rename to rollups")
+        await eventually(lambda: settler.backlog == 0)
+        assert await settler.stop(5) == 0
+        await consistent(platform)
+
+
+async def test_a_settler_that_cannot_write_says_how_much_is_left(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, anything) as platform:
+        _, outcomes = await claimed(platform, 3)
+        await platform.database.pool.execute("alter table taskmill.rollups rename to rollups_away")
+        settler = Settler(platform.database)
+        settler.start()
+        for outcome in outcomes:
+            settler.put(outcome)
+        assert await settler.stop(0.2) == 3
+
+
+async def test_many_settlers_and_claims_at_once_agree_in_the_end(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, anything) as platform:
+        batches = [(await claimed(platform, 40))[1] for _ in range(5)]
+        mixed = [
+            replace(o, state=State.DISCARDED, cause=Cause.ERROR, result=None) if n % 3 else o
+            for batch in batches for n, o in enumerate(batch)
+        ]
+        done = await asyncio.gather(*(apply(platform, *mixed[start::4], *mixed[start::2][:20]) for start in range(4)))
+        assert sum(len(ids) for ids in done) == 200
+        await consistent(platform)
+
+
+async def test_submit_and_claim_of_one_row_name_the_worker(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, anything) as platform:
+        worker_id, (mine,) = await claimed(platform)
+        row = await live(platform, mine.id)
+        assert row is not None
+        assert (row["state"], row["worker_id"], row["attempt"], row["claim_no"]) == ("running", worker_id, 1, 1)
+        assert row["deadline_at"] > row["started_at"]
+        assert await submit(platform, "test.any") != mine.id
