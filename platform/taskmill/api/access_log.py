@@ -17,10 +17,9 @@ from taskmill import constants as c
 from taskmill.api import redact
 from taskmill.api.envelope import REQUEST_ID_KEY, failure, new_request_id
 from taskmill.errors import Code, TaskmillError
-from taskmill.log import ACCESS_LOGGER, get_logger
+from taskmill.log import access, get_logger
 
 log = get_logger(__name__)
-access = get_logger(ACCESS_LOGGER)
 Observer = Callable[[str, str | None, int, float], None]
 
 
@@ -132,20 +131,20 @@ class _Record:
         scope = self._scope
         client = scope.get("client")
         user: Any = scope.get("user")
-        access.info(
-            "请求",
-            method=scope["method"],
-            path=scope["path"],
-            query=redact.query(scope.get("query_string", b"")),
-            status=self.final_status,
-            duration_ms=round(seconds * 1000, 3),
-            request_id=self.request_id,
-            ip=client[0] if client else None,
-            user_agent=self._user_agent,
-            user_id=getattr(user, "name", None),
-            request_body=self._request.shown(),
-            response_body=self._response.shown(),
-        )
+        fields = {
+            "method": scope["method"],
+            "path": scope["path"],
+            "query": redact.query(scope.get("query_string", b"")),
+            "status": self.final_status,
+            "duration_ms": round(seconds * 1000, 3),
+            "request_id": self.request_id,
+            "ip": client[0] if client else None,
+            "user_agent": self._user_agent,
+            "user_id": getattr(user, "name", None),
+            "request_body": self._request.shown(),
+            "response_body": self._response.shown(),
+        }
+        access("请求", fields)
 
 
 _WANTED = frozenset({b"x-request-id", b"user-agent", b"content-type"})

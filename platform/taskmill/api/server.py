@@ -15,10 +15,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from taskmill import constants as c
 from taskmill.api.envelope import failure, new_request_id
 from taskmill.errors import Code, InputError, SetupError
-from taskmill.log import ACCESS_LOGGER, get_logger
+from taskmill.log import access, get_logger
 
 log = get_logger(__name__)
-access = get_logger(ACCESS_LOGGER)
 
 
 class Protocol(HttpToolsProtocol):
@@ -35,11 +34,10 @@ class Protocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + body)
         self.transport.close()
-        access.info(
-            "请求", method=None, path=None, query="", status=error.spec.status, duration_ms=0.0, request_id=number,
-            ip=self.client[0] if self.client else None, user_agent=None, user_id=None, request_body="",
-            response_body=body.decode(),
-        )
+        line = dict.fromkeys(("method", "path", "user_agent", "user_id"))
+        ip = self.client[0] if self.client else None
+        shown = {"query": "", "request_body": "", "response_body": body.decode()}
+        access("请求", {**line, **shown, "status": error.spec.status, "duration_ms": 0.0, "request_id": number, "ip": ip})
 
 
 class _Server(uvicorn.Server):

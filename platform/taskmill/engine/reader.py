@@ -54,11 +54,13 @@ class Reader:
         counts = {lane: n for lane, n in shares(budget, lanes, self._credit).items() if n}
         found = await self._tickets.read(self.consumer, counts)
         left = budget - sum(len(entries) for entries in found.values())
-        hungry = [lane for lane in lanes if len(found.get(lane, ())) == counts.get(lane, 0)]
-        if left > 0 and found and hungry and len(hungry) < len(lanes):
-            await self._fill(found, hungry, left)
-        elif left > 0 and not found and len(counts) < len(lanes):
-            await self._fill(found, [lane for lane in lanes if lane not in counts], left)
+        if left > 0:
+            # 给足了份额的道还有票；一条都没有时，没分到份额的道里也许有
+            more = [lane for lane, count in counts.items() if len(found.get(lane, ())) == count]
+            if not more and len(counts) < len(lanes):
+                more = await self._tickets.nonempty([lane for lane in lanes if lane not in counts])
+            if more:
+                await self._fill(found, sorted(more, key=lanes.index), left)
         return found
 
     async def _fill(self, found: dict[Lane, list[Entry]], lanes: list[Lane], left: int) -> None:
@@ -68,11 +70,15 @@ class Reader:
             found.setdefault(lane, []).extend(entries)
 
     async def wait(self, budget: int, block_ms: int = c.READ_BLOCK_MS) -> dict[Lane, list[Entry]]:
-        """Wait up to `block_ms` for the first tickets; at most `budget` in all."""
+        """Wait up to `block_ms` for the first tickets of any lane.
+
+        A lane gives at least one, so with fewer places than lanes there may be more than `budget`: those wait for a
+        place or are handed back. (To leave lanes out would let them starve.)
+        """
         lanes = self.lanes
         if not lanes:
             return {}
-        counts = dict.fromkeys(lanes[:budget] if budget < len(lanes) else lanes, max(1, budget // len(lanes)))
+        counts = dict.fromkeys(lanes, max(1, budget // len(lanes)))
         return await self._tickets.read(self.consumer, counts, block_ms)
 
     async def own_pending(self) -> dict[Lane, list[Entry]]:

@@ -24,8 +24,10 @@ from cronsim import CronSim, CronSimError
 
 from taskmill import constants as c
 from taskmill.errors import Code, InputError
+from taskmill.services.local_clock import fires_by_local_clock
 
 TICK = timedelta(microseconds=1)
+DEBIAN_FIELDS = 5  # 五个字段且时、分都写死的，才照 Debian 的规矩补上被跳过的时刻
 LOOKBACK_FACTOR = 4  # 找最近一次错过的触发时，每轮把回看范围放大几倍
 
 
@@ -86,14 +88,14 @@ class Timetable:
 
     def _by_cron(self, after: datetime, cron: str) -> Iterator[datetime]:
         zone = ZoneInfo(self.timezone)
-        simulator = CronSim(cron, after.astimezone(zone))
+        fields = cron.split()
+        if len(fields) != DEBIAN_FIELDS or fields[0].startswith("*") or fields[1].startswith("*"):
+            yield from fires_by_local_clock(cron, after, zone)
+            return
         last = after
-        while (local := next(simulator, None)) is not None:
+        for local in CronSim(cron, after.astimezone(zone)):
             fire = local.astimezone(UTC)
-            if fire.astimezone(zone).replace(tzinfo=None) != local.replace(tzinfo=None):
-                # 这个当地时间不存在（时钟在零点拨快）：从缺口之后的第一刻重新算
-                simulator = CronSim(cron, (fire - timedelta(seconds=1)).astimezone(zone))
-            elif fire > last:  # 从重复的那一小时里起步，cronsim 会给出已经过去的第一遍
+            if fire > last:  # 从重复的那一小时里起步，cronsim 会给出已经过去的第一遍
                 last = fire
                 yield fire
 

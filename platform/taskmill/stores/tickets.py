@@ -169,6 +169,14 @@ class Tickets:
         length: int = await self.redis.xlen(keys.tickets(queue, priority))
         return length
 
+    async def nonempty(self, lanes: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Return those (queue, priority) pairs whose stream holds tickets, in one round trip."""
+        async with self._pipeline() as pipe:
+            for queue, priority in lanes:
+                pipe.xlen(keys.tickets(queue, priority))
+            lengths: list[int] = await pipe.execute()
+        return [lane for lane, length in zip(lanes, lengths, strict=True) if length]
+
     async def head(self, queue: str, priority: int) -> int | None:
         """Return the `at_ms` of the oldest ticket, None if the stream is empty."""
         entries: Any = await self.redis.xrange(keys.tickets(queue, priority), count=1)

@@ -167,8 +167,7 @@ async def test_unclaimed_tickets_are_given_back_at_the_end(database_url: str, br
         ids = [await submit(platform, "test.quick") for _ in range(5)]
         await platform.submit.close()
         reader = Reader(platform.tickets, "leaver", ["default"])
-        found = await reader.read(5)
-        assert sum(len(entries) for entries in found.values()) == 5
+        assert sum(len(entries) for entries in (await reader.read(5)).values()) == 5
         claimer = Claimer(platform.database, platform.tickets, reader, new_id(), ["test.quick:1"])
         await claimer.finish()
         assert await count(platform, "ticket_at is null") == len(ids)
@@ -215,7 +214,7 @@ async def test_without_renewals_a_worker_stops_reading_but_keeps_running(databas
             assert engine.worker._heartbeat is not None
             await engine.worker._heartbeat.stop()
             await eventually(lambda: engine.worker._heartbeat is not None and not engine.worker._heartbeat.fresh)
-            await asyncio.sleep(0.3)  # 正在进行的那次读先读完
+            await eventually(lambda: engine.worker.slots.reserved == 0, why="the read under way ended")
             waiting = await submit(platform, "test.quick")
             await asyncio.sleep(0.3)
             row = await live(platform, waiting)

@@ -1,0 +1,94 @@
+"""Reading from real streams: no lane is overlooked, however few places there are."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from taskmill import constants as c
+from taskmill import task
+from taskmill.engine.reader import Lane, Reader
+from taskmill.ids import new_id
+from taskmill.services.platform import Platform
+from taskmill.services.submit import SubmitRequest
+from taskmill.stores.tickets import Entry, Ticket
+from tests.support.engines import platform_of, stage, worker_on
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+QUEUES = ["a", "b", "c"]
+LANES = [(queue, priority) for queue in QUEUES for priority in c.PRIORITIES]
+
+
+@task("test.quick")
+async def quick() -> None: ...
+
+
+async def ready(platform: Platform) -> None:
+    await platform.database.pool.execute("insert into taskmill.queues (name) select unnest($1::text[])", QUEUES)
+    await stage(platform)
+
+
+async def put(platform: Platform, lane: Lane, count: int) -> None:
+    assert await platform.tickets.feed(*lane, [Ticket(new_id(), 0, 1) for _ in range(count)])
+
+
+def total(found: dict[Lane, list[Entry]]) -> int:
+    return sum(len(entries) for entries in found.values())
+
+
+@pytest.mark.parametrize("lane", LANES, ids=str)
+@pytest.mark.parametrize("budget", [1, 5, 100])
+async def test_tickets_are_found_at_once_in_whatever_lane_they_are(
+    database_url: str, broker_url: str, lane: Lane, budget: int
+) -> None:
+    async with platform_of(database_url, broker_url, quick) as platform:
+        await ready(platform)
+        await put(platform, lane, 50)
+        reader = Reader(platform.tickets, "me", QUEUES)
+        assert total(await reader.read(budget)) == min(budget, 50)
+
+
+@pytest.mark.parametrize("budget", [1, 5, 100])
+async def test_a_waiting_reader_is_woken_by_every_lane(database_url: str, broker_url: str, budget: int) -> None:
+    async with platform_of(database_url, broker_url, quick) as platform:
+        await ready(platform)
+        reader = Reader(platform.tickets, "me", QUEUES)
+        for lane in LANES:
+            waiting = asyncio.create_task(reader.wait(budget, 2_000))
+            await eventually(lambda: _blocked(platform))
+            started = time.monotonic()
+            await put(platform, lane, 1)
+            assert list(await waiting) == [lane]
+            assert time.monotonic() - started < 1
+
+
+async def _blocked(platform: Platform) -> bool:
+    return (await platform.tickets.redis.info("clients"))["blocked_clients"] > 0
+
+
+async def test_a_read_takes_no_more_than_its_budget(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, quick) as platform:
+        await ready(platform)
+        for lane in LANES:
+            await put(platform, lane, 20)
+        reader = Reader(platform.tickets, "me", QUEUES)
+        seen = [total(await reader.read(budget)) for budget in (1, 2, 3, 7, 50, 100)]
+        assert seen == [1, 2, 3, 7, 50, 100]
+
+
+async def test_one_place_is_enough_to_work_off_a_backlog_without_pauses(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, quick) as platform:
+        await platform.submit.submit_many([SubmitRequest(kind="test.quick", priority=4)] * 60)
+        async with worker_on(platform, concurrency=1):
+            done = "select count(*) = 60 from taskmill.task_history"
+            await eventually(lambda: platform.database.pool.fetchval(done), timeout=c.READ_BLOCK_MS / 1000)
+
+
+async def test_streams_without_a_group_count_as_empty(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, quick) as platform:
+        await platform.tickets.redis.flushdb()
+        reader = Reader(platform.tickets, "me", QUEUES)
+        assert await reader.read(10) == {}
