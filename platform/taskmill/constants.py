@@ -123,7 +123,6 @@ BODY_LOG_MAX_BYTES: Final = 50 * 1024
 TRUNCATED: Final = "... (truncated)"
 LOG_FILE_MAX_BYTES: Final = 100 * 1024 * 1024
 LOG_FILE_COUNT: Final = 10
-LOG_FILE_DAYS: Final = 30
 API_KEY_PREFIX: Final = "tmk_"
 API_KEY_BYTES: Final = 32
 API_KEY_CACHE_S: Final = 5.0

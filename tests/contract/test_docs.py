@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from taskmill import constants as c
 from taskmill import errors, states
 from taskmill.cli.main import COMMANDS
-from taskmill.constants import HOOKSPEC_API
 from taskmill.plugin import specs
 from taskmill.settings import Settings
 
@@ -25,6 +25,7 @@ HAN = re.compile(r"[\u4e00-\u9fff]")
 FENCE = re.compile(r"^```.*?^```$", flags=re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`[^`\n]*`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+VARIABLE = re.compile(r"\bTASKMILL_[A-Z_]*[A-Z]\b")
 OUTSIDE = re.compile(r"^[a-z]+:")
 
 
@@ -144,7 +145,7 @@ def test_every_hook_is_in_the_guide() -> None:
     hooks = [name for name in vars(specs) if name.startswith("taskmill_")]
     assert hooks
     assert [name for name in hooks if f"| `{name}(" not in guide] == []
-    assert f"now {HOOKSPEC_API}" in guide
+    assert f"now {c.HOOKSPEC_API}" in guide
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/quickstart.md", "docs/guides/operations.md", "CONTRIBUTING.md"])
@@ -159,16 +160,44 @@ def test_commands_exist(name: str) -> None:
     assert called <= set(COMMANDS)
 
 
-def test_settings_that_pages_name_exist() -> None:
-    known = {f"TASKMILL_{name.upper()}" for name in Settings.model_fields}
+def test_variables_that_pages_name_exist() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "platform").rglob("*.py"))
+    known = {f"TASKMILL_{name.upper()}" for name in Settings.model_fields} | set(VARIABLE.findall(sources))
     told = {
         name
         for page in pages()
-        for name in re.findall(r"\bTASKMILL_[A-Z_]*[A-Z]\b", page.read_text(encoding="utf-8"))
+        for name in VARIABLE.findall(page.read_text(encoding="utf-8"))
         if not name.startswith(("TASKMILL_PLUGIN_", "TASKMILL_TEST_")) or name in known
     }
     assert "TASKMILL_DATABASE_URL" in told
     assert told <= known
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("concepts/delivery.md", f"at most {c.STREAM_WINDOW:,} tickets"),
+        ("concepts/delivery.md", " : ".join(str(c.PRIORITY_WEIGHTS[p]) for p in c.PRIORITIES)),
+        ("concepts/delivery.md", f"lease of {c.LEASE_S:g} s (`TASKMILL_LEASE_S`) every {c.HEARTBEAT_S:g} s"),
+        ("concepts/delivery.md", f"Outcomes are collected for {c.SETTLE_DELAY_S * 1000:g} ms or up to {c.SETTLE_MAX:,}"),
+        ("concepts/delivery.md", f"more than {c.LOST_TICKET_MARGIN_S:g} s older"),
+        ("concepts/delivery.md", f"the rescuer takes the row {c.DEADLINE_GRACE_S:g} s after its deadline"),
+        ("concepts/time.md", f"up to {c.CRON_LATE_S:g} s late"),
+        ("concepts/time.md", f"default {c.CATCH_UP_DEFAULT_S:g}"),
+        ("concepts/time.md", f"default {c.TIMEOUT_DEFAULT_S / 60:g} minutes"),
+        ("concepts/time.md", f"every {c.STAGER_PERIOD_S * 1000:g} ms"),
+        ("guides/api-client.md", f"at most {c.BATCH_MAX_TASKS:,} tasks and {c.BATCH_BODY_MAX_BYTES >> 20} MiB"),
+        ("guides/api-client.md", f"at most {c.ARGS_MAX_BYTES >> 10} KiB and {c.ARGS_MAX_DEPTH} levels"),
+        ("guides/api-client.md", f"kept for {c.RETENTION_DAYS} days"),
+        ("guides/operations.md", f"| api | {c.POOL_SIZE} | {c.ORM_POOL_SIZE} | – | {c.POOL_SIZE + c.ORM_POOL_SIZE} |"),
+        ("guides/operations.md", f"`TASKMILL_DRAIN_GRACE_S` | {c.DRAIN_GRACE_S:g} |"),
+        ("guides/plugin-author.md", f"longer than {c.PLUGIN_START_BUDGET_S:g} s to come up"),
+        ("adr/0004-adaptive-group-commit.md", f"At most {c.GROUP_COMMIT_QUEUE_MAX:,} submits wait"),
+        ("adr/0007-prefetch-by-expected-wait.md", f"within {c.PREFETCH_TARGET_S * 1000:g} ms"),
+    ],
+)
+def test_numbers_are_those_of_the_code(page: str, words: str) -> None:
+    assert words in " ".join((DOCS / page).read_text(encoding="utf-8").split())
 
 
 def test_the_readme_shows_the_example() -> None:

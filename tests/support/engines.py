@@ -133,6 +133,15 @@ async def consistent(platform: Platform) -> None:
     assert await platform.database.pool.fetchval(both) == 0
 
 
+async def finished(platform: Platform, count: int, timeout: float = 20) -> None:
+    """Wait until so many tasks are final."""
+
+    async def done() -> bool:
+        return await platform.database.pool.fetchval("select count(*) from taskmill.task_history") == count
+
+    await eventually(done, timeout=timeout, why=f"{count} final")
+
+
 @dataclass
 class Engine:
     """A running worker. `halt` sets the stop event and waits for the drain."""

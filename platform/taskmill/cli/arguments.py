@@ -64,7 +64,7 @@ def timestamp(text: str | None, where: str) -> str | None:
     if text is None:
         return None
     try:
-        moment = datetime.fromisoformat(text.replace("Z", "+00:00") if text.endswith("Z") else text)
+        moment = datetime.fromisoformat(text)
         return moment.astimezone().isoformat()
     except (ValueError, OverflowError) as error:
         raise usage(f"{where}: not a time such as 2030-01-31T08:00+08:00 / 不是时间：{text}") from error

@@ -51,7 +51,7 @@ class Tree(click.RichGroup):
             return super().get_command(ctx, cmd_name)
         target, zh, en = found
         if self._listing:
-            return click.RichCommand(cmd_name, help=zh if language() == "zh" else en)
+            return click.RichCommand(name=cmd_name, help=zh if language() == "zh" else en)
         module, name = target.split(":")
         command: click.Command = getattr(import_module(module), name)
         return command

@@ -64,7 +64,7 @@ def plain(value: Any) -> str:
 
 def age(value: str) -> str:
     """Show how far from now a time is: `5s`, `3m`, `2h`, `4d`; `in 5s` for one that is to come."""
-    moment = datetime.fromisoformat(value.replace("Z", "+00:00"))
+    moment = datetime.fromisoformat(value)
     seconds = (datetime.now(UTC) - moment).total_seconds()
     return duration(seconds) if seconds >= 0 else words("还有 ", "in ") + duration(-seconds)
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import click
 from pydantic import SecretStr
-from pydantic_core import PydanticUndefined
 
 from taskmill import keys
 from taskmill.errors import ERRORS
@@ -40,7 +39,7 @@ def _type(annotation: object) -> str:
 
 
 def _default(value: object) -> str:
-    if value is PydanticUndefined or value is None or value == []:
+    if value is None or value == []:
         return "-"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 

@@ -89,9 +89,10 @@ class Api:
         import httpx2
 
         given = {name: str(value) for name, value in (query or {}).items() if value is not None}
+        content: dict[str, Any] = {} if body is None else {"json": body}
         try:
             answer = self._connected().request(
-                method, f"{c.API_PREFIX}{path}", params=given, **({} if body is None else {"json": body})
+                method, f"{c.API_PREFIX}{path}", params=given, **content
             )
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise self._unreachable(str(error) or type(error).__name__) from error

@@ -28,9 +28,10 @@ COLUMNS = (
     Column("created_at", "提交于", "AGE", show=age, rank=2),
     Column("error.message", "错误", "ERROR", rank=4),
 )
-ACCEPTED = tuple(Column(*names) for names in (("id", "编号", "ID"), ("kind", "类型", "KIND"), ("queue", "队列", "QUEUE"))) + (
+ACCEPTED = (
+    Column("id", "编号", "ID"), Column("kind", "类型", "KIND"), Column("queue", "队列", "QUEUE"),
     Column("state", "状态", "STATE"), Column("run_at", "计划时间", "RUN_AT", rank=1),
-)
+)  # fmt: skip
 DETAIL = (
     *COLUMNS[:4], Column("state", "状态", "STATE"), Column("attempt", "尝试", "ATTEMPT"),
     Column("max_attempts", "尝试上限", "MAX_ATTEMPTS"), Column("crash_count", "崩溃次数", "CRASHES"),

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 from taskiq import TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from taskiq.acks import AcknowledgeType
 from taskiq.receiver import Receiver
@@ -65,7 +66,7 @@ class TaskmillReceiver(Receiver):
         row = attempt.row
         return TaskContext(
             id=row["id"], kind=row["kind"], queue=row["queue"], claim_no=row["claim_no"], attempt=row["attempt"],
-            max_attempts=row["max_attempts"], deadline=row["deadline_at"], meta=row["meta"],
+            max_attempts=row["max_attempts"], deadline=row["deadline_at"], meta=None if row["meta"] is None else msgspec.json.decode(row["meta"]),
             tags=tuple(row["tags"] or ()), submitter=self._submit,
         )
 

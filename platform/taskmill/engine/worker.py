@@ -29,6 +29,7 @@ from taskmill.log import get_logger
 from taskmill.services.platform import Platform
 from taskmill.services.submit import SubmitRequest
 from taskmill.states import By, State
+from taskmill.stores import task_submit
 from taskmill.stores import worker as store
 from taskmill.stores.database import AWAY, Record
 from taskmill.stores.task_settle import Outcome
@@ -134,6 +135,7 @@ class WorkerRole:
         )
         try:
             await store.register(self._platform.database.pool, registration, self._platform.settings.lease_s)
+            await task_submit.ensure_queues(self._platform.database.pool, self.queues)  # stager 据此建好票据流
         except AWAY as error:
             log.warning("登记失败，稍后重试", error=repr(error))
             await asyncio.sleep(min(1.0, c.RECONNECT_MAX_S))

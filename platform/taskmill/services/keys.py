@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import re
@@ -74,6 +75,7 @@ class KeyService:
         self._database = database
         self._clock = clock
         self._known: OrderedDict[bytes, tuple[Principal | None, float]] = OrderedDict()
+        self._loading: dict[bytes, asyncio.Task[Principal | None]] = {}
         self._any_until: tuple[bool, float] = (False, float("-inf"))
 
     async def create(
@@ -123,12 +125,12 @@ class KeyService:
         cached = self._known.get(hashed)
         if cached is not None and self._clock.monotonic() < cached[1]:
             return cached[0]
-        principal, lasts = await self._load(hashed)
-        self._known[hashed] = (principal, self._clock.monotonic() + lasts)
-        self._known.move_to_end(hashed)
-        while len(self._known) > c.API_KEY_CACHE_MAX:
-            self._known.popitem(last=False)
-        return principal
+        # 同一密钥的并发请求只查一次；发起者被取消不连累别人
+        loading = self._loading.get(hashed)
+        if loading is None:
+            loading = self._loading[hashed] = asyncio.create_task(self._load(hashed))
+            loading.add_done_callback(lambda _: self._loading.pop(hashed, None))
+        return await asyncio.shield(loading)
 
     async def any_exists(self) -> bool:
         """Say whether a key was ever made: then the development token no longer opens anything."""
@@ -141,7 +143,15 @@ class KeyService:
         self._any_until = (found, float("inf") if found else self._clock.monotonic() + c.API_KEY_CACHE_S)
         return found
 
-    async def _load(self, hashed: bytes) -> tuple[Principal | None, float]:
+    async def _load(self, hashed: bytes) -> Principal | None:
+        principal, lasts = await self._find(hashed)
+        self._known[hashed] = (principal, self._clock.monotonic() + lasts)
+        self._known.move_to_end(hashed)
+        while len(self._known) > c.API_KEY_CACHE_MAX:
+            self._known.popitem(last=False)
+        return principal
+
+    async def _find(self, hashed: bytes) -> tuple[Principal | None, float]:
         async with self._database.sessions.begin() as session:
             key = await store.find_usable(session, hashed)
         if key is None or not hmac.compare_digest(key.hash, hashed):

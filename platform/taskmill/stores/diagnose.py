@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import asyncpg
 from redis.asyncio import Redis
@@ -13,7 +14,10 @@ from taskmill import constants as c
 from taskmill.stores.partitions import TODAY, list_partitions
 from taskmill.stores.urls import asyncpg_url
 
-LEASES = "select count(*) filter (where lease_until >= now()), count(*) from taskmill.workers where dead_at is null"
+LEASES = """
+select count(*) filter (where lease_until >= now()) as held, count(*) as registered
+from taskmill.workers where dead_at is null
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +47,13 @@ async def postgres(database_url: str) -> PostgresFacts:
     connection = await _connect(database_url)
     try:
         before = time.time()
-        epoch = float(await connection.fetchval("select extract(epoch from clock_timestamp())"))
+        epoch: Any = await connection.fetchval("select extract(epoch from clock_timestamp())")
         ours = (before + time.time()) / 2
-        number = int(await connection.fetchval("select current_setting('server_version_num')"))
-        text: str = await connection.fetchval("select current_setting('server_version')")
+        number: Any = await connection.fetchval("select current_setting('server_version_num')")
+        text: Any = await connection.fetchval("select current_setting('server_version')")
     finally:
         await connection.close()
-    return PostgresFacts(number // 10_000, text, epoch - ours)
+    return PostgresFacts(int(number) // 10_000, text, float(epoch) - ours)
 
 
 async def valkey(broker_url: str) -> ValkeyFacts:
@@ -71,7 +75,8 @@ async def partitions(database_url: str) -> tuple[date, list[date]]:
     """Return the database's day (UTC) and the days that have a partition of the history."""
     connection = await _connect(database_url)
     try:
-        return await connection.fetchval(TODAY), await list_partitions(connection)
+        today: Any = await connection.fetchval(TODAY)
+        return today, await list_partitions(connection)
     finally:
         await connection.close()
 
@@ -80,7 +85,7 @@ async def leases(database_url: str) -> tuple[int, int]:
     """Return how many workers hold a lease, and how many are registered and not dead."""
     connection = await _connect(database_url)
     try:
-        held, registered = await connection.fetchrow(LEASES)
+        row: Any = await connection.fetchrow(LEASES)
     finally:
         await connection.close()
-    return held, registered
+    return row["held"], row["registered"]

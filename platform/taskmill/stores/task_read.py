@@ -135,7 +135,7 @@ def _branch(
     possible: frozenset[State],
 ) -> Select[Any]:
     chosen = [getattr(model, name) for name in columns]
-    branch: Select[Any] = select(*chosen, finished_at) if chosen else select(literal(1).label("one")).select_from(model)
+    branch: Any = select(*chosen, finished_at) if chosen else select(literal(1).label("one")).select_from(model)
     for condition in _conditions(model, query):
         branch = branch.where(condition)
     if states != possible:

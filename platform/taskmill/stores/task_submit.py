@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from taskmill.stores.database import Connection
+from taskmill.stores.database import Connection, Queryable
 
 TAG_SEPARATOR = "\x1f"
 
@@ -98,6 +98,6 @@ async def insert(connection: Connection, tasks: Sequence[NewTask]) -> dict[UUID,
     return {row["id"]: Inserted(row["state"], row["run_at"], row["ticket_ms"]) for row in rows}
 
 
-async def ensure_queues(connection: Connection, names: Sequence[str]) -> None:
+async def ensure_queues(connection: Queryable, names: Sequence[str]) -> None:
     """Make the rows of queues that have none yet."""
     await connection.execute(QUEUES, sorted(names))

@@ -9,13 +9,26 @@ import pytest
 
 from taskmill import constants as c
 from taskmill import keys, task
+from taskmill.engine.attempt import Stop
 from taskmill.engine.claimer import Claimer
 from taskmill.engine.reader import Reader
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.services.submit import SubmitRequest
 from taskmill.stores import task_claim
-from tests.support.engines import attempts, consistent, final, in_state, live, platform_of, running, staged, submit, worker_on
+from tests.support.engines import (
+    attempts,
+    consistent,
+    final,
+    finished,
+    in_state,
+    live,
+    platform_of,
+    running,
+    staged,
+    submit,
+    worker_on,
+)
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -50,8 +63,12 @@ def gated(gate: Gate, kind: str = "test.gated"):
     return wait
 
 
+async def _workers(platform: Platform, number: int) -> bool:
+    return await platform.database.pool.fetchval("select count(*) from taskmill.workers") == number
+
+
 async def count(platform: Platform, condition: str) -> int:
-    return await platform.database.pool.fetchval(f"select count(*) from taskmill.tasks where {condition}")  # noqa: S608
+    return await platform.database.pool.fetchval(f"select count(*) from taskmill.tasks where {condition}")
 
 
 async def test_invariant_8_only_one_suspect_runs_at_a_time(database_url: str, broker_url: str) -> None:
@@ -86,14 +103,14 @@ async def test_what_was_prefetched_and_cannot_start_is_handed_back(database_url:
     gate = Gate()
     async with platform_of(database_url, broker_url, gated(gate), quick) as platform, worker_on(platform, concurrency=1) as engine:
         await platform.submit.submit_many([SubmitRequest(kind="test.quick")] * 80)  # 让它以为任务都很短
-        await eventually(lambda: platform.database.pool.fetchval("select count(*) = 80 from taskmill.task_history"))
+        await finished(platform, 80)
         await platform.submit.submit_many([SubmitRequest(kind="test.gated"), *[SubmitRequest(kind="test.quick")] * 5])
         await eventually(lambda: len(engine.worker.slots.ready), why="prefetched")
         await eventually(lambda: count(platform, "state = 'available' and claim_no = 1 and attempt = 0"), timeout=5)
         assert await platform.database.pool.fetchval("select count(*) from taskmill.task_attempts") == 0
         gate.open.set()
         async with staged(platform):
-            await eventually(lambda: platform.database.pool.fetchval("select count(*) = 86 from taskmill.task_history"))
+            await finished(platform, 86)
         await consistent(platform)
 
 
@@ -185,8 +202,9 @@ async def test_a_claim_whose_reply_was_lost_is_handed_back(database_url: str, br
             if when == "drain":
                 await engine.halt()
             else:
-                assert engine.worker._claimer is not None
-                engine.worker._claimer.doubtful = True
+                claimer = engine.worker._claimer  # pyright: ignore[reportPrivateUsage]
+                assert claimer is not None
+                claimer.doubtful = True
             row = await in_state(platform, task_id, "available", timeout=5)
             assert (row["attempt"], row["claim_no"], row["worker_id"]) == (0, 1, None)
 
@@ -199,7 +217,7 @@ async def test_invariant_3_a_worker_whose_lease_is_lost_stops_and_starts_anew(da
         before = await in_state(platform, task_id, "running")
         await platform.database.pool.execute("update taskmill.workers set dead_at = now()")
         await eventually(lambda: gate.inside == 0, why="handler stopped")
-        await eventually(lambda: platform.database.pool.fetchval("select count(*) = 2 from taskmill.workers"))
+        await eventually(lambda: _workers(platform, 2))
         assert await live(platform, task_id) == before  # 行归救援者管，死掉的编号什么也不写
         row = await final(platform, await submit(platform, "test.quick"))
         assert row["worker_id"] != before["worker_id"]
@@ -209,11 +227,12 @@ async def test_without_renewals_a_worker_stops_reading_but_keeps_running(databas
     gate = Gate()
     async with platform_of(database_url, broker_url, gated(gate), quick, lease_s=1, heartbeat_s=0.1) as platform:
         async with worker_on(platform) as engine:
+            heartbeat = engine.worker._heartbeat  # pyright: ignore[reportPrivateUsage]
+            assert heartbeat is not None
             await submit(platform, "test.gated")
             await eventually(lambda: gate.inside)
-            assert engine.worker._heartbeat is not None
-            await engine.worker._heartbeat.stop()
-            await eventually(lambda: engine.worker._heartbeat is not None and not engine.worker._heartbeat.fresh)
+            await heartbeat.stop()
+            await eventually(lambda: not heartbeat.fresh)
             await eventually(lambda: engine.worker.slots.reserved == 0, why="the read under way ended")
             waiting = await submit(platform, "test.quick")
             await asyncio.sleep(0.3)
@@ -224,8 +243,6 @@ async def test_without_renewals_a_worker_stops_reading_but_keeps_running(databas
 
 
 async def test_a_handler_cancelled_before_its_first_step_frees_its_slot(database_url: str, broker_url: str) -> None:
-    from taskmill.engine.attempt import Stop  # noqa: PLC0415 - 只有这里要
-
     gate = Gate()
     async with platform_of(database_url, broker_url, gated(gate), quick) as platform:
         async with worker_on(platform, concurrency=1) as engine:

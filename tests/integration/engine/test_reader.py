@@ -6,6 +6,7 @@ import asyncio
 import time
 
 import pytest
+from redis.exceptions import ResponseError
 
 from taskmill import constants as c
 from taskmill import task
@@ -14,7 +15,7 @@ from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.services.submit import SubmitRequest
 from taskmill.stores.tickets import Entry, Ticket
-from tests.support.engines import platform_of, stage, worker_on
+from tests.support.engines import finished, platform_of, stage, worker_on
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -83,8 +84,7 @@ async def test_one_place_is_enough_to_work_off_a_backlog_without_pauses(database
     async with platform_of(database_url, broker_url, quick) as platform:
         await platform.submit.submit_many([SubmitRequest(kind="test.quick", priority=4)] * 60)
         async with worker_on(platform, concurrency=1):
-            done = "select count(*) = 60 from taskmill.task_history"
-            await eventually(lambda: platform.database.pool.fetchval(done), timeout=c.READ_BLOCK_MS / 1000)
+            await finished(platform, 60, timeout=c.READ_BLOCK_MS / 1000)
 
 
 async def test_streams_without_a_group_count_as_empty(database_url: str, broker_url: str) -> None:
@@ -92,3 +92,25 @@ async def test_streams_without_a_group_count_as_empty(database_url: str, broker_
         await platform.tickets.redis.flushdb()
         reader = Reader(platform.tickets, "me", QUEUES)
         assert await reader.read(10) == {}
+
+
+async def test_a_queue_that_has_no_streams_yet_does_not_slow_the_others_down(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, quick) as platform, worker_on(platform, queues=["default", "fresh"]):
+        await asyncio.sleep(0.3)  # 让它先撞上几次没有组的流
+        started = time.monotonic()
+        await platform.submit.submit(SubmitRequest(kind="test.quick"))
+        await finished(platform, 1)
+        assert time.monotonic() - started < 1
+        await stage(platform)
+        assert await platform.tickets.redis.exists("taskmill:{fresh}:tickets:1")
+
+
+async def test_an_error_of_valkey_that_is_not_a_missing_group_is_not_hidden(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, quick) as platform:
+        await ready(platform)
+        await platform.tickets.redis.set("taskmill:{a}:tickets:1", "not a stream")
+        reader = Reader(platform.tickets, "me", QUEUES)
+        with pytest.raises(ResponseError, match="WRONGTYPE"):
+            await reader.wait(10, 100)
+        with pytest.raises(ResponseError, match="WRONGTYPE"):
+            await reader.read(10)

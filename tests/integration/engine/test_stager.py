@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -12,8 +14,21 @@ from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.services.submit import SubmitRequest
 from taskmill.stores import task_claim, task_stage
+from taskmill.stores.database import Record
 from taskmill.stores.tickets import Ticket
-from tests.support.engines import consistent, final, history, live, platform_of, running, stage, staged, submit, worker_on
+from tests.support.engines import (
+    consistent,
+    final,
+    finished,
+    history,
+    live,
+    platform_of,
+    running,
+    stage,
+    staged,
+    submit,
+    worker_on,
+)
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -26,7 +41,7 @@ async def note(n: int = 0) -> int:
 
 
 async def tickets_in(platform: Platform, priority: int = 2) -> list[Ticket]:
-    entries = await platform.tickets.redis.xrange(keys.tickets("default", priority))
+    entries: Any = await platform.tickets.redis.xrange(keys.tickets("default", priority))
     return [Ticket.unpack(fields[c.TICKET_FIELD]) for _, fields in entries]
 
 
@@ -118,7 +133,7 @@ async def test_after_a_flush_the_epoch_is_rebuilt_and_every_row_ticketed(databas
             row["id"] for row in await platform.database.pool.fetch("select id from taskmill.tasks")
         }
         async with worker_on(platform):
-            await eventually(lambda: platform.database.pool.fetchval("select count(*) = 30 from taskmill.task_history"))
+            await finished(platform, 30)
         await consistent(platform)
 
 
@@ -154,6 +169,7 @@ async def test_a_paused_queue_starts_nothing_and_resume_feeds(database_url: str,
         await platform.queues.pause("default", by="tests")
         async with worker_on(platform):  # 它还不知道暂停：票读到了，认领被拒
             row = await eventually(lambda: _without_ticket(platform, task_id))
+            assert row is not None
             assert row["state"] == "available"
             assert (await stage(platform))["fed"] == 0
             assert await tickets_in(platform) == []
@@ -162,7 +178,7 @@ async def test_a_paused_queue_starts_nothing_and_resume_feeds(database_url: str,
                 assert (await final(platform, task_id))["attempt"] == 1
 
 
-async def _without_ticket(platform: Platform, task_id: object) -> object:
+async def _without_ticket(platform: Platform, task_id: UUID) -> Record | None:
     row = await platform.database.pool.fetchrow("select * from taskmill.tasks where id = $1", task_id)
     return row if row is not None and row["ticket_at"] is None else None
 
@@ -201,7 +217,7 @@ async def test_invariant_4_duplicate_tickets_run_a_task_once(database_url: str, 
         ids = [await submit(platform, "test.once", {"n": n}) for n in range(10)]
         await platform.tickets.feed("default", 2, [Ticket(i, 0, 1) for i in ids] * 3)
         async with worker_on(platform):
-            await eventually(lambda: platform.database.pool.fetchval("select count(*) = 10 from taskmill.task_history"))
+            await finished(platform, 10)
             await eventually(lambda: _empty(platform))
         assert sorted(ran) == list(range(10))
 

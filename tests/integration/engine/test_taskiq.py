@@ -104,9 +104,11 @@ async def test_dependencies_are_resolved_and_closed(database_url: str, broker_ur
         yield "session"
         steps.append("close")
 
+    depends: Any = TaskiqDepends(session)
+
     @task("test.depending")
     async def depending(
-        n: int, context: TaskContext, dep: str = TaskiqDepends(session), other: str = TaskiqDepends(session)
+        n: int, context: TaskContext, dep: Any = depends, other: Any = depends
     ) -> list[Any]:
         steps.append("run")
         return [n, dep, other, context.attempt]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +12,7 @@ import pytest
 
 from taskmill import Discard, Retry, Snooze, TaskContext, task
 from taskmill.plugin.definition import RetryPolicy
+from taskmill.services.platform import Platform
 from taskmill.services.submit import SubmitRequest
 from tests.support.engines import (
     attempts,
@@ -300,12 +302,16 @@ async def test_an_expired_task_never_starts(database_url: str, broker_url: str) 
     async with platform_of(database_url, broker_url, fresh) as platform:
         now = await platform.database.pool.fetchval("select clock_timestamp() + interval '0.1 s'")
         task_id = await submit(platform, "test.fresh", expires_at=now)
-        await eventually(lambda: platform.database.pool.fetchval("select clock_timestamp() > $1", now))
+        await eventually(lambda: _passed(platform, now))
         async with worker_on(platform), staged(platform):
             row = await final(platform, task_id)
         assert (row["state"], row["attempt"], ran) == ("discarded", 0, [])
         assert [a["cause"] for a in await attempts(platform, task_id)] == ["expired"]
         await consistent(platform)
+
+
+async def _passed(platform: Platform, moment: datetime) -> bool:
+    return bool(await platform.database.pool.fetchval("select clock_timestamp() > $1", moment))
 
 
 async def test_children_are_submitted_from_a_handler(database_url: str, broker_url: str) -> None:

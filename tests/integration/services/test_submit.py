@@ -14,7 +14,8 @@ from taskmill import task
 from taskmill.errors import Code, InputError, NotFoundError, TaskmillError, UnavailableError
 from taskmill.services.submit import SubmitRequest
 from tests.conftest import PostgresFactory
-from tests.support.engines import decoded, history, live, platform_of, stage, submit
+from tests.support.engines import decoded, history, live, platform_of, registry_of, stage, submit
+from tests.support.platforms import opened
 
 pytestmark = pytest.mark.anyio
 EARLIEST = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
@@ -90,7 +91,7 @@ async def test_bad_input_is_named_and_nothing_is_stored(
 ) -> None:
     async with platform_of(database_url, broker_url, send, anything) as platform:
         with pytest.raises((InputError, NotFoundError)) as caught:
-            await platform.submit.submit(SubmitRequest(**{"kind": "shop.any", **options}))
+            await platform.submit.submit(msgspec.structs.replace(SubmitRequest(kind="shop.any"), **options))
         assert caught.value.code is code
         assert {key: caught.value.details[key] for key in details} == details
         if code in {Code.ARGS_INVALID, Code.INVALID_REQUEST}:
@@ -222,19 +223,12 @@ async def test_a_schema_that_changed_is_seen(database_url: str, broker_url: str)
 
 
 async def test_a_task_waits_in_postgresql_while_valkey_is_away(database_url: str) -> None:
-    async with _without_valkey(database_url) as platform:
+    async with opened(database_url, "redis://127.0.0.1:1/0", plugins=registry_of(anything)) as platform:
         done = await platform.submit.submit(SubmitRequest(kind="shop.any"))
         await platform.submit.close()
         row = await live(platform, done.id)
         assert row is not None
         assert (row["state"], row["ticket_at"]) == ("available", None)
-
-
-def _without_valkey(database_url: str) -> Any:
-    from tests.support.engines import registry_of
-    from tests.support.platforms import opened
-
-    return opened(database_url, "redis://127.0.0.1:1/0", plugins=registry_of(anything))
 
 
 async def test_postgresql_away_is_said_and_submits_work_again_afterwards(own_postgres: PostgresFactory, broker_url: str) -> None:

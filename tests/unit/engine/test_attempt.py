@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -34,7 +33,7 @@ def attempt(number: int = 1, of: int = 3, *, retry: RetryPolicy | None = None) -
     return Attempt(row, definition, new_id(), 0.0, 0.0)
 
 
-class Silent(Exception):
+class SilentError(Exception):
     def __str__(self) -> str:
         raise RuntimeError
 
@@ -111,7 +110,7 @@ def test_a_result_that_cannot_be_stored_is_a_failed_attempt(result: Any) -> None
         (ValueError("x"), 1, RetryPolicy(discard_on=(ValueError,)), State.DISCARDED),
         (Retry(after=1), 1, RetryPolicy(retry_on=(ValueError,)), State.RETRYABLE),
         (SystemExit(1), 1, None, State.RETRYABLE),
-        (Silent(), 1, None, State.RETRYABLE),
+        (SilentError(), 1, None, State.RETRYABLE),
     ],
 )
 def test_failed(error: BaseException, number: int, retry: RetryPolicy | None, state: State) -> None:
@@ -171,10 +170,6 @@ def test_a_timeout_on_the_last_attempt_discards() -> None:
     assert outcome is not None
     assert (outcome.state, outcome.cause) == (State.DISCARDED, Cause.TIMEOUT)
     assert "1.5" in str(outcome.message)
-
-
-async def _forever() -> None:
-    await asyncio.Event().wait()
 
 
 def test_the_first_reason_to_stop_stands() -> None:

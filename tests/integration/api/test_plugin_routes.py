@@ -1,0 +1,73 @@
+"""Routes of plugins: under their own prefix, behind the same door, errors in the same shape."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+from litestar import Router, get, post
+
+import taskmill.plugin as contract
+from taskmill.api.app import create_app
+from taskmill.plugin.host import PluginHost
+from taskmill.plugin.manifest import Manifest
+from taskmill.services.platform import Platform
+from tests.support import api
+from tests.support.api import client as client_of
+from tests.support.api import refusal
+
+pytestmark = pytest.mark.anyio
+
+
+@get("/hello", operation_id="pluginHello", summary="Say hello")
+async def hello() -> dict[str, str]:
+    """Say hello."""
+    return {"hello": "world"}
+
+
+@post("/break", operation_id="pluginBreak", summary="Break", guards=[])
+async def break_down(data: dict[str, int]) -> None:
+    """Break down."""
+    raise RuntimeError(data)
+
+
+class Greeter:
+    """A plugin with routes."""
+
+    @contract.hookimpl
+    def taskmill_manifest(self) -> Manifest:
+        """Say who it is."""
+        return Manifest(
+            name="greeter", version="1", requires_api=">=1.0", title_en="Greeter", title_zh="问候", summary_en="Greets.", summary_zh="问候。"
+        )
+
+    @contract.hookimpl
+    def taskmill_routes(self, config: Any) -> list[Router]:
+        """Bring the routes."""
+        return [Router("/", route_handlers=[hello, break_down])]
+
+
+async def test_routes_of_plugins_are_mounted_behind_the_same_door(database_url: str, broker_url: str) -> None:
+    assert isinstance(contract, ModuleType)
+    settings = api.settings(database_url, broker_url, plugins_allow=["greeter"])
+    platform = await Platform.open(settings, PluginHost.load(settings, {"greeter": Greeter()}, env={}))
+    try:
+        app = create_app(platform)
+        reader = await platform.keys.create("reader", ["read"])
+        async with client_of(app) as anonymous:
+            refusal(await anonymous.get("/plugins/greeter/hello"), 401, "UNAUTHORIZED")
+            refusal(await anonymous.post("/plugins/greeter/break", json={}), 401, "UNAUTHORIZED")
+            document = (await anonymous.get("/schema/openapi.json")).json()
+        assert document["paths"]["/plugins/greeter/hello"]["get"]["security"]
+        async with client_of(app, reader.secret) as client:
+            assert (await client.get("/plugins/greeter/hello")).json() == {"hello": "world"}
+            refusal(await client.post("/plugins/greeter/break", json={"a": 1}), 403, "FORBIDDEN")
+        async with api.api(platform) as client:
+            refusal(await client.post("/plugins/greeter/break", json={"a": 1}), 500, "INTERNAL")
+            refusal(await client.post("/plugins/greeter/break", content=b"{", headers={"Content-Type": "application/json"}), 422, "INVALID_REQUEST")
+            refusal(await client.get("/plugins/greeter/none"), 404, "ROUTE_NOT_FOUND")
+            page = api.data(await client.get("/api/v1/plugins"))
+        assert [(plugin["name"], plugin["state"]) for plugin in page["items"]] == [("greeter", "loaded")]
+    finally:
+        await platform.close()
