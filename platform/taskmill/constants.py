@@ -118,6 +118,7 @@ NEXT_FIRES_DEFAULT: Final = 5
 
 # ── 接口与日志 ────────────────────────────────────────────────────────────
 API_PREFIX: Final = "/api/v1"
+PLUGINS_PREFIX: Final = "/plugins/"  # 插件自己的路由
 API_PORT: Final = 8800
 BODY_LOG_MAX_BYTES: Final = 50 * 1024
 TRUNCATED: Final = "... (truncated)"

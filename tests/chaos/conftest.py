@@ -22,7 +22,7 @@ from taskmill.plugin.host import PluginHost
 from taskmill.services.platform import Platform
 from taskmill.services.submit import SubmitRequest
 from taskmill.settings import load_settings
-from tests.chaos.process import KIND, work
+from tests.chaos.process import KIND, poison, work
 from tests.conftest import PostgresFactory, ValkeyFactory
 from tests.support.engines import registry_of
 from tests.support.waiting import eventually
@@ -89,7 +89,7 @@ class Chaos:
     async def platform(self) -> Platform:
         """Open the platform in this process, to submit with."""
         settings = load_settings(database_url=self.postgres.url, broker_url=self.valkey.url)
-        platform = await Platform.open(settings, PluginHost(registry=registry_of(work)))
+        platform = await Platform.open(settings, PluginHost(registry=registry_of(work, poison)))
         self._stack.callback(platform.database.pool.terminate)
         return platform
 

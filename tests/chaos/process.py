@@ -6,6 +6,7 @@ Settings come from `TASKMILL_*`. The submitter prints the id of each task whose 
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 
@@ -24,6 +25,7 @@ from tests.support.engines import registry_of
 
 SUBMITTERS = 20
 KIND = "chaos.work"
+POISON = "chaos.poison"
 
 
 @task(KIND, timeout=30, retry=RetryPolicy(max_attempts=3, base_delay=0.01))
@@ -33,9 +35,15 @@ async def work(n: int = 0, ms: int = 0) -> int:
     return n
 
 
+@task(POISON, timeout=30)
+async def poison() -> None:
+    """Take the whole worker down."""
+    os._exit(1)
+
+
 async def opened() -> Platform:
     """Open the platform of this process."""
-    return await Platform.open(load_settings(), PluginHost(registry=registry_of(work)))
+    return await Platform.open(load_settings(), PluginHost(registry=registry_of(work, poison)))
 
 
 async def _submit_for_ever(platform: Platform) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import sys
 import time
 
 import pytest
 
+from taskmill.services.submit import SubmitRequest
 from tests.chaos.conftest import LEASE_S, Chaos, ended
+from tests.chaos.process import POISON
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -101,3 +104,28 @@ async def test_invariant_8_kill_9_again_and_again_spares_the_bystanders(chaos: C
     chaos.start("worker", concurrency=10)
     await chaos.all_final(40, since, "two workers killed one after the other")
     await chaos.verdict(ids, attempt=1, crashes=2)
+
+
+async def test_invariant_8_a_poison_pill_is_discarded_and_its_neighbours_survive(chaos: Chaos) -> None:
+    chaos.start("scheduler")
+    platform = await chaos.platform()
+    pill = (await platform.submit.submit(SubmitRequest(kind=POISON))).id
+    await platform.close()
+    ids = await chaos.submit(30, ms=300)
+    since = time.monotonic()
+    worker = chaos.start("worker", concurrency=10)
+
+    async def over() -> bool:
+        nonlocal worker
+        if worker.poll() is not None:
+            worker = chaos.start("worker", concurrency=10)
+        return await chaos.value("select count(*) from taskmill.task_history") == 31
+
+    await eventually(over, timeout=60, poll=0.1)
+    sys.stdout.write(f"\nrecovered in {time.monotonic() - since:.1f} s: a task that kills its worker three times\n")
+    (row,) = await chaos.rows("select state, crash_count from taskmill.task_history where id = $1", pill)
+    assert tuple(row) == ("discarded", 3)
+    good = await chaos.rows("select id, state, crash_count from taskmill.task_history where id <> $1", pill)
+    assert {r["id"] for r in good} == set(ids)
+    assert {r["state"] for r in good} == {"completed"}
+    assert max(r["crash_count"] for r in good) <= 2

@@ -95,7 +95,8 @@ def test_the_drain_of_a_worker_fits_into_its_stop_period() -> None:
 @pytest.mark.timeout(INSTALL_TIMEOUT_S)
 def test_the_install_steps_make_a_working_command(tmp_path: Path) -> None:
     """Run what the build stage runs, on what it copies, in an empty directory."""
-    uv = shutil.which("uv") or missing("uv", target="env")
+    beside = str(Path(sys.executable).parent)  # 没有装 uv 的机器上，它在环境里
+    uv = shutil.which("uv") or shutil.which("uv", path=beside) or missing("uv", target="env")
     source, prefix = tmp_path / "src", tmp_path / "opt"
     source.mkdir()
     for names, target in copied():

@@ -69,6 +69,6 @@ async def allow(request: Call) -> Response[None] | None:
 
 def _plugin_routers(platform: Platform, guards: list[Any]) -> list[Router]:
     return [
-        Router(f"/plugins/{name}", route_handlers=list(routers), guards=guards, tags=[f"plugin {name}"])
+        Router(f"{c.PLUGINS_PREFIX}{name}", route_handlers=list(routers), guards=guards, tags=[f"plugin {name}"])
         for name, routers in platform.host.routes().items()
     ]

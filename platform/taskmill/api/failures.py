@@ -5,9 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from litestar import Request, Response
-from litestar.exceptions import HTTPException, MethodNotAllowedException, NotFoundException, ValidationException
+from litestar.exceptions import (
+    HTTPException,
+    MethodNotAllowedException,
+    NotFoundException,
+    SerializationException,
+    ValidationException,
+)
 from litestar.status_codes import HTTP_413_REQUEST_ENTITY_TOO_LARGE
 
+from taskmill import constants as c
 from taskmill.api.envelope import failed
 from taskmill.errors import AccessError, Code, InputError, LimitError, NotFoundError, TaskmillError
 from taskmill.log import get_logger
@@ -20,7 +27,7 @@ SERVER_ERROR = 500
 
 def on_error(request: AnyRequest, error: Exception) -> Response[bytes]:
     """Answer any exception: coded ones by the table, drivers' by what they mean, all others as INTERNAL."""
-    coded = translate(error)
+    coded = translate(error) or _unreadable(request, error)
     if coded is None:
         log.error("请求处理出错", method=request.method, path=request.url.path, exc_info=error)
         coded = TaskmillError(Code.INTERNAL)
@@ -37,6 +44,17 @@ def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     return failed(_coded(request, error), request.scope, dict(error.headers or {}))
 
 
+def _unreadable(request: AnyRequest, error: Exception) -> TaskmillError | None:
+    """插件的路由由 Litestar 解码正文：坏的 UTF-8 与过深的嵌套会以裸异常出来。"""
+    if not request.url.path.startswith(c.PLUGINS_PREFIX):
+        return None
+    if isinstance(error, UnicodeDecodeError):
+        return InputError(Code.MALFORMED_JSON, reason=f"not UTF-8 / 不是 UTF-8: {error.reason}")
+    if isinstance(error, RecursionError):
+        return InputError(Code.ARGS_TOO_DEEP, field="body", limit=c.ARGS_MAX_DEPTH)
+    return None
+
+
 def _coded(request: AnyRequest, error: HTTPException) -> TaskmillError:
     path = request.url.path
     if isinstance(error, NotFoundException):
@@ -50,11 +68,16 @@ def _coded(request: AnyRequest, error: HTTPException) -> TaskmillError:
         403: AccessError(Code.FORBIDDEN, permission=error.detail),
         415: InputError(Code.UNSUPPORTED_MEDIA_TYPE, content_type=request.headers.get("content-type", "")),
     }
-    if error.status_code in by_status:
-        return by_status[error.status_code]
+    return by_status.get(error.status_code) or _wrong_input(error)
+
+
+def _wrong_input(error: HTTPException) -> TaskmillError:
+    if isinstance(error.__cause__, SerializationException):
+        return InputError(Code.MALFORMED_JSON, reason=error.detail)
     if isinstance(error, ValidationException) and isinstance(error.extra, list) and error.extra:
         first: Any = error.extra[0]
-        field = str(first.get("key", "request")) if isinstance(first, dict) else "request"
-        reason = str(first.get("message", error.detail)) if isinstance(first, dict) else error.detail
-        return InputError(Code.INVALID_REQUEST, field=field, reason=reason)
+        if isinstance(first, dict):
+            facts: dict[str, Any] = first
+            field, reason = facts.get("key", "request"), facts.get("message", error.detail)
+            return InputError(Code.INVALID_REQUEST, field=str(field), reason=str(reason))
     return InputError(Code.INVALID_REQUEST, field="request", reason=error.detail)
