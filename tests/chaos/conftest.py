@@ -78,8 +78,14 @@ class Chaos:
             connection.terminate()
 
     async def workers(self, count: int) -> None:
-        """Wait until so many workers hold a lease."""
-        query = "select count(*) from taskmill.workers where dead_at is null and lease_until > now()"
+        """Wait until so many workers hold a lease and the scheduler has made its first partitions.
+
+        A role that finds PostgreSQL away at its own start gives up: faults are for roles that run.
+        """
+        query = """
+            select count(*) from taskmill.workers where dead_at is null and lease_until > now()
+            and exists (select from pg_inherits where inhparent = 'taskmill.task_history'::regclass)
+        """
 
         async def enough() -> bool:
             return (await self.value(query) or 0) >= count

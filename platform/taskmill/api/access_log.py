@@ -45,9 +45,16 @@ class AccessLog:
         finally:
             seconds = time.perf_counter() - record.started
             unbind_contextvars("request_id")
+            self._finish(record, scope["method"], scope.get("path_template"), seconds)
+
+    def _finish(self, record: _Record, method: str, path: str | None, seconds: float) -> None:
+        try:
             record.write(seconds)
             if self._observe is not None:
-                self._observe(scope["method"], scope.get("path_template"), record.final_status, seconds)
+                self._observe(method, path, record.final_status, seconds)
+        except Exception as error:
+            # 请求已经答完：记录失败不能再伤到它
+            log.exception("访问日志没有写成", request_id=record.request_id, exc_info=error)
 
 
 class _Capture:

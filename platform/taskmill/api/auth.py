@@ -11,6 +11,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from taskmill import constants as c
+from taskmill.api.call import header
 from taskmill.errors import AccessError, Code
 from taskmill.services.keys import KeyService, Principal, Scope
 
@@ -52,12 +53,12 @@ class Guard:
             raise AccessError(Code.FORBIDDEN, permission=needed.value)
 
     async def _principal(self, connection: Connection) -> Principal:
-        header = connection.headers.get("authorization")
-        if header is None:
+        given = header(connection.scope, b"authorization")
+        if given is None:
             raise AccessError(Code.UNAUTHORIZED, reason="no Authorization header / 没有 Authorization 请求头")
-        if header[: len(BEARER)].lower() != BEARER:
+        if given[: len(BEARER)].lower() != BEARER:
             raise AccessError(Code.UNAUTHORIZED, reason="not a Bearer key / 不是 Bearer 密钥")
-        secret = header[len(BEARER) :].strip()
+        secret = given[len(BEARER) :].strip()
         if self._is_dev_token(secret):
             return await self._developer(connection)
         principal = await self._keys.authenticate(secret)

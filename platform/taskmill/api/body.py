@@ -11,6 +11,7 @@ import msgspec
 from litestar import Request
 
 from taskmill import constants as c
+from taskmill.api.call import header
 from taskmill.errors import Code, InputError, LimitError, TaskmillError
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ _CHINESE = (
     (re.compile(r"Expected `\w+` of length (>=|<=) (\S+)"), r"长度须 \1 \2"),
     (re.compile(r"Invalid (RFC3339 encoded datetime|UUID)"), r"不是合法的 \1"),
 )
+_LENGTH_DIGITS = 18
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _NAMED = re.compile(r"Object (?:missing required|contains unknown) field `(.+)`")
 
@@ -40,16 +42,23 @@ class Decoder(Protocol[T_co]):
 
 async def read(request: AnyRequest, limit: int) -> bytes:
     """Return the body, at most `limit` bytes; LimitError BODY_TOO_LARGE as soon as it is known to be larger."""
-    declared = request.headers.get("content-length")
-    if declared is not None and declared.isdecimal() and int(declared) > limit:
+    declared = header(request.scope, b"content-length")
+    if declared is not None and declared.isdecimal() and int(declared[:_LENGTH_DIGITS]) > limit:
         raise LimitError(Code.BODY_TOO_LARGE, limit=limit)
     chunks: list[bytes] = []
     size = 0
-    async for chunk in request.stream():
+    more = True
+    while more:
+        message = await request.receive()
+        if message["type"] != "http.request":
+            # 客户端已走，回答没有人收；访问日志会记 499
+            raise InputError(Code.MALFORMED_HTTP, reason="the client left / 客户端已断开")
+        chunk = message.get("body", b"")
         size += len(chunk)
         if size > limit:
             raise LimitError(Code.BODY_TOO_LARGE, limit=limit)
         chunks.append(chunk)
+        more = message.get("more_body", False)
     return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
@@ -59,7 +68,7 @@ async def read_json(request: AnyRequest, decoder: Decoder[T], limit: int) -> T:
     Raises InputError UNSUPPORTED_MEDIA_TYPE, MALFORMED_JSON (400), INVALID_REQUEST (422, names field and reason),
     ARGS_TOO_DEEP; LimitError BODY_TOO_LARGE.
     """
-    check_content_type(request.headers.get("content-type", ""))
+    check_content_type(header(request.scope, b"content-type") or "")
     raw = await read(request, limit)
     return decode(raw, decoder)
 

@@ -6,12 +6,21 @@ from typing import Any
 
 from litestar import Request
 from litestar.datastructures import State
+from litestar.types import Scope
 
 from taskmill.services.keys import Principal
 from taskmill.services.platform import Platform
 from taskmill.telemetry import Telemetry
 
 Call = Request[Principal, Any, State]
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """Return the first header of this (lower-case) name, straight from the scope: no mapping of all headers is built."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return value.decode("latin-1")
+    return None
 
 
 def platform_of(call: Call) -> Platform:

@@ -16,15 +16,18 @@ from taskmill import constants as c
 from taskmill.clock import Clock
 from taskmill.errors import Code, InputError, LimitError, SetupError, TaskmillError, UnavailableError
 from taskmill.ids import new_id
+from taskmill.log import get_logger
 from taskmill.services.kinds import KindCache, KindPolicy
 from taskmill.services.payload import encode
 from taskmill.services.ticketing import Ticketing
 from taskmill.settings import Settings
 from taskmill.stores import task_submit as store
-from taskmill.stores.database import AWAY, MISSING_SCHEMA, Connection, Database
+from taskmill.stores.database import AWAY, DATA_ERRORS, MISSING_SCHEMA, Connection, Database
 from taskmill.stores.task_submit import Inserted, NewTask
 from taskmill.stores.tickets import Tickets
 
+log = get_logger(__name__)
+Waiting = tuple[NewTask, asyncio.Future[Inserted]]
 QUEUE_PATTERN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
 TAG_PATTERN = re.compile(r"^[^\s\x00-\x1f\ud800-\udfff]+$")
 KIND_SHAPE = re.compile(r"^[A-Za-z_][A-Za-z0-9_.]*$")
@@ -69,7 +72,7 @@ class SubmitService:
         self._database = database
         self.kinds = KindCache(database, clock)
         self._ticketing = Ticketing(database, tickets, clock)
-        self._waiting: deque[tuple[NewTask, asyncio.Future[Inserted]]] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._flushers: set[asyncio.Task[None]] = set()
         self._sending: set[asyncio.Task[None]] = set()
         self._known_queues: set[str] = set()
@@ -191,21 +194,29 @@ class SubmitService:
 
     async def _flush(self) -> None:
         while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), c.GROUP_COMMIT_MAX_TASKS))]
-            tasks = [task for task, _ in batch]
-            try:
-                inserted = await self._insert(tasks)
-            except Exception as error:  # noqa: BLE001 - 原样交给每个等待者
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(error)
-                continue
-            for task, future in batch:
+            await self._accept([self._waiting.popleft() for _ in range(min(len(self._waiting), c.GROUP_COMMIT_MAX_TASKS))])
+
+    async def _accept(self, batch: Sequence[Waiting]) -> None:
+        tasks = [task for task, _ in batch]
+        try:
+            inserted = await self._insert(tasks)
+        except Exception as error:  # noqa: BLE001 - 原样交给每个等待者
+            if len(batch) > 1 and isinstance(error, DATA_ERRORS):
+                # 数据错误只来自某一行，整组已回滚：逐个再存，只让那一个得到错误
+                log.warning("组提交中有存不进去的任务，改为逐个提交", count=len(batch), error=repr(error))
+                for one in batch:
+                    await self._accept([one])
+                return
+            for _, future in batch:
                 if not future.done():
-                    future.set_result(inserted[task.id])
-            sending = asyncio.create_task(self._ticketing.send(tasks, inserted))
-            self._sending.add(sending)
-            sending.add_done_callback(self._sending.discard)
+                    future.set_exception(error)
+            return
+        for task, future in batch:
+            if not future.done():
+                future.set_result(inserted[task.id])
+        sending = asyncio.create_task(self._ticketing.send(tasks, inserted))
+        self._sending.add(sending)
+        sending.add_done_callback(self._sending.discard)
 
     async def _insert(self, tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:
         if not tasks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -13,6 +14,7 @@ from taskmill import constants as c
 from taskmill import task
 from taskmill.errors import Code, InputError, NotFoundError, TaskmillError, UnavailableError
 from taskmill.services.submit import SubmitRequest
+from taskmill.stores.database import DATA_ERRORS
 from tests.conftest import PostgresFactory
 from tests.support.engines import decoded, history, live, platform_of, registry_of, stage, submit
 from tests.support.platforms import opened
@@ -174,6 +176,32 @@ async def test_one_bad_submit_does_not_hurt_its_neighbours(database_url: str, br
         done = await asyncio.gather(*wanted, return_exceptions=True)
         assert [isinstance(answer, InputError) for answer in done] == [n % 2 == 0 for n in range(20)]
         assert await platform.database.pool.fetchval("select count(*) from taskmill.tasks") == 10
+
+
+BROKEN: list[tuple[str, dict[str, Any]]] = [
+    ("the driver refuses", {"priority": 40_000}),
+    ("the server refuses", {"args": b"{not json"}),
+]
+
+
+@pytest.mark.parametrize("broken", [row[1] for row in BROKEN], ids=[row[0] for row in BROKEN])
+async def test_a_row_that_cannot_be_stored_does_not_hurt_its_group(
+    database_url: str, broker_url: str, broken: dict[str, Any]
+) -> None:
+    async with platform_of(database_url, broker_url, anything) as platform:
+        tasks = [await platform.submit.prepare(SubmitRequest(kind="shop.any", args={"data": n})) for n in range(9)]
+        tasks[4] = replace(tasks[4], **broken)
+        # 绕过检查，直接进组提交
+        wanted = [platform.submit._submit(each) for each in tasks]  # pyright: ignore[reportPrivateUsage]
+        done = await asyncio.gather(*wanted, return_exceptions=True)
+        assert [n for n, answer in enumerate(done) if isinstance(answer, BaseException)] == [4]
+        assert isinstance(done[4], DATA_ERRORS)
+        rows = await platform.database.pool.fetch("select id from taskmill.tasks")
+        assert {row["id"] for row in rows} == {each.id for each in tasks} - {tasks[4].id}
+        await platform.submit.close()
+        tickets = "select count(*) from taskmill.tasks where ticket_at is not null"
+        assert await platform.database.pool.fetchval(tickets) == 8
+        assert (await live(platform, await submit(platform, "shop.any"))) is not None
 
 
 async def test_an_abandoned_submit_does_not_hurt_its_neighbours(database_url: str, broker_url: str) -> None:
