@@ -21,7 +21,7 @@ from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 CLIENTS = 16
-BEFORE, AFTER = 500, 200  # 杀之前、重启之后各要确认多少个
+BEFORE, AFTER = 300, 100  # 杀之前、重启之后各要确认多少个
 
 
 class Load:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+import time
 import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -45,6 +46,7 @@ class Attempt:
     task: asyncio.Task[None] | None = None
     context: TaskContext | None = None
     stop: Stop | None = None
+    halted: tuple[Stop, float] | None = None  # 上次为何、何时取消
 
     @property
     def key(self) -> tuple[UUID, int]:
@@ -57,8 +59,11 @@ class Attempt:
             self.stop = stop
         if self.context is not None:
             self.context.cancelled = True
-        if self.task is not None:
-            self.task.cancel()
+        now = time.monotonic()
+        again = self.halted is not None and self.halted[0] is stop and now - self.halted[1] < c.DEADLINE_GRACE_S
+        if self.task is not None and not again:
+            self.halted = (stop, now)
+            self.task.cancel()  # 反复取消会打断处理函数的清理
 
 
 def _enc_hook(value: Any) -> Any:
@@ -92,8 +97,8 @@ def completed(attempt: Attempt, result: Any, max_bytes: int) -> Outcome:
     try:
         raw = _ENCODER.encode(result)
         reason = _unstorable(raw, max_bytes)
-    except (TypeError, ValueError, RecursionError, OverflowError) as error:
-        raw, reason = b"", str(error)
+    except Exception as error:  # noqa: BLE001 - 编码会运行用户的代码（如 computed_field）
+        raw, reason = b"", str(error) or type(error).__name__
     if reason is not None:
         return failed(attempt, TaskmillError(Code.RESULT_NOT_ENCODABLE, reason=reason))
     return Outcome(row["id"], row["claim_no"], attempt.worker_id, State.COMPLETED, result=raw)
@@ -122,8 +127,20 @@ def failed(attempt: Attempt, error: BaseException, *, cause: Cause = Cause.ERROR
     return outcome
 
 
-def _aware(time: datetime | None) -> datetime | None:
-    return time.replace(tzinfo=UTC) if time is not None and time.tzinfo is None else time
+def unusable(attempt: Attempt, error: BaseException) -> Outcome:
+    """Return the outcome when a result or policy of the handler broke the building of one; runs no user code."""
+    row = attempt.row
+    last = row["attempt"] >= row["max_attempts"]
+    outcome = Outcome(
+        row["id"], row["claim_no"], attempt.worker_id, State.DISCARDED if last else State.RETRYABLE, cause=Cause.ERROR
+    )
+    describe(outcome, TaskmillError(Code.INTERNAL, reason=type(error).__name__))
+    outcome.delay_s = 0.0 if last else backoff_s(RetryPolicy(), row["attempt"])
+    return outcome
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 def describe(outcome: Outcome, error: BaseException) -> None:

@@ -18,6 +18,9 @@ from taskmill.stores.task_settle import Outcome, settle
 log = get_logger(__name__)
 
 
+UNSTORABLE = "ResultNotEncodable"  # task_attempts.error_type
+
+
 class Settler:
     """Two coroutines, so that one's fsync overlaps the other's work. `backlog` counts outcomes not yet committed."""
 
@@ -106,7 +109,10 @@ class Settler:
             await self._settle(batch[middle:], writer)
             return
         bad = batch[0]
+        if bad.error_type == UNSTORABLE:
+            raise error  # 替代的错误也存不进去：不是数据的问题
         log.error("结果无法保存，改记为失败", task_id=str(bad.id), error=repr(error))
         bad.state, bad.cause, bad.result = State.DISCARDED, Cause.ERROR, None
         describe(bad, TaskmillError(Code.RESULT_NOT_ENCODABLE, reason=type(error).__name__))
+        bad.error_type = UNSTORABLE
         await self._settle([bad], writer)

@@ -10,7 +10,7 @@ from functools import partial
 from uuid import UUID
 
 from taskmill import constants as c
-from taskmill.engine.attempt import Attempt, Stop, handed_back, stopped
+from taskmill.engine.attempt import Attempt, Stop, handed_back, stopped, unusable
 from taskmill.engine.receiver import TaskmillReceiver
 from taskmill.engine.settler import Settler
 from taskmill.log import get_logger
@@ -74,7 +74,11 @@ class Slots:
 
     async def _run(self, attempt: Attempt) -> None:
         started = time.monotonic()
-        outcome = await self._receiver.execute(attempt)
+        try:
+            outcome = await self._receiver.execute(attempt)
+        except Exception as error:
+            log.exception("结局无法得出，记为失败", task_id=str(attempt.row["id"]))
+            outcome = unusable(attempt, error)
         self._mean_s += 0.1 * (time.monotonic() - started - self._mean_s)
         self._end(attempt, outcome)
 
@@ -102,6 +106,11 @@ class Slots:
     def _hand_back(self, attempt: Attempt) -> None:
         self._suspects.discard(attempt.key)
         self._settler.put(handed_back(attempt.row, attempt.worker_id))
+
+    def forget_ready(self) -> None:
+        """Drop rows that have not started: the lease is lost, they belong to others."""
+        self._suspects.difference_update(attempt.key for attempt in self.ready)
+        self.ready.clear()
 
     def hand_back_ready(self) -> int:
         """Give all rows back that have not started; returns how many."""

@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -110,7 +111,7 @@ class WorkerRole:
             self._platform.database, self._platform.tickets, reader, self.worker_id, self._served
         )
         self._heartbeat = Heartbeat(
-            self._platform.database.url, self.worker_id, self._on_renewal,
+            self._platform.database.url, self.worker_id, partial(self._on_renewal, self.worker_id),
             lease_s=settings.lease_s, period_s=settings.heartbeat_s,
         )
         self._heartbeat.start()
@@ -145,14 +146,16 @@ class WorkerRole:
     async def _bury(self) -> None:
         """租约已失：任务已归别人，停下一切，换新编号。"""
         self._claims += self._claimer.claims if self._claimer else 0
-        self.slots.ready.clear()
+        self.slots.forget_ready()
         count = self.slots.halt(Stop.LOST)
         await self.slots.idle(c.SHUTDOWN_GRACE_S)
         if self._heartbeat is not None:
             await self._heartbeat.stop()
         log.warning("租约丢失，以新编号重新开始", worker_id=str(self.worker_id), stopped=count)
 
-    def _on_renewal(self, renewal: Renewal) -> None:
+    def _on_renewal(self, worker_id: UUID, renewal: Renewal) -> None:
+        if worker_id != self.worker_id:
+            return  # 上一个编号迟到的回复
         if self._heartbeat is not None:
             self._heartbeat.running = len(self.slots.running)
         if not renewal.alive:
@@ -166,7 +169,7 @@ class WorkerRole:
 
     async def _fetch(self, claimer: Claimer, fetchers: int) -> None:
         delay = 0.05
-        while not self._stop.is_set():
+        while not self._ended():
             room = self.slots.room() if self._heartbeat is not None and self._heartbeat.fresh else 0
             if room <= 0 or not claimer.reader.lanes:
                 await self._wait_for_room()
@@ -186,7 +189,8 @@ class WorkerRole:
     async def _wait_for_room(self) -> None:
         self.slots.free.clear()
         try:
-            await asyncio.wait_for(self.slots.free.wait(), TICK_S)
+            async with asyncio.timeout(TICK_S):  # 3.11 的 wait_for 可能吞掉取消
+                await self.slots.free.wait()
         except TimeoutError:
             return
 
@@ -222,8 +226,8 @@ class WorkerRole:
         """认领已提交而回复没等到（断线，或停机时被打断）的行：交还，不计次数。"""
         try:
             orphans = await claimer.orphans(self.slots.known)
-        except AWAY as error:
-            log.warning("对账推迟：数据库不可用", error=repr(error))
+        except Exception as error:  # noqa: BLE001 - 对账绝不能停：丢了回复的认领全靠它
+            log.warning("对账推迟", error=repr(error))
             return False
         for identity, claim_no in orphans:
             self.settler.put(
@@ -269,11 +273,13 @@ class WorkerRole:
             task.cancel()
         await asyncio.gather(idle, hurry, return_exceptions=True)
         returned += await self._cut()
-        if self._claimer is not None:
-            await self._return_orphans(self._claimer)
-            await self._claimer.finish()
-        left = await self.settler.stop(c.SHUTDOWN_GRACE_S)
-        await self._leave()
+        try:
+            if self._claimer is not None:
+                await self._return_orphans(self._claimer)
+                await self._claimer.finish()
+        finally:
+            left = await self.settler.stop(c.SHUTDOWN_GRACE_S)  # 已完成的结果无论如何要写下
+            await self._leave()
         log.info("工作进程已停", handed_back=returned, unsettled=left)
         return returned
 

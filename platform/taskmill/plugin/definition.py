@@ -50,6 +50,8 @@ class RetryPolicy:
     discard_on: tuple[type[BaseException], ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("retry_on", "discard_on"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))  # isinstance 只收元组
         if not 1 <= self.max_attempts <= c.MAX_ATTEMPTS_LIMIT:
             message = f"max_attempts must be within 1 and {c.MAX_ATTEMPTS_LIMIT}"
             raise ValueError(message)

@@ -11,9 +11,12 @@ import msgspec
 from taskmill import constants as c
 from taskmill.clock import Clock
 from taskmill.errors import Code, InputError, NotFoundError, SetupError
+from taskmill.log import get_logger
 from taskmill.plugin.registry import Registry
 from taskmill.stores import kind as store
 from taskmill.stores.database import MISSING_SCHEMA, Database
+
+log = get_logger(__name__)
 
 
 async def publish(database: Database, registry: Registry) -> None:
@@ -45,10 +48,17 @@ class KindPolicy:
     def __init__(self, row: store.KindPolicy) -> None:
         self.kind, self.version, self.queue, self.priority = row.kind, row.version, row.queue, row.priority
         self.max_attempts, self.timeout_ms = row.max_attempts, row.timeout_ms
-        self.validator = jsonschema_rs.validator_for(msgspec.json.decode(row.args_schema))
+        try:
+            self.validator = jsonschema_rs.validator_for(msgspec.json.decode(row.args_schema))
+        except ValueError as error:  # 一个插件的坏样式不能挡住别的类型
+            log.error("参数的 JSON Schema 无法编译", kind=row.kind, error=str(error))  # noqa: TRY400
+            self.validator = None
 
     def check(self, args: Any) -> None:
         """Raise InputError ARGS_INVALID that names the field and the reason."""
+        if self.validator is None:
+            reason = "the schema of this kind does not compile; ask its plugin / 此类型的 Schema 无法编译"
+            raise InputError(Code.ARGS_INVALID, field="args", reason=reason, kind=self.kind)
         if self.validator.is_valid(args):
             return
         error = next(iter(self.validator.iter_errors(args)))

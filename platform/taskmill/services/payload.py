@@ -29,13 +29,13 @@ def encode(value: Any, *, field: str, max_bytes: int, max_depth: int) -> bytes:
 
 def _deeper(value: Any, limit: int) -> bool:
     """空的容器也算一层：数的是容器，不是其中的值。"""
-    layer = [value] if isinstance(value, (dict, list)) else []
+    layer = [value] if isinstance(value, (dict, list, tuple)) else []
     for _ in range(limit):
         layer = [
             child
             for item in layer
             for child in (item.values() if isinstance(item, dict) else item)
-            if isinstance(child, (dict, list))
+            if isinstance(child, (dict, list, tuple))
         ]
         if not layer:
             return False
@@ -51,7 +51,7 @@ def _nul(value: Any, path: str) -> str | None:
                 return path
             if (found := _nul(child, f"{path}.{key}")) is not None:
                 return found
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         for index, child in enumerate(value):
             if (found := _nul(child, f"{path}[{index}]")) is not None:
                 return found

@@ -43,7 +43,7 @@ AWAY = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InternalClientError,
 )
-DATA_ERRORS = (asyncpg.DataError, asyncpg.ProgramLimitExceededError, ValueError, OverflowError)  # 某一行存不进去
+DATA_ERRORS = (asyncpg.DataError, asyncpg.UniqueViolationError, asyncpg.ProgramLimitExceededError, ValueError, OverflowError)  # 某一行存不进去
 MISSING_PARTITION = asyncpg.CheckViolationError  # 没有当天分区时的错误类别，等 pruner 建好
 MISSING_SCHEMA = asyncpg.UndefinedTableError  # 还没有迁移
 SERIALIZATION = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)

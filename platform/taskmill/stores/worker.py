@@ -81,7 +81,7 @@ class LeaseConnection:
         """Renew the lease; one of AWAY if PostgreSQL does not answer within the lease."""
         connection = self._connection
         if connection is None or connection.is_closed():
-            connection = await asyncpg.connect(self._url, timeout=c.CONNECT_TIMEOUT_S, command_timeout=self._lease_s)
+            connection = await asyncpg.connect(self._url, timeout=c.CONNECT_TIMEOUT_S, command_timeout=self._lease_s / 4)
             self._connection = connection
         return await renew(connection, self._worker_id, self._lease_s, running, draining=draining)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -11,6 +12,14 @@ from typing import Any
 from taskmill import constants as c
 from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import TaskDefinition
+
+
+def _call(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
+    try:
+        return function(**parameters)
+    except StopIteration as error:  # Future 不收 StopIteration，等待者会永远等下去
+        message = "the handler raised StopIteration / 处理函数抛出了 StopIteration"
+        raise RuntimeError(message) from error
 
 
 class ThreadExecutor:
@@ -25,7 +34,7 @@ class ThreadExecutor:
         """Run the handler in a thread, with the context variables of the caller."""
         if definition.call.context is not None:
             parameters[definition.call.context] = context
-        work = partial(contextvars.copy_context().run, partial(definition.function, **parameters))
+        work = partial(contextvars.copy_context().run, partial(_call, definition.function, parameters))
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     async def close(self) -> None:
