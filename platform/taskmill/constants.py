@@ -18,6 +18,8 @@ CONNECT_TIMEOUT_S: Final = 5
 RETRY_SERIALIZATION_TIMES: Final = 5  # 40P01/40001 时整个工作单元的重试次数
 MIN_POSTGRES_VERSION: Final = 14
 
+GC_THRESHOLDS: Final = (50_000, 20, 50)  # 默认 700 次分配就扫一遍在途对象：实测提交慢 40%，执行慢 25%
+
 # ── 任务 ──────────────────────────────────────────────────────────────────
 PRIORITIES: Final = (1, 2, 3, 4)  # 1 最高
 PRIORITY_DEFAULT: Final = 2

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import dataclass
 
+from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.plugin.host import PluginHost
 from taskmill.services import kinds
@@ -57,6 +59,7 @@ class Platform:
         )
         tickets = Tickets(settings.require_broker_url(), window=settings.stream_window)
         await database.open()
+        gc.set_threshold(*c.GC_THRESHOLDS)
         platform = cls(settings, database, tickets, host, clock)
         await kinds.publish(database, host.registry)
         return platform

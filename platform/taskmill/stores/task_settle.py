@@ -9,6 +9,7 @@ from uuid import UUID
 
 from taskmill.models import TaskHistory
 from taskmill.states import FINAL, By, Cause, State
+from taskmill.stores.arrays import sparse
 from taskmill.stores.database import Connection, Record
 
 
@@ -43,8 +44,8 @@ _SET = {
     "state": "u.state",
     "result": "u.result",
     "error": "coalesce(u.error, t.error)",
-    "attempt": "t.attempt + u.attempt_delta",
-    "crash_count": "t.crash_count + u.crash_delta",
+    "attempt": "t.attempt + coalesce(u.attempt_delta, 0)",
+    "crash_count": "t.crash_count + coalesce(u.crash_delta, 0)",
     "ticket_at": "null::timestamptz",
     "finished_at": "clock_timestamp()",
     "updated_at": "clock_timestamp()",
@@ -134,8 +135,8 @@ async def _wait(connection: Connection, outcomes: Sequence[Outcome]) -> list[Rec
 async def _finish(connection: Connection, outcomes: Sequence[Outcome], writer: UUID) -> list[Record]:
     return await connection.fetch(
         FINISH, [o.id for o in outcomes], [o.claim_no for o in outcomes], [o.worker_id for o in outcomes],
-        [o.state.value for o in outcomes], [o.result for o in outcomes], [o.error for o in outcomes],
-        [o.attempt_delta for o in outcomes], [o.crash_delta for o in outcomes], writer,
+        [o.state.value for o in outcomes], sparse([o.result for o in outcomes], None), sparse([o.error for o in outcomes], None),
+        sparse([o.attempt_delta for o in outcomes], 0), sparse([o.crash_delta for o in outcomes], 0), writer,
     )
 
 

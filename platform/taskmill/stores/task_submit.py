@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from taskmill.stores.arrays import sparse
 from taskmill.stores.database import Connection, Queryable
 
 TAG_SEPARATOR = "\x1f"
@@ -54,10 +55,10 @@ insert into taskmill.tasks (
     id, queue, kind, kind_version, state, priority, args, meta, tags, max_attempts, timeout_ms,
     run_at, expires_at, schedule_id, fire_at, created_by, ticket_at)
 select u.id, u.queue, u.kind, u.kind_version,
-       case when coalesce(u.run_at, now() + u.delay) <= now() then 'available' else 'scheduled' end,
+       case when coalesce(u.run_at, now() + coalesce(u.delay, interval '0')) <= now() then 'available' else 'scheduled' end,
        u.priority, u.args, u.meta, string_to_array(u.tags, E'\\x1f'), u.max_attempts, u.timeout_ms,
-       coalesce(u.run_at, now() + u.delay), u.expires_at, u.schedule_id, u.fire_at, u.created_by,
-       case when u.ticketed and coalesce(u.run_at, now() + u.delay) <= now()
+       coalesce(u.run_at, now() + coalesce(u.delay, interval '0')), u.expires_at, u.schedule_id, u.fire_at, u.created_by,
+       case when coalesce(u.ticketed, true) and coalesce(u.run_at, now() + coalesce(u.delay, interval '0')) <= now()
             then to_timestamp(floor(extract(epoch from now()) * 1000) / 1000.0) end
 from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::smallint[], $6::jsonb[], $7::jsonb[], $8::text[],
             $9::int[], $10::int[], $11::timestamptz[], $12::interval[], $13::timestamptz[], $14::uuid[],
@@ -77,17 +78,17 @@ def _columns(tasks: Sequence[NewTask]) -> list[list[Any]]:
         [t.kind_version for t in tasks],
         [t.priority for t in tasks],
         [t.args for t in tasks],
-        [t.meta for t in tasks],
-        [TAG_SEPARATOR.join(t.tags) if t.tags else None for t in tasks],
+        sparse([t.meta for t in tasks], None),
+        sparse([TAG_SEPARATOR.join(t.tags) if t.tags else None for t in tasks], None),
         [t.max_attempts for t in tasks],
         [t.timeout_ms for t in tasks],
-        [t.run_at for t in tasks],
-        [timedelta(seconds=t.delay_s) for t in tasks],
-        [t.expires_at for t in tasks],
-        [t.schedule_id for t in tasks],
-        [t.fire_at for t in tasks],
-        [t.created_by for t in tasks],
-        [t.ticketed for t in tasks],
+        sparse([t.run_at for t in tasks], None),
+        sparse([timedelta(seconds=t.delay_s) if t.delay_s else None for t in tasks], None),
+        sparse([t.expires_at for t in tasks], None),
+        sparse([t.schedule_id for t in tasks], None),
+        sparse([t.fire_at for t in tasks], None),
+        sparse([t.created_by for t in tasks], None),
+        sparse([t.ticketed for t in tasks], default=True),
     ]
 
 
