@@ -1,0 +1,175 @@
+"""The seam between what the operator sees and what it decides: facts in, actions out, nothing hidden between.
+
+The runtime collects a `State` per TaskQueue from its caches and the queue's database; `plan()` is a pure function of it.
+Everything `plan()` needs is here, and everything it wants done is an `Action`: so the same state always gives the same
+plan, a restarted operator goes on where the last one stopped, and tests need neither a cluster nor a database.
+Kubernetes objects are plain dicts as the API server sends them, without `managedFields`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from taskmill.kube.scaler import Decision
+from taskmill.services.fleet import Order, QueueLoad, QueuePolicy, QueuePolicyChange, WorkerFact
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretFact:
+    """A Secret that a TaskQueue names: is it there, which keys it has, a digest of its values (never the values)."""
+
+    name: str
+    found: bool
+    keys: frozenset[str] = frozenset()
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseFact:
+    """The database behind a TaskQueue. `identity` is a hash of host, port and name: queues that share it share Jobs.
+
+    `error` is empty while it answers; `failing_s` is for how long it has not answered, in seconds.
+    """
+
+    identity: str
+    error: str = ""
+    failing_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the operator's own settings say to the plan."""
+
+    default_image: str
+    health_port: int
+    instance: str  # 本控制器的名字，写进事件与标签
+    may_start_rollout: bool = True  # 同时滚动的队列数有上限；False 时新模板等一等
+    uninstalling: bool = False  # 控制器自己正在被卸载：放开 finalizer
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """All facts about one TaskQueue at one moment; None means unknown, which is never the same as zero."""
+
+    now: datetime
+    queue: Manifest
+    options: Options
+    secrets: Mapping[str, SecretFact]
+    database: DatabaseFact | None  # None：连接用的 Secret 还不能用
+    siblings: tuple[Manifest, ...] = ()  # 同一命名空间、同一数据库的其他 TaskQueue
+    same_queue: tuple[str, ...] = ()  # 同一数据库里争用同一个队列名的其他 TaskQueue（namespace/name）
+    namespace_terminating: bool = False
+    deployment: Manifest | None = None
+    scaler_owns_replicas: bool = False  # taskmill-scaler 已拥有 Deployment 的 spec.replicas
+    replica_sets: tuple[Manifest, ...] = ()
+    pods: tuple[Manifest, ...] = ()
+    jobs: tuple[Manifest, ...] = ()  # 该数据库的迁移 Job，不论哪个队列建的
+    job_pods: tuple[Manifest, ...] = ()
+    disruption_budget: Manifest | None = None
+    service_account: Manifest | None = None
+    workers: tuple[WorkerFact, ...] | None = None
+    load: QueueLoad | None = None
+    decision: Decision | None = None
+    policy: QueuePolicy | None = None
+    fencing_token: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Apply:
+    """Server-side apply as `taskmill-controller`; `why` is for the log."""
+
+    manifest: Manifest
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Create once (Jobs); that it exists already is fine."""
+
+    manifest: Manifest
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete an object, with its uid as precondition, in the background."""
+
+    manifest: Manifest
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Set the Deployment's replicas through `/scale` as `taskmill-scaler`."""
+
+    deployment: str
+    replicas: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionCost:
+    """Set or clear (None) `controller.kubernetes.io/pod-deletion-cost` of a pod that has finished its work."""
+
+    pod: str
+    cost: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderWorkers:
+    """Write an order with the fencing token into the worker rows of these pods."""
+
+    pod_uids: tuple[str, ...]
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
+class PutPolicy:
+    """Write pause and retention of the queue to its database."""
+
+    queue: str
+    change: QueuePolicyChange
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """Tell the database how a pod's container died, so that its attempts carry the cause."""
+
+    pod_uid: str
+    cause: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SetFinalizer:
+    """Add or remove the drain finalizer of the TaskQueue."""
+
+    present: bool
+
+
+Action = Apply | Create | Delete | Scale | DeletionCost | OrderWorkers | PutPolicy | Bury | SetFinalizer
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A Kubernetes event about the TaskQueue: one per transition, never per tick."""
+
+    type: Literal["Normal", "Warning"]
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do, in order (the first failure ends the round), what to publish, and when to look again at the latest."""
+
+    actions: tuple[Action, ...] = ()
+    status: Manifest = field(default_factory=dict)
+    events: tuple[Event, ...] = ()
+    requeue_s: float = 300.0
+    rolling: bool = False  # 正在滚动更新，占一个并发名额
