@@ -28,12 +28,13 @@ QUEUE_DEFAULT: Final = "default"
 MAX_ATTEMPTS_DEFAULT: Final = 5
 MAX_ATTEMPTS_LIMIT: Final = 1000
 CRASH_BUDGET: Final = 3  # 工作进程崩溃达到此数即视为毒丸
+SUSPECT_FROM: Final = CRASH_BUDGET - 1  # 再崩一次就用完预算的任务可疑：一个工作进程同时只领一个
 TIMEOUT_DEFAULT_S: Final = 600.0
 TIMEOUT_MAX_S: Final = 7 * 86_400.0
 BACKOFF_BASE_S: Final = 1.0  # 指数退避：上限 = base × 2^(attempt-1)，再取全抖动
 BACKOFF_MAX_S: Final = 3_600.0
 UNSERVED_DELAY_S: Final = 5.0  # 领到自己不服务的类型时推迟多久
-SUSPECT_DELAY_S: Final = 1.0  # 第二个可疑（崩溃过两次）的任务推迟多久
+SUSPECT_DELAY_S: Final = 1.0  # 没轮到的可疑任务推迟多久
 VERSION_MAX: Final = 2**31 - 1  # 类型的版本存在 int4 列里
 DELAY_MAX_S: Final = 10 * 365 * 86_400.0  # 最远可计划十年
 
@@ -176,3 +177,13 @@ DEV_STOP_LIMIT_S: Final = 7.0  # 收到停止信号后一个角色最多还能�
 DEV_CANCEL_S: Final = 1.0  # 被取消的角色收尾的时间
 DEMO_TIMEOUT_S: Final = 60.0  # 演示任务全部结束的最长时间
 DEMO_POLL_S: Final = 0.2  # 演示查询任务状态的间隔
+
+# ── 扩缩容（kube/scaler.py，每个数都由模拟器验证，见 docs/adr/0012） ───────
+SCALER_TICK_S: Final = 5.0  # 决策周期
+ARRIVALS_FAST_S: Final = 30.0  # 到达率快均值的时间常数：跟得上突发
+ARRIVALS_SLOW_S: Final = 180.0  # 慢均值：突发之间不忘记负载
+SERVICE_PRIOR_S: Final = 20.0  # 还没有任务跑完时假定的平均执行时间
+SERVICE_PRIOR_SAMPLES: Final = 20.0  # 跑完这么多个之前与先验混合
+SERVICE_MEMORY_TASKS: Final = 1_000.0  # 平均执行时间大约记住最近这么多个任务
+SERVICE_MIN_S: Final = 0.001  # 毫秒级任务的下限，防止除以零
+BOOT_PRIOR_S: Final = 30.0  # 还没量到时假定的 Pod 启动时间
