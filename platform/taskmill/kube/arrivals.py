@@ -107,8 +107,9 @@ def observe(load: Load, rates: Rates) -> Rates:
     busy = ran_s if finished >= max(last.running, now.running) else max(busy, ran_s)
     return Rates(
         last=now,
-        fast=_blend(rates.fast, arrived, seconds, c.ARRIVALS_FAST_S),
-        slow=_blend(rates.slow, arrived, seconds, c.ARRIVALS_SLOW_S),
+        # 窗口不短于一个任务：否则一个长任务的到来会被当成一阵突发
+        fast=_blend(rates.fast, arrived, seconds, max(c.ARRIVALS_FAST_S, rates.service_s)),
+        slow=_blend(rates.slow, arrived, seconds, max(c.ARRIVALS_SLOW_S, rates.service_s)),
         busy_s=rates.busy_s * keep + busy,
         samples=rates.samples * keep + finished,
     )
