@@ -10,6 +10,7 @@ RUN pip install --no-cache-dir uv==0.13.9
 WORKDIR /src
 COPY pyproject.toml uv.lock README.md CHANGELOG.md LICENSE ./
 COPY migrations ./migrations
+COPY crds ./crds
 COPY plugins ./plugins
 COPY platform ./platform
 RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-dev --no-editable --all-packages

@@ -1,4 +1,4 @@
-"""Writes docs/reference from the code: `python -m taskmill.cli.reference --write`, or `--check` whether it is current."""
+"""Writes docs/reference and the CRD files from the code: `python -m taskmill.cli.reference --write`; `--check` compares."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import rich_click as click
 
 from taskmill.cli import reference_pages as pages
 from taskmill.cli.failure import EXIT_FAILED
+from taskmill.kube import crd_page, crds
 
 FOLDER = Path(__file__).parents[3] / "docs" / "reference"
 PAGES = {
@@ -18,6 +19,7 @@ PAGES = {
     "redis-keys.md": pages.redis_keys,
     "metrics.md": pages.metrics,
     "hooks.md": pages.hooks,
+    "crds.md": crd_page.page,
 }
 
 
@@ -37,7 +39,7 @@ def stale(folder: Path) -> list[str]:
 @click.option("--write/--check", "write", required=True, help="Write the pages, or fail if one is out of date.")
 @click.pass_context
 def main(ctx: click.Context, write: bool) -> None:
-    """Write the reference pages, or check them.
+    """Write the reference pages and the CRD files, or check them.
 
     Example: python -m taskmill.cli.reference --check
     """
@@ -45,10 +47,11 @@ def main(ctx: click.Context, write: bool) -> None:
         FOLDER.mkdir(parents=True, exist_ok=True)
         for name, text in render().items():
             (FOLDER / name).write_text(text, encoding="utf-8")
+        crds.write(crds.ROOT)
         return
-    old = stale(FOLDER)
+    old = [*(f"docs/reference/{name}" for name in stale(FOLDER)), *crds.stale(crds.ROOT)]
     for name in old:
-        click.echo(f"docs/reference/{name}: 已过期，运行 make generate / out of date, run make generate", err=True)
+        click.echo(f"{name}: 已过期，运行 make generate / out of date, run make generate", err=True)
     ctx.exit(EXIT_FAILED if old else 0)
 
 
