@@ -114,6 +114,7 @@ DEADLINE_GRACE_S: Final = 10.0  # 超过截止多久后由救援者收回
 PARTITION_DAYS_AHEAD: Final = 14
 RETENTION_DAYS: Final = 14
 PARTITION_LOCK_TIMEOUT: Final = "100ms"
+QUEUE_RETENTION_MAX_S: Final = 10 * 365 * 86_400  # 队列保留期的上限；再长也不超过平台的保留天数
 WORKER_KEEP_S: Final = 3_600.0  # 死去的工作进程行保留多久
 INTERVAL_MIN_S: Final = 1.0
 NEXT_FIRES_MAX: Final = 50

@@ -5,7 +5,7 @@
             ▼                      ▼
        scheduled ──(stager)──► available ──(claim)──► running ──(settle)──► completed
             ▲                   ▲  ▲  │                 │ │ │
-            │                   │  │  │ unserved kind   │ │ ├──(settle)──► cancelled
+            │                   │  │  │ (decline)       │ │ ├──(settle)──► cancelled
             ├───────────────────┼──┼──┘                 │ │ └──(settle)──► discarded
             ├──(snooze)─────────┼──┼────────────────────┘ │
             │                   │  └──(hand-back, rescue)─┤
@@ -59,6 +59,22 @@ class Cause(StrEnum):
     CRASH = "crash"
     CANCEL = "cancel"
     EXPIRED = "expired"
+    OOM = "oom"
+    EVICTED = "evicted"
+    DRAIN = "drain"
+    NODE_LOST = "node_lost"
+
+
+# 容器为何没了，由集群告知；其中前几种是基础设施的事，不算任务的过错
+INFRASTRUCTURE = frozenset({Cause.EVICTED, Cause.DRAIN, Cause.NODE_LOST})
+DEATHS = INFRASTRUCTURE | {Cause.OOM, Cause.CRASH}
+
+
+class Order(StrEnum):
+    """What a worker is told to do: read tickets, or finish what runs and read no more."""
+
+    RUN = "run"
+    DRAIN = "drain"
 
 
 class By(StrEnum):
@@ -91,7 +107,6 @@ TRANSITIONS: frozenset[tuple[By, State | None, State]] = frozenset(
         (By.SETTLE, State.RUNNING, State.CANCELLED),
         (By.SETTLE, State.RUNNING, State.SCHEDULED),
         (By.HAND_BACK, State.RUNNING, State.AVAILABLE),
-        (By.HAND_BACK, State.RUNNING, State.SCHEDULED),
         (By.HAND_BACK, State.RUNNING, State.CANCELLED),
         (By.RESCUE, State.RUNNING, State.AVAILABLE),
         (By.RESCUE, State.RUNNING, State.RETRYABLE),

@@ -34,6 +34,7 @@ select gen_random_uuid(), 'q' || n % 3, 'test.any', 'completed', '{{}}', 1000, n
 BY_ID = {"tasks_pkey"}
 STATEMENTS: dict[str, tuple[str, set[str]]] = {
     "claim": (task_claim.CLAIM, BY_ID),
+    "claim of a suspect": (task_claim.CLAIM_SUSPECT, {"tasks_pkey", "tasks_running"}),
     "decline": (task_claim.DECLINE, BY_ID),
     "settle: finish": (task_settle.FINISH, BY_ID),
     "settle: wait": (task_settle.WAIT, BY_ID),

@@ -176,9 +176,6 @@ def stopped(attempt: Attempt) -> Outcome | None:
     return failed(attempt, asyncio.CancelledError("the handler cancelled itself / 处理函数取消了自己"))
 
 
-def handed_back(row: Record, worker_id: UUID, *, delay_s: float = 0.0) -> Outcome:
+def handed_back(row: Record, worker_id: UUID) -> Outcome:
     """Return the outcome that gives a row back without counting the attempt."""
-    state = State.SCHEDULED if delay_s else State.AVAILABLE
-    return Outcome(
-        row["id"], row["claim_no"], worker_id, state, by=By.HAND_BACK, attempt_delta=-1, delay_s=delay_s
-    )
+    return Outcome(row["id"], row["claim_no"], worker_id, State.AVAILABLE, by=By.HAND_BACK, attempt_delta=-1)

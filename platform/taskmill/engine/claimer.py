@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
 from taskmill import constants as c
@@ -11,10 +11,11 @@ from taskmill.engine.reader import Lane, Reader
 from taskmill.log import get_logger
 from taskmill.stores import task_claim as store
 from taskmill.stores import task_stage
-from taskmill.stores.database import AWAY, SERIALIZATION, Database, Record
+from taskmill.stores.database import AWAY, SERIALIZATION, Database, Queryable, Record
 from taskmill.stores.tickets import BROKER_AWAY, Entry, Tickets
 
 log = get_logger(__name__)
+Claim = Callable[[Queryable, Sequence[tuple[UUID, int]], UUID, Sequence[str]], Awaitable[list[Record]]]
 
 
 class Claimer:
@@ -32,6 +33,7 @@ class Claimer:
         self.claiming: set[UUID] = set()
         self.doubtful = False
         self.claims = 0
+        self._one_suspect = asyncio.Lock()  # 两个读取者不能各领一个
 
     async def claim(self, found: dict[Lane, list[Entry]], take: Callable[[list[Record]], None]) -> int:
         """Claim what was read, hand the rows to `take`, then acknowledge; returns how many rows.
@@ -45,20 +47,26 @@ class Claimer:
         try:
             rows = await self._claim(wanted)
             take(rows)
+            if len(rows) < len(ids):
+                rows += await self._rest(_without(wanted, rows), take)
         finally:
             self.claiming -= ids
-        if len(rows) < len(ids):
-            won = {row["id"] for row in rows}
-            lost = sorted({item for item in wanted if item[0] not in won})
-            await store.decline(self._database.pool, lost, self._served)
         self._acknowledge(found)
         return len(rows)
 
-    async def _claim(self, wanted: list[tuple[UUID, int]]) -> list[Record]:
+    async def _rest(self, lost: list[tuple[UUID, int]], take: Callable[[list[Record]], None]) -> list[Record]:
+        """没领到的：里面也许有一个轮到的可疑任务，其余推迟或撕票。"""
+        async with self._one_suspect:
+            rows = await self._claim(lost, store.claim_suspect)
+            take(rows)
+        await store.decline(self._database.pool, _without(lost, rows), self._served)
+        return rows
+
+    async def _claim(self, wanted: list[tuple[UUID, int]], statement: Claim = store.claim) -> list[Record]:
         self.claims += 1
         for attempt in range(c.RETRY_SERIALIZATION_TIMES):
             try:
-                return await store.claim(self._database.pool, wanted, self.worker_id, self._served)
+                return await statement(self._database.pool, wanted, self.worker_id, self._served)
             except SERIALIZATION:
                 if attempt == c.RETRY_SERIALIZATION_TIMES - 1:
                     raise
@@ -104,3 +112,8 @@ class Claimer:
             await self._tickets.remove_consumer(self.reader.consumer, self.reader.queues)
         except Exception as error:  # noqa: BLE001 - 审计会清理，停机不能卡在这里
             log.warning("消费者未能移除，由审计清理", error=repr(error))
+
+
+def _without(tickets: list[tuple[UUID, int]], rows: list[Record]) -> list[tuple[UUID, int]]:
+    won = {row["id"] for row in rows}
+    return sorted({ticket for ticket in tickets if ticket[0] not in won})

@@ -26,7 +26,6 @@ from taskmill.stores.task_rescue import RunningRow
 from taskmill.stores.task_settle import Outcome
 
 log = get_logger(__name__)
-SUSPECT_FROM = c.CRASH_BUDGET - 1  # 再崩一次就用完预算
 IDLE = {"dead": 0, "rescued": 0, "overdue": 0, "more": 0}
 
 
@@ -98,7 +97,7 @@ class Rescuer:
             await store.ping(connection)
             return IDLE
         dead = await store.mark_dead(connection)
-        lost = await store.fetch_lost(connection, SUSPECT_FROM)
+        lost = await store.fetch_lost(connection, c.SUSPECT_FROM)
         overdue = await store.fetch_overdue(connection, self._config.grace_s, self._config.batch)
         outcomes = [_taken_back(row) for row in lost] + [_timed_out(row) for row in overdue]
         settled = await task_settle.settle(connection, outcomes, self._writer) if outcomes else set()
@@ -135,7 +134,7 @@ def _taken_back(row: RunningRow) -> Outcome:
     outcome = _outcome(row, State.AVAILABLE, Cause.CRASH, "WorkerLost", "the worker fell silent / 工作进程失联")
     if not row.crashed:
         outcome.cause, outcome.error = None, None  # 它自己停下的，不是崩溃，也不留失败记录
-    elif row.crash_count < SUSPECT_FROM or row.suspects == 1:
+    elif row.crash_count < c.SUSPECT_FROM or row.suspects == 1:
         outcome.crash_delta = 1
     if outcome.state is State.AVAILABLE and row.crash_count + outcome.crash_delta >= c.CRASH_BUDGET:
         outcome.state = State.DISCARDED

@@ -31,7 +31,6 @@ class Slots:
         self.reserved = 0  # 正在读取、认领的名额
         self.free = asyncio.Event()
         self._mean_s = 1.0  # 运行时间的指数平均
-        self._suspects: set[tuple[UUID, int]] = set()
 
     def room(self) -> int:
         """Return how many tickets may be read now."""
@@ -50,12 +49,7 @@ class Slots:
         return {*self.running, *(attempt.key for attempt in self.ready), *self._settler.unsettled}
 
     def add(self, attempt: Attempt) -> None:
-        """Start a claimed row, or let it wait for a slot. Only one suspect (two crashes so far) runs at a time."""
-        if attempt.row["crash_count"] >= c.CRASH_BUDGET - 1:
-            if self._suspects:
-                self._settler.put(handed_back(attempt.row, attempt.worker_id, delay_s=c.SUSPECT_DELAY_S))
-                return
-            self._suspects.add(attempt.key)
+        """Start a claimed row, or let it wait for a slot."""
         if len(self.running) < self.concurrency:
             self._start(attempt)
         else:
@@ -84,7 +78,6 @@ class Slots:
 
     def _end(self, attempt: Attempt, outcome: Outcome | None) -> None:
         del self.running[attempt.key]
-        self._suspects.discard(attempt.key)
         if outcome is not None:
             self._settler.put(outcome)
         if self.ready and len(self.running) < self.concurrency:
@@ -104,12 +97,10 @@ class Slots:
             self.free.set()
 
     def _hand_back(self, attempt: Attempt) -> None:
-        self._suspects.discard(attempt.key)
         self._settler.put(handed_back(attempt.row, attempt.worker_id))
 
     def forget_ready(self) -> None:
         """Drop rows that have not started: the lease is lost, they belong to others."""
-        self._suspects.difference_update(attempt.key for attempt in self.ready)
         self.ready.clear()
 
     def hand_back_ready(self) -> int:

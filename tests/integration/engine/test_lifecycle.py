@@ -16,6 +16,7 @@ from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.services.submit import SubmitRequest
 from taskmill.stores import task_claim
+from taskmill.stores.database import Record
 from tests.support.engines import (
     attempts,
     consistent,
@@ -82,11 +83,30 @@ async def test_invariant_8_only_one_suspect_runs_at_a_time(database_url: str, br
             assert await count(platform, "state = 'running'") == 1
             put_off = await platform.database.pool.fetchrow("select * from taskmill.tasks where state = 'scheduled' limit 1")
             assert put_off is not None
-            assert (put_off["attempt"], put_off["crash_count"]) == (0, c.CRASH_BUDGET - 1)
+            assert (put_off["claim_no"], put_off["attempt"], put_off["crash_count"]) == (0, 0, c.SUSPECT_FROM)
             gate.open.set()
             for task_id in ids:
                 assert (await final(platform, task_id))["attempt"] == 1
         assert gate.most == 1
+
+
+async def test_invariant_8_suspects_are_never_claimed_together_however_fast_one_kills(database_url: str, broker_url: str) -> None:
+    """Were they claimed and handed back, a pill that kills at once would never be the only suspect, and never end."""
+    async with platform_of(database_url, broker_url, quick) as platform:
+        ids = [await submit(platform, "test.quick") for _ in range(6)]
+        await platform.database.pool.execute("update taskmill.tasks set crash_count = $1 where id <> $2", c.SUSPECT_FROM, ids[3])
+        reader = Reader(platform.tickets, "victim", ["default"])
+        claimer = Claimer(platform.database, platform.tickets, reader, new_id(), ["test.quick:1"])
+        held: list[int] = []
+
+        def take(rows: list[Record]) -> None:
+            held.extend(row["crash_count"] for row in rows)
+
+        first, second = await reader.read(3), await reader.read(3)
+        await asyncio.gather(claimer.claim(first, take), claimer.claim(second, take))
+        assert sorted(held) == [0, c.SUSPECT_FROM]
+        assert await count(platform, "state = 'running'") == 2
+        assert await count(platform, "state = 'scheduled' and claim_no = 0 and run_at > now()") == 4
 
 
 async def test_a_suspect_does_not_keep_others_from_running(database_url: str, broker_url: str) -> None:
