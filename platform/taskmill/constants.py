@@ -163,6 +163,38 @@ PLUGIN_BREAKER_OPEN_S: Final = 30.0  # 熔断多久后再试一次
 PLUGIN_TRACE_FRAMES: Final = 4  # 日志里保留调用栈的最后几层
 SECRET_MASK: Final = "***"  # 显示机密值时的替代文字  # noqa: S105
 
+# ── 集群控制器 ────────────────────────────────────────────────────────────
+KUBE_REQUEST_TIMEOUT_S: Final = 15.0  # 官方客户端的默认值是五分钟，卡住的请求会拖住整个键
+KUBE_STATUS_WRITES: Final = 6  # 同时写的状态数：4–8 个最快（约 160 次/秒），再多只增加延迟
+KUBE_WRITES: Final = 16  # 同时进行的其他写操作
+KUBE_LIST_CHUNK: Final = 500  # 一页列表的对象数
+KUBE_RELIST_S: Final = 300.0  # 多久完整列表一次，补上看守可能漏掉的
+KUBE_RELIST_STALE_S: Final = 960.0  # 这么久没列过表就算不健康：三个周期又一分钟
+KUBE_FORBIDDEN_S: Final = 30.0  # 刚重启的 API 服务器会短暂答 403，持续这么久才当真
+KUBE_RETRY_MIN_S: Final = 1.0
+KUBE_RETRY_MAX_S: Final = 300.0
+KUBE_WATCH_BACKOFFS: Final = (0.5, 1.0, 1.0, 2.0, 2.0, 2.0)  # 看守重连：API 停三十秒后三秒内恢复
+KUBE_WATCH_RESTART_S: Final = 2.0  # 看守线程意外退出后多久重启
+KUBE_CRD_POLL_S: Final = 5.0  # 等 CRD 装好的轮询间隔
+KUBE_STATUS_PERIOD_S: Final = 15.0  # 只有数字变化时，多久写一次状态
+KUBE_EVENT_SERIES_S: Final = 600.0  # 同样的事件在此时间内合并计数
+KUBE_EVENT_MEMORY: Final = 2_000  # 记住多少种事件用于合并
+KUBE_SECRET_REFRESH_S: Final = 300.0  # 没有打标签、看守不到的 Secret 多久读一次
+KUBE_SECRET_MISSING_S: Final = 10.0  # 缺失的 Secret 多久再找一次
+LEASE_DURATION_S: Final = 15.0  # 与 client-go 相同：租约 15 秒，10 秒续不上就放手，每 2 秒一试
+LEASE_RENEW_S: Final = 10.0
+LEASE_RETRY_S: Final = 2.0
+OPERATOR_HEALTH_PORT: Final = 8802
+OPERATOR_TICK_S: Final = 5.0  # 观察数据库并决定规模的周期
+OPERATOR_DRAIN_TICK_S: Final = 1.0  # 有工作进程正在清空时，多久看一次它们
+OPERATOR_POLICY_S: Final = 30.0  # 多久重读一次各队列的策略
+OPERATOR_WORKERS: Final = 8  # 同时对账的键数
+OPERATOR_ROLLOUTS: Final = 5  # 同时滚动更新的队列数
+OPERATOR_LAG_MAX_S: Final = 10.0  # 事件循环迟这么久就不健康
+DATABASE_RETRY_MIN_S: Final = 1.0  # 数据库连不上时的退避
+DATABASE_RETRY_MAX_S: Final = 30.0
+COUNTERS_ANCHOR_S: Final = 3_600.0  # 计数起点多久往前挪一次，免得统计范围越来越大
+
 # ── 内嵌服务器（只用于开发与测试） ────────────────────────────────────────
 DEV_PORTS: Final = (20_000, 32_000)  # 低于系统临时端口（32768 起），重启时不会被外连抢走
 DEV_PORT_TRIES: Final = 50  # 随机挑端口的次数上限
