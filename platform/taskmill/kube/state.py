@@ -77,6 +77,7 @@ class State:
     decision: Decision | None = None
     policy: QueuePolicy | None = None
     fencing_token: int = 0
+    drain_since: Mapping[str, datetime] = field(default_factory=dict[str, datetime])  # Pod 的 uid → 何时收到收尾的命令
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,14 @@ class Scale:
     """Set the Deployment's replicas through `/scale` as `taskmill-scaler`."""
 
     deployment: str
+    replicas: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleQueue:
+    """Set `spec.replicas` of the TaskQueue itself through its `/scale`: in mode External a GET of it fails without."""
+
     replicas: int
     why: str
 
@@ -152,7 +161,7 @@ class SetFinalizer:
     present: bool
 
 
-Action = Apply | Create | Delete | Scale | DeletionCost | OrderWorkers | PutPolicy | Bury | SetFinalizer
+Action = Apply | Create | Delete | Scale | ScaleQueue | DeletionCost | OrderWorkers | PutPolicy | Bury | SetFinalizer
 
 
 @dataclass(frozen=True, slots=True)
