@@ -211,7 +211,7 @@ ERRORS: dict[Code, ErrorSpec] = {
         404, 3, "计划不存在：{schedule}", "no such schedule: {schedule}", "taskmill schedule list", "taskmill schedule list",
     ),
     Code.SCHEDULE_OWNED: ErrorSpec(
-        409, 4, "计划 {schedule} 由插件 {plugin} 定义，不能在此修改", "schedule {schedule} is defined by plugin {plugin} and cannot be changed here",
+        409, 4, "计划 {schedule} 由 {owner} 定义，不能在此修改", "schedule {schedule} is defined by {owner} and cannot be changed here",
         "可以暂停它：taskmill schedule pause {schedule}", "pause it instead: taskmill schedule pause {schedule}",
     ),
     Code.SCHEMA_AHEAD: ErrorSpec(

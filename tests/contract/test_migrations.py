@@ -20,7 +20,7 @@ from taskmill.stores.urls import sqlalchemy_url
 pytestmark = pytest.mark.anyio
 DUMP = f"""
 select 'column' as what, table_name || '.' || column_name as name,
-       concat_ws(' ', ordinal_position, data_type, udt_name, is_nullable, column_default) as definition
+       concat_ws(' ', rank() over (partition by table_name order by ordinal_position), data_type, udt_name, is_nullable, column_default) as definition
 from information_schema.columns where table_schema = '{SCHEMA}'
 union all
 select 'index', indexname, indexdef from pg_indexes where schemaname = '{SCHEMA}'

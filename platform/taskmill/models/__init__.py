@@ -5,12 +5,13 @@ from taskmill.models.base import Base, metadata
 from taskmill.models.kind import Kind
 from taskmill.models.rollup import Rollup
 from taskmill.models.schedule import Schedule, ScheduleFire
+from taskmill.models.schema_info import SchemaInfo
 from taskmill.models.task import Task, TaskHistory
 from taskmill.models.task_attempt import TaskAttempt
 from taskmill.models.task_queue import TaskQueue
 from taskmill.models.worker import Worker
 
 __all__ = [
-    "ApiKey", "Base", "Kind", "Rollup", "Schedule", "ScheduleFire", "Task", "TaskAttempt", "TaskHistory", "TaskQueue",
-    "Worker", "metadata",
+    "ApiKey", "Base", "Kind", "Rollup", "Schedule", "ScheduleFire", "SchemaInfo", "Task", "TaskAttempt", "TaskHistory",
+    "TaskQueue", "Worker", "metadata",
 ]

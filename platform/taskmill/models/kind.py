@@ -29,3 +29,4 @@ class Kind(Base):
     args_schema: Mapped[Any] = mapped_column(Json)
     result_schema: Mapped[Any | None] = mapped_column(Json)
     seen_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
+    on_oom_queue: Mapped[str | None]

@@ -1,4 +1,4 @@
-"""Queues: a name and whether it is paused."""
+"""Queues: a name, whether it is paused, how long its history is kept."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from taskmill.models.base import Base, Timestamps
 
 
 class TaskQueue(Timestamps, Base):
-    """One queue; the row appears with its first task."""
+    """One queue; the row appears with its first task. `retention_s` null: the platform's; 0: keep nothing."""
 
     __tablename__ = "queues"
 
     name: Mapped[str] = mapped_column(primary_key=True)
     paused_at: Mapped[datetime | None]
     paused_by: Mapped[str | None]
+    retention_s: Mapped[int | None]

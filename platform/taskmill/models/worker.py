@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Index, Text, text
+from sqlalchemy import BigInteger, Index, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -13,7 +13,11 @@ from taskmill.models.base import Base
 
 
 class Worker(Base):
-    """One incarnation of one worker process. `dead_at` set: it can never renew again."""
+    """One incarnation of one worker process. `dead_at` set: it can never renew again.
+
+    `order_token` fences who may give orders; `order_no` counts the changes of the order and `order_seen` is the one that
+    was obeyed last. `death_cause`: why the pod's container ended, as the cluster tells it.
+    """
 
     __tablename__ = "workers"
 
@@ -30,5 +34,14 @@ class Worker(Base):
     lease_until: Mapped[datetime]
     dead_at: Mapped[datetime | None]
     death: Mapped[str | None]
+    pod: Mapped[str | None]
+    pod_uid: Mapped[str | None]
+    bundle: Mapped[str | None]
+    ready: Mapped[bool] = mapped_column(server_default=text("false"))
+    order_kind: Mapped[str] = mapped_column(server_default=text("'run'"))
+    order_token: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    order_no: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    order_seen: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
+    death_cause: Mapped[str | None]
 
     __table_args__ = (Index("workers_lease", "lease_until", postgresql_where=text("dead_at is null")),)

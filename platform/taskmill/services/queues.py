@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
+from taskmill import constants as c
 from taskmill.clock import Timestamp, rfc3339
-from taskmill.errors import Code, NotFoundError
+from taskmill.errors import Code, InputError, NotFoundError
 from taskmill.log import get_logger
 from taskmill.models import TaskQueue
 from taskmill.services.backlog import BacklogService
@@ -27,13 +30,39 @@ class LiveCounts(msgspec.Struct, frozen=True, kw_only=True):
     retryable: int
 
 
+class QueuePolicyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What shall hold for a queue; a field that is left out stays as it is.
+
+    `retention_s`: seconds that its finished tasks are kept; 0: nothing is kept; null: as long as the platform keeps all.
+    """
+
+    paused: bool | msgspec.UnsetType = msgspec.UNSET
+    retention_s: int | msgspec.UnsetType | None = msgspec.UNSET
+
+    def check(self) -> None:
+        """Raise InputError INVALID_REQUEST unless the retention is sound."""
+        kept = self.retention_s
+        if isinstance(kept, int) and not 0 <= kept <= c.QUEUE_RETENTION_MAX_S:
+            reason = f"must be within 0 and {c.QUEUE_RETENTION_MAX_S} / 须在 0 到 {c.QUEUE_RETENTION_MAX_S} 之间"
+            raise InputError(Code.INVALID_REQUEST, field="retention_s", reason=reason)
+
+    def values(self) -> dict[str, Any]:
+        """Return the fields that were given."""
+        fields = {"paused": self.paused, "retention_s": self.retention_s}
+        return {name: value for name, value in fields.items() if value is not msgspec.UNSET}
+
+
 class QueueView(msgspec.Struct, frozen=True, kw_only=True):
-    """One queue; `oldest_wait_s` is how long its oldest available task has been ready."""
+    """One queue; `oldest_wait_s` is how long its oldest available task has been ready.
+
+    `retention_s`: how long its finished tasks are kept, at most as long as the platform keeps any (null: just so long).
+    """
 
     name: str
     paused: bool
     paused_at: Timestamp | None
     paused_by: str | None
+    retention_s: int | None
     live: LiveCounts
     oldest_wait_s: float
     created_at: Timestamp
@@ -41,7 +70,7 @@ class QueueView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueueService:
-    """Queues appear with their first task."""
+    """Queues appear with their first task, or when somebody sets their policy."""
 
     def __init__(self, database: Database, backlog: BacklogService) -> None:
         self._database = database
@@ -74,6 +103,13 @@ class QueueService:
             found = await task_queue.resume(session, name)
         return await self._changed(name, "队列已恢复", found=found, by=by)
 
+    async def put(self, name: str, change: QueuePolicyChange, *, by: str | None = None) -> QueueView:
+        """Set the policy of a queue, which is made if it is unknown; InputError INVALID_REQUEST."""
+        change.check()
+        async with self._database.sessions.begin() as session:
+            await task_queue.put(session, name, change.values(), by)
+        return await self._changed(name, "队列策略已设置", found=True, by=by)
+
     async def _changed(self, name: str, event: str, *, found: bool, by: str | None) -> QueueView:
         if not found:
             raise NotFoundError(Code.QUEUE_NOT_FOUND, queue=name)
@@ -92,6 +128,6 @@ def _view(row: TaskQueue, counts: Backlog | None) -> QueueView:
     found = counts or Backlog(row.name)
     return QueueView(
         name=row.name, paused=row.paused_at is not None, paused_at=stamp(row.paused_at), paused_by=row.paused_by,
-        live=live(found), oldest_wait_s=round(found.oldest_wait_s, 3),
+        retention_s=row.retention_s, live=live(found), oldest_wait_s=round(found.oldest_wait_s, 3),
         created_at=rfc3339(row.created_at), updated_at=rfc3339(row.updated_at),
     )

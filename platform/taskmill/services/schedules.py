@@ -26,6 +26,7 @@ from taskmill.stores.database import Database
 log = get_logger(__name__)
 NAME_PATTERN = re.compile(r"\w[\w.:-]*")  # 会出现在网址里
 SOURCE_API = "api"
+SOURCE_KUBERNETES = "kubernetes"  # 集群里的对象带来的计划；created_by 是那个对象
 PLUGIN_PREFIX = "plugin:"  # 插件带来的计划：source = plugin:<插件名>
 
 
@@ -131,14 +132,14 @@ class ScheduleService:
     async def update(self, key: str, request: ScheduleRequest, *, by: str | None = None) -> ScheduleView:
         """Replace what a client says of a schedule; pause, and the next fire if the timetable is the same, are kept.
 
-        Errors as in `create`, and ConflictError SCHEDULE_OWNED if a plugin defines it.
+        Errors as in `create`, and ConflictError SCHEDULE_OWNED if a plugin or an object of a cluster defines it.
         """
         await self._check(request)
         async with self._database.sessions.begin() as session:
             row = await _found(session, key)
-            if row.source.startswith(PLUGIN_PREFIX):
-                plugin = row.source.removeprefix(PLUGIN_PREFIX)
-                raise ConflictError(Code.SCHEDULE_OWNED, schedule=row.name, plugin=plugin)
+            if row.source != SOURCE_API:
+                owner = row.source if row.source.startswith(PLUGIN_PREFIX) else f"{row.source}:{row.created_by}"
+                raise ConflictError(Code.SCHEDULE_OWNED, schedule=row.name, owner=owner)
             values = {**_columns(request), "last_error": None}
             if timetable_of(row) != request.timetable:
                 values["next_fire_at"] = next_fire(request.timetable, await store.now(session))

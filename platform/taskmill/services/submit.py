@@ -131,7 +131,7 @@ class SubmitService:
     ) -> NewTask:
         """Check one request and fill in the defaults, without storing it; InputError or NotFoundError."""
         policy = self.kinds.peek(request.kind, request.version) or await self._policy(request)
-        self._check(request)
+        check_request(request)
         limits = self._settings
         args = encode(request.args, field="args", max_bytes=limits.args_max_bytes, max_depth=limits.args_max_depth)
         if not isinstance(request.args, dict):
@@ -176,21 +176,6 @@ class SubmitService:
             raise
         except AWAY as error:
             raise _away(error) from error
-
-    @staticmethod
-    def _check(request: SubmitRequest) -> None:
-        if request.version is not None and not 1 <= request.version <= c.VERSION_MAX:
-            raise _refuse("version", f"must be within 1 and {c.VERSION_MAX} / 须在 1 到 {c.VERSION_MAX} 之间")
-        if request.queue is not None and (
-            len(request.queue) > c.NAME_MAX_CHARS or QUEUE_PATTERN.fullmatch(request.queue) is None
-        ):
-            raise _refuse("queue", "letters, digits, _ . - and at most 100 characters / 只用字母数字与 _ . -，至多 100 字")
-        if request.priority is not None and request.priority not in c.PRIORITIES:
-            raise _refuse("priority", "must be 1, 2, 3 or 4 / 只能是 1 到 4")
-        _check_times(request)
-        if request.tags:
-            _check_tags(request.tags)
-        _check_budget(request)
 
     async def _flush(self) -> None:
         while self._waiting:
@@ -240,6 +225,22 @@ class SubmitService:
             raise _away(error) from error
         self._known_queues |= queues
         return inserted
+
+
+def check_request(request: SubmitRequest) -> None:
+    """Raise InputError unless everything but kind and args, which need the kinds, is sound."""
+    if request.version is not None and not 1 <= request.version <= c.VERSION_MAX:
+        raise _refuse("version", f"must be within 1 and {c.VERSION_MAX} / 须在 1 到 {c.VERSION_MAX} 之间")
+    if request.queue is not None and (
+        len(request.queue) > c.NAME_MAX_CHARS or QUEUE_PATTERN.fullmatch(request.queue) is None
+    ):
+        raise _refuse("queue", "letters, digits, _ . - and at most 100 characters / 只用字母数字与 _ . -，至多 100 字")
+    if request.priority is not None and request.priority not in c.PRIORITIES:
+        raise _refuse("priority", "must be 1, 2, 3 or 4 / 只能是 1 到 4")
+    _check_times(request)
+    if request.tags:
+        _check_tags(request.tags)
+    _check_budget(request)
 
 
 def _check_times(request: SubmitRequest) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -65,15 +65,28 @@ async def _prepare(connection: asyncpg.Connection) -> None:
 
 
 class Database:
-    """Both pools of one process. `open` before use, `close` at the end."""
+    """Both pools of one process. `open` before use, `close` at the end.
 
-    def __init__(self, url: str, *, pool_size: int = c.POOL_SIZE, orm_pool_size: int = c.ORM_POOL_SIZE) -> None:
+    `server_settings` replaces the pinned plans of the hot pool and holds for the ORM's connections too.
+    """
+
+    def __init__(
+        self, url: str, *, pool_size: int = c.POOL_SIZE, orm_pool_size: int = c.ORM_POOL_SIZE,
+        server_settings: Mapping[str, str] | None = None, command_timeout_s: float = 60,
+    ) -> None:
         self.url = url
         self._pool_size = pool_size
+        self._server_settings = dict(server_settings or HOT_SETTINGS)
+        self._command_timeout_s = command_timeout_s
+        orm_arguments = {} if server_settings is None else {
+            "server_settings": dict(server_settings), "timeout": c.CONNECT_TIMEOUT_S, "command_timeout": command_timeout_s,
+        }
         self._pool: asyncpg.Pool | None = None
         self._orm = SQLAlchemyAsyncConfig(
             connection_string=sqlalchemy_url(url),
-            engine_config=EngineConfig(pool_size=orm_pool_size, max_overflow=0, pool_pre_ping=True, pool_timeout=10),
+            engine_config=EngineConfig(
+                pool_size=orm_pool_size, max_overflow=0, pool_pre_ping=True, pool_timeout=10, connect_args=orm_arguments
+            ),
             session_config=AsyncSessionConfig(expire_on_commit=False),
             create_all=False,
         )
@@ -83,7 +96,7 @@ class Database:
         try:
             self._pool = await asyncpg.create_pool(
                 asyncpg_url(self.url), min_size=1, max_size=self._pool_size, init=_prepare,
-                server_settings=HOT_SETTINGS, timeout=c.CONNECT_TIMEOUT_S, command_timeout=60,
+                server_settings=self._server_settings, timeout=c.CONNECT_TIMEOUT_S, command_timeout=self._command_timeout_s,
             )
         except (*AWAY, asyncpg.PostgresError) as error:
             raise UnavailableError(Code.DATABASE_UNAVAILABLE, reason=str(error) or type(error).__name__) from error

@@ -1,10 +1,12 @@
-"""Queues: their rows and their pause."""
+"""Queues: their rows, their pause and their retention."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from taskmill.models import TaskQueue
@@ -44,3 +46,25 @@ async def resume(session: AsyncSession, name: str) -> bool:
         .returning(TaskQueue.name)
     )
     return (await session.execute(statement)).first() is not None
+
+
+async def put(session: AsyncSession, name: str, policy: Mapping[str, Any], by: str | None) -> None:
+    """Make the queue if it is unknown and set what `policy` holds (`paused`, `retention_s`); the rest stays.
+
+    A queue that is paused already keeps the time and the author of its pause.
+    """
+    await session.execute(insert(TaskQueue).values(name=name).on_conflict_do_nothing())
+    values: dict[str, Any] = {}
+    if "retention_s" in policy:
+        values["retention_s"] = policy["retention_s"]
+    if policy.get("paused") is True:
+        values |= {
+            "paused_at": func.coalesce(TaskQueue.paused_at, func.now()),
+            "paused_by": func.coalesce(TaskQueue.paused_by, by),
+        }
+    elif policy.get("paused") is False:
+        values |= {"paused_at": None, "paused_by": None}
+    if values:
+        await session.execute(
+            update(TaskQueue).where(TaskQueue.name == name).values(**values, updated_at=func.now())
+        )
