@@ -11,7 +11,7 @@ UV := $(shell command -v uv || echo .venv/bin/uv)
 PG14 := .cache/servers/pg14
 ARGS ?=
 
-.PHONY: help env run test test/unit test/integration test/chaos test/coverage test/pg14 test/redis62 test/wheel \
+.PHONY: help env run test test/unit test/integration test/chaos test/coverage test/pg14 test/redis62 test/wheel test/cluster controlplane \
         check check/docker fmt generate verify bench build clean
 
 help: ## List the targets
@@ -26,21 +26,21 @@ $(STAMP): pyproject.toml uv.lock $(wildcard plugins/*/pyproject.toml)
 
 run: $(STAMP) ## Start everything with real tasks and stay up; ARGS=--exit ends after the demo
 	@exec $(BIN)/taskmill dev --demo $(ARGS)
-
 test: $(STAMP) ## All tests this machine can run, on real servers
 	$(PY) -m pytest tests plugins $(ARGS)
 
 test/unit: $(STAMP) ## Tests without servers
 	$(PY) -m pytest tests/unit $(ARGS)
-
 test/integration: $(STAMP) ## Tests on real servers, and those of the plugins
 	$(PY) -m pytest tests/integration plugins $(ARGS)
-
 test/chaos: $(STAMP) ## Kill, freeze and cut off servers and workers
 	$(PY) -m pytest tests/chaos $(ARGS)
-
-test/coverage: $(STAMP) ## All tests, with the floor of coverage
-	$(PY) -m pytest tests plugins --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS)
+test/cluster: controlplane ## Tests on a real Kubernetes control plane; ARGS='-m "not slow"' is the short form
+	$(PY) -m pytest tests/cluster $(ARGS)
+controlplane: $(STAMP) ## Build that control plane with Go: about 10 minutes the first time, then nothing
+	@$(PY) -m tests.cluster.build
+test/coverage: $(STAMP) ## All tests but test/cluster, with the floor of coverage
+	$(PY) -m pytest tests plugins --ignore=tests/cluster --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS)
 
 $(PG14)/package/native/bin/postgres: | $(STAMP)
 	$(PY) -m tests.support.fetch_postgres14 $(PG14)
