@@ -186,6 +186,7 @@ LEASE_RENEW_S: Final = 10.0
 LEASE_RETRY_S: Final = 2.0
 OPERATOR_HEALTH_PORT: Final = 8802
 OPERATOR_TICK_S: Final = 5.0  # 观察数据库并决定规模的周期
+OPERATOR_TICK_SLACK_S: Final = 0.05  # 差这么一点就算到点，免得为它再醒一次
 OPERATOR_DRAIN_TICK_S: Final = 1.0  # 有工作进程正在清空时，多久看一次它们
 OPERATOR_POLICY_S: Final = 30.0  # 多久重读一次各队列的策略
 OPERATOR_WORKERS: Final = 8  # 同时对账的键数
@@ -210,6 +211,22 @@ DEV_STOP_LIMIT_S: Final = 7.0  # 收到停止信号后一个角色最多还能�
 DEV_CANCEL_S: Final = 1.0  # 被取消的角色收尾的时间
 DEMO_TIMEOUT_S: Final = 60.0  # 演示任务全部结束的最长时间
 DEMO_POLL_S: Final = 0.2  # 演示查询任务状态的间隔
+
+# ── 控制器的计划（kube/plan.py 等） ───────────────────────────────────────
+KUBE_REVISIONS: Final = 3  # 保留多少个旧的 ReplicaSet
+KUBE_PROGRESS_S: Final = 600  # 滚动多久没有进展算卡住，与 Kubernetes 的默认值相同
+KUBE_GRACE_MARGIN_S: Final = 30  # 收到 SIGTERM 后，收尾时限之外再留多久才强杀
+MIGRATION_BACKOFF_MIN_S: Final = 60.0  # 迁移失败后自动再试：1 分钟起，每次翻倍
+MIGRATION_BACKOFF_MAX_S: Final = 1_800.0  # 到 30 分钟为止
+MIGRATION_JOBS_KEPT: Final = 3  # 每个数据库保留最近几个已结束的迁移 Job
+DRAIN_ORDERS_MAX: Final = 100  # 一轮最多给多少个工作进程下收尾的命令
+DRAIN_COST: Final = -1000  # 已收尾的 Pod 的删除代价：同样未就绪时先删它
+UNREGISTERED_S: Final = 120.0  # 容器运行这么久还没有登记的工作进程，就不等它了
+UNREACHABLE_S: Final = 30.0  # 数据库多久不答才算连不上；API 与数据库重启的瞬间不算
+STATUS_PERIOD_S: Final = 15.0  # 只有数字变了时，状态最快多久写一次
+CONDITION_MESSAGE_MAX: Final = 1_000  # 条件与事件的文字长度上限，字符
+RESTARTS_FAILING: Final = 3  # 容器重启这么多次还没就绪，算起不来
+RESYNC_S: Final = 300.0  # 无事时多久再看一遍
 
 # ── 扩缩容（kube/scaler.py，每个数都由模拟器验证，见 docs/adr/0012） ───────
 SCALER_TICK_S: Final = 5.0  # 决策周期

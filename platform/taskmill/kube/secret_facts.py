@@ -1,0 +1,103 @@
+"""The Secrets that objects name: what the plan may know of them, and the URLs that the operator itself needs.
+
+Those labelled `taskmill.dev/watch=true` come by the watch. Others are read by name when they are needed and again every
+few minutes, so the role needs no right to list the Secrets of a namespace.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from taskmill import constants as c
+from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.kube import kinds as k
+from taskmill.kube import names
+from taskmill.kube.kinds import Kind
+from taskmill.kube.state import Manifest, SecretFact
+
+Name = tuple[str, str]
+
+
+class Reader(Protocol):
+    """The one call that is needed; `KubeClient` has it."""
+
+    async def find(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
+        """Return the object or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    fact: SecretFact
+    read_at: float
+    watched: bool
+    data: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+class Secrets:
+    """Facts by namespace and name."""
+
+    def __init__(self, reader: Reader, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._reader, self._clock = reader, clock
+        self._entries: dict[Name, _Entry] = {}
+
+    def put(self, manifest: Manifest) -> bool:
+        """Take in a Secret; returns whether its content differs from what was known."""
+        metadata = manifest["metadata"]
+        data: dict[str, str] = manifest.get("data") or {}
+        name = (metadata["namespace"], metadata["name"])
+        watched = (metadata.get("labels") or {}).get(f"{names.GROUP}/watch") == "true"
+        return self._keep(name, SecretFact(name[1], True, frozenset(data), _digest(data)), data, watched=watched)
+
+    def gone(self, namespace: str, name: str) -> bool:
+        """Note that a Secret is not there, or no longer labelled; returns whether that is news."""
+        return self._keep((namespace, name), SecretFact(name, False), {}, watched=False)
+
+    def _keep(self, name: Name, fact: SecretFact, data: dict[str, str], *, watched: bool) -> bool:
+        old = self._entries.get(name)
+        self._entries[name] = _Entry(fact, self._clock.monotonic(), watched, data)
+        return old is None or old.fact != fact
+
+    async def facts(self, namespace: str, wanted: Iterable[str]) -> dict[str, SecretFact]:
+        """Return the facts of these Secrets, read anew where they are unknown or old; KubeError."""
+        found: dict[str, SecretFact] = {}
+        for name in wanted:
+            entry = self._entries.get((namespace, name))
+            if entry is None or self._stale(entry):
+                manifest = await self._reader.find(k.SECRET, namespace, name)
+                if manifest is None:
+                    self.gone(namespace, name)
+                else:
+                    self.put(manifest)
+                entry = self._entries[namespace, name]
+            found[name] = entry.fact
+        return found
+
+    def value(self, namespace: str, name: str, key: str) -> str | None:
+        """Return one value of a Secret as text; None if it, or the key, is not there or not text."""
+        entry = self._entries.get((namespace, name))
+        encoded = entry.data.get(key) if entry is not None else None
+        try:
+            return base64.b64decode(encoded).decode().strip() if encoded is not None else None
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+
+    def keep_only(self, wanted: set[Name]) -> None:
+        """Forget the Secrets that no object names."""
+        for name in self._entries.keys() - wanted:
+            del self._entries[name]
+
+    def _stale(self, entry: _Entry) -> bool:
+        life = c.KUBE_SECRET_REFRESH_S if entry.fact.found else c.KUBE_SECRET_MISSING_S
+        return not entry.watched and self._clock.monotonic() - entry.read_at >= life
+
+
+def _digest(data: dict[str, str]) -> str:
+    return hashlib.sha256(msgspec.json.encode(data, order="deterministic")).hexdigest()

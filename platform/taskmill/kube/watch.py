@@ -1,0 +1,124 @@
+"""kopf as the watch layer only: it lists, watches and reconnects, and hands every event over to us.
+
+No handlers but `on.event`, so it writes nothing to any object: no finalizers, annotations or events of its own. It runs
+in a thread with a loop of its own, because it ends every task of its loop when it stops, and is started again if it
+dies. What it does not tell is a deletion that happened while it was away: the full lists of `Relister` do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import kopf
+
+from taskmill import constants as c
+from taskmill.kube import kinds as k
+from taskmill.kube.access import connection_info
+from taskmill.kube.kinds import Kind
+from taskmill.kube.state import Manifest
+from taskmill.log import get_logger
+
+log = get_logger(__name__)
+Sink = Callable[[Kind, str, Manifest], None]  # 种类、事件类型（空：列表里的）、对象
+
+
+class Watch:
+    """Feeds `sink`, in the loop that made it, with the events of `namespaces` (empty: of the whole cluster)."""
+
+    def __init__(self, namespaces: Sequence[str], sink: Sink) -> None:
+        self._namespaces, self._sink = tuple(namespaces), sink
+        self._loop = asyncio.get_running_loop()
+        self._events: deque[tuple[Kind, str, Manifest]] = deque()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
+        self.restarts = 0
+
+    def start(self) -> None:
+        """Begin to watch."""
+        _quiet()
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """End the thread."""
+        self._stop.set()
+        if self._thread.ident is not None:
+            await asyncio.to_thread(self._thread.join, c.SHUTDOWN_GRACE_S)
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                asyncio.run(self._watch())
+            except Exception:
+                log.exception("看守线程出错")
+            if not self._stop.is_set():
+                self.restarts += 1
+                log.warning("看守线程退出，重新启动", restarts=self.restarts)
+                self._stop.wait(c.KUBE_WATCH_RESTART_S)
+
+    async def _watch(self) -> None:
+        await kopf.operator(
+            registry=self._registry(), settings=_settings(), standalone=True, stop_flag=self._stop,
+            clusterwide=not self._namespaces, namespaces=self._namespaces,
+        )
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+
+        @kopf.on.login(registry=registry)
+        async def login(**_: Any) -> Any:
+            return await connection_info()
+
+        for kind in k.WATCHED:
+            kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=kind.plural)(self._handler(kind))
+        return registry
+
+    def _handler(self, kind: Kind) -> Any:
+        async def handle(event: Any, **_: Any) -> None:
+            # kopf 之后还要读这个对象，我们的缓存只存瘦身后的副本
+            empty = not self._events
+            self._events.append((kind, event["type"] or "", event["object"]))
+            if empty:
+                self._loop.call_soon_threadsafe(self._drain)
+
+        return handle
+
+    def _drain(self) -> None:
+        while self._events:
+            try:
+                self._sink(*self._events.popleft())
+            except Exception:
+                log.exception("事件处理出错")
+
+
+def _settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.networking.request_timeout = c.KUBE_REQUEST_TIMEOUT_S
+    settings.networking.error_backoffs = c.KUBE_WATCH_BACKOFFS
+    settings.process.ultimate_exiting_timeout = None
+    settings.watching.chunk_size = c.KUBE_LIST_CHUNK
+    for kind in k.WATCHED:
+        if kind.selector:
+            settings.watching.label_selectors[kind.group, kind.version, kind.plural] = kind.selector
+    return settings
+
+
+class _Noise(logging.Filter):
+    """它在自己的线程里跑是有意的。"""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "OS signals are ignored" not in str(record.msg)
+
+
+def _quiet() -> None:
+    logger = logging.getLogger("kopf")
+    logger.setLevel(logging.WARNING)
+    for each in ("kopf._core.reactor.running", "kopf.objects", "kopf.activities"):
+        logging.getLogger(each).setLevel(logging.WARNING)
+    logging.getLogger("kopf._core.reactor.running").addFilter(_Noise())
