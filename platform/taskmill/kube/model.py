@@ -233,6 +233,25 @@ TaskQueue = Custom[TaskQueueSpec]
 TaskSchedule = Custom[TaskScheduleSpec]
 
 
+def canonical(value: Any) -> Any:
+    """Return a part of a spec as plain values without what equals its default.
+
+    So a hash of it is the same before and after a newer CRD brings a new field with a default.
+    """
+    if isinstance(value, list):
+        return [canonical(item) for item in value]
+    if not isinstance(value, msgspec.Struct):
+        return value
+    plain = {known.encode_name: (canonical(getattr(value, known.name)), known) for known in msgspec.structs.fields(value)}
+    return {name: made for name, (made, known) in plain.items() if made != canonical(_default(known))}
+
+
+def _default(known: msgspec.structs.FieldInfo) -> Any:
+    if known.default_factory is not msgspec.NODEFAULT:
+        return known.default_factory()
+    return known.default
+
+
 def parse_time(text: str | None) -> datetime | None:
     """Return a time of the API server, None for none."""
     return datetime.fromisoformat(text) if text else None

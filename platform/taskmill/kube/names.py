@@ -18,6 +18,7 @@ LABEL_BUNDLE: Final = f"{GROUP}/bundle"
 LABEL_PHASE: Final = f"{GROUP}/phase"  # 迁移 Job：expand 或 contract
 LABEL_ATTEMPT: Final = f"{GROUP}/attempt"  # 迁移 Job：这个 bundle 的第几次
 NAME: Final = "app.kubernetes.io/name"
+INSTANCE: Final = "app.kubernetes.io/instance"
 COMPONENT: Final = "app.kubernetes.io/component"
 MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 PRODUCT: Final = "taskmill"
@@ -37,7 +38,8 @@ SPEC_HASH: Final = f"{GROUP}/spec-hash"  # 决定 Pod 模板的那部分 spec
 BUNDLE: Final = f"{GROUP}/bundle"
 TEMPLATE_VERSION: Final = f"{GROUP}/template-version"
 IMAGE: Final = f"{GROUP}/image"
-MIGRATION_SETTINGS: Final = f"{GROUP}/migration-settings"
+MIGRATION_MARKS: Final = f"{GROUP}/migration-marks"  # 这一次尝试的缘由的散列
+MIGRATION_POLICY: Final = f"{GROUP}/migration-policy"
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 
 FINALIZER: Final = f"{GROUP}/drain"
