@@ -24,11 +24,13 @@ from taskmill.services.submit import SubmitRequest
 from taskmill.settings import load_settings
 from tests.chaos.process import KIND, poison, work
 from tests.conftest import PostgresFactory, ValkeyFactory
+from tests.support.children import tied
 from tests.support.engines import registry_of
 from tests.support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
-LEASE_S = 3.0
+LEASE_S = 5.0  # 心跳的十倍：忙的机器上也不该误判谁死了
+WAIT_S = 90.0  # 忙的机器上启动一个进程要十几秒
 AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 Process = subprocess.Popen[bytes]
 
@@ -52,7 +54,7 @@ class Chaos:
         log = self._stack.enter_context((self._logs / f"{self._count}-{role}.log").open("wb"))
         process = self._stack.enter_context(
             subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.process", role], cwd=ROOT, env=os.environ | variables,
+                tied(sys.executable, "-m", "tests.chaos.process", role), cwd=ROOT, env=os.environ | variables,
                 stdout=subprocess.PIPE if role == "submitter" else log, stderr=log,
             )
         )
@@ -90,7 +92,7 @@ class Chaos:
         async def enough() -> bool:
             return (await self.value(query) or 0) >= count
 
-        await eventually(enough, timeout=20, why=f"{count} workers")
+        await eventually(enough, timeout=WAIT_S, why=f"{count} workers")
 
     async def platform(self) -> Platform:
         """Open the platform in this process, to submit with."""
@@ -114,9 +116,9 @@ class Chaos:
         async def enough() -> bool:
             return (await self.value(query) or 0) >= count
 
-        await eventually(enough, timeout=20, why=f"{count} running")
+        await eventually(enough, timeout=WAIT_S, why=f"{count} running")
 
-    async def all_final(self, expected: int, since: float, what: str, *, timeout: float = 60) -> None:
+    async def all_final(self, expected: int, since: float, what: str, *, timeout: float = 2 * WAIT_S) -> None:
         """Wait until the table of live tasks is empty, and print how long that took since the fault."""
 
         async def done() -> bool:
@@ -155,6 +157,6 @@ def chaos(own_postgres: PostgresFactory, own_valkey: ValkeyFactory, tmp_path: Pa
         yield Chaos(own_postgres(), own_valkey(), tmp_path, stack)
 
 
-async def ended(process: Process, timeout: float = 20) -> int:
+async def ended(process: Process, timeout: float = WAIT_S) -> int:
     """Wait for the end of a process and return its exit code."""
     return await asyncio.to_thread(process.wait, timeout)

@@ -14,12 +14,12 @@ import httpx2
 import pytest
 
 from taskmill.dev import ports
-from tests.chaos.conftest import Chaos
+from tests.chaos.conftest import WAIT_S, Chaos
 from tests.chaos.process import KIND
 from tests.support.command import Command
 from tests.support.waiting import eventually
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(300)]
 CLIENTS = 16
 BEFORE, AFTER = 300, 100  # 杀之前、重启之后各要确认多少个
 
@@ -74,13 +74,13 @@ async def test_invariant_1_kill_9_of_the_api_with_16_clients(chaos: Chaos, tmp_p
     with command.started("api", "--port", str(port)) as victim:
         await chaos.workers(1)
         clients = [asyncio.create_task(load.client()) for _ in range(CLIENTS)]
-        await eventually(lambda: load.odd or len(load.accepted) >= BEFORE, timeout=20, why=f"{BEFORE} accepted")
+        await eventually(lambda: load.odd or len(load.accepted) >= BEFORE, timeout=WAIT_S, why=f"{BEFORE} accepted")
         victim.kill()
         since = time.monotonic()
-        await asyncio.to_thread(victim.wait, 5)
+        await asyncio.to_thread(victim.wait, WAIT_S)
         load.dead_at = time.monotonic()
     with command.started("api", "--port", str(port)):
-        await eventually(lambda: load.odd or len(load.answers) >= AFTER, timeout=20, why=f"{AFTER} accepted again")
+        await eventually(lambda: load.odd or len(load.answers) >= AFTER, timeout=WAIT_S, why=f"{AFTER} accepted again")
         load.stop.set()
         await asyncio.gather(*clients)
         assert load.odd == []

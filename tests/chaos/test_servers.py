@@ -11,10 +11,10 @@ import redis
 
 from taskmill.errors import TaskmillError
 from taskmill.services.submit import SubmitRequest
-from tests.chaos.conftest import Chaos
+from tests.chaos.conftest import LEASE_S, Chaos
 from tests.chaos.process import KIND
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def flush(chaos: Chaos) -> None:
@@ -24,7 +24,7 @@ def flush(chaos: Chaos) -> None:
 
 async def test_flushall_with_10_000_waiting(chaos: Chaos) -> None:
     chaos.start("scheduler")
-    ids = await chaos.submit(10_000)
+    ids = await chaos.submit(10_000, ms=20)
     flush(chaos)
     since = time.monotonic()
     chaos.start("worker", concurrency=100)
@@ -51,7 +51,7 @@ async def test_valkey_killed_and_restarted_under_load(chaos: Chaos) -> None:
     chaos.start("scheduler")
     chaos.start("worker", concurrency=20)
     await chaos.workers(1)
-    ids = await chaos.submit(1_000, ms=20)
+    ids = await chaos.submit(1_000, ms=100)
     await chaos.running(10)
     await asyncio.to_thread(chaos.valkey.kill)
     more = await chaos.submit(200)
@@ -97,12 +97,12 @@ async def test_postgresql_frozen_for_longer_than_a_lease_kills_nobody(chaos: Cha
     chaos.start("scheduler")
     chaos.start("worker", concurrency=20)
     await chaos.workers(1)
-    ids = await chaos.submit(300, ms=300)
-    await chaos.running(20)
+    ids = await chaos.submit(300, ms=500)
+    await chaos.running(15)
     await asyncio.to_thread(chaos.postgres.pause)
-    await asyncio.sleep(5)  # 比 3 秒的租约长；停摆本身就是要测的
+    await asyncio.sleep(LEASE_S + 1)  # 比租约长；停摆本身就是要测的
     await asyncio.to_thread(chaos.postgres.resume)
-    await chaos.all_final(300, time.monotonic(), "PostgreSQL frozen for 5 s")
+    await chaos.all_final(300, time.monotonic(), "PostgreSQL frozen for longer than a lease")
     await chaos.verdict(ids)  # 谁也没死，没有崩溃计数
 
 

@@ -11,16 +11,16 @@ import pytest
 from taskmill.services.submit import SubmitRequest
 from tests.chaos.conftest import LEASE_S, Chaos, ended
 from tests.chaos.process import POISON
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, slowness
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 async def test_kill_9_of_a_worker_with_200_tasks_in_flight(chaos: Chaos) -> None:
     chaos.start("scheduler")
     victim = chaos.start("worker", concurrency=200)
     await chaos.workers(1)
-    ids = await chaos.submit(200, ms=3_000)
+    ids = await chaos.submit(200, ms=4_000)
     await chaos.running(200)
     victim.kill()
     since = time.monotonic()
@@ -33,12 +33,12 @@ async def test_sigterm_under_load_loses_and_counts_nothing(chaos: Chaos) -> None
     chaos.start("scheduler")
     leaver = chaos.start("worker", concurrency=50, drain_grace_s=0.3)
     await chaos.workers(1)
-    ids = await chaos.submit(400, ms=500)
-    await chaos.running(50)
+    ids = await chaos.submit(400, ms=1_000)
+    await chaos.running(40)
     leaver.send_signal(signal.SIGTERM)
     since = time.monotonic()
     assert await ended(leaver) == 0
-    assert time.monotonic() - since < 5
+    assert time.monotonic() - since < 5 * slowness()
     assert await chaos.value("select count(*) from taskmill.tasks where state = 'running'") == 0
     chaos.start("worker", concurrency=100)
     await chaos.all_final(400, since, "SIGTERM under load")
@@ -68,7 +68,7 @@ async def test_invariant_3_a_worker_frozen_past_its_lease_changes_nothing(chaos:
     chaos.start("scheduler")
     zombie = chaos.start("worker", concurrency=50)
     await chaos.workers(1)
-    ids = await chaos.submit(50, ms=1_500)
+    ids = await chaos.submit(50, ms=4_000)
     await chaos.running(50)
     zombie.send_signal(signal.SIGSTOP)
     since = time.monotonic()
@@ -89,7 +89,7 @@ async def test_invariant_3_a_worker_frozen_past_its_lease_changes_nothing(chaos:
 
 async def test_invariant_8_kill_9_again_and_again_spares_the_bystanders(chaos: Chaos) -> None:
     chaos.start("scheduler")
-    ids = await chaos.submit(40, ms=400)
+    ids = await chaos.submit(40, ms=1_500)
     since = time.monotonic()
     for _ in range(2):
         victim = chaos.start("worker", concurrency=10)
@@ -100,13 +100,12 @@ async def test_invariant_8_kill_9_again_and_again_spares_the_bystanders(chaos: C
         async def rescued() -> bool:
             return await chaos.value("select count(*) from taskmill.tasks where state = 'running'") == 0
 
-        await eventually(rescued, timeout=20)
+        await eventually(rescued)
     chaos.start("worker", concurrency=10)
     await chaos.all_final(40, since, "two workers killed one after the other")
     await chaos.verdict(ids, attempt=1, crashes=2)
 
 
-@pytest.mark.timeout(240)
 async def test_invariant_8_a_poison_pill_is_discarded_and_its_neighbours_survive(chaos: Chaos) -> None:
     chaos.start("scheduler")
     platform = await chaos.platform()

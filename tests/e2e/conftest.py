@@ -20,9 +20,11 @@ import httpx2
 import pytest
 
 from taskmill.dev.process_table import wait_until
+from tests.support.children import tied
+from tests.support.waiting import slowness
 
 TASKMILL = Path(sys.executable).with_name("taskmill")
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 120.0
 PROC = Path("/proc")
 
 
@@ -54,7 +56,7 @@ class Dev:
         begin = time.monotonic()
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [TASKMILL, "dev", *options], cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL,
+                tied(TASKMILL, "dev", *options, death=signal.SIGTERM), cwd=self.folder, env=self.environment(), stdin=subprocess.DEVNULL,
                 stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
         ready = wait_until(lambda: self.run_json.exists() or not self.alive, START_TIMEOUT_S)
@@ -72,10 +74,10 @@ class Dev:
         return self.output.read_text(errors="replace")
 
     def signal(self, number: signal.Signals, *, within: float) -> int:
-        """Send a signal and return the exit code; fails if that takes too long."""
+        """Send a signal and return the exit code; fails if that takes too long, by the pace of this machine."""
         assert self.process is not None
         self.process.send_signal(number)
-        return self.process.wait(within)
+        return self.process.wait(within * slowness())
 
     def api(self) -> httpx2.Client:
         """Return a client that finds the API as the command line does."""

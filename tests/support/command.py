@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.children import tied
+
 TASKMILL = Path(sys.executable).with_name("taskmill")
-TIMEOUT_S = 60.0
+TIMEOUT_S = 120.0
 
 
 class Command:
@@ -24,7 +26,7 @@ class Command:
     def run(self, *arguments: str, text: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
         """Run to the end; `text` is standard input, `settings` are more variables."""
         return subprocess.run(
-            [TASKMILL, *arguments], cwd=self.folder, env={**self.environment, **settings}, input=text,
+            tied(TASKMILL, *arguments), cwd=self.folder, env={**self.environment, **settings}, input=text,
             capture_output=True, text=True, timeout=TIMEOUT_S, check=False,
         )  # fmt: skip
 
@@ -39,7 +41,7 @@ class Command:
         """Start a role; it is killed at the end if it still runs."""
         with (self.folder / f"{arguments[0]}.log").open("w") as log:
             process = subprocess.Popen(
-                [TASKMILL, *arguments], cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
+                tied(TASKMILL, *arguments), cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=subprocess.STDOUT, text=True,
             )  # fmt: skip
             try:

@@ -21,7 +21,7 @@ from taskmill.services.submit import SubmitRequest
 from taskmill.stores import partitions
 from taskmill.stores.database import Record
 from tests.support.platforms import opened
-from tests.support.waiting import eventually
+from tests.support.waiting import TIMEOUT_S, eventually
 
 STAGER_PERIOD_S = 0.05
 
@@ -87,14 +87,14 @@ async def history(platform: Platform, task_id: UUID) -> Record | None:
     return await platform.database.pool.fetchrow("select * from taskmill.task_history where id = $1", task_id)
 
 
-async def final(platform: Platform, task_id: UUID, timeout: float = 10) -> Record:
+async def final(platform: Platform, task_id: UUID, timeout: float = TIMEOUT_S) -> Record:
     """Wait until the task is final and return its row."""
     row = await eventually(lambda: history(platform, task_id), timeout=timeout, why=f"{task_id} final")
     assert row is not None
     return row
 
 
-async def in_state(platform: Platform, task_id: UUID, state: str, timeout: float = 10) -> Record:
+async def in_state(platform: Platform, task_id: UUID, state: str, timeout: float = TIMEOUT_S) -> Record:
     """Wait until the live task is in `state` and return its row."""
 
     async def look() -> Record | None:
@@ -133,7 +133,7 @@ async def consistent(platform: Platform) -> None:
     assert await platform.database.pool.fetchval(both) == 0
 
 
-async def finished(platform: Platform, count: int, timeout: float = 20) -> None:
+async def finished(platform: Platform, count: int, timeout: float = TIMEOUT_S) -> None:
     """Wait until so many tasks are final."""
 
     async def done() -> bool:
@@ -155,7 +155,7 @@ class Engine:
     async def start(self) -> Engine:
         """Start the worker and wait until it reads."""
         self.task = asyncio.create_task(self.worker.run(self.stop, self.now))
-        await asyncio.wait_for(self.worker.ready.wait(), 10)
+        await asyncio.wait_for(self.worker.ready.wait(), TIMEOUT_S)
         return self
 
     async def halt(self) -> int:

@@ -10,9 +10,18 @@ from typing import TypeVar
 import anyio
 
 POLL_S = 0.01
-TIMEOUT_S = 10.0
+PROBE_S = 0.2  # 测慢了几倍所用的 CPU 时间：几个调度时间片
+TIMEOUT_S = 60.0  # 只在失败时才等这么久；忙的机器慢几倍也不该算失败
 
 T = TypeVar("T")
+
+
+def slowness() -> float:
+    """Return by how much other processes slow this one down now (1.0: not at all), to scale a promised time by."""
+    wall, used = time.perf_counter(), time.thread_time()
+    while time.thread_time() - used < PROBE_S:
+        pass
+    return max(1.0, (time.perf_counter() - wall) / (time.thread_time() - used))
 
 
 async def eventually(

@@ -34,7 +34,7 @@ async def sh(context: TaskContext, script: str, **options: Any) -> Output:
     return await run(context, SH, "-c", script, **options)
 
 
-async def until(predicate: Callable[[], bool], why: str, timeout: float = 10) -> None:
+async def until(predicate: Callable[[], bool], why: str, timeout: float = 60) -> None:
     deadline = time.monotonic() + timeout
     while not predicate():
         assert time.monotonic() < deadline, why

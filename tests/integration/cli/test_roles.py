@@ -14,10 +14,10 @@ import pytest
 from taskmill.dev.process_table import wait_until
 from tests.support.command import Command
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(400)
 
-START_S = 20.0
-STOP_S = 15.0
+START_S = 90.0
+STOP_S = 60.0
 PLUGIN = '''
 from taskmill import Discard, hookimpl, task
 from taskmill.plugin import Manifest

@@ -22,7 +22,7 @@ from tests.conftest import PostgresFactory, ValkeyFactory
 from tests.support import servers
 from tests.support.databases import execute, in_thread
 
-SETTLE_S = 5.0
+SETTLE_S = 30.0
 EXECUTABLES = frozenset().union(postgres.PostgresServer.executables, valkey.ValkeyServer.executables)
 
 OWNER = """

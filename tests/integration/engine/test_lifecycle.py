@@ -78,7 +78,7 @@ async def test_invariant_8_only_one_suspect_runs_at_a_time(database_url: str, br
         ids = [await submit(platform, "test.gated") for _ in range(3)]
         await platform.database.pool.execute("update taskmill.tasks set crash_count = $1", c.CRASH_BUDGET - 1)
         async with worker_on(platform), staged(platform):
-            await eventually(lambda: count(platform, "state = 'scheduled'"), timeout=5)
+            await eventually(lambda: count(platform, "state = 'scheduled'"))
             await eventually(lambda: gate.inside)
             assert await count(platform, "state = 'running'") == 1
             put_off = await platform.database.pool.fetchrow("select * from taskmill.tasks where state = 'scheduled' limit 1")
@@ -126,7 +126,7 @@ async def test_what_was_prefetched_and_cannot_start_is_handed_back(database_url:
         await finished(platform, 80)
         await platform.submit.submit_many([SubmitRequest(kind="test.gated"), *[SubmitRequest(kind="test.quick")] * 5])
         await eventually(lambda: len(engine.worker.slots.ready), why="prefetched")
-        await eventually(lambda: count(platform, "state = 'available' and claim_no = 1 and attempt = 0"), timeout=5)
+        await eventually(lambda: count(platform, "state = 'available' and claim_no = 1 and attempt = 0"))
         assert await platform.database.pool.fetchval("select count(*) from taskmill.task_attempts") == 0
         gate.open.set()
         async with staged(platform):
@@ -154,7 +154,7 @@ async def test_drain_lets_running_tasks_finish(database_url: str, broker_url: st
             await eventually(lambda: _draining(platform))
             gate.open.set()
             assert await engine.halt() == 0
-            assert (await final(platform, task_id, timeout=1))["attempt"] == 1
+            assert (await final(platform, task_id))["attempt"] == 1
 
 
 async def _draining(platform: Platform) -> bool:
@@ -186,7 +186,7 @@ async def test_a_thread_that_does_not_end_does_not_hold_up_the_drain(database_ur
 
     @task("test.deaf")
     def deaf() -> None:
-        release.wait(20)
+        release.wait(200)
 
     async with platform_of(database_url, broker_url, deaf, drain_grace_s=0.1) as platform:
         task_id = await submit(platform, "test.deaf")
@@ -225,7 +225,7 @@ async def test_a_claim_whose_reply_was_lost_is_handed_back(database_url: str, br
                 claimer = engine.worker._claimer  # pyright: ignore[reportPrivateUsage]
                 assert claimer is not None
                 claimer.doubtful = True
-            row = await in_state(platform, task_id, "available", timeout=5)
+            row = await in_state(platform, task_id, "available")
             assert (row["attempt"], row["claim_no"], row["worker_id"]) == (0, 1, None)
 
 

@@ -14,7 +14,7 @@ from taskmill.services.platform import Platform
 from taskmill.stores.database import AWAY
 from tests.conftest import PostgresFactory
 from tests.support.platforms import opened, registry
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, slowness
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +28,7 @@ async def running(platform: Platform) -> AsyncIterator[asyncio.Event]:
         yield stop
     finally:
         stop.set()
-        await asyncio.wait_for(role, c.SHUTDOWN_GRACE_S + 2)
+        await asyncio.wait_for(role, (c.SHUTDOWN_GRACE_S + 2) * slowness())
 
 
 async def ticketed(platform: Platform) -> int:
@@ -66,7 +66,7 @@ async def test_it_survives_a_database_that_is_killed(own_postgres: PostgresFacto
             except AWAY:  # 池里还有断掉的连接
                 return False
 
-        await eventually(more, timeout=20, why="loops go on after a restart")
+        await eventually(more, why="loops go on after a restart")
 
 
 async def test_it_stops_in_time_although_the_database_hangs(own_postgres: PostgresFactory, broker_url: str) -> None:

@@ -120,7 +120,7 @@ async def test_everything_runs_through_a_small_window(database_url: str, broker_
         async def done() -> bool:
             return await platform.database.pool.fetchval("select count(*) from taskmill.task_history") == 150
 
-        await eventually(done, timeout=30)
+        await eventually(done)
 
 
 async def test_after_a_flush_the_epoch_is_rebuilt_and_every_row_ticketed(database_url: str, broker_url: str) -> None:

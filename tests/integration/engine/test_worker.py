@@ -76,7 +76,7 @@ async def test_many_tasks_each_end_exactly_once(database_url: str, broker_url: s
         async def done() -> bool:
             return await platform.database.pool.fetchval("select count(*) from taskmill.task_history") == 1_000
 
-        await eventually(done, timeout=20)
+        await eventually(done)
         assert sorted(ran) == list(range(1_000))
         await consistent(platform)
 
@@ -147,11 +147,11 @@ async def test_a_timeout_counts_as_an_attempt(database_url: str, broker_url: str
         await asyncio.Event().wait()
 
     def block() -> None:
-        release.wait(20)
+        release.wait(200)
 
     slow = task("test.slow", timeout=0.2, retry=RetryPolicy(max_attempts=1))(hang if executor == "async" else block)
     async with running(database_url, broker_url, slow) as platform:
-        row = await final(platform, await submit(platform, "test.slow"), timeout=5)
+        row = await final(platform, await submit(platform, "test.slow"))
         release.set()
         assert row["state"] == "discarded"
         assert decoded(row["error"])["type"] == "TimeoutError"
@@ -182,13 +182,13 @@ async def test_a_running_task_is_cancelled_at_once(database_url: str, broker_url
         finally:
             cleaned.set()
 
-    # 心跳 5 秒一次：两秒内取消只可能靠提示
-    async with running(database_url, broker_url, long) as platform:
+    # 心跳五分钟一次：取消只可能靠提示
+    async with running(database_url, broker_url, long, lease_s=1_000, heartbeat_s=300) as platform:
         task_id = await submit(platform, "test.long")
         await in_state(platform, task_id, "running")
         answer = await platform.tasks.cancel(task_id)
         assert (answer.state, answer.cancel_requested) == ("running", True)
-        row = await final(platform, task_id, timeout=3)
+        row = await final(platform, task_id)
         assert row["state"] == "cancelled"
         assert cleaned.is_set()
         assert [a["cause"] for a in await attempts(platform, task_id)] == ["cancel"]
@@ -204,7 +204,7 @@ async def test_a_cancel_without_hint_comes_with_the_heartbeat(database_url: str,
         task_id = await submit(platform, "test.long")
         await in_state(platform, task_id, "running")
         await platform.database.pool.execute("update taskmill.tasks set cancel_requested_at = now() where id = $1", task_id)
-        assert (await final(platform, task_id, timeout=3))["state"] == "cancelled"
+        assert (await final(platform, task_id))["state"] == "cancelled"
 
 
 async def test_a_failure_after_a_cancel_request_ends_cancelled_not_retryable(database_url: str, broker_url: str) -> None:
@@ -287,7 +287,7 @@ async def test_priorities_come_first_and_low_ones_still_run(database_url: str, b
             requests = [SubmitRequest(kind="test.rank", args={"p": priority}, priority=priority) for _ in range(100)]
             await platform.submit.submit_many(requests)
         async with worker_on(platform, concurrency=1):
-            await eventually(lambda: len(order) == 400, timeout=20)
+            await eventually(lambda: len(order) == 400)
     early = order[:100]
     assert early.count(1) > early.count(2) > early.count(4) > 0
 

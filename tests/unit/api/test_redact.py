@@ -57,9 +57,9 @@ def test_deep_bodies_do_not_break_it() -> None:
 def test_the_time_grows_with_the_length_and_no_faster(raw: bytes) -> None:
     def cost(size: int) -> float:
         body = (b'"' + raw * size)[:size]
-        started = time.perf_counter()
+        started = time.thread_time()
         redact.body(body, truncated=True)
-        return time.perf_counter() - started
+        return time.thread_time() - started
 
     short, long = min(cost(4_000) for _ in range(5)), min(cost(64_000) for _ in range(5))
     assert long < short * 100 + 0.05  # 平方增长会是 256 倍

@@ -19,7 +19,7 @@ SLEEP = frozenset({"sleep", "coreutils", "busybox"})
 def sleeper(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that works in tmp_path."""
     with subprocess.Popen(["/bin/sleep", "60"], cwd=tmp_path) as process:
-        assert process_table.wait_until(lambda: process.pid in process_table.server_pids(SLEEP, tmp_path), 5)
+        assert process_table.wait_until(lambda: process.pid in process_table.server_pids(SLEEP, tmp_path), 30)
         yield process
         process.kill()
 
@@ -35,7 +35,7 @@ def test_another_directory_or_executable_is_not_ours(sleeper: subprocess.Popen[b
 
 def test_a_zombie_is_not_a_live_server(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
     os.kill(sleeper.pid, signal.SIGKILL)
-    assert process_table.wait_until(lambda: process_table.server_pids(SLEEP, tmp_path) == [], 5)
+    assert process_table.wait_until(lambda: process_table.server_pids(SLEEP, tmp_path) == [], 30)
 
 
 def test_without_proc_the_noted_pid_is_checked_by_name(
