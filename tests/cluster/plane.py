@@ -38,6 +38,8 @@ Flags = Mapping[str, Mapping[str, str]]
 class ControlPlane:
     """One cluster. Faults: `plane.api.kill()`, `.pause()`, `.resume()`, `.restart()`; the same for the other three.
 
+    After an outage of the API server the controllers need up to 30 s to watch again (the back-off of their client);
+    a test that doesn't want to wait for that says `plane.controllers.restart()`.
     `flags` adds flags to a program: `{"kube-apiserver": {"etcd-compaction-interval": "5s"}}`.
     """
 
