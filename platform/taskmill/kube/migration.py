@@ -1,0 +1,207 @@
+"""The gate between a new image and its workers: has the database what this bundle needs, and if not, who sees to it.
+
+    no Job ──create──▶ running ──▶ done ──▶ gate open
+                          │  └──▶ failed ──(backoff 1 → 30 min, a nonce, new settings)──▶ next attempt
+                          └─ another Job of this database runs: wait, one migration at a time
+
+Jobs are named after database, bundle and attempt, so that two operators or fifty queues make the same one. The lock in
+the database is the real mutual exclusion; what is decided here only keeps Jobs from waiting in vain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from taskmill import constants as c
+from taskmill.kube import names
+from taskmill.kube.conditions import Verdict, bounded, stamp
+from taskmill.kube.job import EXIT_AHEAD, EXIT_BROKEN, EXIT_LOCKED, JobOrder, Phase, marks, migration_job
+from taskmill.kube.jobs import JobFact, JobState
+from taskmill.kube.model import TaskQueue
+from taskmill.kube.reasons import Reason
+from taskmill.kube.state import Action, Create, Delete, Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the database must be migrated for."""
+
+    queue: TaskQueue
+    siblings: tuple[TaskQueue, ...]
+    image: str
+    database: str
+    bundle: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Whether workers of the bundle may start, and what is published about it; `stalled`: only a person can go on."""
+
+    open: bool
+    verdict: Verdict
+    fields: Manifest
+    actions: tuple[Action, ...] = ()
+    requeue_s: float | None = None
+    stalled: bool = False
+
+
+def expand(target: Target, jobs: Sequence[JobFact], now: datetime) -> Gate:
+    """Decide on the phase that comes before the rollout."""
+    if target.queue.spec.migration.policy == "Skip":
+        return Gate(True, Verdict("Migrated", True, Reason.SKIPPED, "spec.migration.policy is Skip"), {"bundle": target.bundle})
+    own = [job for job in jobs if job.phase == "expand" and job.bundle == target.bundle]
+    if not own:
+        return _remembered(target) or _first(target, jobs)
+    latest = own[-1]
+    if latest.state is JobState.DONE:
+        return _done(target, latest)
+    if latest.state is JobState.FAILED:
+        return _failed(target, latest, jobs, now)
+    return _unfinished(target, latest)
+
+
+def contract(target: Target, jobs: Sequence[JobFact], gate: Gate, now: datetime) -> Gate:
+    """Decide on the phase after the rollout, when no older worker is left; the gate stays open whatever comes of it."""
+    if not gate.open or gate.verdict.reason != Reason.UP_TO_DATE.value:
+        return gate
+    own = [job for job in jobs if job.phase == "contract" and job.bundle == target.bundle]
+    if not own:
+        name = names.job(target.database, target.bundle, "contract")
+        if _old(target.queue).get("job") == name and _old(target.queue).get("completedAt"):
+            return _with(gate, {key: _old(target.queue)[key] for key in _old(target.queue)})
+        return gate if _busy(jobs) else _with(gate, {}, (_create(target, "contract", 0, marks(target.queue)),))
+    latest = own[-1]
+    if latest.state is JobState.DONE:
+        return _with(gate, _fields(target, latest))
+    if latest.state is not JobState.FAILED:
+        return gate
+    again = _failed(target, latest, jobs, now)
+    verdict = Verdict("Migrated", True, Reason.CONTRACT_FAILED, f"clean-up: {again.verdict.message}")
+    return Gate(True, verdict, gate.fields, (*gate.actions, *again.actions), again.requeue_s)
+
+
+def prune(target: Target, jobs: Sequence[JobFact]) -> tuple[Delete, ...]:
+    """Return the finished Jobs of the database that nobody needs: not among the last, and of no bundle in use."""
+    queues = (target.queue, *target.siblings)
+    if target.queue.key != min(queue.key for queue in queues if queue.deleted_at is None or queue is target.queue):
+        return ()  # 共用数据库的队列里只有一个来清理
+    used = {target.bundle} | {str(value) for queue in queues for value in _bundles(queue)}
+    newest = {(job.bundle, job.phase): job.name for job in jobs}  # 按次数升序，后者覆盖前者
+    kept = {name for (bundle, _), name in newest.items() if bundle in used}
+    finished = sorted((job for job in jobs if job.finished), key=_ended, reverse=True)
+    old = [job for job in finished[c.MIGRATION_JOBS_KEPT :] if job.name not in kept]
+    stale = [job for job in jobs if job.state is JobState.SUSPENDED and job.manual and job.bundle not in used]
+    return tuple(Delete(job.manifest, "迁移 Job 已无用") for job in [*old, *stale])
+
+
+def _remembered(target: Target) -> Gate | None:
+    """Job 被清走了，但状态里记着这个数据库的这个 bundle 已经迁移完。"""
+    old = _old(target.queue)
+    name = names.job(target.database, target.bundle, "expand")
+    other = names.job(target.database, target.bundle, "contract")
+    known = str(old.get("job", "")).startswith((name, other))
+    if old.get("bundle") == target.bundle and old.get("completedAt") and known:
+        return Gate(True, Verdict("Migrated", True, Reason.UP_TO_DATE, str(old.get("message", ""))), dict(old))
+    return None
+
+
+def _first(target: Target, jobs: Sequence[JobFact]) -> Gate:
+    fields = {"bundle": target.bundle, "job": names.job(target.database, target.bundle, "expand")}
+    if busy := _busy(jobs):
+        return Gate(False, Verdict("Migrated", False, Reason.JOB_RUNNING, f"waits for Job {busy.name}"), fields)
+    action = _create(target, "expand", 0, marks(target.queue))
+    return Gate(False, Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {fields['job']} was made"), fields, (action,))
+
+
+def _done(target: Target, job: JobFact) -> Gate:
+    message = f"Job {job.name} is done"
+    if job.result and job.result.ahead:
+        message = f"the database is newer than the image (revision {job.result.after}), which can read it"
+    return Gate(True, Verdict("Migrated", True, Reason.UP_TO_DATE, message), _fields(target, job, message))
+
+
+def _unfinished(target: Target, job: JobFact) -> Gate:
+    fields = _fields(target, job)
+    if job.state is JobState.SUSPENDED:
+        if job.manual and target.queue.spec.migration.policy == "Auto":
+            why = "策略改为 Auto，重做一个不挂起的 Job"
+            message = f"Job {job.name} is made anew"
+            return Gate(False, Verdict("Migrated", False, Reason.JOB_RUNNING, message), fields, (Delete(job.manifest, why),))
+        message = f"kubectl patch job {job.name} --type merge -p '{{\"spec\":{{\"suspend\":false}}}}' starts the migration"
+        return Gate(False, Verdict("Migrated", False, Reason.MANUAL, message), fields, stalled=True)
+    if job.exit_code == EXIT_LOCKED:
+        return Gate(False, Verdict("Migrated", False, Reason.WAITING_FOR_LOCK, f"Job {job.name}: {job.words}"), fields)
+    ending = "is ending" if job.state is JobState.ENDING else "runs"
+    return Gate(False, Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {job.name} {ending}"), fields)
+
+
+def _failed(target: Target, job: JobFact, jobs: Sequence[JobFact], now: datetime) -> Gate:
+    message = bounded(f"Job {job.name}: {_last_line(job.words) or job.why or 'failed'}")
+    reason = {EXIT_AHEAD: Reason.SCHEMA_AHEAD, EXIT_LOCKED: Reason.WAITING_FOR_LOCK}.get(job.exit_code or 0, Reason.JOB_FAILED)
+    verdict, fields = Verdict("Migrated", False, reason, message), _fields(target, job, message)
+    wanted = marks(target.queue)
+    lasting = job.exit_code in {EXIT_BROKEN, EXIT_AHEAD}
+    wait_s = 0.0 if wanted - job.marks else _backoff_s(job, now)
+    stalled = reason is not Reason.WAITING_FOR_LOCK
+    if lasting and not wanted - job.marks:
+        return Gate(False, verdict, fields, stalled=stalled)
+    if wait_s > 0 or _busy(jobs):
+        return Gate(False, verdict, fields, requeue_s=wait_s or None, stalled=stalled)
+    phase: Phase = "contract" if job.phase == "contract" else "expand"
+    again = _create(target, phase, job.attempt + 1, wanted | job.marks)
+    return Gate(False, verdict, fields, (again,))
+
+
+def _backoff_s(job: JobFact, now: datetime) -> float:
+    """还要等多久：从一分钟起每次翻倍，三十分钟封顶。"""
+    delay = min(c.MIGRATION_BACKOFF_MAX_S, c.MIGRATION_BACKOFF_MIN_S * 2.0 ** min(job.attempt, 10))
+    due = (job.ended_at or now) + timedelta(seconds=delay)
+    return max(0.0, (due - now).total_seconds())
+
+
+def _busy(jobs: Iterable[JobFact]) -> JobFact | None:
+    """这个数据库还没结束的 Job；挂起着、没人放行的不算。"""
+    return next((job for job in jobs if not job.finished and job.state is not JobState.SUSPENDED), None)
+
+
+def _create(target: Target, phase: Phase, attempt: int, why: frozenset[str]) -> Create:
+    order = JobOrder(target.queue, target.siblings, target.image, target.database, target.bundle, phase, attempt, why)
+    return Create(migration_job(order), f"迁移数据库（{phase}）")
+
+
+def _fields(target: Target, job: JobFact, message: str = "") -> Manifest:
+    made: Manifest = {"bundle": target.bundle, "job": job.name}
+    if job.result and job.result.after is not None:
+        made["databaseRevision"] = str(job.result.after)
+    elif revision := _old(target.queue).get("databaseRevision"):
+        made["databaseRevision"] = revision
+    if job.started_at:
+        made["startedAt"] = stamp(job.started_at)
+    if job.ended_at and job.state is JobState.DONE:
+        made["completedAt"] = stamp(job.ended_at)
+    if message:
+        made["message"] = bounded(message)
+    return made
+
+
+def _with(gate: Gate, fields: Manifest, actions: tuple[Action, ...] = ()) -> Gate:
+    return Gate(gate.open, gate.verdict, {**gate.fields, **fields}, (*gate.actions, *actions), gate.requeue_s, gate.stalled)
+
+
+def _old(queue: TaskQueue) -> Manifest:
+    return queue.status.get("migration") or {}
+
+
+def _bundles(queue: TaskQueue) -> Iterable[object]:
+    revision: Manifest = queue.status.get("revision") or {}
+    return filter(None, (_old(queue).get("bundle"), revision.get("current"), revision.get("updated")))
+
+
+def _ended(job: JobFact) -> float:
+    return job.ended_at.timestamp() if job.ended_at else 0.0
+
+
+def _last_line(words: str) -> str:
+    return words.splitlines()[-1].strip() if words else ""
