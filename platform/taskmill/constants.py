@@ -88,8 +88,11 @@ RECONCILE_PERIOD_S: Final = 30.0  # 对照 running 行与内存的周期
 LEASE_S: Final = 20.0
 HEARTBEAT_S: Final = 5.0
 DRAIN_GRACE_S: Final = 30.0
+WORKER_LIVE_S: Final = 120.0  # 读取或续租这么久没有尝试过，存活探针才失败；重启救不回别人的数据库，却会打断在跑的任务
+HEALTH_STOP_S: Final = 5.0  # 等健康端点的线程结束的时限
 RECONNECT_MAX_S: Final = 2.0  # 断线重连退避的上限
 THREADS_MAX: Final = 64  # thread 执行器的线程数上限
+THREADS_ABANDONED_MAX: Final = 64  # 这么多线程超时或取消后一直不返回，就请外面换一个进程
 
 # ── 调度器的循环 ──────────────────────────────────────────────────────────
 STAGER_PERIOD_S: Final = 0.25

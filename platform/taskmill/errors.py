@@ -67,6 +67,7 @@ class Code(StrEnum):
     UNAUTHORIZED = "UNAUTHORIZED"
     UNSUPPORTED_MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
     USAGE = "USAGE"
+    WORKER_WORN_OUT = "WORKER_WORN_OUT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +249,12 @@ ERRORS: dict[Code, ErrorSpec] = {
         "请用 application/json", "use application/json",
     ),
     Code.USAGE: ErrorSpec(400, 2, "用法不对：{reason}", "wrong usage: {reason}", "加 --help 看示例", "see --help for examples"),
+    Code.WORKER_WORN_OUT: ErrorSpec(
+        500, 1, "工作进程已排空并退出：{limit} 个处理函数的线程在超时或取消之后一直不返回",
+        "the worker drained and ended: {limit} handler threads never returned after a timeout or cancel",
+        "重启它，并让处理函数查看 context.cancelled、给网络调用设时限",
+        "restart it; let handlers poll context.cancelled and give network calls a time limit",
+    ),
 }
 
 

@@ -41,6 +41,14 @@ class Settings(BaseSettings):
     concurrency: int = Field(c.CONCURRENCY_DEFAULT, ge=1, le=c.CONCURRENCY_MAX, description="Tasks run at once per worker.")
     lease_s: float = Field(c.LEASE_S, ge=1, description="Life of a worker's lease.")
     heartbeat_s: float = Field(c.HEARTBEAT_S, gt=0, description="Period of lease renewals; below a third of the lease.")
+    bind_host: str = Field("0.0.0.0", description="Address that a worker's health endpoint binds.")  # noqa: S104 - 探针从节点来
+    worker_health_port: int = Field(0, ge=0, le=65535, description="Port of a worker's health endpoint; 0: none.")
+    pod_name: str | None = Field(None, description="Name of the pod that a worker runs in.")
+    pod_uid: str | None = Field(None, description="Unique id of that pod; orders of an operator are addressed to it.")
+    bundle: str | None = Field(None, description="Rollout that a worker belongs to, as its operator names it.")
+    threads_abandoned_max: int = Field(
+        c.THREADS_ABANDONED_MAX, ge=1, description="Handler threads that hang after a timeout or cancel until a worker drains and ends."
+    )
     drain_grace_s: float = Field(c.DRAIN_GRACE_S, ge=0, description="Time that running tasks get after SIGTERM.")
 
     history_retention_days: int = Field(c.RETENTION_DAYS, ge=1, description="Days that finished tasks are kept.")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from taskmill import __version__
 
@@ -34,6 +36,19 @@ METRICS = (
     Metric("taskmill_tasks", "gauge", ("queue", "state"), "Live tasks in the database."),
     Metric("taskmill_queue_oldest_wait_seconds", "gauge", ("queue",), "How long the oldest available task has been ready."),
     Metric("taskmill_workers", "gauge", ("state",), "Worker processes by state, as the database knows them."),
+)
+WORKER_METRICS = (
+    Metric("taskmill_worker_info", "gauge", ("version", "python"), "Always 1; says what runs."),
+    Metric("taskmill_worker_slots", "gauge", (), "Tasks that this worker runs at once."),
+    Metric("taskmill_worker_running", "gauge", (), "Tasks that run now."),
+    Metric("taskmill_worker_unsettled", "gauge", (), "Results that wait for their commit."),
+    Metric("taskmill_worker_claimed_total", "counter", (), "Tasks claimed since the process began."),
+    Metric("taskmill_worker_settled_total", "counter", (), "Results written since the process began."),
+    Metric("taskmill_worker_lease_age_seconds", "gauge", (), "Time since the lease was last renewed."),
+    Metric("taskmill_worker_paused_queues", "gauge", (), "Queues of this worker that are paused."),
+    Metric("taskmill_worker_cordoned", "gauge", (), "1 while an operator's order says to read no more."),
+    Metric("taskmill_worker_draining", "gauge", (), "1 after SIGTERM."),
+    Metric("taskmill_worker_ready", "gauge", (), "1 while `/readyz` says so."),
 )
 _BY_NAME = {metric.name: metric for metric in METRICS}
 
@@ -86,6 +101,30 @@ class Telemetry:
         """Drop what came from the database: old numbers would look like fresh ones."""
         for gauge in (self._tasks, self._oldest, self._workers):
             gauge.clear()
+
+    def render(self) -> bytes:
+        """Return all metrics in the Prometheus text format."""
+        return generate_latest(self.registry)
+
+
+class WorkerTelemetry(Collector):
+    """The metrics of one worker process, read when somebody asks. `read` returns values by metric name."""
+
+    def __init__(self, read: Callable[[], Mapping[str, float]]) -> None:
+        self.registry = CollectorRegistry()
+        self._read = read
+        self.registry.register(self)
+
+    def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
+        """Yield every metric with its value now."""
+        values = self._read()
+        for metric in WORKER_METRICS:
+            labels = (__version__, platform.python_version()) if metric.labels else ()
+            family = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
+            found = family(metric.name, metric.help, labels=metric.labels)
+            if metric.name in values or labels:
+                found.add_metric(labels, values.get(metric.name, 1))
+            yield found
 
     def render(self) -> bytes:
         """Return all metrics in the Prometheus text format."""

@@ -13,7 +13,7 @@ from taskmill import keys
 from taskmill.errors import ERRORS
 from taskmill.plugin import specs
 from taskmill.settings import Settings
-from taskmill.telemetry import METRICS
+from taskmill.telemetry import METRICS, WORKER_METRICS, Metric
 
 NOTE = "<!-- made by `make generate` from the code; do not edit -->"
 EXIT_CODES = (
@@ -102,11 +102,19 @@ def redis_keys() -> str:
 
 def metrics() -> str:
     """Return the page of Prometheus metrics."""
+    worker = (
+        "## Workers\n\nServed at `/metrics` of a worker's health endpoint (`TASKMILL_WORKER_HEALTH_PORT`), beside `/healthz` "
+        "and `/readyz`.\n\n"
+    )
+    return _page("Metrics", "Served at `/metrics` by the api role.", _metrics(METRICS) + f"\n\n{worker}{_metrics(WORKER_METRICS)}")
+
+
+def _metrics(metrics: Iterable[Metric]) -> str:
     rows = [
         [f"`{metric.name}`", metric.type, ", ".join(f"`{label}`" for label in metric.labels) or "-", metric.help]
-        for metric in METRICS
+        for metric in metrics
     ]
-    return _page("Metrics", "Served at `/metrics` by the api role.", _table(("name", "type", "labels", "meaning"), rows))
+    return _table(("name", "type", "labels", "meaning"), rows)
 
 
 def hooks() -> str:

@@ -11,7 +11,7 @@ from uuid import UUID
 from taskmill import constants as c
 from taskmill.log import get_logger
 from taskmill.stores.database import AWAY
-from taskmill.stores.worker import LeaseConnection, Renewal
+from taskmill.stores.worker import LeaseConnection, Renewal, Report
 
 log = get_logger(__name__)
 
@@ -19,7 +19,8 @@ log = get_logger(__name__)
 class Heartbeat:
     """Renews one incarnation's lease. `on_reply` runs on the main loop with each answer.
 
-    `last_renewal` is the monotonic time of the last success.
+    `last_renewal` is the monotonic time of the last success, `last_attempt` that of the last try; `report` goes with the
+    next renewal and is replaced as a whole, since the thread reads it.
     """
 
     def __init__(
@@ -28,8 +29,8 @@ class Heartbeat:
     ) -> None:
         self.worker_id = worker_id
         self.last_renewal = time.monotonic()
-        self.running = 0
-        self.draining = False
+        self.last_attempt = self.last_renewal
+        self.report = Report()
         self._connection = LeaseConnection(database_url, worker_id, lease_s)
         self._on_reply = on_reply
         self._lease_s, self._period_s = lease_s, period_s
@@ -75,8 +76,8 @@ class Heartbeat:
         self._connection.close()
 
     async def _beat(self) -> None:
-        asked = time.monotonic()
-        renewal = await self._connection.renew(self.running, draining=self.draining)
+        asked = self.last_attempt = time.monotonic()
+        renewal = await self._connection.renew(self.report)
         if renewal.alive:
             self.last_renewal = asked
         if not self._main.is_closed():

@@ -20,11 +20,14 @@ from taskmill.engine.attempt import Attempt, Stop, handed_back
 from taskmill.engine.broker import TaskmillBroker
 from taskmill.engine.claimer import Claimer
 from taskmill.engine.executors import register_builtin
+from taskmill.engine.health import Vitals, serving
 from taskmill.engine.heartbeat import Heartbeat
+from taskmill.engine.orders import Orders
 from taskmill.engine.reader import Reader
 from taskmill.engine.receiver import TaskmillReceiver
 from taskmill.engine.settler import Settler
 from taskmill.engine.slots import Slots
+from taskmill.errors import Code, UnavailableError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.services.platform import Platform
@@ -51,7 +54,7 @@ class WorkerRole:
         self._concurrency = concurrency or settings.concurrency
         self.queues = sorted(queues or settings.queues or registry.queues())
         if "async" not in registry.executors:
-            register_builtin(registry, self._concurrency)
+            register_builtin(registry, self._concurrency, settings.threads_abandoned_max)
         self._served = [f"{kind}:{version}" for kind, version in registry.tasks]
         self.broker = TaskmillBroker(settings.require_broker_url(), platform.submit, platform.database, registry)
         self.broker.add_middlewares(*platform.host.middlewares())
@@ -60,10 +63,16 @@ class WorkerRole:
             self.broker, registry, result_max_bytes=settings.result_max_bytes, submit=self._submit
         )
         self.slots = Slots(self._concurrency, self.receiver, self.settler)
+        self.orders = Orders(self.slots)
         self.ready = asyncio.Event()
         self.last_read: float | None = None
+        self.last_turn = time.monotonic()  # 读取的循环最近一次转过来，不论读没读到
+        self._tried = time.monotonic()  # 最近一次登记的尝试；心跳线程起来之前由它代表
+        self._ready_now = False
+        self.claimed = 0
         self._claims = 0  # 以前各编号的认领次数
         self.worker_id: UUID = new_id()
+        self._worn_out = False
         self._stop = asyncio.Event()
         self._lost = asyncio.Event()
         self._heartbeat: Heartbeat | None = None
@@ -74,12 +83,29 @@ class WorkerRole:
         """Return how many claims and settles this worker has sent to PostgreSQL."""
         return self._claims + (self._claimer.claims if self._claimer else 0) + self.settler.statements
 
+    @property
+    def vitals(self) -> Vitals:
+        """Return how this process is; safe to call from other threads."""
+        beat, claimer = self._heartbeat, self._claimer
+        return Vitals(
+            turn_at=self.last_turn, tried_at=max(self._tried, beat.last_attempt if beat else 0.0),
+            renewed_at=beat.last_renewal if beat else None, ready=self._ready_now, draining=self._stop.is_set(),
+            cordoned=self.orders.cordoned, slots=self._concurrency, running=len(self.slots.running),
+            claimed=self.claimed, settled=self.settler.settled, unsettled=self.settler.backlog,
+            paused=len(claimer.reader.paused & set(self.queues)) if claimer else 0,
+        )
+
     async def run(self, stop: asyncio.Event, now: asyncio.Event | None = None) -> int:
         """Work until `stop` is set, then drain: finish within the grace, hand the rest back; `now` cuts the grace.
 
-        Returns how many attempts were handed back. Raises UnavailableError if PostgreSQL is away at start.
+        Returns how many attempts were handed back. Raises UnavailableError WORKER_WORN_OUT after a drain of its own because
+        too many threads hang, SetupError CONFIG_INVALID if the port of the health endpoint is taken.
         """
         self.broker.is_worker_process = True
+        async with serving(self._platform.settings, lambda: self.vitals):
+            return await self._run(stop, now or asyncio.Event())
+
+    async def _run(self, stop: asyncio.Event, now: asyncio.Event) -> int:
         await self.broker.startup()
         self.settler.start()
         ticker = asyncio.create_task(self._tick(), name="ticker")
@@ -87,7 +113,10 @@ class WorkerRole:
         try:
             while not self._stop.is_set():
                 await self._incarnation()
-            return await self._drain(now or asyncio.Event())
+            returned = await self._drain(now)
+            if self._worn_out:
+                raise UnavailableError(Code.WORKER_WORN_OUT, limit=self._platform.settings.threads_abandoned_max)
+            return returned
         finally:
             for task in (ticker, watcher):
                 task.cancel()
@@ -114,6 +143,7 @@ class WorkerRole:
             self._platform.database.url, self.worker_id, partial(self._on_renewal, self.worker_id),
             lease_s=settings.lease_s, period_s=settings.heartbeat_s,
         )
+        self._say()
         self._heartbeat.start()
         fetchers = 2 if self._concurrency >= c.READ_MAX // 5 else 1
         tasks = [asyncio.create_task(self._fetch(claimer, fetchers), name="fetcher") for _ in range(fetchers)]
@@ -130,12 +160,14 @@ class WorkerRole:
             await self._bury()
 
     async def _register(self) -> bool:
+        settings = self._platform.settings
         registration = Registration(
             self.worker_id, socket.gethostname(), os.getpid(), taskmill.__version__, self.queues, self._served,
-            self._concurrency,
+            self._concurrency, settings.pod_name or None, settings.pod_uid or None, settings.bundle or None,
         )
+        self.last_turn = self._tried = time.monotonic()
         try:
-            await store.register(self._platform.database.pool, registration, self._platform.settings.lease_s)
+            self.orders.take(*await store.register(self._platform.database.pool, registration, settings.lease_s))
             await task_submit.ensure_queues(self._platform.database.pool, self.queues)  # stager 据此建好票据流
         except AWAY as error:
             log.warning("登记失败，稍后重试", error=repr(error))
@@ -156,11 +188,11 @@ class WorkerRole:
     def _on_renewal(self, worker_id: UUID, renewal: Renewal) -> None:
         if worker_id != self.worker_id:
             return  # 上一个编号迟到的回复
-        if self._heartbeat is not None:
-            self._heartbeat.running = len(self.slots.running)
         if not renewal.alive:
             self._lost.set()
             return
+        self.orders.take(renewal.order, renewal.order_no)
+        self._say()
         if self._claimer is not None and self._claimer.reader.paused != renewal.paused:
             self._claimer.reader.paused = renewal.paused
             self.slots.free.set()
@@ -170,7 +202,9 @@ class WorkerRole:
     async def _fetch(self, claimer: Claimer, fetchers: int) -> None:
         delay = 0.05
         while not self._ended():
-            room = self.slots.room() if self._heartbeat is not None and self._heartbeat.fresh else 0
+            self.last_turn = time.monotonic()
+            fresh = self._heartbeat is not None and self._heartbeat.fresh
+            room = self.slots.room() if fresh and not self.orders.cordoned else 0
             if room <= 0 or not claimer.reader.lanes:
                 await self._wait_for_room()
                 continue
@@ -201,13 +235,16 @@ class WorkerRole:
             if not found:
                 found = await claimer.reader.wait(room)
             self.last_read = time.monotonic()
-            if found:
+            if found and self.orders.cordoned:
+                await claimer.give_back(found)  # 读的时候来了命令
+            elif found:
                 await claimer.claim(found, self._take)
         finally:
             self.slots.reserved -= room
 
     def _take(self, rows: list[Record]) -> None:
         now = time.monotonic()
+        self.claimed += len(rows)
         for row in rows:
             definition = self._registry.tasks[row["kind"], row["kind_version"]]
             self.slots.add(Attempt(row, definition, self.worker_id, now, now))
@@ -258,13 +295,37 @@ class WorkerRole:
         while True:
             await asyncio.sleep(TICK_S)
             self.slots.tick()
+            if self.receiver.exhausted and not self._stop.is_set():
+                log.error("停不下来的线程太多：停止领取，结束本进程，请外面重启它", limit=self._platform.settings.threads_abandoned_max)
+                self._worn_out = True
+                self._stop.set()
+                self.slots.free.set()
+            if self._stop.is_set():
+                self.last_turn = time.monotonic()  # 停机时不再读取，循环还转着就算活着
+            self._say()
+
+    def _say(self) -> None:
+        """备好下次续租要说的话；命令做到了、就绪变了，就马上说。"""
+        if self._heartbeat is None:
+            return
+        if self.orders.cordoned and self.slots.ready:
+            self.slots.hand_back_ready()
+        said = self._heartbeat.report
+        report = self.orders.report(
+            began=self.ready.is_set(), stopping=self._stop.is_set(),
+            doubtful=self._claimer is not None and self._claimer.doubtful,
+        )
+        self._ready_now = report.ready
+        if report == said:
+            return
+        self._heartbeat.report = report
+        if (said.ready, said.draining, said.order_seen) != (report.ready, report.draining, report.order_seen):
+            self._heartbeat.poke()
 
     async def _drain(self, now: asyncio.Event) -> int:
         grace = self._platform.settings.drain_grace_s
         log.info("停止领取，等待在途任务", running=len(self.slots.running), ready=len(self.slots.ready), grace_s=grace)
-        if self._heartbeat is not None:
-            self._heartbeat.draining = True
-            self._heartbeat.poke()
+        self._say()
         returned = self.slots.hand_back_ready()
         idle = asyncio.create_task(self.slots.idle(grace))
         hurry = asyncio.create_task(now.wait())

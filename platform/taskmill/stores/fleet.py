@@ -119,8 +119,11 @@ async def observe(connection: Queryable, since: datetime, horizon_s: float) -> l
 
 async def workers(connection: Queryable) -> list[WorkerFact]:
     """Return the incarnations in pods whose lease is not over, the oldest first."""
-    facts: list[dict[str, Any]] = [dict(row) for row in await connection.fetch(WORKERS)]
-    return [WorkerFact(**{**fact, "queues": tuple(fact["queues"]), "order": Order(fact["order"])}) for fact in facts]
+    found: list[WorkerFact] = []
+    for row in await connection.fetch(WORKERS):
+        fact: dict[str, Any] = {**row, "queues": tuple(row["queues"]), "order": Order(row["order"])}
+        found.append(WorkerFact(**fact))
+    return found
 
 
 async def order(connection: Queryable, pod_uids: Sequence[str], kind: Order, token: int) -> int:

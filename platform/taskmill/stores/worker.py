@@ -9,30 +9,41 @@ from uuid import UUID
 import asyncpg
 
 from taskmill import constants as c
+from taskmill.states import Order
 from taskmill.stores.database import Queryable
 from taskmill.stores.urls import asyncpg_url
 
+# 命令跟着 pod 走：租约丢了换编号、容器重启，都还得遵命
 REGISTER = """
-insert into taskmill.workers (id, hostname, pid, version, queues, kinds, concurrency, lease_until)
-values ($1, $2, $3, $4, $5, $6, $7, now() + $8 * interval '1 second')
+insert into taskmill.workers (id, hostname, pid, version, queues, kinds, concurrency, lease_until, pod, pod_uid, bundle,
+                              order_kind, order_token, order_no)
+select $1, $2, $3, $4, $5, $6, $7, now() + $8 * interval '1 second', $9, $10, $11,
+       coalesce(p.order_kind, 'run'), coalesce(p.order_token, 0), coalesce(p.order_no, 0)
+from (select) one left join lateral (
+  select w.order_kind, w.order_token, w.order_no from taskmill.workers w where w.pod_uid = $10
+  order by w.order_token desc, w.started_at desc limit 1
+) p on true
+returning order_kind, order_no
 """
-# 一次往返：续租，并带回取消请求与暂停的队列。死掉的编号永远续不上
+# 一次往返：续租，并带回取消请求、暂停的队列与命令。死掉的编号永远续不上
 RENEW = """
 with renewed as (
-  update taskmill.workers set lease_until = now() + $2 * interval '1 second', running = $3, draining = $4
-  where id = $1 and dead_at is null returning id
+  update taskmill.workers
+  set lease_until = now() + $2 * interval '1 second', running = $3, draining = $4, ready = $5, order_seen = $6
+  where id = $1 and dead_at is null returning order_kind, order_no
 )
 select exists (select from renewed) as alive,
        array(select t.id from taskmill.tasks t
              where t.worker_id = $1 and t.state = 'running' and t.cancel_requested_at is not null) as cancels,
-       array(select q.name from taskmill.queues q where q.paused_at is not null) as paused
+       array(select q.name from taskmill.queues q where q.paused_at is not null) as paused,
+       (select order_kind from renewed) as order_kind, (select order_no from renewed) as order_no
 """
-LEAVE = "update taskmill.workers set dead_at = now(), running = 0, death = $2 where id = $1 and dead_at is null"
+LEAVE = "update taskmill.workers set dead_at = now(), running = 0, ready = false, death = $2 where id = $1 and dead_at is null"
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What a worker says of itself once."""
+    """What a worker says of itself once; `pod`, `pod_uid` and `bundle` are None outside of a cluster."""
 
     id: UUID
     hostname: str
@@ -41,31 +52,51 @@ class Registration:
     queues: Sequence[str]
     kinds: Sequence[str]
     concurrency: int
+    pod: str | None = None
+    pod_uid: str | None = None
+    bundle: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a worker says of itself with every renewal; `order_seen` is the number of the order that it has obeyed."""
+
+    running: int = 0
+    draining: bool = False
+    ready: bool = False
+    order_seen: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Renewal:
-    """The reply to a heartbeat: is the lease alive, which tasks shall be cancelled, which queues are paused."""
+    """The reply to a heartbeat: is the lease alive, which tasks shall be cancelled, which queues are paused, the order."""
 
     alive: bool
-    cancels: frozenset[UUID]
-    paused: frozenset[str]
+    cancels: frozenset[UUID] = frozenset()
+    paused: frozenset[str] = frozenset()
+    order: Order = Order.RUN
+    order_no: int = 0
 
 
-async def register(connection: Queryable, worker: Registration, lease_s: float) -> None:
-    """Insert the row of a new incarnation."""
-    await connection.execute(
+async def register(connection: Queryable, worker: Registration, lease_s: float) -> tuple[Order, int]:
+    """Insert the row of a new incarnation; returns the order that its pod has, and the order's number."""
+    row = await connection.fetchrow(
         REGISTER, worker.id, worker.hostname, worker.pid, worker.version, worker.queues, worker.kinds,
-        worker.concurrency, lease_s,
+        worker.concurrency, lease_s, worker.pod, worker.pod_uid, worker.bundle,
     )
+    return (Order.RUN, 0) if row is None else (Order(row["order_kind"]), row["order_no"])
 
 
-async def renew(connection: Queryable, worker_id: UUID, lease_s: float, running: int, *, draining: bool) -> Renewal:
+async def renew(connection: Queryable, worker_id: UUID, lease_s: float, report: Report) -> Renewal:
     """Renew the lease by the database's clock."""
-    row = await connection.fetchrow(RENEW, worker_id, lease_s, running, draining)
-    if row is None:
-        return Renewal(alive=False, cancels=frozenset(), paused=frozenset())
-    return Renewal(row["alive"], frozenset(row["cancels"]), frozenset(row["paused"]))
+    row = await connection.fetchrow(
+        RENEW, worker_id, lease_s, report.running, report.draining, report.ready, report.order_seen
+    )
+    if row is None or not row["alive"]:
+        return Renewal(alive=False)
+    return Renewal(
+        True, frozenset(row["cancels"]), frozenset(row["paused"]), Order(row["order_kind"]), row["order_no"]
+    )
 
 
 class LeaseConnection:
@@ -77,13 +108,13 @@ class LeaseConnection:
         self._lease_s = lease_s
         self._connection: asyncpg.Connection | None = None
 
-    async def renew(self, running: int, *, draining: bool) -> Renewal:
+    async def renew(self, report: Report) -> Renewal:
         """Renew the lease; one of AWAY if PostgreSQL does not answer within the lease."""
         connection = self._connection
         if connection is None or connection.is_closed():
             connection = await asyncpg.connect(self._url, timeout=c.CONNECT_TIMEOUT_S, command_timeout=self._lease_s / 4)
             self._connection = connection
-        return await renew(connection, self._worker_id, self._lease_s, running, draining=draining)
+        return await renew(connection, self._worker_id, self._lease_s, report)
 
     def close(self) -> None:
         """Cut the connection."""

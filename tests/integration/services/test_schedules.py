@@ -232,5 +232,5 @@ async def test_a_plugin_s_schedule_is_not_changed_by_hand(platform: Platform) ->
     with pytest.raises(TaskmillError) as caught:
         await platform.schedules.update("a", request("a"))
     assert caught.value.code is Code.SCHEDULE_OWNED
-    assert caught.value.details == {"schedule": "a", "plugin": "demo"}
+    assert caught.value.details == {"schedule": "a", "owner": "plugin:demo"}
     assert (await platform.schedules.resume("a")).name == "a"
