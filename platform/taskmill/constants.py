@@ -233,8 +233,8 @@ RESYNC_S: Final = 300.0  # 无事时多久再看一遍
 
 # ── 扩缩容（kube/scaler.py，每个数都由模拟器验证，见 docs/adr/0012） ───────
 SCALER_TICK_S: Final = 5.0  # 决策周期
-ARRIVALS_FAST_S: Final = 30.0  # 到达率快均值的时间常数：跟得上突发
-ARRIVALS_SLOW_S: Final = 180.0  # 慢均值：突发之间不忘记负载
+ARRIVALS_FAST_S: Final = 30.0  # 到达率快均值的时间常数：有任务在等时才用，跟得上突发
+ARRIVALS_SLOW_S: Final = 120.0  # 慢均值：比快均值省一成多 Pod，噪声不再当成突发
 SERVICE_PRIOR_S: Final = 20.0  # 还没有任务跑完时假定的平均执行时间
 SERVICE_PRIOR_SAMPLES: Final = 20.0  # 跑完这么多个之前与先验混合
 SERVICE_MEMORY_TASKS: Final = 1_000.0  # 平均执行时间大约记住最近这么多个任务

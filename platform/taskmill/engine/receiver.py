@@ -13,6 +13,7 @@ from taskiq.receiver import Receiver
 
 from taskmill.engine.attempt import Attempt, completed, failed, stopped
 from taskmill.engine.broker import TaskmillBroker
+from taskmill.engine.executors.thread import ThreadExecutor
 from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import TaskDefinition
 from taskmill.plugin.registry import Executor, Registry
@@ -27,11 +28,15 @@ class TaskmillReceiver(Receiver):
     def __init__(
         self, broker: TaskmillBroker, registry: Registry, *, result_max_bytes: int, submit: Callable[..., Any] | None = None
     ) -> None:
-        super().__init__(broker, ack_type=AcknowledgeType.MANUAL, max_async_tasks=1, run_startup=False)
+        self._executors: dict[str, Executor] = {name: make() for name, make in registry.executors.items()}
+        threads = self._executors.get("thread")
+        super().__init__(
+            broker, executor=threads.pool if isinstance(threads, ThreadExecutor) else None,
+            ack_type=AcknowledgeType.MANUAL, max_async_tasks=1, run_startup=False,
+        )
         self._registry = registry
         self._max_bytes = result_max_bytes
         self._submit = submit
-        self._executors: dict[str, Executor] = {name: make() for name, make in registry.executors.items()}
         hooked = [m for m in broker.middlewares if any(_overrides(m, hook) for hook in _HOOKS)]
         # 每个类型只在启动时选一次路径
         self._slow = {
@@ -56,6 +61,11 @@ class TaskmillReceiver(Receiver):
         except BaseException as error:  # noqa: BLE001 - 处理函数抛什么都只是一次失败的尝试
             return stopped(attempt) if attempt.stop is not None else failed(attempt, error)
         return completed(attempt, result, self._max_bytes)
+
+    @property
+    def exhausted(self) -> bool:
+        """Say whether an executor lost so much to handlers that hang that this process should be replaced."""
+        return any(isinstance(executor, ThreadExecutor) and executor.exhausted for executor in self._executors.values())
 
     async def close(self) -> None:
         """Release the executors."""

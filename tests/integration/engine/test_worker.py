@@ -11,10 +11,14 @@ from uuid import UUID
 import pytest
 
 from taskmill import Discard, Retry, Snooze, TaskContext, task
+from taskmill import constants as c
+from taskmill.engine.worker import WorkerRole
+from taskmill.errors import UnavailableError
 from taskmill.plugin.definition import RetryPolicy
 from taskmill.services.platform import Platform
 from taskmill.services.submit import SubmitRequest
 from tests.support.engines import (
+    Engine,
     attempts,
     consistent,
     decoded,
@@ -337,3 +341,34 @@ async def test_an_unserved_kind_is_put_off_by_five_seconds(database_url: str, br
         wait = await platform.database.pool.fetchval("select extract(epoch from $1::timestamptz - now())", row["run_at"])
         assert 3 < wait <= 5
         assert (row["attempt"], row["claim_no"], row["ticket_at"]) == (0, 0, None)
+
+
+async def test_threads_that_hang_starve_nobody_and_in_the_end_the_worker_asks_to_be_replaced(
+    database_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release = threading.Event()
+
+    @task("test.stuck", timeout=0.1, retry=RetryPolicy(max_attempts=1))
+    def stuck() -> None:
+        release.wait(300)
+
+    @task("test.thread")
+    def thread() -> int:
+        return 7
+
+    monkeypatch.setattr(c, "DEADLINE_GRACE_S", 0.0)
+    settings = {"threads_abandoned_max": 5, "drain_grace_s": 0.1}
+    async with platform_of(database_url, broker_url, stuck, thread, **settings) as platform:
+        engine = await Engine(platform, WorkerRole(platform, (), 2)).start()
+        try:
+            for _ in range(4):
+                assert (await final(platform, await submit(platform, "test.stuck")))["state"] == "discarded"
+            row = await final(platform, await submit(platform, "test.thread"))
+            assert decoded(row["result"]) == 7
+            await submit(platform, "test.stuck")
+            with pytest.raises(UnavailableError, match="WORKER_WORN_OUT"):
+                await engine.task
+        finally:
+            release.set()
+        assert await platform.database.pool.fetchval("select count(*) from taskmill.tasks where state = 'running'") == 0
+        assert await platform.database.pool.fetchval("select bool_and(dead_at is not null) from taskmill.workers")

@@ -4,39 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 
 from taskmill import constants as c
+from taskmill.engine.executors.daemon_pool import DaemonPool
 from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import TaskDefinition
 
 
-def _call(function: Callable[..., Any], parameters: dict[str, Any]) -> Any:
-    try:
-        return function(**parameters)
-    except StopIteration as error:  # Future 不收 StopIteration，等待者会永远等下去
-        message = "the handler raised StopIteration / 处理函数抛出了 StopIteration"
-        raise RuntimeError(message) from error
-
-
 class ThreadExecutor:
-    """Runs handlers in threads. A thread cannot be killed: a cancel or timeout sets `context.cancelled` and the
-    worker goes on, while the thread keeps its place in the pool until the handler returns.
+    """Runs handlers in threads. A thread cannot be killed: a cancel or timeout sets `context.cancelled`, the worker goes on,
+    and the thread is written off; another takes its place. `exhausted` says that too many never came back.
     """
 
-    def __init__(self, concurrency: int) -> None:
-        self._pool = ThreadPoolExecutor(min(concurrency, c.THREADS_MAX), thread_name_prefix="task")
+    def __init__(self, concurrency: int, abandoned_max: int = c.THREADS_ABANDONED_MAX) -> None:
+        self.pool = DaemonPool(min(concurrency, c.THREADS_MAX))
+        self._abandoned_max = abandoned_max
+
+    @property
+    def exhausted(self) -> bool:
+        """Say whether the process should be replaced: threads that hang hold memory, connections and locks."""
+        return self.pool.stuck(c.DEADLINE_GRACE_S) >= self._abandoned_max
 
     async def run(self, definition: TaskDefinition, parameters: dict[str, Any], context: TaskContext | None) -> Any:
         """Run the handler in a thread, with the context variables of the caller."""
         if definition.call.context is not None:
             parameters[definition.call.context] = context
-        work = partial(contextvars.copy_context().run, partial(_call, definition.function, parameters))
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        work = partial(contextvars.copy_context().run, partial(definition.function, **parameters))
+        return await asyncio.get_running_loop().run_in_executor(self.pool, work)
 
     async def close(self) -> None:
         """Let go of the pool without waiting for handlers that do not end."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self.pool.shutdown(wait=False)
