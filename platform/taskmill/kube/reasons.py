@@ -38,6 +38,7 @@ class Reason(StrEnum):
     PAUSED = "Paused", "The annotation taskmill.dev/paused stops the operator from writing."
     DRAINING = "Draining", "The TaskQueue is being deleted; running tasks are finished first."
     DATABASE_UNREACHABLE = "DatabaseUnreachable", "The database does not answer; the number of workers stays as it is."
+    FORBIDDEN = "Forbidden", "The operator lacks a right; the message says which verb on which object."
     INTERNAL_ERROR = "InternalError", "The operator has a bug; its log has the details."
 
     # Reconciling 与 Stalled

@@ -78,6 +78,7 @@ class State:
     policy: QueuePolicy | None = None
     fencing_token: int = 0
     drain_since: Mapping[str, datetime] = field(default_factory=dict[str, datetime])  # Pod 的 uid → 何时收到收尾的命令
+    interrupted_known: frozenset[str] | None = None  # 已算进 interruptedTotal 的 Pod 的 uid；None：没有记着，不计数
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,3 +183,4 @@ class Plan:
     events: tuple[Event, ...] = ()
     requeue_s: float = 300.0
     rolling: bool = False  # 正在滚动更新，占一个并发名额
+    interrupted: tuple[str, ...] = ()  # 这一轮新算进 interruptedTotal 的 Pod 的 uid
