@@ -58,11 +58,23 @@ class Settings(BaseSettings):
     log_file_max_bytes: int = Field(c.LOG_FILE_MAX_BYTES, ge=1024, description="Size at which a log file is rotated.")
     log_file_count: int = Field(c.LOG_FILE_COUNT, ge=1, description="Rotated files kept per log.")
 
+    operator_namespaces: Names = Field(
+        [], description="Namespaces that the operator serves; empty: its own; `*`: all of the cluster."
+    )
+    operator_image: str = Field("", description="Image of workers whose TaskQueue names none.")
+    operator_lease_name: str = Field(c.OPERATOR_LEASE, description="Name of the Lease by which operators elect a leader.")
+    operator_health_port: int = Field(
+        c.OPERATOR_HEALTH_PORT, ge=0, le=65535, description="Port of the operator's `/healthz`, `/readyz` and `/metrics`."
+    )
+    operator_tick_s: float = Field(c.OPERATOR_TICK_S, ge=0.5, le=60, description="Period of the operator's scaling decisions.")
+    operator_rollouts: int = Field(c.OPERATOR_ROLLOUTS, ge=1, description="TaskQueues that roll out at the same time.")
+    operator_workers: int = Field(c.OPERATOR_WORKERS, ge=1, le=64, description="Objects that the operator works on at once.")
+
     plugins_allow: Names = Field([], description="Only these plugins are loaded; empty: all that are installed.")
     plugins_deny: Names = Field([], description="Plugins that are never loaded.")
     plugin_modules: Names = Field([], description="Import paths of plugin modules to load besides the installed ones.")
 
-    @field_validator("queues", "plugins_allow", "plugins_deny", "plugin_modules", mode="before")
+    @field_validator("queues", "operator_namespaces", "plugins_allow", "plugins_deny", "plugin_modules", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):

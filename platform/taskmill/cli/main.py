@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "api": ("taskmill.cli.roles:api", "运行接口", "Serve the REST API"),
     "worker": ("taskmill.cli.roles:worker", "运行工作进程", "Run tasks"),
     "scheduler": ("taskmill.cli.roles:scheduler", "运行调度器", "Run the background loops"),
+    "operator": ("taskmill.cli.operator_role:operator", "运行集群控制器", "Run the workers of TaskQueues in Kubernetes"),
     "migrate": ("taskmill.cli.migrate:migrate", "数据库迁移", "Bring the database to this program's schema"),
     "doctor": ("taskmill.cli.doctor:doctor", "检查环境并说出修法", "Check the installation and say the fix"),
     "bench": ("taskmill.cli.bench:bench", "测量吞吐与延迟", "Measure throughput and latency"),

@@ -1,8 +1,8 @@
 """The few calls to the Kubernetes API that the operator makes, over the session of the official client.
 
-Login, TLS and proxies are the official client's; its generated models, discovery and dynamic objects are left out: they
-cost more time for a request than the server takes, and dicts are all we need. There are no hidden repeats here: the
-work queue decides when to try again.
+Login, TLS and proxies are the official client's. Its discovery and dynamic objects are left out: the kinds are known and
+dicts are all we need (the time for a request is the same). There are no hidden repeats here: the work queue decides when
+to try again.
 """
 
 from __future__ import annotations

@@ -58,6 +58,7 @@ class DatabaseLink:
         self.loads: dict[str, QueueLoad] | None = None
         self.workers: tuple[WorkerFact, ...] | None = None
         self.policies: dict[str, QueuePolicy] | None = None
+        self.drain_since: dict[str, datetime] = {}  # Pod 的 uid → 何时第一次见到收尾的命令
 
     @property
     def fact(self) -> DatabaseFact:
@@ -159,6 +160,8 @@ class DatabaseLink:
     async def _read(self, *, full: bool) -> None:
         service, now = await self.service(), self._clock.now()
         self.workers = tuple(await service.workers())
+        draining = {worker.pod_uid for worker in self.workers if worker.order is Order.DRAIN}
+        self.drain_since = {uid: self.drain_since.get(uid, now) for uid in draining}
         if not full:
             return
         self.loads = await service.observe(since=self._since(now), horizon_s=self.horizon_s)

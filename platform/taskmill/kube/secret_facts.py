@@ -57,8 +57,12 @@ class Secrets:
         return self._keep(name, SecretFact(name[1], True, frozenset(data), _digest(data)), data, watched=watched)
 
     def gone(self, namespace: str, name: str) -> bool:
-        """Note that a Secret is not there, or no longer labelled; returns whether that is news."""
+        """Note that a Secret is not there; returns whether that is news."""
         return self._keep((namespace, name), SecretFact(name, False), {}, watched=False)
+
+    def unknown(self, namespace: str, name: str) -> bool:
+        """Forget a Secret that the watch no longer shows: deleted, or no longer labelled. It is read when next needed."""
+        return self._entries.pop((namespace, name), None) is not None
 
     def _keep(self, name: Name, fact: SecretFact, data: dict[str, str], *, watched: bool) -> bool:
         old = self._entries.get(name)

@@ -1,0 +1,71 @@
+"""What the operator counts, in the text form that Prometheus reads; the names are documented and stay."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
+DRAINS = (1, 5, 15, 60, 300, 900, 3600)
+QUEUE = ("namespace", "name")
+
+
+class Metrics:
+    """One set per process, in a registry of its own."""
+
+    def __init__(self) -> None:
+        registry = self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "taskmill_operator_api_requests", "Requests to the Kubernetes API.", ["verb", "code"], registry=registry
+        )
+        self.reconciles = Counter(
+            "taskmill_operator_reconciles", "Rounds per kind by how they ended.", ["kind", "result"], registry=registry
+        )
+        self.reconcile_seconds = Histogram(
+            "taskmill_operator_reconcile_seconds", "How long a round took.", ["kind"], buckets=DURATIONS, registry=registry
+        )
+        self.depth = Gauge("taskmill_operator_queue_depth", "Objects that wait for a round.", registry=registry)
+        self.oldest = Gauge("taskmill_operator_queue_oldest_seconds", "Longest wait of these objects.", registry=registry)
+        self.watch_restarts = Gauge("taskmill_operator_watch_restarts", "Times the watch layer began anew.", registry=registry)
+        self.relist_age = Gauge("taskmill_operator_relist_age_seconds", "Time since the last full lists.", registry=registry)
+        self.leader = Gauge("taskmill_operator_leader", "1 while this process acts.", registry=registry)
+        self.tick_seconds = Histogram(
+            "taskmill_operator_tick_seconds", "How long the decisions of one database took.", buckets=DURATIONS, registry=registry
+        )
+        self.databases_failing = Gauge(
+            "taskmill_operator_database_failing_seconds", "For how long a database has not answered.", ["database"],
+            registry=registry,
+        )
+        self.decisions = Counter(
+            "taskmill_operator_decisions", "Changes of the wanted number of workers.", ["direction"], registry=registry
+        )
+        self.drain_seconds = Histogram(
+            "taskmill_operator_drain_seconds", "From the order to drain until the pod was gone.", buckets=DRAINS, registry=registry
+        )
+        self.migrations = Counter(
+            "taskmill_operator_migrations", "Migration Jobs that ended.", ["phase", "result"], registry=registry
+        )
+        self.events = Counter("taskmill_operator_events", "Kubernetes events by reason.", ["reason"], registry=registry)
+        self._of_queue = {
+            name: Gauge(f"taskmill_operator_queue_{name}", about, QUEUE, registry=registry)
+            for name, about in (
+                ("ready_tasks", "Tasks that could start now."), ("running_tasks", "Tasks that run."),
+                ("oldest_wait_seconds", "Wait of the oldest ready task."), ("desired_replicas", "Workers wanted now."),
+                ("replicas", "Workers that exist."), ("draining_replicas", "Workers that finish and go."),
+                ("interrupted_tasks", "Tasks that scaling in has cut short, ever."),
+            )
+        }
+
+    def queue(self, namespace: str, name: str, values: dict[str, float]) -> None:
+        """Set the gauges of one TaskQueue."""
+        for key, value in values.items():
+            self._of_queue[key].labels(namespace, name).set(value)
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Drop the gauges of a TaskQueue that is gone."""
+        for gauge in self._of_queue.values():
+            if (namespace, name) in gauge._metrics:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - 没有公开的判断
+                gauge.remove(namespace, name)
+
+    def render(self) -> bytes:
+        """Return everything as text."""
+        return generate_latest(self.registry)

@@ -1,0 +1,102 @@
+"""Full lists of everything that is watched: at the start they fill the caches, later they mend what a watch missed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from taskmill import constants as c
+from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.kube import kinds as k
+from taskmill.kube.client import KubeClient
+from taskmill.kube.crds import SCHEMA_VERSION_ANNOTATION
+from taskmill.kube.failures import ForbiddenError, KubeError, NotFoundError
+from taskmill.kube.kinds import Kind
+from taskmill.kube.state import Manifest
+from taskmill.log import get_logger
+
+log = get_logger(__name__)
+Replace = Callable[[Kind, str, list[Manifest], str], None]
+
+
+class Relister:
+    """Lists every kind in every namespace (empty: all at once) and hands each list over."""
+
+    def __init__(
+        self, client: KubeClient, namespaces: Sequence[str], replace: Replace, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        self._client, self._namespaces, self._replace, self._clock = client, tuple(namespaces) or ("",), replace, clock
+        self._done_at: float | None = None
+
+    @property
+    def age_s(self) -> float | None:
+        """Return the seconds since the last complete set of lists, None before the first."""
+        return self._clock.monotonic() - self._done_at if self._done_at is not None else None
+
+    async def run_once(self) -> None:
+        """List everything once; KubeError. That labelled Secrets may not be listed is fine: they are read by name."""
+        begin = self._clock.monotonic()
+        await asyncio.gather(*(self._one(kind, namespace) for namespace in self._namespaces for kind in k.WATCHED))
+        self._done_at = begin
+
+    async def _one(self, kind: Kind, namespace: str) -> None:
+        try:
+            items, version = await self._client.list(kind, namespace)
+        except ForbiddenError:
+            if kind is not k.SECRET:
+                raise
+            return
+        self._replace(kind, namespace, items, version)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """List again every five minutes until `stop`; while it fails, sooner."""
+        pause = c.KUBE_RELIST_S
+        while not stop.is_set():
+            try:
+                await asyncio.wait_for(stop.wait(), pause)
+            except TimeoutError:
+                pause = await self._round()
+
+    async def _round(self) -> float:
+        try:
+            await self.run_once()
+        except KubeError as error:
+            log.warning("完整列表失败，稍后再试", error=str(error))
+            return c.KUBE_RELIST_S / 10
+        return c.KUBE_RELIST_S
+
+
+async def wait_for_crds(client: KubeClient, namespaces: Sequence[str], stop: asyncio.Event, needed: int) -> bool:
+    """Wait until the CRDs are there and new enough; False if `stop` came first. The log says what is missing."""
+    told = ""
+    while not stop.is_set():
+        missing = await missing_crds(client, namespaces, needed)
+        if not missing:
+            return True
+        if missing != told:
+            log.error("CRD 不可用，等待安装或升级 charts/taskmill-crds", reason=missing)
+            told = missing
+        try:
+            await asyncio.wait_for(stop.wait(), c.KUBE_CRD_POLL_S)
+        except TimeoutError:
+            continue
+    return False
+
+
+async def missing_crds(client: KubeClient, namespaces: Sequence[str], needed: int) -> str:
+    """Return what is wrong with the CRDs, empty if nothing is."""
+    for kind in (k.TASK_QUEUE, k.TASK_SCHEDULE):
+        try:
+            await client.list(kind, namespaces[0] if namespaces else "")
+        except NotFoundError:
+            return f"{kind.plural}.{kind.group} is not installed"
+        except KubeError as error:
+            return str(error)
+        try:
+            crd = await client.get(k.CRD, "", f"{kind.plural}.{kind.group}")
+        except KubeError:
+            continue  # 只装在自己命名空间里时没有看 CRD 的权限
+        found = str((crd["metadata"].get("annotations") or {}).get(SCHEMA_VERSION_ANNOTATION) or "0")
+        if not found.isdigit() or int(found) < needed:
+            return f"{kind.plural}.{kind.group} has schema version {found}, this operator needs {needed}"
+    return ""

@@ -1,0 +1,210 @@
+"""The operator as a process: wires the parts, leads when it holds the lease, and stops in order.
+
+API server ──watch, lists──▶ Intake ──▶ Cache ─┐
+PostgreSQL ──every tick────▶ DatabaseLink ─────┼─▶ State ─▶ plan() ─▶ Applier ──▶ API server, PostgreSQL
+                              └─▶ Scaling ─────┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from taskmill import constants as c
+from taskmill.kube import kinds as k
+from taskmill.kube.apply import Applier
+from taskmill.kube.cache import Cache
+from taskmill.kube.client import KubeClient
+from taskmill.kube.crds import SCHEMA_VERSION
+from taskmill.kube.databases import Databases
+from taskmill.kube.events import EventPoster
+from taskmill.kube.facts import GROUPERS, Facts
+from taskmill.kube.failures import KubeError
+from taskmill.kube.health import Health, LoopLag
+from taskmill.kube.intake import Intake
+from taskmill.kube.keys import Key
+from taskmill.kube.lease import Lease
+from taskmill.kube.metrics import Metrics
+from taskmill.kube.reconcile import Reconciler
+from taskmill.kube.relist import Relister, wait_for_crds
+from taskmill.kube.rollouts import Rollouts
+from taskmill.kube.scaling import Scaling
+from taskmill.kube.secret_facts import Secrets
+from taskmill.kube.state import Options, Plan, State
+from taskmill.kube.status import StatusWriter
+from taskmill.kube.watch import Watch
+from taskmill.kube.workqueue import WorkQueue
+from taskmill.log import get_logger
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorConfig:
+    """What the settings say. `namespaces` empty: the whole cluster. `home`: where the lease is."""
+
+    namespaces: tuple[str, ...]
+    home: str
+    identity: str
+    default_image: str
+    lease_name: str
+    health_host: str
+    health_port: int = c.OPERATOR_HEALTH_PORT
+    worker_health_port: int = c.WORKER_HEALTH_PORT
+    tick_s: float = c.OPERATOR_TICK_S
+    workers: int = c.OPERATOR_WORKERS
+    rollouts: int = c.OPERATOR_ROLLOUTS
+
+
+class Operator:
+    """One process. `run` returns after `stop`."""
+
+    def __init__(
+        self, config: OperatorConfig, client: KubeClient, metrics: Metrics, planner: Callable[[State], Plan] | None = None
+    ) -> None:
+        self._config, self._client, self._metrics = config, client, metrics
+        self._lag = LoopLag()
+        self._synced = False
+        self._connected = False
+        options = Options(config.default_image, config.worker_health_port, config.identity)
+        queue = self._queue = WorkQueue[Key]()
+        cache = self._cache = Cache(GROUPERS)
+        secrets = Secrets(client)
+        self._databases = Databases(self._tick, tick_s=config.tick_s)
+        self._facts = Facts(cache, secrets, self._databases, client, options)
+        self._scaling = Scaling(self._facts, queue.add, metrics)
+        self._rollouts = Rollouts(config.rollouts, queue.add)
+        self._intake = Intake(self._facts, queue.add, metrics)
+        self._lease = Lease(client, config.home, config.lease_name, config.identity, changed=self._lead)
+        self._relister = Relister(client, config.namespaces, self._intake.replace)
+        status, events = StatusWriter(client, cache), EventPoster(client, config.identity, metrics)
+        applier = Applier(client, cache, self._token, config.lease_name)
+        self._queues = Reconciler(
+            planner or _planner(), self._facts, self._scaling, applier, status, events, queue, self._rollouts, metrics, self._token
+        )
+        self._leading: asyncio.Task[None] | None = None
+        self._watch: Watch | None = None
+
+    def _tick(self, link: Any) -> float:
+        return self._scaling.tick(link)
+
+    def _token(self) -> int | None:
+        return self._lease.token if self._lease.held else None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop`; SetupError if the health port is taken."""
+        health = Health(self._metrics, live=self._wrong_alive, ready=self._wrong_ready, refresh=self._refresh)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(health.serve(self._config.health_host, self._config.health_port))
+            await stack.enter_async_context(_running(self._lag.run(), "lag"))
+            if not await wait_for_crds(self._client, self._config.namespaces, stop, SCHEMA_VERSION):
+                return
+            if not await self._sync(stop):
+                return
+            stack.push_async_callback(self._databases.close)
+            self._watch = Watch(self._config.namespaces, self._intake.event)
+            self._watch.start()
+            stack.push_async_callback(self._watch.stop)
+            for number in range(self._config.workers):
+                await stack.enter_async_context(_running(self._work(), f"worker-{number}"))
+            await stack.enter_async_context(_running(self._relister.run(stop), "relist"))
+            await self._lease.run(stop)
+            log.info("控制器正在停止")
+
+    async def _sync(self, stop: asyncio.Event) -> bool:
+        while not stop.is_set():
+            try:
+                await self._relister.run_once()
+            except KubeError as error:
+                log.warning("读不到集群里的对象，稍后再试", error=str(error))
+                try:
+                    await asyncio.wait_for(stop.wait(), c.KUBE_CRD_POLL_S)
+                except TimeoutError:
+                    continue
+                return False
+            self._synced = True
+            log.info("缓存已就绪", queues=len(self._cache.names(k.TASK_QUEUE)), pods=len(self._cache.names(k.POD)))
+            return True
+        return False
+
+    def _lead(self, leading: bool) -> None:  # noqa: FBT001 - 租约的回调
+        self._metrics.leader.set(int(leading))
+        if self._leading is not None:
+            self._leading.cancel()
+            self._leading = None
+        if leading:
+            self._leading = asyncio.create_task(self._begin())
+
+    async def _begin(self) -> None:
+        """先认全谁用哪个数据库，再开始动手：否则先到的会以为自己独占。"""
+        keys = [Key.queue(*name) for name in self._cache.names(k.TASK_QUEUE)]
+        gate = asyncio.Semaphore(c.KUBE_WRITES)
+
+        async def connect(key: Key) -> None:
+            async with gate:
+                try:
+                    await self._queues.connect(key)
+                except KubeError as error:
+                    log.warning("读不到 Secret，对账时再试", object=str(key), error=str(error))
+
+        await asyncio.gather(*(connect(key) for key in keys))
+        self._connected = True
+        for kind in (k.TASK_QUEUE, k.TASK_SCHEDULE):
+            for name in self._cache.names(kind):
+                self._queue.add(Key(kind, *name))
+        log.info("开始对账", queues=len(keys), databases=len(self._databases.links), token=self._lease.token)
+
+    async def _work(self) -> None:
+        while True:
+            key = await self._queue.take()
+            try:
+                # 备用副本和还没认全的主控不动手；开始时所有键都会再来一遍
+                if self._token() is None or not self._connected:
+                    continue
+                if key.kind is k.TASK_QUEUE:
+                    await self._queues.run(key)
+            finally:
+                self._queue.done(key)
+
+    def _wrong_alive(self) -> str:
+        if self._lag.seconds > c.OPERATOR_LAG_MAX_S:
+            return f"the event loop is {self._lag.seconds:.0f} s late"
+        age = self._relister.age_s
+        return f"the last full lists are {age:.0f} s old" if age is not None and age > c.KUBE_RELIST_STALE_S else ""
+
+    def _wrong_ready(self) -> str:
+        return "" if self._synced else "the custom resources are not there yet, or the caches are not filled"
+
+    def _refresh(self) -> None:
+        self._metrics.depth.set(self._queue.depth)
+        self._metrics.oldest.set(self._queue.oldest_s)
+        self._metrics.leader.set(int(self._lease.held))
+        self._metrics.watch_restarts.set(self._watch.restarts if self._watch is not None else 0)
+        self._metrics.relist_age.set(self._relister.age_s or 0.0)
+
+
+def _planner() -> Callable[[State], Plan]:
+    from taskmill.kube.plan import plan  # noqa: PLC0415
+
+    return plan
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+    task = asyncio.create_task(work, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def run_operator(config: OperatorConfig, stop: asyncio.Event) -> None:
+    """Run until `stop`; SetupError CONFIG_INVALID without a cluster to talk to."""
+    metrics = Metrics()
+    log.info("控制器启动", **{name: getattr(config, name) for name in OperatorConfig.__slots__})
+    async with KubeClient.open(metrics.requests) as client:
+        await Operator(config, client, metrics).run(stop)
