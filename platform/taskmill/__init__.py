@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from taskmill.errors import Discard, Retry, Snooze, TaskmillError
     from taskmill.plugin.context import TaskContext
-    from taskmill.plugin.definition import RetryPolicy, task
+    from taskmill.plugin.definition import OnOom, RetryPolicy, task
     from taskmill.plugin.specs import hookimpl
 
 __version__ = "0.1.0"
 
-__all__ = ["Discard", "Retry", "RetryPolicy", "Snooze", "TaskContext", "TaskmillError", "__version__", "hookimpl", "task"]
+__all__ = ["Discard", "OnOom", "Retry", "RetryPolicy", "Snooze", "TaskContext", "TaskmillError", "__version__", "hookimpl", "task"]
 
 # 用到才导入：插件接口要带上 taskiq，而命令行的 --help 等不起那一秒
 _HOMES = {
     "Discard": "taskmill.errors",
+    "OnOom": "taskmill.plugin.definition",
     "Retry": "taskmill.errors",
     "RetryPolicy": "taskmill.plugin.definition",
     "Snooze": "taskmill.errors",

@@ -64,15 +64,22 @@ async def add_attempt(pool: Pool, task_id: UUID, finished_at: datetime) -> None:
     )
 
 
-async def add_worker(pool: Pool, *, lease_s: float = 20.0, death: str | None = None, dead_s: float = 0.0) -> UUID:
-    """Insert a worker whose lease ends in `lease_s` seconds (negative: it has ended); with `death`, a dead one."""
+async def add_worker(
+    pool: Pool, *, lease_s: float = 20.0, death: str | None = None, dead_s: float = 0.0, pod_uid: str | None = None,
+    cause: str | None = None,
+) -> UUID:
+    """Insert a worker whose lease ends in `lease_s` seconds (negative: it has ended); with `death`, a dead one.
+
+    `cause`: why its pod ended, as the cluster told.
+    """
     worker_id = new_id()
     await pool.execute(
         """insert into taskmill.workers
-           (id, hostname, pid, version, queues, kinds, concurrency, lease_until, dead_at, death)
+           (id, hostname, pid, version, queues, kinds, concurrency, lease_until, dead_at, death, pod_uid, death_cause)
            values ($1, 'host', 1, '0', '{default}', '{demo.echo:1}', 10, now() + $2 * interval '1 second',
-                   case when $3::text is not null then now() - $4 * interval '1 second' end, $3)""",
-        worker_id, lease_s, death, dead_s,
+                   case when $3::text is not null then now() - $4 * interval '1 second' end, $3,
+                   $5, $6)""",
+        worker_id, lease_s, death, dead_s, pod_uid, cause,
     )
     return worker_id
 

@@ -170,7 +170,7 @@ def stopped(attempt: Attempt) -> Outcome | None:
         limit = row["timeout_ms"] / 1000
         return failed(attempt, TimeoutError(f"timed out after {limit:g} s / 超时 {limit:g} 秒"), cause=Cause.TIMEOUT)
     if attempt.stop is Stop.DRAIN:
-        return handed_back(row, attempt.worker_id)
+        return cut_off(row, attempt.worker_id)
     if attempt.stop is Stop.LOST:
         return None
     return failed(attempt, asyncio.CancelledError("the handler cancelled itself / 处理函数取消了自己"))
@@ -179,3 +179,11 @@ def stopped(attempt: Attempt) -> Outcome | None:
 def handed_back(row: Record, worker_id: UUID) -> Outcome:
     """Return the outcome that gives a row back without counting the attempt."""
     return Outcome(row["id"], row["claim_no"], worker_id, State.AVAILABLE, by=By.HAND_BACK, attempt_delta=-1)
+
+
+def cut_off(row: Record, worker_id: UUID) -> Outcome:
+    """Return the outcome of an attempt that a stopping worker could not let finish: not counted, but recorded."""
+    outcome = handed_back(row, worker_id)
+    outcome.cause = Cause.DRAIN
+    outcome.message = "the worker stopped before it ended / 工作进程停机时尚未结束"
+    return outcome

@@ -18,14 +18,19 @@ from taskmill.engine.attempt import backoff_s
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.plugin.definition import RetryPolicy
-from taskmill.states import By, Cause, State
+from taskmill.states import INFRASTRUCTURE, By, Cause, State
 from taskmill.stores import task_rescue as store
-from taskmill.stores import task_settle
+from taskmill.stores import task_settle, task_submit
 from taskmill.stores.database import Connection, Database
 from taskmill.stores.task_rescue import RunningRow
 from taskmill.stores.task_settle import Outcome
 
 log = get_logger(__name__)
+REASONS = {
+    Cause.CRASH: "the worker fell silent / 工作进程失联", Cause.OOM: "the pod ran out of memory / 容器内存耗尽",
+    Cause.EVICTED: "the pod was evicted / 容器被驱逐", Cause.DRAIN: "the pod was stopped before it ended / 容器停机时尚未结束",
+    Cause.NODE_LOST: "the node was lost / 节点失联",
+}  # fmt: skip
 IDLE = {"dead": 0, "rescued": 0, "overdue": 0, "more": 0}
 
 
@@ -100,6 +105,8 @@ class Rescuer:
         lost = await store.fetch_lost(connection, c.SUSPECT_FROM)
         overdue = await store.fetch_overdue(connection, self._config.grace_s, self._config.batch)
         outcomes = [_taken_back(row) for row in lost] + [_timed_out(row) for row in overdue]
+        if moved := {outcome.queue for outcome in outcomes if outcome.queue is not None}:
+            await task_submit.ensure_queues(connection, sorted(moved))
         settled = await task_settle.settle(connection, outcomes, self._writer) if outcomes else set()
         # 语句可能正好卡在停摆里，停摆之后才看到一片过期的租约
         if self._interrupted():
@@ -130,16 +137,24 @@ def _outcome(row: RunningRow, state: State, cause: Cause, kind: str, message: st
 
 
 def _taken_back(row: RunningRow) -> Outcome:
-    """工作进程没了：尝试不计；崩溃次数只有在嫌疑唯一时才升到上限，免得误伤与毒丸同处一室的任务。"""
-    outcome = _outcome(row, State.AVAILABLE, Cause.CRASH, "WorkerLost", "the worker fell silent / 工作进程失联")
-    if not row.crashed:
+    """工作进程没了：尝试不计。崩溃与内存耗尽算崩溃，基础设施的事不算（不变量 8）。
+
+    崩溃次数只有在嫌疑唯一时才升到上限，免得误伤与毒丸同处一室的任务。
+    """
+    cause = row.cause or Cause.CRASH
+    outcome = _outcome(row, State.AVAILABLE, cause, "WorkerLost", REASONS.get(cause, cause.value))
+    if row.cause is None:
         outcome.cause, outcome.error = None, None  # 它自己停下的，不是崩溃，也不留失败记录
+    elif cause in INFRASTRUCTURE:
+        pass
     elif row.crash_count < c.SUSPECT_FROM or row.suspects == 1:
         outcome.crash_delta = 1
     if outcome.state is State.AVAILABLE and row.crash_count + outcome.crash_delta >= c.CRASH_BUDGET:
         outcome.state = State.DISCARDED
     if outcome.state is State.AVAILABLE:
         outcome.attempt_delta = -1
+        if cause is Cause.OOM and row.on_oom_queue != row.queue:
+            outcome.queue = row.on_oom_queue
     return outcome
 
 

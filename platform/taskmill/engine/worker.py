@@ -16,7 +16,7 @@ import msgspec
 import taskmill
 from taskmill import constants as c
 from taskmill import keys
-from taskmill.engine.attempt import Attempt, Stop, handed_back
+from taskmill.engine.attempt import Attempt, Stop, cut_off
 from taskmill.engine.broker import TaskmillBroker
 from taskmill.engine.claimer import Claimer
 from taskmill.engine.executors import register_builtin
@@ -349,7 +349,7 @@ class WorkerRole:
         count = self.slots.halt(Stop.DRAIN)
         if count and not await self.slots.idle(1.0):
             for attempt in list(self.slots.running.values()):
-                self.settler.put(handed_back(attempt.row, attempt.worker_id))
+                self.settler.put(cut_off(attempt.row, attempt.worker_id))
         return count
 
     async def _leave(self) -> None:

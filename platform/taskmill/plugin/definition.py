@@ -63,6 +63,21 @@ class RetryPolicy:
         return not self.retry_on or isinstance(error, self.retry_on)
 
 
+@dataclass(frozen=True, slots=True)
+class OnOom:
+    """What becomes of a task whose worker was killed for want of memory: it waits in `queue`, whose workers have more.
+
+    It still counts as a crash, so a task that no worker can hold ends as discarded.
+    """
+
+    queue: str
+
+    def __post_init__(self) -> None:
+        if not 0 < len(self.queue) <= c.NAME_MAX_CHARS or re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", self.queue) is None:
+            message = f"not the name of a queue: {self.queue!r}"
+            raise ValueError(message)
+
+
 @dataclass(frozen=True)
 class TaskDefinition:
     """One version of one kind. Calling it calls the handler, so that handlers stay plain functions in tests."""
@@ -76,6 +91,7 @@ class TaskDefinition:
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     executor: str = "async"
     summary: str = ""
+    on_oom: OnOom | None = None
     taskiq: Any = None  # 原来的 taskiq 任务；为 None 时由引擎登记
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -185,11 +201,12 @@ def task(
     timeout: float | str | timedelta = c.TIMEOUT_DEFAULT_S,
     retry: RetryPolicy | None = None,
     executor: str | None = None,
+    on_oom: OnOom | None = None,
 ) -> Callable[[Callable[..., Any]], TaskDefinition]:
     """Turn a function into a kind of task; its first docstring line becomes the summary.
 
     `kind` is `<area>.<verb>`; `timeout` seconds, timedelta or text such as `2m`; `executor` defaults to `async` for
-    coroutine functions and `thread` for others. ValueError or TypeError if something does not fit.
+    coroutine functions and `thread` for others; `on_oom` says where to go after a death for want of memory. ValueError or TypeError if something does not fit.
     """
     if KIND_PATTERN.fullmatch(kind) is None or len(kind) > c.NAME_MAX_CHARS:
         message = f"kind must look like area.verb: {kind!r}"
@@ -203,7 +220,7 @@ def task(
             kind=kind, function=function, version=version, queue=queue, priority=priority,
             timeout_s=_timeout(timeout), retry=retry or RetryPolicy(),
             executor=executor or ("async" if inspect.iscoroutinefunction(function) else "thread"),
-            summary=(inspect.getdoc(function) or "").split("\n", 1)[0],
+            summary=(inspect.getdoc(function) or "").split("\n", 1)[0], on_oom=on_oom,
         )
         definition.call.schema()  # 注册时就报错，而不是等到第一个任务
         return definition

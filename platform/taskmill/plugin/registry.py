@@ -107,7 +107,9 @@ class Registry:
 
     def queues(self) -> list[str]:
         """Return every queue that a registered kind names, and the default one, sorted."""
-        return sorted({definition.queue for definition in self.tasks.values()} | {c.QUEUE_DEFAULT})
+        named = {definition.queue for definition in self.tasks.values()}
+        after_oom = {definition.on_oom.queue for definition in self.tasks.values() if definition.on_oom is not None}
+        return sorted(named | after_oom | {c.QUEUE_DEFAULT})
 
 
 def from_taskiq(decorated: AsyncTaskiqDecoratedTask[..., Any]) -> TaskDefinition:

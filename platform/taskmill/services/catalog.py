@@ -18,7 +18,10 @@ from taskmill.stores.database import Database
 
 
 class KindSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """The newest version of a kind and its defaults; `versions` lists all, ascending."""
+    """The newest version of a kind and its defaults; `versions` lists all, ascending.
+
+    `on_oom_queue`: where its tasks go after a death for want of memory (null: they stay in their queue).
+    """
 
     kind: str
     version: int
@@ -31,6 +34,7 @@ class KindSummary(msgspec.Struct, frozen=True, kw_only=True):
     max_attempts: int
     timeout_s: float
     executor: str
+    on_oom_queue: str | None
     seen_at: Timestamp
 
 
@@ -93,5 +97,6 @@ def _summary(versions: list[Kind]) -> dict[str, Any]:
         "kind": newest.kind, "version": newest.version, "versions": [row.version for row in versions],
         "plugin": newest.plugin, "plugin_version": newest.plugin_version, "summary": newest.summary,
         "queue": newest.queue, "priority": newest.priority, "max_attempts": newest.max_attempts,
-        "timeout_s": newest.timeout_ms / 1000, "executor": newest.executor, "seen_at": rfc3339(newest.seen_at),
+        "timeout_s": newest.timeout_ms / 1000, "executor": newest.executor,
+        "on_oom_queue": newest.on_oom_queue, "seen_at": rfc3339(newest.seen_at),
     }

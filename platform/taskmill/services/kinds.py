@@ -29,6 +29,7 @@ async def publish(database: Database, registry: Registry) -> None:
             timeout_ms=round(definition.timeout_s * 1000), executor=definition.executor,
             args_schema=msgspec.json.encode(definition.call.schema()),
             result_schema=_encoded(definition.call.result_schema()),
+            on_oom_queue=definition.on_oom.queue if definition.on_oom else None,
         )
         for definition in registry.tasks.values()
     ]

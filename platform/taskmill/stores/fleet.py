@@ -10,8 +10,9 @@ from uuid import UUID
 
 import asyncpg
 
-from taskmill.states import Cause, Order
+from taskmill.states import INFRASTRUCTURE, Cause, Order
 from taskmill.stores.database import AWAY, Queryable
+from taskmill.stores.task_rescue import DEATH_LEASE
 
 # 与热路径相反：这里要扫全表的汇总，计划交给规划器
 SETTINGS = {"application_name": "taskmill-operator", "statement_timeout": "5000", "jit": "off"}
@@ -63,6 +64,24 @@ update taskmill.workers w set death_cause = u.cause
 from unnest($1::text[], $2::text[], $3::timestamptz[]) as u(pod_uid, cause, at)
 where w.pod_uid = u.pod_uid and w.dead_at is null and w.death_cause is null and w.started_at <= u.at
 returning w.id
+"""
+# 消息来晚了，救援者已按崩溃处理：补上死因；基础设施的事把那次崩溃退回。救援与判死在同一事务，故按时间能找到它的尝试
+BURY_LATE = """
+with late as (
+  update taskmill.workers w set death_cause = u.cause
+  from unnest($1::text[], $2::text[], $3::timestamptz[]) as u(pod_uid, cause, at)
+  where w.pod_uid = u.pod_uid and w.death = $4 and w.death_cause is null and w.started_at <= u.at
+  returning w.id, w.dead_at, u.cause
+), amended as (
+  update taskmill.task_attempts a set cause = late.cause from late
+  where a.finished_at between late.dead_at and late.dead_at + interval '1 minute'
+    and a.worker_id = late.id and a.cause = 'crash'
+  returning a.task_id, a.cause
+), refunded as (
+  update taskmill.tasks t set crash_count = t.crash_count - 1, updated_at = now()
+  from amended where t.id = amended.task_id and amended.cause = any ($5::text[]) and t.crash_count > 0
+)
+select id from late
 """
 
 
@@ -132,10 +151,12 @@ async def order(connection: Queryable, pod_uids: Sequence[str], kind: Order, tok
 
 
 async def bury(connection: Queryable, deaths: Sequence[PodDeath]) -> int:
-    """Note why workers died; the rescuer takes their rows at its next tick. Returns how many rows changed."""
+    """Note why workers died; the rescuer takes their rows at its next tick. Returns how many rows changed.
+
+    Where the rescuer was first, the recorded attempts get the cause, and infrastructure gives the crash back.
+    """
     ordered = sorted(deaths, key=lambda d: d.pod_uid)
-    return len(
-        await connection.fetch(
-            BURY, [d.pod_uid for d in ordered], [d.cause.value for d in ordered], [d.at for d in ordered]
-        )
-    )
+    arrays = [d.pod_uid for d in ordered], [d.cause.value for d in ordered], [d.at for d in ordered]
+    early = await connection.fetch(BURY, *arrays)
+    late = await connection.fetch(BURY_LATE, *arrays, DEATH_LEASE, sorted(INFRASTRUCTURE))
+    return len(early) + len(late)

@@ -9,14 +9,15 @@ from taskmill.stores.database import Queryable
 
 PUBLISH = """
 insert into taskmill.kinds as k (kind, version, plugin, plugin_version, summary, queue, priority, max_attempts, timeout_ms,
-                                 executor, args_schema, result_schema, seen_at)
+                                 executor, args_schema, result_schema, on_oom_queue, seen_at)
 select u.*, now()
 from unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::smallint[], $8::int[], $9::int[],
-            $10::text[], $11::jsonb[], $12::jsonb[]) as u
+            $10::text[], $11::jsonb[], $12::jsonb[], $13::text[]) as u
 on conflict (kind, version) do update
 set plugin = excluded.plugin, plugin_version = excluded.plugin_version, summary = excluded.summary, queue = excluded.queue,
     priority = excluded.priority, max_attempts = excluded.max_attempts, timeout_ms = excluded.timeout_ms,
-    executor = excluded.executor, args_schema = excluded.args_schema, result_schema = excluded.result_schema, seen_at = now()
+    executor = excluded.executor, args_schema = excluded.args_schema, result_schema = excluded.result_schema,
+    on_oom_queue = excluded.on_oom_queue, seen_at = now()
 """
 LOAD = """
 select kind, version, queue, priority, max_attempts, timeout_ms, args_schema from taskmill.kinds
@@ -39,6 +40,7 @@ class KindRow:
     executor: str
     args_schema: bytes
     result_schema: bytes | None
+    on_oom_queue: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ async def publish(connection: Queryable, kinds: Sequence[KindRow]) -> None:
         [k.plugin_version for k in rows], [k.summary for k in rows], [k.queue for k in rows],
         [k.priority for k in rows], [k.max_attempts for k in rows], [k.timeout_ms for k in rows],
         [k.executor for k in rows], [k.args_schema for k in rows], [k.result_schema for k in rows],
+        [k.on_oom_queue for k in rows],
     )
 
 

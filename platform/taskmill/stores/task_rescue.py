@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from taskmill.stores.database import Connection, Queryable
+from taskmill.states import Cause
+from taskmill.stores.database import Connection, Queryable, Record
 
-DEATH_LEASE = "lease expired"  # workers.death：被救援者判死；其余写法都是工作进程自己注销
+DEATH_LEASE = "lease expired"  # workers.death：被救援者判死
+DEATH_POD = "pod ended"  # 同上，但集群已说容器没了；其余写法都是工作进程自己注销
 
-# 正在续租的行锁着，跳过：它活着
+# 正在续租的行锁着，跳过：它活着。death_cause 有值的不必等租约：集群已确认容器终止，它不会再续租，也写不了什么；
+# 万一说错了也无妨：死编号的栅栏挡住它的一切写入，它会以新编号重来（不变量 3）
 MARK = """
 with late as materialized (
-  select id from taskmill.workers where dead_at is null and lease_until < now()
+  select id from taskmill.workers where dead_at is null and (lease_until < now() or death_cause is not null)
   order by id for update skip locked
 )
-update taskmill.workers w set dead_at = now(), death = $1, running = 0
+update taskmill.workers w
+set dead_at = now(), death = case when w.death_cause is null then $1 else $2 end, running = 0, ready = false
 from late where w.id = late.id returning w.id
 """
 # 先沿索引跳着找出占着任务的工作进程，再看谁已死或查无此人；suspects 数的是那个进程手里所有可疑的行
@@ -28,20 +33,22 @@ with recursive holders as (
     select worker_id from taskmill.tasks
     where state = 'running' and worker_id > h.worker_id order by worker_id limit 1) n
 ), gone as materialized (
-  select h.worker_id, coalesce(w.death, $1) = $1 as crashed,
+  select h.worker_id,
+         case when coalesce(w.death, $1) in ($1, $3) then coalesce(w.death_cause, 'crash') end as cause,
          (select count(*) from taskmill.tasks x
           where x.state = 'running' and x.worker_id = h.worker_id and x.crash_count >= $2) as suspects
   from holders h left join taskmill.workers w on w.id = h.worker_id
   where w.id is null or w.dead_at is not null
 )
 select t.id, t.claim_no, t.worker_id, t.attempt, t.max_attempts, t.crash_count,
-       t.cancel_requested_at is not null as cancelling, g.crashed, g.suspects
+       t.cancel_requested_at is not null as cancelling, g.cause, g.suspects, t.queue, k.on_oom_queue
 from gone g join taskmill.tasks t on t.worker_id = g.worker_id and t.state = 'running'
+left join taskmill.kinds k on k.kind = t.kind and k.version = t.kind_version
 order by t.id for update of t skip locked
 """
 OVERDUE = """
 select t.id, t.claim_no, t.worker_id, t.attempt, t.max_attempts, t.crash_count,
-       t.cancel_requested_at is not null as cancelling, false as crashed, 0::bigint as suspects
+       t.cancel_requested_at is not null as cancelling, null as cause, 0::bigint as suspects, t.queue, null as on_oom_queue
 from taskmill.tasks t
 where t.state = 'running' and t.deadline_at < now() - $1 * interval '1 second'
   and exists (select from taskmill.workers w where w.id = t.worker_id and w.dead_at is null)
@@ -53,8 +60,9 @@ order by t.id limit $2 for update of t skip locked
 class RunningRow:
     """A running row to take back, with its fence.
 
-    `crashed`: its worker fell silent or is unknown, rather than stopping by itself. `suspects`: how many rows with a
-    nearly used crash budget that worker held.
+    `cause`: why its worker died, or None if it stopped by itself; one that fell silent or is unknown has crashed.
+    `suspects`: how many rows with a nearly used crash budget that worker held. `on_oom_queue`: where the kind wants its
+    tasks to go after a death for want of memory.
     """
 
     id: UUID
@@ -64,8 +72,10 @@ class RunningRow:
     max_attempts: int
     crash_count: int
     cancelling: bool
-    crashed: bool
+    cause: Cause | None
     suspects: int
+    queue: str
+    on_oom_queue: str | None
 
 
 async def ping(connection: Queryable) -> None:
@@ -74,15 +84,21 @@ async def ping(connection: Queryable) -> None:
 
 
 async def mark_dead(connection: Connection) -> list[UUID]:
-    """Mark workers dead whose lease has run out by the database's clock; returns their ids."""
-    return [row["id"] for row in await connection.fetch(MARK, DEATH_LEASE)]
+    """Mark workers dead whose lease has run out by the database's clock, or whose pod has ended; returns their ids."""
+    return [row["id"] for row in await connection.fetch(MARK, DEATH_LEASE, DEATH_POD)]
 
 
 async def fetch_lost(connection: Connection, suspect_from: int) -> Sequence[RunningRow]:
     """Lock and return every running row whose worker is dead or unknown; a suspect has crash_count ≥ `suspect_from`."""
-    return [RunningRow(*row) for row in await connection.fetch(LOST, DEATH_LEASE, suspect_from)]
+    return [_row(record) for record in await connection.fetch(LOST, DEATH_LEASE, suspect_from, DEATH_POD)]
 
 
 async def fetch_overdue(connection: Connection, grace_s: float, limit: int) -> Sequence[RunningRow]:
     """Lock and return running rows of living workers whose deadline passed more than `grace_s` seconds ago."""
-    return [RunningRow(*row) for row in await connection.fetch(OVERDUE, grace_s, limit)]
+    return [_row(record) for record in await connection.fetch(OVERDUE, grace_s, limit)]
+
+
+def _row(record: Record) -> RunningRow:
+    fields: dict[str, Any] = dict(record)
+    cause = fields.pop("cause")
+    return RunningRow(**fields, cause=None if cause is None else Cause(cause))

@@ -19,7 +19,7 @@ class Outcome:
 
     `result` and `error` are JSON bytes; `run_at` or `delay_s` (from the database's now) say when a waiting target may
     run; `attempt_delta` −1 refunds the attempt; `crash_delta` 1 counts a crash; a `cause` leaves a row in
-    task_attempts.
+    task_attempts; `queue` moves a waiting target there.
     """
 
     id: UUID
@@ -37,6 +37,7 @@ class Outcome:
     delay_s: float = 0.0
     attempt_delta: int = 0
     crash_delta: int = 0
+    queue: str | None = None
 
 
 _COLUMNS = [column.name for column in TaskHistory.__table__.columns]
@@ -78,13 +79,14 @@ select id, attempt, worker_id, started_at from d
 # 转移 settle / hand_back / rescue：running → 等待态；被要求取消的不在此列
 WAIT = f"""
 update taskmill.tasks t
-set state = u.state, attempt = t.attempt + u.attempt_delta, crash_count = t.crash_count + u.crash_delta,
+set state = u.state, queue = coalesce(u.queue, t.queue), attempt = t.attempt + u.attempt_delta, crash_count = t.crash_count + u.crash_delta,
     error = coalesce(u.error, t.error), worker_id = null, deadline_at = null, ticket_at = null,
     run_at = case when u.state = 'available' then t.run_at
                   else coalesce(u.run_at, now() + u.delay_s * interval '1 second') end,
     updated_at = clock_timestamp()
 from unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::jsonb[], $6::int[], $7::int[], $8::timestamptz[],
-            $9::float8[]) as u(id, claim_no, worker_id, state, error, attempt_delta, crash_delta, run_at, delay_s)
+            $9::float8[], $10::text[])
+  as u(id, claim_no, worker_id, state, error, attempt_delta, crash_delta, run_at, delay_s, queue)
 where {_FENCE} and t.cancel_requested_at is null
 returning t.id, t.attempt - u.attempt_delta as attempt, u.worker_id, t.started_at
 """
@@ -129,6 +131,7 @@ async def _wait(connection: Connection, outcomes: Sequence[Outcome]) -> list[Rec
         WAIT, [o.id for o in outcomes], [o.claim_no for o in outcomes], [o.worker_id for o in outcomes],
         [o.state.value for o in outcomes], [o.error for o in outcomes], [o.attempt_delta for o in outcomes],
         [o.crash_delta for o in outcomes], [o.run_at for o in outcomes], [o.delay_s for o in outcomes],
+        sparse([o.queue for o in outcomes], None),
     )
 
 
