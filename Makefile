@@ -11,7 +11,7 @@ UV := $(shell command -v uv || echo .venv/bin/uv)
 PG14 := .cache/servers/pg14
 ARGS ?=
 
-.PHONY: help env run test test/unit test/integration test/chaos test/coverage test/pg14 test/redis62 test/wheel test/cluster controlplane \
+.PHONY: help env run test test/unit test/integration test/chaos test/coverage test/pg14 test/redis62 test/wheel test/cluster cluster/lab controlplane \
         check check/docker fmt generate verify bench build clean
 
 help: ## List the targets
@@ -37,6 +37,8 @@ test/chaos: $(STAMP) ## Kill, freeze and cut off servers and workers
 	$(PY) -m pytest tests/chaos $(ARGS)
 test/cluster: controlplane ## Tests on a real Kubernetes control plane; ARGS='-m "not slow"' is the short form
 	$(PY) -m pytest tests/cluster $(ARGS)
+cluster/lab: controlplane ## Control plane, nodes, PostgreSQL and Valkey to try the operator; ARGS="--empty --nodes 3"
+	@exec $(PY) -m tests.cluster.lab $(ARGS)
 controlplane: $(STAMP) ## Build that control plane with Go: about 10 minutes the first time, then nothing
 	@$(PY) -m tests.cluster.build
 test/coverage: $(STAMP) ## All tests but test/cluster, with the floor of coverage

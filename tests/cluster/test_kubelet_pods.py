@@ -198,3 +198,52 @@ async def test_probes_start_live_and_ready(space: Space, nodes: Kubelet) -> None
     (root / "live").unlink()
     pod = await space.until("Pod", "p", lambda p: p["status"]["containerStatuses"][0]["restartCount"] == 1)
     assert "terminated" in pod["status"]["containerStatuses"][0]["lastState"]
+
+
+async def test_output_is_read_through_the_api(space: Space, nodes: Kubelet) -> None:
+    await space.make("Pod", "p", spec=pod_spec(shell("echo one; echo two")))
+    await space.until("Pod", "p", lambda p: p["status"].get("phase") == "Succeeded")
+    path = space.path("Pod", "p/log")
+    assert (await space.api.text(path)) == "one\ntwo\n"
+    assert (await space.api.text(path, tailLines="1", follow="1")) == "two\n"
+
+
+async def test_a_mishap_on_request_of_an_annotation(space: Space) -> None:
+    await space.make("Pod", "p", spec=pod_spec(shell(TRAP)))
+    await space.until("Pod", "p", lambda p: "running" in main_state(p))
+    await space.change("Pod", "p", metadata={"annotations": {"kubelet.test/do": "oom"}})
+    pod = await space.until("Pod", "p", ended)
+    assert main_state(pod)["terminated"]["reason"] == "OOMKilled"
+
+
+async def test_the_root_of_a_container_is_its_own(space: Space, nodes: Kubelet) -> None:
+    locked = shell("touch /etc/x /tmp/x || echo refused", securityContext={"readOnlyRootFilesystem": True}) | {
+        "name": "locked"
+    }
+    await space.make("Pod", "p", spec=pod_spec(shell("touch /etc/kubelet-test && ls /tmp && hostname"), locked))
+    await space.until("Pod", "p", lambda p: p["status"].get("phase") == "Succeeded")
+    assert nodes.logs(space.namespace, "p", "main") == "p\n"
+    assert nodes.logs(space.namespace, "p", "locked").endswith("refused\n")
+    assert not Path("/etc/kubelet-test").exists()
+    assert not Path("/dev/termination-log").exists()
+
+
+async def test_a_mounted_secret_follows_its_object(space: Space, nodes: Kubelet) -> None:
+    await space.make("Secret", "s", data={"a": base64.b64encode(b"old").decode()})
+    script = "cat /s/a; until [ $(cat /s/a) = new ]; do sleep 0.1; done; ls /s"
+    container = shell(script, volumeMounts=[{"name": "s", "mountPath": "/s"}])
+    await space.make("Pod", "p", spec=pod_spec(container, volumes=[{"name": "s", "secret": {"secretName": "s"}}]))
+    await space.until("Pod", "p", lambda p: "running" in main_state(p))
+    await space.change("Secret", "s", data={"a": base64.b64encode(b"new").decode(), "b": ""})
+    await space.until("Pod", "p", lambda p: p["status"].get("phase") == "Succeeded")
+    assert nodes.logs(space.namespace, "p").split() == ["olda", "b"]
+
+
+async def test_a_slow_start_is_a_pod_that_waits(space: Space, nodes: Kubelet) -> None:
+    nodes.images.add("slow:v1", nodes.images.pull("shell:test"))
+    nodes.delay_start(3600, "slow:v1")
+    await space.make("Pod", "p", spec=pod_spec(shell("true", image="slow:v1")))
+    pod = await space.until("Pod", "p", lambda p: condition(p, "PodReadyToStartContainers").get("status") == "True")
+    assert main_state(pod)["waiting"]["reason"] == "ContainerCreating"
+    await space.delete("Pod", "p")
+    await space.until_gone("Pod", "p")

@@ -97,6 +97,14 @@ class Api:
         """Read an object or a list."""
         return await self.request("GET", path, None, **params)
 
+    async def text(self, path: str, **params: str) -> str:
+        """Read what is not JSON: the log of a pod."""
+        async with self._session.get(self.cluster.server + path, params=params) as response:
+            text = await response.text()
+            if response.status >= 400:
+                raise ApiError(response.status, {"message": text})
+            return text
+
     async def patch(self, path: str, body: Json, *, kind: str = STRATEGIC) -> Json:
         """Patch an object; strategic by default, so that lists with keys (conditions) are merged."""
         return await self.request("PATCH", path, body, kind=kind)

@@ -11,8 +11,10 @@ from tests.cluster.kubelet.container import Runner
 from tests.cluster.kubelet.context import Pace, Shared, probe_session
 from tests.cluster.kubelet.images import Images
 from tests.cluster.kubelet.informer import Informer, key_of, uid_of
+from tests.cluster.kubelet.log_server import LogServer
 from tests.cluster.kubelet.network import Network
 from tests.cluster.kubelet.node import Node
+from tests.cluster.kubelet.orders import Orders
 from tests.cluster.kubelet.pod import PodWorker
 from tests.cluster.kubelet.proxy import Proxy
 from tests.cluster.kubelet.services import Services
@@ -43,6 +45,9 @@ class Core:
             )
             for index, name in enumerate(names)
         }
+        self._root = root
+        self._orders = Orders()
+        self._logs = LogServer(root, self._network.proxy_host, self.logs, self._writing)
         self.folders: dict[tuple[str, str], Path] = {}
         self._pods = Informer(self._api, "/api/v1/pods", self._on_pod, fieldSelector="spec.nodeName!=")
         self._workers: dict[str, PodWorker] = {}
@@ -54,6 +59,10 @@ class Core:
     async def start(self) -> None:
         """Register the nodes and begin to take pods."""
         await self._proxy.start()
+        self._root.joinpath("logs").mkdir(parents=True, exist_ok=True)
+        await self._logs.start()
+        for node in self.nodes.values():
+            node.log_server = (self._network.proxy_host, self._logs.port)
         await asyncio.gather(*(node.register() for node in self.nodes.values()))
         runs = [node.run() for node in self.nodes.values()] + [
             item.run() for item in (self._pods, *self._services.informers)
@@ -69,6 +78,7 @@ class Core:
         await _ended(runners)
         await asyncio.gather(*(node.unregister() for node in self.nodes.values()))
         await self._proxy.close()
+        await self._logs.close()
         await self.shared.probes.close()
         await self._api.close()
         self._network.close()
@@ -79,6 +89,14 @@ class Core:
             if key_of(worker.context.pod) == (namespace, name):
                 return worker
         raise KeyError(f"{namespace}/{name}")
+
+    def logs(self, namespace: str, name: str) -> Path:
+        """Return the folder of a pod's logs, a file per container; raises KeyError. They stay after its end."""
+        return self.folders[namespace, name] / "logs"
+
+    def _writing(self, namespace: str, name: str, container: str) -> bool:
+        runners = [r for w in self._workers.values() if key_of(w.context.pod) == (namespace, name) for r in w.runners]
+        return any(r.spec["name"] == container and r.process is not None and r.process.running for r in runners)
 
     def keys(self) -> list[tuple[str, str]]:
         """Return (namespace, name) of the pods on the nodes."""
@@ -105,10 +123,12 @@ class Core:
         worker = self._workers.get(uid)
         if gone:
             self._finished.discard(uid)
+            self._orders.forget(uid)
             if worker is not None:
                 worker.gone()
         elif worker is not None:
             worker.update(pod)
+            self._orders.obey(worker, pod)
         elif uid not in self._finished:
             node = self.nodes.get(pod["spec"]["nodeName"])
             if node is not None and not node.lost:
@@ -116,8 +136,11 @@ class Core:
 
     def _begin(self, uid: str, pod: Json, node: Node) -> None:
         folder = self.shared.root / "pods" / uid
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.joinpath("logs").mkdir(parents=True, exist_ok=True)
         self.folders[key_of(pod)] = folder
+        link = self._root / "logs" / ".".join(key_of(pod))
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder / "logs")
         worker = self._workers[uid] = PodWorker(self.shared, pod, host_address=node.address, folder=folder)
         task = self._tasks[uid] = asyncio.create_task(worker.run())
 

@@ -4,8 +4,8 @@ Faithful: what the real scheduler, controllers and API server see. Status, resta
 without default signal handlers, a file system per container (the host's, read-only below, writes vanish), read-only roots.
 
 Not faithful: all containers share this machine's network, kernel limits and user (root): requests and limits only count
-for the scheduler, `oom` stands in for the kernel, securityContext knows only readOnlyRootFilesystem. No events, no logs
-through the API, no exec, no sidecar (restartable init) containers, no postStart, no grpc probes, no ephemeral containers,
+for the scheduler, `oom` stands in for the kernel, securityContext knows only readOnlyRootFilesystem. No events, no
+`kubectl exec`, no sidecar (restartable init) containers, no postStart, no grpc probes, no ephemeral containers,
 no persistent volumes. Back-off and volume refresh are shortened (`Pace`). Short waits before the first probe have no jitter.
 """
 
@@ -79,7 +79,7 @@ class Kubelet:
 
     def logs(self, namespace: str, name: str, container: str = "") -> str:
         """Return what the containers of a pod (the newest of that name) have printed, also after its end."""
-        folder = self._live().folders[namespace, name] / "logs"
+        folder = self._live().logs(namespace, name)
         files = sorted(folder.glob(f"{container or '*'}.log"))
         return "".join(file.read_text(errors="replace") for file in files)
 

@@ -26,6 +26,7 @@ class Node:
         self.name = name
         self.address = address
         self.lost = False
+        self.log_server: tuple[str, int] = ("", 0)  # API 服务器按 Hostname 去取日志，这里给它真能连的地址
         self._api = api
         self._allocatable = allocatable
         self._zone = zone
@@ -96,10 +97,15 @@ class Node:
             times = {"lastHeartbeatTime": now(), "lastTransitionTime": self._since}
             return {"type": kind, "status": status, "reason": reason, "message": "", **times}
 
+        host, port = self.log_server
         return {
             "capacity": self._allocatable,
             "allocatable": self._allocatable,
-            "addresses": [{"type": "InternalIP", "address": self.address}, {"type": "Hostname", "address": self.name}],
+            "addresses": [
+                {"type": "InternalIP", "address": self.address},
+                {"type": "Hostname", "address": host or self.name},
+            ],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
             "conditions": [
                 condition("Ready", "True", "KubeletReady"),
                 *(condition(kind, "False", f"KubeletHasNo{kind}") for kind in HEALTHY),

@@ -120,7 +120,6 @@ class PodWorker:
             except (ConfigError, ApiError, aiohttp.ClientError, OSError, TimeoutError):
                 with suppress(TimeoutError):  # 同真的一样停在 ContainerCreating
                     await asyncio.wait_for(self._asked.wait(), self.context.shared.pace.config_retry_s)
-        self.context.folder.joinpath("logs").mkdir(parents=True, exist_ok=True)
         self.status.sandbox = True
         self._changed()
         for runner in self.inits:

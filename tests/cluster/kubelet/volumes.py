@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tests.cluster.kubelet.fields import field, resource
 from tests.cluster.kubelet.references import ConfigError, References
 
 TOKEN_S = 3607
+RENEW_AT = 0.8  # 寿命过了这么多就换，同真的一样
 DATA = "..data"
 LIVE = ("secret", "configMap", "downwardAPI", "projected")  # 内容会变、要刷新的种类
 
@@ -26,6 +28,7 @@ class Volumes:
         self._references = references
         self._addresses = addresses
         self._allocatable = allocatable
+        self._tokens: dict[str, tuple[bytes, float]] = {}  # 按受众：令牌、何时该换
 
     async def make(self, pod: Json) -> None:
         """Write all volumes, or bring them up to date; raises ConfigError if a Secret or ConfigMap is missing."""
@@ -81,13 +84,18 @@ class Volumes:
         request: Json = {"expirationSeconds": source.get("expirationSeconds", TOKEN_S), "boundObjectRef": bound}
         if audience := source.get("audience"):
             request["audiences"] = [audience]
+        known, renewal = self._tokens.get(audience or "", (b"", 0.0))
+        if time.monotonic() < renewal:
+            return known
         account = spec.get("serviceAccountName") or "default"
         answer = await self._references.api.request(
             "POST",
             f"/api/v1/namespaces/{meta['namespace']}/serviceaccounts/{account}/token",
             {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": request},
         )
-        return answer["status"]["token"].encode()
+        token = answer["status"]["token"].encode()
+        self._tokens[audience or ""] = token, time.monotonic() + request["expirationSeconds"] * RENEW_AT
+        return token
 
 
 def _chosen(data: dict[str, bytes], items: list[Json] | None, *, optional: bool, name: str) -> dict[str, bytes]:
