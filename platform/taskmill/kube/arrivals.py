@@ -1,8 +1,8 @@
 """What the counters of a queue say about its traffic: how much arrives, and how long a task takes.
 
 Pure: `observe(load, rates)` returns the rates after one more sample. Arrivals are counted, not sampled: what has
-finished since the last look plus what the queue gained. The mean service time is busy time over finished tasks
-(Little's law), so tasks that run for long and have not finished yet raise it too.
+finished since the last look plus what the queue gained. The mean service time of short tasks is their run time over
+their number; that of long ones is slot time over finished tasks, so that those that still run raise it too.
 """
 
 from __future__ import annotations
@@ -76,18 +76,29 @@ class Rates:
     fast: float = 0.0
     slow: float = 0.0
     busy_s: float = 0.0
+    ran_s: float = 0.0
     samples: float = 0.0
 
+    def arrivals(self, oldest_wait_s: float) -> float:
+        """Return tasks per second: the slow average, or the fast one if it is higher and tasks do wait.
+
+        While nothing waits, a rise of the fast average is noise, and following it costs pods.
+        """
+        return max(self.slow, self.fast) if oldest_wait_s > c.SCALER_TICK_S / 2 else self.slow
+
     @property
-    def arrivals(self) -> float:
-        """Tasks per second: the faster of two averages, so that it rises at once and falls slowly."""
-        return max(self.fast, self.slow)
+    def known(self) -> bool:
+        """Say whether enough tasks have finished to rely on their mean run time."""
+        return self.samples >= c.SERVICE_PRIOR_SAMPLES
 
     @property
     def service_s(self) -> float:
         """Mean run time in seconds; until enough tasks have finished, blended with a prior."""
         prior = max(0.0, c.SERVICE_PRIOR_SAMPLES - self.samples)
-        return max(c.SERVICE_MIN_S, (self.busy_s + prior * c.SERVICE_PRIOR_S) / max(self.samples + prior, 1.0))
+        # 短任务不看 running：抽样抽不准，里面还有预取而未跑的
+        short = 0 < self.ran_s < self.samples * c.SCALER_TICK_S
+        total = self.ran_s if short else self.busy_s
+        return max(c.SERVICE_MIN_S, (total + prior * c.SERVICE_PRIOR_S) / max(self.samples + prior, 1.0))
 
 
 def observe(load: Load, rates: Rates) -> Rates:
@@ -102,15 +113,13 @@ def observe(load: Load, rates: Rates) -> Rates:
     finished = now.finished - last.finished
     arrived = max(0, finished + now.live - last.live) / seconds
     keep = math.exp(-finished / c.SERVICE_MEMORY_TASKS)
-    # 短任务一拍内换了一轮：只认它们自己的时长（running 里还有预取未跑的）；长任务：没跑完的也算忙
-    busy, ran_s = (last.running + now.running) / 2 * seconds, now.run_s - last.run_s
-    busy = ran_s if finished >= max(last.running, now.running) else max(busy, ran_s)
     return Rates(
         last=now,
         # 窗口不短于一个任务：否则一个长任务的到来会被当成一阵突发
         fast=_blend(rates.fast, arrived, seconds, max(c.ARRIVALS_FAST_S, rates.service_s)),
         slow=_blend(rates.slow, arrived, seconds, max(c.ARRIVALS_SLOW_S, rates.service_s)),
-        busy_s=rates.busy_s * keep + busy,
+        busy_s=rates.busy_s * keep + (last.running + now.running) / 2 * seconds,
+        ran_s=rates.ran_s * keep + now.run_s - last.run_s,
         samples=rates.samples * keep + finished,
     )
 

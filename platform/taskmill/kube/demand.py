@@ -36,6 +36,7 @@ class Work:
     oldest_s: float
     arrivals: float
     service_s: float
+    service_known: bool  # 跑完的任务够多，可以指望槽位很快空出来
     latency_s: float
     late: float
     utilization: float
@@ -50,14 +51,27 @@ class Work:
         """Slots that are busy on average when every task starts at once."""
         return self.arrivals * self.service_s
 
+    @property
+    def lead_s(self) -> float:
+        """How long it takes until a pod that is missed now takes work."""
+        return self.boot_s + c.SCALER_TICK_S
+
 
 def load(work: Work) -> float:
-    """Return the slots that carry what arrives at the wanted utilisation."""
-    return work.offered / work.utilization
+    """Return the slots that carry what arrives at the wanted utilisation.
+
+    Never more than what is there and what may still come before a new pod could: a slot beyond that has nothing to do.
+    """
+    return min(work.offered / work.utilization, work.ready + work.running + work.arrivals * work.lead_s)
 
 
 def floor(work: Work) -> float:
-    """Return the slots with which arrivals at random start in time, by Erlang C."""
+    """Return the slots with which arrivals at random start in time, by Erlang C.
+
+    Only where a missing pod could not be there in time; else the backlog term orders it when it is missed.
+    """
+    if work.latency_s > work.lead_s:
+        return 0.0
     return erlang.slots_for(work.offered, work.latency_s, work.service_s, work.late, max(1, work.limit))
 
 
@@ -68,14 +82,16 @@ def backlog(work: Work) -> float:
     again after `service_s`. Only what they leave over is worth new slots, which have the time after their boot.
     """
     deadline = work.latency_s - work.oldest_s
-    at_hand = work.slots - work.running + work.slots * max(deadline, work.boot_s) / work.service_s
-    on_the_way = work.starting * (1 + max(c.SCALER_TICK_S, deadline - work.starting_s) / work.service_s)
-    short = work.ready - at_hand - on_the_way
+
+    def starts(seconds: float) -> float:
+        """一个空槽在这段时间里能开始多少个任务。"""
+        return 1 + max(c.SCALER_TICK_S, seconds) / work.service_s if work.service_known else 1
+
+    at_hand = work.slots * starts(max(deadline, work.boot_s)) - work.running
+    short = work.ready - at_hand - work.starting * starts(deadline - work.starting_s)
     if short > 0:
-        each = 1 + max(c.SCALER_TICK_S, deadline - work.boot_s) / work.service_s
-        return work.slots + work.starting + short / each
-    turns = work.service_s / (work.service_s + max(c.SCALER_TICK_S, deadline))
-    return min(work.slots + work.starting, (work.ready + work.running) * turns)
+        return work.slots + work.starting + short / starts(deadline - work.boot_s)
+    return min(work.slots + work.starting, (work.ready + work.running) / starts(deadline))
 
 
 def timers(work: Work) -> float:

@@ -233,7 +233,7 @@ def _work(inputs: Inputs, load: Load, spec: ScalingSpec, memory: Memory) -> Work
     return Work(
         ready=load.ready, running=max(0, load.running - pods.draining_running),
         due_soon=load.due_soon if spec.prewarm else 0, oldest_s=load.oldest_wait_s,
-        arrivals=rates.arrivals, service_s=rates.service_s, latency_s=spec.start_latency_s,
+        arrivals=rates.arrivals(load.oldest_wait_s), service_s=rates.service_s, service_known=rates.known, latency_s=spec.start_latency_s,
         late=1 - spec.percentile / 100, utilization=spec.max_utilization / 100, slots=pods.ready * size,
         starting=pods.starting * size, boot_s=memory.boot_s, starting_s=max(0.0, memory.boot_s - since_raise),
         limit=spec.max_replicas * size,
@@ -258,6 +258,8 @@ def _settled(inputs: Inputs, spec: ScalingSpec, memory: Memory, asked: _Asked) -
     if pods < spec.min_replicas:
         pods, limit = spec.min_replicas, Limit.MIN_REPLICAS
     window = spec.scale_down_stabilization_s
+    if term is Term.IDLE:  # idleSeconds 已经等过了
+        memory = replace(memory, recommended=())
     memory = replace(memory, recommended=windows.extend(memory.recommended, now, pods, window))
     highest = max(windows.since(memory.recommended, now - window))
     words = asked.words

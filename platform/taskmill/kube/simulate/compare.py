@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass
 from taskmill.kube import demand
 from taskmill.kube.demand import Term
 from taskmill.kube.simulate.policies import Ours, baselines
-from taskmill.kube.simulate.trace import Trace
+from taskmill.kube.simulate.traces import Trace
 from taskmill.kube.simulate.world import Policy, Record, World
 
 OURS = Ours.name
 POD_HOURS_RATIO = 1.2  # 相对每个达到目标的基线，最多多花多少 Pod 小时
-BARS_AGAINST = frozenset({"hpa", "keda-lag", "keda", "keda-tuned"})
+BARS_AGAINST = frozenset({"hpa", "keda-lag", "keda", "keda-tuned", "keda-patient"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from taskmill import constants as c
 from taskmill.kube import demand, scaler
 from taskmill.kube.demand import Term
 from taskmill.kube.scaler import Decision, Inputs, Memory, Pods
-from taskmill.kube.simulate.trace import Setup
+from taskmill.kube.simulate.traces import Setup
 from taskmill.kube.simulate.world import Policy, Reading
 
 SYNC_S = 15.0  # kube-controller-manager --horizontal-pod-autoscaler-sync-period
@@ -25,6 +25,7 @@ UP_PERCENT, UP_PODS = 100, 4  # 每 15 秒，取大者
 KEDA_POLL_S, KEDA_COOLDOWN_S = 30.0, 300.0
 KEDA_LAG = 5  # lagCount 的默认值
 TUNED_S = 60.0
+PATIENCE_S = 3_600.0  # 宽限一小时：不中断，但节点回收时未必给得了
 KPA_TICK_S, KPA_STABLE_S, KPA_PANIC_S = 2.0, 60.0, 6.0
 KPA_TARGET, KPA_PANIC_AT, KPA_DOWN, KPA_ZERO_S = 0.7, 2.0, 0.5, 30.0
 
@@ -35,6 +36,7 @@ class Ours:
     name = "taskmill"
     period_s = c.SCALER_TICK_S
     drains = True
+    grace_s = None
 
     def __init__(self, setup: Setup, terms: Collection[Term] = demand.OPTIONAL) -> None:
         self._setup, self._terms = setup, terms
@@ -58,6 +60,7 @@ class Hpa:
     """HPA v2 on an external metric with an AverageValue target: ready + running, one pod's slots each."""
 
     drains = False
+    grace_s: float | None = None
     horizon_s = 0.0
     period_s = SYNC_S
 
@@ -67,7 +70,7 @@ class Hpa:
     ) -> None:
         self.name = name
         self._low, self._high = max(1, setup.spec.min_replicas), setup.spec.max_replicas
-        self._metric = metric or (lambda reading: reading.ready + reading.running)
+        self._metric = metric or _both
         self._target = target or setup.concurrency
         self._stabilization_s = stabilization_s
         self._recommended: list[tuple[float, int]] = []
@@ -96,12 +99,14 @@ class Keda:
     """KEDA: 0 to 1 and back by polling, between 1 and the maximum an HPA on the same metric."""
 
     drains = False
+    grace_s: float | None = None
     horizon_s = 0.0
 
     def __init__(
         self, setup: Setup, name: str, *, metric: Callable[[Reading], int], target: int, poll_s: float = KEDA_POLL_S,
-        cooldown_s: float = KEDA_COOLDOWN_S, stabilization_s: float = STABILIZATION_S,
+        cooldown_s: float = KEDA_COOLDOWN_S, stabilization_s: float = STABILIZATION_S, grace_s: float | None = None,
     ) -> None:
+        self.grace_s = grace_s
         self.name, self.period_s = name, min(poll_s, SYNC_S)
         self._hpa = Hpa(setup, metric=metric, target=target, stabilization_s=stabilization_s)
         self._metric, self._poll_s, self._cooldown_s = metric, poll_s, cooldown_s
@@ -136,6 +141,7 @@ class Kpa:
 
     name = "kpa"
     drains = False
+    grace_s: float | None = None
     horizon_s = 0.0
     period_s = KPA_TICK_S
 
@@ -192,6 +198,10 @@ def baselines(setup: Setup) -> list[Policy]:
         Keda(
             setup, "keda-tuned", metric=_both, target=size, poll_s=c.SCALER_TICK_S, cooldown_s=TUNED_S,
             stabilization_s=TUNED_S,
+        ),
+        Keda(
+            setup, "keda-patient", metric=_both, target=size, poll_s=c.SCALER_TICK_S, cooldown_s=TUNED_S,
+            stabilization_s=TUNED_S, grace_s=PATIENCE_S,
         ),
         Kpa(setup),
     ]  # fmt: skip

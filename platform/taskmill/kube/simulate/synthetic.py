@@ -7,14 +7,14 @@ import random
 from collections.abc import Callable, Iterator
 
 from taskmill.kube.scaler import ScalingSpec
-from taskmill.kube.simulate.trace import Setup, Task, Trace, make
+from taskmill.kube.simulate.traces import Setup, Task, Trace, make
 
 HOUR = 3600.0
 LONG_DRAIN_S = 4 * HOUR
 SHORT = ScalingSpec(max_replicas=40, start_latency_s=30)
 SHORT_WARM = ScalingSpec(max_replicas=40, start_latency_s=30, min_replicas=1)
 FROM_ZERO = ScalingSpec(max_replicas=40, start_latency_s=60)
-LONG = ScalingSpec(max_replicas=40, start_latency_s=120)
+LONG = ScalingSpec(max_replicas=40, start_latency_s=120, max_utilization=100)  # 目标容得下现等一个 Pod：不必留空槽
 
 
 def _poisson(rng: random.Random, rate: Callable[[float], float], peak: float, until: float) -> Iterator[float]:
@@ -96,7 +96,8 @@ def sparse_singles(rng: random.Random, scale: float) -> Trace:
     """One task every quarter of an hour, from zero pods."""
     until = 12 * HOUR * scale
     dues = _poisson(rng, lambda _: 1 / 900, 1 / 900, until)
-    return make("sparse-singles", [_task(due, _lognormal(rng, 10, 0.5)) for due in dues], Setup(spec=FROM_ZERO))
+    spec = ScalingSpec(max_replicas=40, start_latency_s=60, idle_s=60)  # 目标比启动时间长：不必留着空 Pod
+    return make("sparse-singles", [_task(due, _lognormal(rng, 10, 0.5)) for due in dues], Setup(spec=spec))
 
 
 def timers(rng: random.Random, scale: float) -> Trace:
@@ -144,9 +145,17 @@ def metric_outage(rng: random.Random, scale: float) -> Trace:
     return make("metric-outage", tasks, Setup(spec=SHORT_WARM, outages=(outage,)))
 
 
+def tight_objective(rng: random.Random, scale: float) -> Trace:
+    """Tasks of a minute that should start within ten seconds, which is less than a pod needs to boot."""
+    until = 4 * HOUR * scale
+    dues = _poisson(rng, lambda _: 0.1, 0.1, until)
+    spec = ScalingSpec(max_replicas=40, start_latency_s=10, min_replicas=1)
+    return make("tight-objective", [_task(due, _lognormal(rng, 60, 0.8)) for due in dues], Setup(spec=spec))
+
+
 MAKERS = (
     short_diurnal, long_diurnal, short_bursts, long_bursts, flash_crowd, sparse_singles, timers, heavy_tail, retry_storm,
-    db_bottleneck, metric_outage,
+    db_bottleneck, metric_outage, tight_objective,
 )  # fmt: skip
 NAMES = tuple(maker.__name__.replace("_", "-") for maker in MAKERS)
 

@@ -11,12 +11,13 @@ import heapq
 import random
 from bisect import bisect_left, bisect_right
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from taskmill.kube.scaler import Pods, choose_victims
-from taskmill.kube.simulate.trace import Task, Trace
+from taskmill.kube.simulate.traces import Task, Trace
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 STEP_S = 5.0  # 抽样画图与收走已排空 Pod 的间隔
@@ -40,12 +41,32 @@ class Reading:
 
 
 class Policy(Protocol):
-    """What says how many pods to have; `drains` chooses how pods leave."""
+    """What says how many pods to have, and how pods leave."""
 
-    name: str
-    period_s: float
-    horizon_s: float
-    drains: bool
+    @property
+    def name(self) -> str:
+        """Its name in tables."""
+        ...
+
+    @property
+    def period_s(self) -> float:
+        """How often it decides, in seconds."""
+        ...
+
+    @property
+    def horizon_s(self) -> float:
+        """How far ahead it looks for tasks that will be due, in seconds."""
+        ...
+
+    @property
+    def drains(self) -> bool:
+        """Whether pods leave by cordon, finish, delete."""
+        ...
+
+    @property
+    def grace_s(self) -> float | None:
+        """The grace period when pods are simply deleted, in seconds; None: that of the setup."""
+        ...
 
     def pods(self, now: float, reading: Reading | None, pods: Pods) -> int:
         """Return the wanted number of pods, those that drain not counted; `reading` is None while unknown."""
@@ -106,12 +127,13 @@ class World:
         self._trace, self._policy, self._setup = trace, policy, trace.setup
         self._boots = random.Random(f"boot/{seed}")  # noqa: S311  可重现的模拟，不是密码学
         self._backoffs = random.Random(f"backoff/{seed}")  # noqa: S311
-        self._heap: list[tuple[float, int, str, object]] = []
+        self._heap: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = 0
         self._queue: deque[Attempt] = deque()
         self._pods: list[Pod] = []
         self._created = 0
         self._attempts = 0
+        self._left = len(trace.tasks)
         self._running = 0
         self._finished = 0
         self._run_s = 0.0
@@ -123,45 +145,24 @@ class World:
     def run(self) -> Record:
         """Play the trace to its end, and on until all tasks are done or it is hopeless."""
         for task in self._trace.tasks:
-            self._at(task.due, "due", Attempt(self._number(), task, task.due))
+            self._at(task.due, self._arrive, Attempt(self._number(), task, task.due))
         for _ in range(self._setup.spec.min_replicas):
             self._create(boot_s=0.0)
-        self._at(0.0, "tick", None)
-        self._at(0.0, "step", None)
+        self._at(0.0, self._tick)
+        self._at(0.0, self._step)
         end, limit = self._trace.duration_s, self._trace.duration_s * OVERTIME
-        left = len(self._trace.tasks)
         while self._heap:
-            moment, _, kind, what = heapq.heappop(self._heap)
-            if moment > limit or (moment > end and not left and not self._retries):
+            moment, _, what, facts = heapq.heappop(self._heap)
+            if moment > limit or (moment > end and not self._left):
                 break
             self.now = moment
-            left += self._happen(kind, what)
+            what(*facts)
         self._close(min(max(self.now, end), limit))
         return self.record
 
-    def _happen(self, kind: str, what: object) -> int:
-        """处理一个事件；返回未完成任务数的变化。"""
-        if kind == "due":
-            assert isinstance(what, Attempt)
-            self._arrive(what)
-        elif kind == "done":
-            assert isinstance(what, tuple)
-            return self._finish(*what)
-        elif kind == "ready":
-            assert isinstance(what, Pod)
-            self._ready(what)
-        elif kind == "kill":
-            assert isinstance(what, Pod)
-            self._kill(what)
-        elif kind == "tick":
-            self._tick()
-        else:
-            self._step()
-        return 0
-
-    def _at(self, moment: float, kind: str, what: object) -> None:
+    def _at(self, moment: float, what: Callable[..., None], *facts: Any) -> None:
         self._order += 1
-        heapq.heappush(self._heap, (moment, self._order, kind, what))
+        heapq.heappush(self._heap, (moment, self._order, what, facts))
 
     def _number(self) -> int:
         self._attempts += 1
@@ -186,25 +187,25 @@ class World:
             service = attempt.task.service_s
             if self._setup.knee is not None and self._running > self._setup.knee:
                 service *= (self._running / self._setup.knee) ** SLOWDOWN
-            self._at(self.now + service, "done", (pod, attempt.number))
+            self._at(self.now + service, self._finish, pod, attempt.number)
 
-    def _finish(self, pod: Pod, number: int) -> int:
+    def _finish(self, pod: Pod, number: int) -> None:
         attempt = pod.runs.pop(number, None)
         if attempt is None:
-            return 0  # 被中断了，已回到队列
+            return  # 被中断了，已回到队列
         self._running -= 1
         self._finished += 1
         self._run_s += self.now - attempt.started
-        done = attempt.tries >= attempt.task.failures
-        if not done:
+        if attempt.tries >= attempt.task.failures:
+            self._left -= 1
+        else:
             wait = BACKOFF_S * 2**attempt.tries * self._backoffs.uniform(*BACKOFF_SPREAD)
             due = self.now + wait
             self._retries.append(due)
-            self._at(due, "due", Attempt(self._number(), attempt.task, due, attempt.tries + 1))
+            self._at(due, self._arrive, Attempt(self._number(), attempt.task, due, attempt.tries + 1))
         self._feed(pod)
         if pod.leaving is not None and not pod.runs and not self._policy.drains:
             self._remove(pod)
-        return -1 if done else 0
 
     def _interrupt(self, pod: Pod) -> None:
         for attempt in pod.runs.values():
@@ -223,7 +224,7 @@ class World:
         pod = Pod(self._created, self.now, self.now + (drawn if boot_s is None else boot_s))
         self._created += 1
         self._pods.append(pod)
-        self._at(pod.ready_at, "ready", pod)
+        self._at(pod.ready_at, self._ready, pod)
 
     def _ready(self, pod: Pod) -> None:
         if pod.gone is None and pod.leaving is None:
@@ -238,7 +239,9 @@ class World:
             self._remove(pod)
 
     def _patience(self) -> float:
-        return self._setup.drain_timeout_s if self._policy.drains else self._setup.grace_s
+        if self._policy.drains:
+            return self._setup.drain_timeout_s
+        return self._setup.grace_s if self._policy.grace_s is None else self._policy.grace_s
 
     def _remove(self, pod: Pod) -> None:
         pod.gone = self.now
@@ -248,13 +251,13 @@ class World:
     def _leave(self, pod: Pod) -> None:
         pod.leaving = self.now
         if pod.runs or self._policy.drains:
-            self._at(self.now + self._patience(), "kill", pod)
+            self._at(self.now + self._patience(), self._kill, pod)
         else:
             self._remove(pod)
 
     # ── 伸缩 ──
     def _tick(self) -> None:
-        self._at(self.now + self._policy.period_s, "tick", None)
+        self._at(self.now + self._policy.period_s, self._tick)
         known = not any(begin <= self.now < end for begin, end in self._setup.outages)
         serving = [pod for pod in self._pods if pod.leaving is None]
         ready = sum(pod.ready for pod in serving)
@@ -295,7 +298,7 @@ class World:
             self._leave(pod)
 
     def _step(self) -> None:
-        self._at(self.now + STEP_S, "step", None)
+        self._at(self.now + STEP_S, self._step)
         if self._policy.drains:
             for pod in [pod for pod in self._pods if pod.leaving is not None and not pod.runs]:
                 if self.now > (pod.leaving or 0.0):
