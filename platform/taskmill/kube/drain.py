@@ -19,10 +19,11 @@ from dataclasses import dataclass
 from taskmill import constants as c
 from taskmill.kube.rollout import Rollout
 from taskmill.kube.scaler import choose_victims
-from taskmill.kube.seats import Seat, Stage
-from taskmill.kube.seats import count_pods as count_pods
+from taskmill.kube.seats import Seat, Stage, count_pods
 from taskmill.kube.state import Action, DeletionCost, OrderWorkers, Scale
 from taskmill.services.fleet import Order
+
+__all__ = ["Books", "books", "count_pods", "is_over", "order_all", "step"]
 
 
 @dataclass(frozen=True, slots=True)

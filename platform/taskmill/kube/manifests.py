@@ -33,6 +33,7 @@ class Rendering:
     bundle: str
     config_hash: str
     spec_hash: str
+    secrets_hash: str
     health_port: int
     version: int
     instance: str = ""
@@ -47,6 +48,7 @@ def deployment(rendering: Rendering) -> Manifest:
         names.BUNDLE: rendering.bundle,
         names.IMAGE: rendering.image,
         names.SPEC_HASH: rendering.spec_hash,
+        names.SECRETS_HASH: rendering.secrets_hash,
         names.TEMPLATE_VERSION: str(rendering.version),
     }
     made["spec"] = {
@@ -83,12 +85,6 @@ def disruption_budget(rendering: Rendering) -> Manifest | None:
         "selector": {"matchLabels": names.selector(rendering.queue.name)},
     }
     return _stamped(made)
-
-
-def orphaned(rendering: Rendering) -> tuple[Manifest, ...]:
-    """Return all objects without their owner, so that they outlive the TaskQueue."""
-    found = (service_account(rendering), disruption_budget(rendering), deployment(rendering))
-    return tuple(_ownerless(manifest) for manifest in found if manifest is not None)
 
 
 def owner(queue: TaskQueue, *, controller: bool) -> dict[str, Any]:
@@ -214,10 +210,3 @@ def _stamped(manifest: Manifest) -> Manifest:
     annotations: dict[str, str] = manifest["metadata"].setdefault("annotations", {})
     annotations[names.APPLIED_HASH] = names.digest(manifest, chars=16)
     return manifest
-
-
-def _ownerless(manifest: Manifest) -> Manifest:
-    metadata = {key: value for key, value in manifest["metadata"].items() if key != "ownerReferences"}
-    return {**manifest, "metadata": metadata}
-
-

@@ -34,6 +34,7 @@ ADOPT_TEMPLATE: Final = f"{GROUP}/adopt-template"  # "latest"：用最新的模�
 # ── 注解：控制器写的 ──
 APPLIED_HASH: Final = f"{GROUP}/applied-hash"  # 上次写下的整个对象
 CONFIG_HASH: Final = f"{GROUP}/config-hash"  # 配置与所引 Secret 的内容
+SECRETS_HASH: Final = f"{GROUP}/secrets-hash"
 SPEC_HASH: Final = f"{GROUP}/spec-hash"  # 决定 Pod 模板的那部分 spec
 BUNDLE: Final = f"{GROUP}/bundle"
 TEMPLATE_VERSION: Final = f"{GROUP}/template-version"
