@@ -1,0 +1,149 @@
+{{/* 每个 Pod 都符合 restricted；镜像里已是数字的非 root 用户，所以不写死 UID（OpenShift 会自己分配） */}}
+{{- define "taskmill.podSecurity" -}}
+runAsNonRoot: true
+seccompProfile: { type: RuntimeDefault }
+{{- end -}}
+
+{{- define "taskmill.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+capabilities: { drop: [ALL] }
+seccompProfile: { type: RuntimeDefault }
+{{- end -}}
+
+{{/* 角色共有的 Pod 字段：(dict "root" $ "component" "api" "token" 可选) */}}
+{{- define "taskmill.podCommon" -}}
+{{- $values := index .root.Values .component -}}
+serviceAccountName: {{ include "taskmill.serviceAccountName" . }}
+automountServiceAccountToken: {{ default false .token }}
+enableServiceLinks: false
+{{- include "taskmill.pull" .root }}
+securityContext:
+  {{- include "taskmill.podSecurity" . | nindent 2 }}
+terminationGracePeriodSeconds: {{ $values.terminationGracePeriodSeconds }}
+{{- with $values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with $values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with $values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+topologySpreadConstraints:
+{{- if $values.topologySpreadConstraints }}
+  {{- toYaml $values.topologySpreadConstraints | nindent 2 }}
+{{- else }}
+{{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "taskmill.selector" $ | nindent 8 }}
+{{- end }}
+{{- end }}
+volumes:
+  - name: tmp
+    emptyDir: { sizeLimit: 256Mi }
+  {{- with $values.extraVolumes }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+
+{{/* 不带 chart 的版本：chart 变了而内容没变时，Pod 不必重来 */}}
+{{- define "taskmill.podMetadata" -}}
+{{- $values := index .root.Values .component -}}
+labels:
+  {{- include "taskmill.selector" . | nindent 2 }}
+  app.kubernetes.io/part-of: taskmill
+  {{- with .root.Values.global.commonLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  {{- with $values.podLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with merge (dict) $values.podAnnotations .root.Values.global.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "taskmill.mounts" -}}
+- { name: tmp, mountPath: /tmp }
+{{- with .extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "taskmill.databaseSecret" -}}
+{{- default (printf "%s-dev" (include "taskmill.fullname" .)) .Values.database.existingSecret -}}
+{{- end -}}
+
+{{- define "taskmill.databaseKey" -}}
+{{- ternary .Values.database.key "database-url" (ne .Values.database.existingSecret "") -}}
+{{- end -}}
+
+{{- define "taskmill.brokerSecret" -}}
+{{- default (printf "%s-dev" (include "taskmill.fullname" .)) .Values.broker.existingSecret -}}
+{{- end -}}
+
+{{- define "taskmill.brokerKey" -}}
+{{- ternary .Values.broker.key "broker-url" (ne .Values.broker.existingSecret "") -}}
+{{- end -}}
+
+{{/* settings 里的变量，后写的不会重复：(dict "settings" … ) */}}
+{{- define "taskmill.settings" -}}
+{{- range $name, $value := merge (dict) .settings (dict "TASKMILL_LOG_FORMAT" "json") }}
+{{- /* values 里的整数是浮点数：1048576 不许变成 1.048576e+06 */}}
+{{- if kindIs "float64" $value }}{{- if eq (float64 (int64 $value)) $value }}{{- $value = int64 $value }}{{- end }}{{- end }}
+- { name: {{ $name }}, value: {{ $value | toString | quote }} }
+{{- end }}
+{{- end -}}
+
+{{/* 只连数据库的命令（迁移、等待、做密钥）所需；插件的迁移随插件的名单而定 */}}
+{{- define "taskmill.databaseEnv" -}}
+{{- $plugins := dict }}
+{{- range $name, $value := .Values.settings }}
+{{- if hasPrefix "TASKMILL_PLUGIN" $name }}{{- $_ := set $plugins $name $value }}{{- end }}
+{{- end -}}
+- name: TASKMILL_DATABASE_URL
+  valueFrom: { secretKeyRef: { name: {{ include "taskmill.databaseSecret" . }}, key: {{ include "taskmill.databaseKey" . }} } }
+{{- include "taskmill.settings" (dict "settings" $plugins) }}
+{{- end -}}
+
+{{/* 接口与调度器的环境变量：(dict "root" $ "component" "api") */}}
+{{- define "taskmill.env" -}}
+{{- $values := index .root.Values .component -}}
+- name: TASKMILL_DATABASE_URL
+  valueFrom: { secretKeyRef: { name: {{ include "taskmill.databaseSecret" .root }}, key: {{ include "taskmill.databaseKey" .root }} } }
+- name: TASKMILL_BROKER_URL
+  valueFrom: { secretKeyRef: { name: {{ include "taskmill.brokerSecret" .root }}, key: {{ include "taskmill.brokerKey" .root }} } }
+{{- include "taskmill.settings" (dict "settings" .root.Values.settings) }}
+{{- with $values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* 数据库未就绪时角色会拒绝启动；在 init 里等，Pod 不会反复重启，helm --wait、Argo、Flux 都看得懂 */}}
+{{- define "taskmill.waitForSchema" -}}
+{{- if ne .Values.migrations.mode "off" -}}
+initContainers:
+  - name: wait-for-schema
+    {{- include "taskmill.container" . | nindent 4 }}
+    args: [migrate, wait]
+    env:
+      {{- include "taskmill.databaseEnv" . | nindent 6 }}
+    resources:
+      {{- toYaml .Values.migrations.resources | nindent 6 }}
+    volumeMounts:
+      - { name: tmp, mountPath: /tmp }
+{{- end }}
+{{- end -}}
