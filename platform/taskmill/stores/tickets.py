@@ -44,6 +44,27 @@ if redis.call('EXISTS', KEYS[2]) == 0 then return -1 end
 for i = 1, #ARGV do redis.call('XADD', KEYS[1], '*', 't', ARGV[i]) end
 return #ARGV
 """
+# 消费组：KEYS 流…；已有的不动
+_GROUPS = """
+local function groups(first)
+  for i = first, #KEYS do
+    local made = redis.pcall('XGROUP', 'CREATE', KEYS[i], ARGV[1], '0', 'MKSTREAM')
+    if type(made) == 'table' and made.err and not string.find(made.err, 'BUSYGROUP', 1, true) then return made end
+  end
+end
+"""
+# 立纪元：KEYS 纪元、流…；ARGV 组、起点。一个脚本做完：若在两条命令之间被清空，就会有纪元而没有组
+_BEGIN = f"""{_GROUPS}
+local failed = groups(2)
+if failed then return failed end
+redis.call('HSETNX', KEYS[1], 'start', ARGV[2])
+return 1
+"""
+# 补组：KEYS 纪元、流…；ARGV 组。流被删掉、组被撤掉而纪元还在时，读的人自己补上
+_HEAL = f"""{_GROUPS}
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+return groups(2) or 1
+"""
 # 确认：KEYS 流；ARGV 组、条目编号…
 _DROP = """
 local ids = {}
@@ -87,6 +108,8 @@ class Tickets:
         )
         self._submit = self.redis.register_script(_SUBMIT)
         self._feed = self.redis.register_script(_FEED)
+        self._begin = self.redis.register_script(_BEGIN)
+        self._heal = self.redis.register_script(_HEAL)
         self._drop = self.redis.register_script(_DROP)
 
     async def close(self) -> None:
@@ -155,14 +178,14 @@ class Tickets:
         await self.redis.execute_command("HDEL", keys.epoch(queue), keys.epoch_flag(priority))
 
     async def begin_epoch(self, queue: str, start_ms: int) -> None:
-        """Make the consumer groups at id 0, then the epoch; a group that exists is left as it is."""
-        for priority in c.PRIORITIES:
-            try:
-                await self.redis.xgroup_create(keys.tickets(queue, priority), keys.GROUP, id="0", mkstream=True)
-            except ResponseError as error:
-                if "BUSYGROUP" not in str(error):
-                    raise
-        await self.redis.execute_command("HSETNX", keys.epoch(queue), "start", start_ms)
+        """Make the consumer groups at id 0 and the epoch, all or nothing; what exists is left as it is."""
+        streams = [keys.tickets(queue, priority) for priority in c.PRIORITIES]
+        await self._begin(keys=[keys.epoch(queue), *streams], args=[keys.GROUP, start_ms])
+
+    async def _heal_group(self, queue: str, priority: int) -> bool:
+        """纪元在而组不在（有人删了流）：补上，从头读起；纪元也不在就等 stager。"""
+        made = await self._heal(keys=[keys.epoch(queue), keys.tickets(queue, priority)], args=[keys.GROUP])
+        return bool(made)
 
     async def length(self, queue: str, priority: int) -> int:
         """Return how many tickets are in the stream, read ones that were not dropped included."""
@@ -205,7 +228,7 @@ class Tickets:
         """Read new tickets, at most `counts` per (queue, priority), in one round trip.
 
         With `block_ms` it waits for the first to come: then the smallest count holds for every stream. A stream whose
-        group is missing counts as empty: the stager rebuilds it.
+        group is missing counts as empty: the group is made anew, or with its epoch by the stager.
         """
         if block_ms is not None:
             return await self._read_blocking(consumer, counts, block_ms)
@@ -217,6 +240,7 @@ class Tickets:
         found: dict[tuple[str, int], list[Entry]] = {}
         for stream, reply in zip(streams, replies, strict=True):
             if isinstance(reply, ResponseError) and "NOGROUP" in str(reply):
+                await self._heal_group(*stream)
                 continue
             if isinstance(reply, Exception):
                 raise reply
@@ -236,7 +260,8 @@ class Tickets:
             if "NOGROUP" not in str(error):
                 raise
             # 新队列或流被清空：等 stager 建好消费组，别空转
-            await asyncio.sleep(c.STAGER_PERIOD_S)
+            if not all([await self._heal_group(*stream) for stream in counts]):
+                await asyncio.sleep(c.STAGER_PERIOD_S)
             return {}
         return {names[name]: _entries(entries) for name, entries in reply or []}
 

@@ -137,6 +137,46 @@ async def test_after_a_flush_the_epoch_is_rebuilt_and_every_row_ticketed(databas
         await consistent(platform)
 
 
+@pytest.mark.parametrize("after", range(4))
+async def test_a_flush_at_any_point_of_a_rebuild_leaves_no_epoch_without_its_groups(
+    database_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch, after: int
+) -> None:
+    """A rebuild in several commands once left an epoch without groups: nobody could read, nobody saw why."""
+    async with platform_of(database_url, broker_url, note) as platform:
+        await fill(platform, 5)
+        redis, left = platform.tickets.redis, after
+        start = await task_stage.now_ms(platform.database.pool)
+        await redis.flushall()
+        send = redis.execute_command
+
+        async def flush_between(*args: Any, **options: Any) -> Any:
+            nonlocal left
+            if left == 0:
+                await send("FLUSHALL")
+            left -= 1
+            return await send(*args, **options)
+
+        monkeypatch.setattr(redis, "execute_command", flush_between)
+        await platform.tickets.begin_epoch("default", start)
+        monkeypatch.undo()
+        begun = await redis.exists(keys.epoch("default"))
+        groups = [await redis.exists(keys.tickets("default", priority)) for priority in c.PRIORITIES]
+        assert not begun or all(groups)
+        async with staged(platform), worker_on(platform):
+            await finished(platform, 5)
+
+
+@pytest.mark.parametrize("loss", ["streams deleted", "groups destroyed"])
+async def test_readers_make_groups_anew_that_were_lost_alone(database_url: str, broker_url: str, loss: str) -> None:
+    async with platform_of(database_url, broker_url, note) as platform:
+        redis, streams = platform.tickets.redis, [keys.tickets("default", priority) for priority in c.PRIORITIES]
+        for stream in streams:
+            await (redis.delete(stream) if loss == "streams deleted" else redis.xgroup_destroy(stream, keys.GROUP))
+        await fill(platform, 5)
+        async with worker_on(platform):
+            await finished(platform, 5)
+
+
 async def test_without_an_epoch_no_ticket_is_taken(database_url: str, broker_url: str) -> None:
     async with platform_of(database_url, broker_url, note) as platform:
         await platform.tickets.redis.flushdb()
