@@ -54,6 +54,8 @@ def plane(programs: None, server_root: Path) -> Iterator[ControlPlane]:
 @pytest.fixture
 def own_plane(programs: None, server_root: Path) -> Iterator[Callable[..., ControlPlane]]:
     """`own_plane(flags=…)`: a control plane that only this test has."""
+    if binaries.absent():
+        missing("the Kubernetes control plane", target="controlplane")
     with ExitStack() as stack:
 
         def start(*, flags: Flags | None = None) -> ControlPlane:
