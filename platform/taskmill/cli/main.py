@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "operator": ("taskmill.cli.operator_role:operator", "运行集群控制器", "Run the workers of TaskQueues in Kubernetes"),
     "migrate": ("taskmill.cli.migrate:migrate", "数据库迁移", "Bring the database to this program's schema"),
     "doctor": ("taskmill.cli.doctor:doctor", "检查环境并说出修法", "Check the installation and say the fix"),
+    "scale": ("taskmill.cli.scale:scale", "离线模拟扩缩容", "Try the scaling of a queue on a load"),
     "bench": ("taskmill.cli.bench:bench", "测量吞吐与延迟", "Measure throughput and latency"),
 }
 

@@ -194,9 +194,9 @@ class World:
         if attempt is None:
             return  # 被中断了，已回到队列
         self._running -= 1
-        self._finished += 1
-        self._run_s += self.now - attempt.started
-        if attempt.tries >= attempt.task.failures:
+        if attempt.tries >= attempt.task.failures:  # 与真的一样，只有终态计入 finished
+            self._finished += 1
+            self._run_s += self.now - attempt.started
             self._left -= 1
         else:
             wait = BACKOFF_S * 2**attempt.tries * self._backoffs.uniform(*BACKOFF_SPREAD)
