@@ -11,7 +11,7 @@ UV := $(shell command -v uv || echo .venv/bin/uv)
 PG14 := .cache/servers/pg14
 ARGS ?=
 
-.PHONY: help env run test test/unit test/integration test/chaos test/coverage test/pg14 test/redis62 test/wheel test/cluster cluster/lab controlplane \
+.PHONY: help env run test test/unit test/integration test/chaos test/coverage test/pg14 test/redis62 test/oldest test/wheel test/cluster cluster/lab controlplane \
         check check/docker fmt generate verify bench build clean
 
 help: ## List the targets
@@ -53,6 +53,10 @@ test/pg14: $(PG14)/package/native/bin/postgres ## Integration tests on PostgreSQ
 test/redis62: $(STAMP) ## Integration tests on Redis 6.2, the oldest supported
 	TASKMILL_TEST_VALKEY_BIN=$(CURDIR)/$(BIN)/redis-server $(PY) -m pytest tests/integration $(ARGS)
 
+test/oldest: $(PG14)/package/native/bin/postgres ## Integration tests on both oldest servers at once, as CI does
+	TASKMILL_TEST_PG_BIN=$(CURDIR)/$(PG14)/package/native/bin TASKMILL_TEST_VALKEY_BIN=$(CURDIR)/$(BIN)/redis-server \
+		$(PY) -m pytest tests/integration $(ARGS)
+
 test/wheel: build ## Install the wheels into an empty environment and run the demo there
 	$(PY) -m tests.support.wheel_check
 
@@ -71,9 +75,9 @@ fmt: $(STAMP) ## Format and fix what can be fixed safely
 	$(BIN)/ruff check --fix-only
 	$(BIN)/ruff format
 generate: $(STAMP) ## Write the reference pages from the code
-	$(PY) -m taskmill.cli.reference --write
+	$(PY) -m taskmill.cli.reference --write && $(PY) -m tests.support.chart_readme --write
 verify: $(STAMP) ## Fail if a reference page is out of date
-	$(PY) -m taskmill.cli.reference --check
+	$(PY) -m taskmill.cli.reference --check && $(PY) -m tests.support.chart_readme --check
 bench: $(STAMP) ## Measure throughput and latency on this machine
 	$(BIN)/taskmill bench $(ARGS)
 build: $(STAMP) ## Source and wheel distributions in dist/
