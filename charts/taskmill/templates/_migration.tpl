@@ -35,6 +35,11 @@ template:
         env:
           {{- include "taskmill.databaseEnv" . | nindent 10 }}
           - { name: TASKMILL_TERMINATION_MESSAGE, value: /dev/termination-log }
+        {{- with .Values.settingsFrom }}
+        # 插件的设置决定插件是否加载，也就决定它的迁移是否要做
+        envFrom:
+          {{- toYaml . | nindent 10 }}
+        {{- end }}
         resources:
           {{- toYaml .Values.migrations.resources | nindent 10 }}
         volumeMounts:

@@ -141,6 +141,10 @@ initContainers:
     args: [migrate, wait]
     env:
       {{- include "taskmill.databaseEnv" . | nindent 6 }}
+    {{- with .Values.settingsFrom }}
+    envFrom:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
     resources:
       {{- toYaml .Values.migrations.resources | nindent 6 }}
     volumeMounts:
