@@ -19,9 +19,8 @@ READY = {"httpGet": {"path": "/name", "port": 8000}, "periodSeconds": 1, "failur
 
 @pytest.fixture
 async def space(kubeconfig: Path, nodes: Kubelet, namespace: str) -> AsyncIterator[Space]:
-    api = Api(Cluster(kubeconfig))
-    yield Space(api, namespace)
-    await api.close()
+    async with Api(Cluster(kubeconfig)) as api:
+        yield Space(api, namespace)
 
 
 async def deploy(space: Space, replicas: int, script: str = SERVE) -> list[Json]:
@@ -114,7 +113,7 @@ async def test_the_eviction_api_respects_a_budget(space: Space) -> None:
     await ready(space, 2)
 
 
-async def test_a_lost_node_is_noticed_and_its_pods_come_back_with_it(space: Space, nodes: Kubelet) -> None:
+async def test_the_pods_of_a_lost_node_are_started_again_when_it_returns(space: Space, nodes: Kubelet) -> None:
     (pod,) = await deploy(space, 1)
     name, node = pod["metadata"]["name"], pod["spec"]["nodeName"]
     nodes.lose_node(node)
@@ -139,3 +138,27 @@ async def test_readiness_that_goes_off_is_seen_by_the_replica_set(space: Space, 
     await space.until("ReplicaSet", owner["metadata"]["name"], lambda r: r["status"].get("readyReplicas") == 1)
     page.write_text("back")
     await space.until("ReplicaSet", owner["metadata"]["name"], lambda r: r["status"].get("readyReplicas") == 2)
+
+
+async def test_a_pod_reaches_the_api_server_with_its_own_identity(space: Space, nodes: Kubelet) -> None:
+    code = (
+        "import os, ssl, json, urllib.request as u\n"
+        "base = '/var/run/secrets/kubernetes.io/serviceaccount/'\n"
+        "read = lambda name: open(base + name).read()\n"
+        "tls = ssl.create_default_context(cafile=base + 'ca.crt')\n"
+        "body = json.dumps({'apiVersion': 'authentication.k8s.io/v1', 'kind': 'SelfSubjectReview'}).encode()\n"
+        "head = {'Authorization': 'Bearer ' + read('token'), 'Content-Type': 'application/json'}\n"
+        "direct = 'https://{KUBERNETES_SERVICE_HOST}:{KUBERNETES_SERVICE_PORT}'.format(**os.environ)\n"
+        "proxied = u.build_opener(u.ProxyHandler({'https': os.environ['HTTP_PROXY']}), u.HTTPSHandler(context=tls))\n"
+        "for opened, server in ((u.build_opener(u.HTTPSHandler(context=tls)), direct),"
+        " (proxied, 'https://kubernetes.default.svc')):\n"
+        "    path = '/apis/authentication.k8s.io/v1/selfsubjectreviews'\n"
+        "    answer = json.load(opened.open(u.Request(server + path, body, head)))\n"
+        "    print(answer['status']['userInfo']['username'], answer['status']['userInfo']['extra']"
+        "['authentication.kubernetes.io/pod-name'][0])\n"
+    )
+    client = shell('exec python -c "$CODE"', env=[{"name": "CODE", "value": code}])
+    await space.make("Pod", "p", spec=pod_spec(client))
+    await space.until("Pod", "p", lambda p: p["status"].get("phase") in ("Succeeded", "Failed"))
+    line = f"system:serviceaccount:{space.namespace}:default p"
+    assert nodes.logs(space.namespace, "p").splitlines() == [line, line]

@@ -20,9 +20,8 @@ TRAP = "trap 'echo stopping; exit 0' TERM; echo up; while :; do sleep 0.1; done"
 
 @pytest.fixture
 async def space(kubeconfig: Path, nodes: Kubelet, namespace: str) -> AsyncIterator[Space]:
-    api = Api(Cluster(kubeconfig))
-    yield Space(api, namespace)
-    await api.close()
+    async with Api(Cluster(kubeconfig)) as api:
+        yield Space(api, namespace)
 
 
 def ended(pod: dict) -> bool:

@@ -8,7 +8,7 @@ import ssl
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 import yaml
@@ -74,6 +74,12 @@ class Api:
             timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
             read_bufsize=LINE_LIMIT,
         )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        await self.close()
 
     async def close(self) -> None:
         """Close the session."""

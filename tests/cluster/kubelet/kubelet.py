@@ -24,6 +24,7 @@ from tests.cluster.kubelet.container import Runner
 from tests.cluster.kubelet.context import Pace
 from tests.cluster.kubelet.core import Core
 from tests.cluster.kubelet.images import Images
+from tests.cluster.kubelet.process import Process
 
 CALL_S = 30.0
 ALLOCATABLE = {"cpu": "16", "memory": "64Gi", "pods": "110", "ephemeral-storage": "100Gi"}
@@ -74,6 +75,8 @@ class Kubelet:
         if self._loop is not None and self._quit is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._quit.set)
         self._thread.join(CALL_S)
+        if self._thread.is_alive():
+            raise TimeoutError(f"the kubelet did not end within {CALL_S} s")
         if self._core is not None and self._core.failures:
             raise ExceptionGroup("pods of the kubelet failed", [e for e in self._core.failures if isinstance(e, Exception)])
 
@@ -102,11 +105,11 @@ class Kubelet:
         return self._call(look())
 
     def pid(self, namespace: str, name: str, container: str = "") -> int:
-        """Return the process id, on this machine, of a running container's process 1."""
+        """Return the process id, on this machine, of a container's process 1; 0 if none runs now."""
 
         async def look() -> int:
-            process = self._runner(namespace, name, container).process
-            return process.pid if process is not None and process.running else 0
+            running = self._running(namespace, name, container)
+            return running[0][1].pid if running else 0
 
         return self._call(look())
 
@@ -114,9 +117,7 @@ class Kubelet:
         """Send a signal to a container's process 1; killed, it is reported with exit code 137 and restarted as usual."""
 
         async def act() -> None:
-            process = self._runner(namespace, name, container).process
-            if process is not None:
-                process.signal(number)
+            self._first(namespace, name, container)[1].signal(number)
 
         self._call(act())
 
@@ -124,7 +125,7 @@ class Kubelet:
         """Kill a container as the kernel does when it is out of memory: OOMKilled, exit code 137."""
 
         async def act() -> None:
-            self._runner(namespace, name, container).kill("OOMKilled")
+            self._first(namespace, name, container)[0].kill("OOMKilled")
 
         self._call(act())
 
@@ -151,13 +152,16 @@ class Kubelet:
     async def _keys(self) -> list[tuple[str, str]]:
         return self._live().keys()
 
-    def _runner(self, namespace: str, name: str, container: str) -> Runner:
+    def _running(self, namespace: str, name: str, container: str) -> list[tuple[Runner, Process]]:
         runners = self._live().worker(namespace, name).runners
-        running = [runner for runner in runners if runner.process is not None and runner.process.running]
-        wanted = [runner for runner in running if not container or runner.spec["name"] == container]
-        if not wanted:
+        named = [runner for runner in runners if not container or runner.spec["name"] == container]
+        return [(runner, runner.process) for runner in named if runner.process is not None and runner.process.running]
+
+    def _first(self, namespace: str, name: str, container: str) -> tuple[Runner, Process]:
+        running = self._running(namespace, name, container)
+        if not running:
             raise KeyError(f"{namespace}/{name} has no running container {container}")
-        return wanted[0]
+        return running[0]
 
     def _live(self) -> Core:
         assert self._core is not None, "not started"

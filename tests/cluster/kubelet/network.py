@@ -36,10 +36,13 @@ class Network:
         number, self._next = self._next, self._next + 1
         return f"10.{self._octet}.{number >> 8}.{number & 255}"
 
+    def ours(self, address: str) -> bool:
+        """Return whether `address` belongs to this network."""
+        return address.startswith(f"10.{self._octet}.")
+
     def local(self, address: str) -> str:
         """Return where `address` really is: the loopback twin of a pod's address, else the address itself."""
-        prefix = f"10.{self._octet}."
-        return f"127.{self._octet}.{address.removeprefix(prefix)}" if address.startswith(prefix) else address
+        return "127" + address.removeprefix("10") if self.ours(address) else address
 
 
 def _reserve() -> tuple[IO[bytes], int]:

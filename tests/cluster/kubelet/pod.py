@@ -25,8 +25,9 @@ class PodWorker:
     """Runs the pod in one task; `update` and `gone` tell it what the API server says."""
 
     def __init__(self, shared: Shared, pod: Json, *, host_address: str, folder: Path) -> None:
-        known = pod.get("status") or {}
-        address = known.get("podIP") or (host_address if pod["spec"].get("hostNetwork") else shared.network.pod())
+        address = (pod.get("status") or {}).get("podIP", "")
+        if not shared.network.ours(address):
+            address = host_address if pod["spec"].get("hostNetwork") else shared.network.pod()
         self.context = PodContext(shared, pod, address, host_address, folder, self._changed)
         references = References(shared.api, pod["metadata"]["namespace"])
         self.volumes = Volumes(pod, folder / "volumes", references, self.context.addresses, shared.allocatable)

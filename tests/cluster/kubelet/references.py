@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 
+import aiohttp
+
 from tests.cluster.kubelet.api import Api, ApiError, Json
 
 HTTP_NOT_FOUND = 404
@@ -29,10 +31,12 @@ class References:
             found = await self.api.get(f"/api/v1/namespaces/{self.namespace}/{plural}/{name}")
         except ApiError as error:
             if error.status != HTTP_NOT_FOUND:
-                raise
+                raise ConfigError(str(error)) from error
             if optional:
                 return None
             raise ConfigError(f'{plural.removesuffix("s")} "{name}" not found') from error
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:  # API 服务器不在，等它回来
+            raise ConfigError(str(error)) from error
         return decoded(plural, found)
 
     async def key(self, plural: str, reference: Json) -> str | None:
