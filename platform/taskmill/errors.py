@@ -45,6 +45,7 @@ class Code(StrEnum):
     MALFORMED_HTTP = "MALFORMED_HTTP"
     MALFORMED_JSON = "MALFORMED_JSON"
     METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+    MIGRATION_FAILED = "MIGRATION_FAILED"
     MIGRATION_LOCKED = "MIGRATION_LOCKED"
     NOT_READY = "NOT_READY"
     PLUGIN_FAILED = "PLUGIN_FAILED"
@@ -167,8 +168,13 @@ ERRORS: dict[Code, ErrorSpec] = {
     Code.METHOD_NOT_ALLOWED: ErrorSpec(
         405, 2, "{path} 不支持 {method}", "{method} is not supported by {path}", "接口说明在 /schema", "see /schema",
     ),
+    Code.MIGRATION_FAILED: ErrorSpec(
+        500, 42, "迁移 {revision} 出错，已撤销：{reason}", "migration {revision} failed and was undone: {reason}",
+        "再试也一样；数据库停在 {current}，旧程序照常工作。改好迁移再来",
+        "repeating it will not help; the database stays at {current} and older programs go on. Fix the migration first",
+    ),
     Code.MIGRATION_LOCKED: ErrorSpec(
-        503, 1, "另一个迁移正在进行，等了 {seconds} 秒", "another migration is running; waited {seconds} seconds",
+        503, 44, "等锁超时，等了 {seconds} 秒：{reason}", "waited {seconds} seconds for a lock: {reason}",
         "稍后再试；taskmill migrate status 查看状态", "try again later; see taskmill migrate status",
     ),
     Code.NOT_READY: ErrorSpec(
@@ -216,7 +222,7 @@ ERRORS: dict[Code, ErrorSpec] = {
         "可以暂停它：taskmill schedule pause {schedule}", "pause it instead: taskmill schedule pause {schedule}",
     ),
     Code.SCHEMA_AHEAD: ErrorSpec(
-        503, 1, "数据库版本 {found} 比程序新（程序认识到 {expected}）",
+        503, 43, "数据库版本 {found} 比程序新（程序认识到 {expected}）",
         "the database is at {found}, newer than this program ({expected})",
         "升级程序，不要降级数据库", "upgrade the program; do not downgrade the database",
     ),

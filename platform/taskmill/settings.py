@@ -22,6 +22,9 @@ class Settings(BaseSettings):
 
     database_url: SecretStr | None = Field(None, description="PostgreSQL, `postgresql://user:password@host:port/db`.")
     broker_url: SecretStr | None = Field(None, description="Valkey or Redis, `redis://host:port/0`.")
+    database_wait_s: float = Field(
+        c.DATABASE_WAIT_S, ge=0, description="How long a role, or `migrate up`, waits at its start for PostgreSQL; 0: not at all."
+    )
     pool_size: int = Field(c.POOL_SIZE, ge=2, le=20, description="Connections of the hot path per process.")
     orm_pool_size: int = Field(c.ORM_POOL_SIZE, ge=1, le=20, description="Connections for lists and CRUD per process.")
 
@@ -51,6 +54,7 @@ class Settings(BaseSettings):
     )
     drain_grace_s: float = Field(c.DRAIN_GRACE_S, ge=0, description="Time that running tasks get after SIGTERM.")
 
+    termination_message: Path | None = Field(None, description="File for the result of `taskmill migrate up`, as JSON.")
     history_retention_days: int = Field(c.RETENTION_DAYS, ge=1, description="Days that finished tasks are kept.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
     log_format: Literal["console", "json"] = Field("console", description="Form of log lines on the terminal.")

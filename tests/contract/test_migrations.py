@@ -105,6 +105,8 @@ async def test_a_database_that_is_behind_or_ahead_is_refused(empty_database_url:
     await migrations.verify(empty_database_url)
     connection = await asyncpg.connect(empty_database_url)
     await connection.execute(f"update {SCHEMA}.{migrations.VERSION_TABLE} set version_num = '9999'")
+    assert (await migrations.verify(empty_database_url)).ahead
+    await connection.execute(f"update {SCHEMA}.schema_info set min_reader = '9998'")
     await connection.close()
     with pytest.raises(SetupError) as caught:
         await migrations.verify(empty_database_url)

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
+from taskmill import constants as c
 from taskmill.cli.failure import EXIT_FAILED
 from taskmill.cli.language import words
+from taskmill.cli.migrate_wait import wait
 from taskmill.cli.output import Column, Output, emit, output_option
 from taskmill.cli.roles import run_async
+from taskmill.cli.termination import telling
 from taskmill.log import configure_logging
 from taskmill.settings import Settings, load_settings
 
@@ -39,28 +42,57 @@ def _plugins(settings: Settings) -> dict[str, Path]:
 
 
 def _row(name: str, found: MigrationStatus) -> dict[str, Any]:
-    state = "ahead" if found.ahead else "behind" if found.pending else "ok"
+    state = "ok" if not (found.ahead or found.pending) else _state(found)
     return {
         "chain": name, "current": found.current, "head": found.head, "pending": found.pending, "ahead": found.ahead,
         "state": state,
     }
 
 
+def _state(found: MigrationStatus) -> str:
+    if found.ahead:
+        return "ahead, readable" if found.readable else "ahead"
+    return "behind" if found.needed else "contract pending"
+
+
 @migrate.command()
-@click.option("--revision", default="head", show_default=True, help="Where the core's chain stops.")
-def up(revision: str) -> None:
+@click.option("--revision", default=None, help="Where the core's chain stops; not with --phase.")
+@click.option(
+    "--phase", type=click.Choice(["all", "expand", "contract"]), default="all", show_default=True,
+    help="expand: stop where older programs would no longer work; contract: only the rest, once they are gone.",
+)
+@click.option("--allow-ahead", is_flag=True, help="Succeed on a newer schema even if it does not let this version in.")
+@click.option(
+    "--wait", "wait_s", type=click.FloatRange(min=0), default=c.MIGRATION_LOCK_TIMEOUT_S, show_default=True, metavar="SECONDS",
+    help="How long to wait for another migration.",
+)
+def up(revision: str | None, phase: str, allow_ahead: bool, wait_s: float) -> None:
     """Migrate up, the plugins' own chains included, and make the partitions of the coming days.
 
-    Example: taskmill migrate up
+    With TASKMILL_TERMINATION_MESSAGE set, the result is written to that file as JSON.
+
+    Example: taskmill migrate up --phase expand
     """
     from taskmill.services.setup import migrate_up
+    from taskmill.services.startup import patiently
 
     settings = load_settings()
-    url = settings.require_database_url()
-    made = run_async(migrate_up(url, revision, plugins=_plugins(settings)))
-    click.echo(
-        words(f"已迁移到 {revision}，新建分区 {made} 个", f"migrated to {revision}, {made} partitions made"), err=True
-    )
+    if revision is not None and phase != "all":
+        raise click.UsageError("--revision and --phase exclude each other")
+    with telling(settings.termination_message) as tell:
+        url, plugins = settings.require_database_url(), _plugins(settings)
+        done = run_async(
+            patiently(
+                lambda: migrate_up(url, revision, phase=phase, allow_ahead=allow_ahead, plugins=plugins, wait_s=wait_s),
+                settings.database_wait_s,
+            )
+        )
+        tell(done)
+    at, made = done.after or "-", done.partitions
+    if done.ahead:
+        click.echo(words(f"数据库比本程序新，停在 {at}", f"the database is newer than this program; left at {at}"), err=True)
+    else:
+        click.echo(words(f"已迁移到 {at}，新建分区 {made} 个", f"migrated to {at}, {made} partitions made"), err=True)
 
 
 @migrate.command()
@@ -87,7 +119,7 @@ def down(revision: str, plugin: str | None, yes: bool) -> None:
 @output_option
 @click.pass_context
 def status(ctx: click.Context, output: Output) -> None:
-    """Tell where the core and each plugin stand; exit code 1 unless all fit.
+    """Tell where the core and each plugin stand; exit code 1 unless this program can work with all of them.
 
     Example: taskmill migrate status -o json
     """
@@ -97,7 +129,7 @@ def status(ctx: click.Context, output: Output) -> None:
     url = settings.require_database_url()
     chains = run_async(migration_status(url, plugins=_plugins(settings)))
     emit([_row(name, chain) for name, chain in chains.items()], output, COLUMNS, name="chain")
-    ctx.exit(EXIT_FAILED if any(chain.pending or chain.ahead for chain in chains.values()) else 0)
+    ctx.exit(EXIT_FAILED if any(chain.needed or not chain.readable for chain in chains.values()) else 0)
 
 
 @migrate.command()
@@ -110,3 +142,6 @@ def sql(revision: str) -> None:
     from taskmill.services.setup import schema_sql
 
     click.echo(schema_sql(revision), nl=False)
+
+
+migrate.add_command(wait)

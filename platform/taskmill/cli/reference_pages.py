@@ -19,7 +19,9 @@ NOTE = "<!-- made by `make generate` from the code; do not edit -->"
 EXIT_CODES = (
     (0, "done"), (1, "failed, or a watched task did not complete"), (2, "wrong usage or a refused request"),
     (3, "not found"), (4, "refused by state or permission"), (5, "a server cannot be reached"),
-    (6, "several things: some done, some not"), (124, "time is up"), (130, "interrupted, or not confirmed"),
+    (6, "several things: some done, some not"), (42, "a migration is wrong: repeating it will not help"),
+    (43, "the database is newer than this program can read"), (44, "waited too long for a lock of a migration"),
+    (124, "time is up"), (130, "interrupted, or not confirmed"),
 )  # fmt: skip
 
 

@@ -93,7 +93,7 @@ async def _migrations(settings: Settings, host: PluginHost) -> list[Finding]:
     for chain, at in chains.items():
         name = "migrations" if chain == CORE else f"migrations of {chain}"
         detail = f"{at.current or 'empty'}, head {at.head}"
-        fix = "upgrade the program / 升级程序" if at.ahead else "taskmill migrate up" if at.pending else ""
+        fix = "upgrade the program / 升级程序" if not at.readable else "taskmill migrate up" if at.needed else ""
         found.append(Finding(name=name, ok=not fix, detail=detail, fix=fix))
     return found
 

@@ -27,7 +27,10 @@ class Dependency(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MigrationState(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the schema stands; `current` null: never migrated, or the database is away."""
+    """Where the schema stands; `current` null: never migrated, or the database is away.
+
+    `ok` with another revision than `head`: contract migrations are still to come, or a newer schema that we can read.
+    """
 
     ok: bool
     current: str | None
@@ -55,6 +58,7 @@ class HealthService:
         self._clock = clock
         self._schema_good_until = float("-inf")
         self._head = migrations.head()
+        self._good = MigrationState(ok=True, current=self._head, head=self._head)
 
     async def readiness(self) -> tuple[Readiness, TaskmillError | None]:
         """Return the report, and the error that makes the process unready (None: it is ready)."""
@@ -93,16 +97,20 @@ class HealthService:
         return Dependency(ok=False, latency_ms=latency, code=error.code, detail=str(error)), error
 
     async def _migrations(self) -> tuple[MigrationState, TaskmillError | None]:
-        good = MigrationState(ok=True, current=self._head, head=self._head)
         if self._clock.monotonic() < self._schema_good_until:
-            return good, None
+            return self._good, None
+        good = MigrationState(ok=True, current=self._head, head=self._head)
         try:
             async with self._database.pool.acquire(timeout=c.READY_TIMEOUT_S) as connection:
                 current = await probe.revision(connection)
             if current == self._head:
                 self._schema_good_until = self._clock.monotonic() + c.SCHEMA_CHECK_S
+                self._good = good
                 return good, None
-            await migrations.verify(self._database.url)
+            found = await migrations.verify(self._database.url)
+            self._schema_good_until = self._clock.monotonic() + c.SCHEMA_CHECK_S
+            good = MigrationState(ok=True, current=found.current, head=self._head)
+            self._good = good
         except (SetupError, UnavailableError) as error:
             found = error.details.get("found") if error.code is not Code.DATABASE_UNAVAILABLE else None
             return MigrationState(ok=False, current=found, head=self._head, code=error.code), error

@@ -2,40 +2,77 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from taskmill import constants as c
 from taskmill.errors import Code, NotFoundError
 from taskmill.services.keys import KeyService
 from taskmill.stores import migrations
 from taskmill.stores.database import Database
-from taskmill.stores.migrations import MigrationStatus
+from taskmill.stores.migrations import Applied, Chain, MigrationStatus, Phase
 from taskmill.stores.partitions import ensure_partitions
 
-CORE = "taskmill"  # 核心自己的迁移链
+CORE = migrations.CORE.name  # 核心自己的迁移链
 
 
-def version_table(plugin: str) -> str:
-    """Return the name of the table that keeps a plugin's revision."""
-    return f"{migrations.VERSION_TABLE}_{plugin}"
+class MigrationResult(msgspec.Struct, frozen=True, rename={"before": "from", "after": "to"}):
+    """What a migration did: where the core stood and stands, how many revisions ran in all chains, how long it took.
+
+    `ahead`: the database is newer than this program in some chain, and was left alone there.
+    """
+
+    before: str | None
+    after: str | None
+    ahead: bool
+    applied: int
+    ms: int
+    phase: str
+    partitions: int = 0
+    plugins: dict[str, Any] = {}
+
+
+def chain_of(plugin: str, versions: Path) -> Chain:
+    """Return the chain of a plugin; its revision is kept in a table of its own."""
+    return Chain(plugin, versions, f"{migrations.VERSION_TABLE}_{plugin}")
 
 
 async def migrate_up(
     database_url: str,
-    revision: str = "head",
+    revision: str | None = None,
     *,
+    phase: str = Phase.ALL,
+    allow_ahead: bool = False,
     plugins: Mapping[str, Path] | None = None,
     wait_s: float = c.MIGRATION_LOCK_TIMEOUT_S,
-) -> int:
-    """Migrate the core to `revision`, plugins to their heads, and make the partitions of the coming days.
+) -> MigrationResult:
+    """Migrate the core (to `revision`, else to where `phase` ends), then the plugins, and make the coming partitions.
 
-    Returns how many partitions were made. Raises SetupError MIGRATION_LOCKED, UnavailableError DATABASE_UNAVAILABLE.
+    Raises SetupError MIGRATION_LOCKED, MIGRATION_FAILED, SCHEMA_AHEAD, UnavailableError DATABASE_UNAVAILABLE.
     """
-    await migrations.upgrade(database_url, revision, wait_s=wait_s)
+    began = time.monotonic()
+    part = Phase(phase)
+    core = await migrations.apply(database_url, phase=part, revision=revision, allow_ahead=allow_ahead, wait_s=wait_s)
+    others: dict[str, Applied] = {}
     for name, versions in sorted((plugins or {}).items()):
-        await migrations.upgrade(database_url, versions=versions, version_table=version_table(name), wait_s=wait_s)
+        others[name] = await migrations.apply(
+            database_url, chain_of(name, versions), phase=part, allow_ahead=allow_ahead, wait_s=wait_s
+        )
+    made = 0 if core.ahead else await _partitions(database_url)
+    return MigrationResult(
+        before=core.before, after=core.after, ahead=core.ahead or any(other.ahead for other in others.values()),
+        applied=len(core.revisions) + sum(len(other.revisions) for other in others.values()),
+        ms=round((time.monotonic() - began) * 1000), phase=part.value, partitions=made,
+        plugins={name: {"from": other.before, "to": other.after} for name, other in others.items()},
+    )
+
+
+async def _partitions(database_url: str) -> int:
     database = Database(database_url, pool_size=2, orm_pool_size=1)
     await database.open()
     try:
@@ -58,7 +95,7 @@ async def migrate_down(
     versions = (plugins or {}).get(plugin)
     if versions is None:
         raise NotFoundError(Code.PLUGIN_NOT_FOUND, plugin=plugin)
-    await migrations.downgrade(database_url, revision, versions=versions, version_table=version_table(plugin))
+    await migrations.downgrade(database_url, revision, chain=chain_of(plugin, versions))
 
 
 async def migration_status(
@@ -67,12 +104,12 @@ async def migration_status(
     """Return where the core (`taskmill`) and each plugin's chain stand; UnavailableError DATABASE_UNAVAILABLE."""
     found = {CORE: await migrations.status(database_url)}
     for name, versions in sorted((plugins or {}).items()):
-        found[name] = await migrations.status(database_url, versions=versions, version_table=version_table(name))
+        found[name] = await migrations.status(database_url, chain_of(name, versions))
     return found
 
 
 async def verify(database_url: str) -> None:
-    """Refuse to run on a schema that does not fit: SetupError SCHEMA_BEHIND or SCHEMA_AHEAD."""
+    """Refuse to run on a schema that does not fit: SetupError SCHEMA_BEHIND, or SCHEMA_AHEAD and not readable for us."""
     await migrations.verify(database_url)
 
 

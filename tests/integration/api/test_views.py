@@ -14,6 +14,7 @@ from taskmill.api.app import create_app
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.states import State
+from taskmill.stores.migrations import head
 from taskmill.stores.worker import Registration, register
 from tests.conftest import PostgresFactory, ValkeyFactory
 from tests.support import api
@@ -150,13 +151,16 @@ async def test_readiness_names_each_dependency(client: httpx2.AsyncClient) -> No
     assert (ready["ready"], ready["degraded"], ready["plugins"]) == (True, False, {})
     assert {name: found["ok"] for name, found in ready["dependencies"].items()} == {"postgresql": True, "valkey": True}
     assert all(found["latency_ms"] > 0 for found in ready["dependencies"].values())
-    assert ready["migrations"] == {"ok": True, "current": "0001", "head": "0001", "code": None}
+    assert ready["migrations"] == {"ok": True, "current": head(), "head": head(), "code": None}
 
 
 @pytest.mark.parametrize(
     ("statement", "code"),
     [
-        ("update taskmill.alembic_version set version_num = '9999'", "SCHEMA_AHEAD"),
+        (
+            "update taskmill.alembic_version set version_num = '9999'; update taskmill.schema_info set min_reader = '9999'",
+            "SCHEMA_AHEAD",
+        ),
         ("delete from taskmill.alembic_version", "SCHEMA_BEHIND"),
         ("drop schema taskmill cascade", "SCHEMA_BEHIND"),
     ],
