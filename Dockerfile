@@ -1,5 +1,5 @@
 # syntax=docker/dockerfile:1
-# 一个镜像，所有角色：docker run taskmill api | worker | scheduler | migrate up
+# 一个镜像，所有角色：docker run taskmill api | worker | scheduler | operator | migrate up
 
 FROM python:3.11-slim-bookworm AS build
 ENV UV_PROJECT_ENVIRONMENT=/opt/taskmill \
@@ -13,7 +13,7 @@ COPY migrations ./migrations
 COPY crds ./crds
 COPY plugins ./plugins
 COPY platform ./platform
-RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-dev --no-editable --all-packages
+RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-dev --no-editable --all-packages --extra operator
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="taskmill" \
