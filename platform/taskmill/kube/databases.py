@@ -55,6 +55,7 @@ class DatabaseLink:
         self._gate = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self.horizon_s = c.DUE_SOON_S
+        self._looked_at = clock.now()
         self.loads: dict[str, QueueLoad] | None = None
         self.workers: tuple[WorkerFact, ...] | None = None
         self.policies: dict[str, QueuePolicy] | None = None
@@ -70,6 +71,12 @@ class DatabaseLink:
     def users(self) -> list[object]:
         """Return the keys of the objects that name it."""
         return list(self._urls)
+
+    def load_of(self, queue: str) -> QueueLoad | None:
+        """Return the load of a queue; zeros for one that the database does not know yet, None if it does not answer."""
+        if self.loads is None:
+            return None
+        return self.loads.get(queue) or QueueLoad(queue, 0, 0, 0, 0.0, 0, 0.0, self._looked_at)
 
     def use(self, user: object, url: str) -> None:
         """Note that an object reaches it by this URL."""
@@ -144,8 +151,9 @@ class DatabaseLink:
         try:
             await self._read(full=full)
         except SetupError as error:
-            # 表还没有：库是空的或很旧，当然也没有登记在 Pod 里的工作进程
-            self.loads, self.workers, self.policies = None, (), None
+            # 表还没有：库是空的或很旧，当然也没有任务和登记在 Pod 里的工作进程
+            self.loads, self.workers, self.policies = {}, (), None
+            self._looked_at = self._clock.now()
             self._answered()
             log.debug("数据库尚未迁移", database=self.identity, code=error.code)
         except TaskmillError as error:
@@ -165,6 +173,7 @@ class DatabaseLink:
         if not full:
             return
         self.loads = await service.observe(since=self._since(now), horizon_s=self.horizon_s)
+        self._looked_at = max((load.at for load in self.loads.values()), default=now)  # PostgreSQL 的钟优先
         if self.policies is None or self._clock.monotonic() - self._policies_at >= c.OPERATOR_POLICY_S:
             await self.refresh_policies()
 

@@ -144,7 +144,7 @@ class Facts:
             disruption_budget=next(iter(cache.group(k.DISRUPTION_BUDGET, namespace, name)), None),
             service_account=next(iter(cache.group(k.SERVICE_ACCOUNT, namespace, name)), None),
             workers=link.workers if link is not None else None,
-            load=(link.loads or {}).get(own) if link is not None else None,
+            load=link.load_of(own) if link is not None else None,
             policy=policies.get(own, NO_POLICY) if policies is not None else None,
             fencing_token=token,
             drain_since=link.drain_since if link is not None else {},

@@ -7,7 +7,7 @@ a condition. A bug marks only the object that met it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from taskmill import constants as c
@@ -44,6 +44,7 @@ class Reconciler:
         self._plan = planner
         self._facts, self._scaling, self._applier, self._status, self._events = facts, scaling, applier, status, events
         self._queue, self._rollouts, self._metrics, self._token, self._clock = queue, rollouts, metrics, token, clock
+        self._interrupted: dict[Key, frozenset[str]] = {}  # 已计入 interruptedTotal 的 Pod
         self._forbidden: dict[tuple[Key, str, str], float] = {}  # (对象, 动词, 目标) → 从何时起一直被拒
 
     async def connect(self, key: Key) -> Connected:
@@ -82,13 +83,21 @@ class Reconciler:
         connected = await self.connect(key)
         terminating = await self._facts.terminating(manifest)
         state = self._facts.state(key, manifest, connected, terminating=terminating, token=token)
-        state = replace(state, decision=self._scaling.decision(key), options=self._rollouts.options(key, state.options))
+        counted = self._counted(key, state.pods)
+        state = replace(state, interrupted_known=counted, decision=self._scaling.decision(key), options=self._rollouts.options(key, state.options))
         made = self._plan(state)
         self._rollouts.note(key, rolling=made.rolling)
         await self._applier.run(key, made.actions, connected.link)
         wait = await self._publish(key, manifest, made)
+        self._interrupted[key] = counted | frozenset(made.interrupted)
         self._forbidden = {seen: since for seen, since in self._forbidden.items() if seen[0] != key}
         self._queue.add_after(key, min(made.requeue_s, wait or made.requeue_s))
+
+    def _counted(self, key: Key, pods: Sequence[Manifest]) -> frozenset[str]:
+        """启动时已在终止的 Pod 算是数过的：是不是被误杀，已无从知道。"""
+        known = self._interrupted.get(key)
+        uids = {pod["metadata"]["uid"] for pod in pods if known is not None or pod["metadata"].get("deletionTimestamp")}
+        return frozenset(uids) if known is None else known & uids
 
     async def _publish(self, key: Key, manifest: Manifest, made: Plan) -> float:
         """写状态，再发事件：状态没写成就不发，下一轮会再算出同样的事件。"""
@@ -139,6 +148,7 @@ class Reconciler:
             await self._events.post(manifest, Event("Warning", reason, conditions.bounded(message)))
 
     def _forget(self, key: Key) -> None:
+        self._interrupted.pop(key, None)
         for each in (self._facts, self._scaling, self._status, self._queue, self._rollouts):
             each.forget(key)
         self._metrics.forget(key.namespace, key.name)

@@ -69,7 +69,7 @@ class Operator:
         self._lag = LoopLag()
         self._synced = False
         self._connected = False
-        options = Options(config.default_image, config.worker_health_port, config.identity)
+        options = Options(config.default_image, config.worker_health_port, config.lease_name)
         queue = self._queue = WorkQueue[Key]()
         cache = self._cache = Cache(GROUPERS)
         secrets = Secrets(client)

@@ -85,12 +85,12 @@ class Scaling:
         used: dict[Key, int],
     ) -> float:
         kept = self._kept.setdefault(key, _Kept(Memory()))
-        load = (link.loads or {}).get(queue_name(queue))
+        load = link.load_of(queue_name(queue))
         seen: Seen = (link.fact.error == "", _workers_seen(workers))
         changed = seen != kept.seen
         kept.seen = seen
         # 只看了工作进程的那几拍没有新的计数，不作新决定
-        if load is None or load is not kept.observed:
+        if load is None or load != kept.observed:
             kept.observed = load
             inputs = self._inputs(key, queue, manifest, load, workers, sum(used.values()) - used.get(key, 0))
             decision = scaler.decide(inputs, scaling_spec(queue), kept.memory)

@@ -1,0 +1,162 @@
+"""`taskmill operator` as a process on the control plane of the tests, and TaskQueues for it."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import signal
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+from urllib.request import urlopen
+
+from taskmill.kube import names
+from taskmill.plugin.host import PluginHost
+from taskmill.services.platform import Platform
+from taskmill.settings import Settings
+from tests.cluster.kubelet.api import Json
+from tests.cluster.kubelet.objects import Space
+from tests.support.children import tied
+from tests.support.command import TASKMILL
+from tests.support.waiting import eventually
+
+OURS = {"TaskQueue": "taskqueues", "TaskSchedule": "taskschedules"}
+SLEEP = "/usr/bin/sleep"
+TICK_S = "1"  # 测试里观察得勤一些，等得就少
+
+
+class OperatorProcess:
+    """One replica. `stop` is SIGTERM, `kill` SIGKILL; the log stays in `log`."""
+
+    def __init__(self, folder: Path, kubeconfig: Path, namespace: str, *, pod: str = "operator-0", **settings: str) -> None:
+        self.log = folder / f"{pod}.log"
+        kept = {name: text for name, text in os.environ.items() if not name.startswith("TASKMILL_")}
+        made = {
+            "OPERATOR_NAMESPACES": namespace, "POD_NAMESPACE": namespace, "POD_NAME": pod, "OPERATOR_HEALTH_PORT": "0",
+            "OPERATOR_TICK_S": TICK_S, "BIND_HOST": "127.0.0.1", **settings,
+        }
+        self._environment = {**kept, "KUBECONFIG": str(kubeconfig), **{f"TASKMILL_{name}": text for name, text in made.items()}}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        """Start it; returns at once."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                tied(TASKMILL, "operator"), env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        return self
+
+    @property
+    def pid(self) -> int:
+        """The process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def stop(self) -> int:
+        """End it in order and return its exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        return self._process.wait(20)
+
+    def kill(self) -> None:
+        """End it at once."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    @property
+    def text(self) -> str:
+        """What it has logged."""
+        return self.log.read_text()
+
+    async def leads(self) -> None:
+        """Wait until it acts."""
+        await eventually(lambda: "开始对账" in self.text, timeout=30, poll=0.05, why="the operator leads")
+
+    @property
+    def url(self) -> str:
+        """Where its probes and metrics are."""
+        found = re.search(r"健康检查地址.*port=(\d+)", self.text)
+        assert found is not None
+        return f"http://127.0.0.1:{found[1]}"
+
+    def metric(self, name: str) -> float:
+        """Return the sum of a metric over its labels."""
+        with urlopen(f"{self.url}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+
+
+class QueueSpace(Space):
+    """A namespace with TaskQueues."""
+
+    def path(self, kind: str, name: str = "") -> str:
+        """Return the URL path of a list, or of one object."""
+        if kind not in OURS:
+            return super().path(kind, name)
+        base = f"/apis/{names.API_VERSION}/namespaces/{self.namespace}/{OURS[kind]}"
+        return f"{base}/{name}" if name else base
+
+    async def secret(self, name: str, url: str, *, watched: bool = True) -> None:
+        """Make a Secret with a URL, or change it."""
+        data = {"url": base64.b64encode(url.encode()).decode()}
+        labels = {f"{names.GROUP}/watch": "true"} if watched else {}
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": labels}, "data": data}
+        if await self.find("Secret", name) is None:
+            await self.api.request("POST", self.path("Secret"), body)
+        else:
+            await self.change("Secret", name, data=data)
+
+    async def queue(self, name: str, **spec: Any) -> Json:
+        """Make a TaskQueue that runs `shell.run` of sleep."""
+        body = {
+            "apiVersion": names.API_VERSION, "kind": "TaskQueue", "metadata": {"name": name},
+            "spec": {
+                "image": "taskmill:test",
+                "connection": {"databaseSecretRef": {"name": "database"}, "brokerSecretRef": {"name": "broker"}},
+                "plugins": [{"name": "shell", "config": {"allow": SLEEP}}],
+                **spec,
+            },
+        }
+        return await self.api.request("POST", self.path("TaskQueue"), body)
+
+    async def condition(self, name: str, kind: str, reason: str, *, timeout: float = 30) -> Json:
+        """Wait until a TaskQueue has a reason, and return the whole object."""
+        return await self.until(
+            "TaskQueue", name, lambda queue: reason_of(queue, kind) == reason, timeout=timeout, why=f"{kind}={reason}"
+        )
+
+    async def events(self, reason: str) -> list[Json]:
+        """Return the events with a reason."""
+        path = f"/apis/events.k8s.io/v1/namespaces/{self.namespace}/events"
+        return [event for event in (await self.api.get(path))["items"] if event["reason"] == reason]
+
+
+def reason_of(queue: Json, kind: str) -> str:
+    """Return the reason of a condition, empty without."""
+    found = [each["reason"] for each in (queue.get("status") or {}).get("conditions") or () if each["type"] == kind]
+    return found[0] if found else ""
+
+
+@asynccontextmanager
+async def submitting(database_url: str, broker_url: str) -> AsyncIterator[Platform]:
+    """A platform that submits `shell.run`, as an API replica would."""
+    settings = Settings(database_url=database_url, broker_url=broker_url)  # pyright: ignore[reportArgumentType]
+    os.environ["TASKMILL_PLUGIN_SHELL_ALLOW"] = SLEEP
+    platform = await Platform.open(settings, PluginHost.load(settings))
+    try:
+        yield platform
+    finally:
+        await platform.close()
+
+
+Started = Callable[..., OperatorProcess]
+
