@@ -246,3 +246,19 @@ async def test_a_slow_start_is_a_pod_that_waits(space: Space, nodes: Kubelet) ->
     assert main_state(pod)["waiting"]["reason"] == "ContainerCreating"
     await space.delete("Pod", "p")
     await space.until_gone("Pod", "p")
+
+
+async def test_a_container_of_the_product_is_not_root_and_may_bind_everywhere(space: Space, nodes: Kubelet) -> None:
+    script = "id -u; pwd; touch x && echo writable; touch /etc/x 2>/dev/null || echo refused; echo $TASKMILL_API_HOST; python -V"
+    product = {"name": "main", "image": "taskmill:test", "command": ["sh", "-c", script]}
+    rooted = shell("true", securityContext={"runAsNonRoot": True}) | {"name": "rooted"}
+    chosen = shell("id -u; id -g", securityContext={"runAsUser": 1234, "runAsGroup": 99}) | {"name": "chosen"}
+    await space.make("Pod", "p", spec=pod_spec(product, chosen))
+    await space.make("Pod", "r", spec=pod_spec(rooted))
+    await space.until("Pod", "p", lambda p: p["status"].get("phase") == "Succeeded")
+    lines = nodes.logs(space.namespace, "p", "main").splitlines()
+    assert lines[:4] == ["10001", "/tmp", "writable", "refused"]  # noqa: S108 - 容器自己的
+    assert lines[4].startswith("127.")
+    assert lines[5].startswith("Python 3")
+    assert nodes.logs(space.namespace, "p", "chosen").split() == ["1234", "99"]
+    await space.until("Pod", "r", lambda p: main_state(p).get("waiting", {}).get("reason") == "CreateContainerConfigError")

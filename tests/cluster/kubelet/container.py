@@ -102,7 +102,7 @@ class Runner:
         self._context.changed()
         if self._stopping.is_set():
             process.kill()
-        self._handlers = Handlers(self._context, self.spec, process, command.env, self.log)
+        self._handlers = Handlers(self._context, self.spec, process, command, self.log)
         probes = asyncio.create_task(self._probes().run())
         try:
             code = await process.wait()

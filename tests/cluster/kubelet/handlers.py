@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from pathlib import Path
 
 import aiohttp
@@ -16,11 +15,11 @@ from tests.cluster.kubelet.process import Command, Process
 class Handlers:
     """The handlers of one running container."""
 
-    def __init__(self, context: PodContext, spec: Json, process: Process, env: Mapping[str, str], log: Path) -> None:
+    def __init__(self, context: PodContext, spec: Json, process: Process, command: Command, log: Path) -> None:
         self._context = context
         self._spec = spec
         self._process = process
-        self._env = env
+        self._command = command
         self._log = log
         self._count = 0
 
@@ -57,7 +56,7 @@ class Handlers:
 
     async def _exec(self, argv: list[str]) -> int:
         self._count += 1
-        command = Command(argv, self._env, "/")
+        command = Command(argv, self._command.env, "/", self._command.user)
         file = self._context.folder / f"{self._spec['name']}-exec-{self._count}.json"
         process = await self._process.inside(command, self._log, file)
         try:

@@ -8,24 +8,39 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - 在这里是“Pod 的地址”，见 making.py
 TAGS = ("test", "v1", "v2", "v3")
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A program: its entry point, the environment that the image sets, and the folders it brings (read-only)."""
+    """A program: its entry point, the environment, user and folder that it sets, and the folders it brings (read-only)."""
 
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     folders: tuple[Path, ...] = ()
     workdir: str = "/"
+    user: tuple[int, int] = (0, 0)
 
     @classmethod
     def taskmill(cls, checkout: Path = CHECKOUT, *, env: dict[str, str] | None = None) -> Image:
-        """Return the image of a checkout with an environment in .venv."""
-        path = f"{checkout / '.venv/bin'}:{SYSTEM_PATH}"
-        return cls(entrypoint=("taskmill",), env={"PATH": path, **(env or {})}, folders=(checkout,))
+        """Return the image of a checkout with an environment in .venv; the rest is as in the Dockerfile."""
+        built = {
+            "PATH": f"{checkout / '.venv/bin'}:{SYSTEM_PATH}",
+            "HOME": "/home/taskmill",
+            "PYTHONUNBUFFERED": "1",
+            "TASKMILL_API_HOST": EVERYWHERE,
+            "TASKMILL_LOG_FORMAT": "json",
+        }
+        return cls(
+            entrypoint=("taskmill",),
+            command=("--help",),
+            env={**built, **(env or {})},
+            folders=(checkout,),
+            workdir="/tmp",  # noqa: S108 - 容器自己的
+            user=(10001, 10001),
+        )
 
     @classmethod
     def shell(cls) -> Image:

@@ -3,8 +3,9 @@
 Faithful: what the real scheduler, controllers and API server see. Status, restarts, probes, grace, exit codes, process 1
 without default signal handlers, a file system per container (the host's, read-only below, writes vanish), read-only roots.
 
-Not faithful: all containers share this machine's network, kernel limits and user (root): requests and limits only count
-for the scheduler, `oom` stands in for the kernel, securityContext knows only readOnlyRootFilesystem. No events, no
+Not faithful: all containers share this machine's network and kernel limits: requests and limits only count
+for the scheduler, `oom` stands in for the kernel. "0.0.0.0" as an argument or a variable becomes the pod's own address.
+Of securityContext only runAsUser, runAsGroup, runAsNonRoot and readOnlyRootFilesystem are obeyed (no fsGroup). No events, no
 `kubectl exec`, no sidecar (restartable init) containers, no postStart, no grpc probes, no ephemeral containers,
 no persistent volumes. Back-off and volume refresh are shortened (`Pace`). Short waits before the first probe have no jitter.
 """

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from tests.cluster.kubelet.api import Json
 from tests.cluster.kubelet.context import PodContext
 from tests.cluster.kubelet.environment import environment
 from tests.cluster.kubelet.expand import expand
-from tests.cluster.kubelet.images import Image
+from tests.cluster.kubelet.images import EVERYWHERE, Image
 from tests.cluster.kubelet.process import Command, Sandbox
-from tests.cluster.kubelet.references import References
+from tests.cluster.kubelet.references import ConfigError, References
 from tests.cluster.kubelet.volumes import LIVE, Volumes
 
 MESSAGE_PATH = "/dev/termination-log"
@@ -36,13 +37,14 @@ class Making:
             addresses=context.addresses,
             allocatable=context.shared.allocatable,
         )
-        env |= forced
+        env = {name: _bound(value, context) for name, value in (env | forced).items()}
         command = spec.get("command") or list(image.entrypoint)
         arguments = spec.get("args") or ([] if spec.get("command") else list(image.command))
-        argv = [expand(part, env) for part in (*command, *arguments)]
+        argv = [_bound(expand(part, env), context) for part in (*command, *arguments)]
         message = self.message_file(spec, restarts)
         message.parent.mkdir(exist_ok=True)
         message.touch()
+        message.chmod(0o666)
         mounts = [*self._mounts(spec), (str(message), spec.get("terminationMessagePath") or MESSAGE_PATH, False)]
         sandbox = Sandbox(
             hostname=context.pod["spec"].get("hostname") or context.pod["metadata"]["name"],
@@ -50,12 +52,22 @@ class Making:
             folders=image.folders,
             mounts=sorted(mounts, key=lambda mount: mount[1].count("/")),
             read_only_root=bool((spec.get("securityContext") or {}).get("readOnlyRootFilesystem")),
+            passable=(*image.folders, Path(sys.base_prefix)),
         )
-        return Command(argv, env, spec.get("workingDir") or image.workdir), sandbox
+        return Command(argv, env, spec.get("workingDir") or image.workdir, self._user(spec, image)), sandbox
 
     def message_file(self, spec: Json, restarts: int) -> Path:
         """Return the file behind the termination message path."""
         return self._context.folder / "messages" / f"{spec['name']}-{restarts}"
+
+    def _user(self, spec: Json, image: Image) -> tuple[int, int]:
+        both = {**(self._context.pod["spec"].get("securityContext") or {}), **(spec.get("securityContext") or {})}
+        uid, gid = image.user
+        if "runAsUser" in both:
+            uid, gid = both["runAsUser"], 0
+        if both.get("runAsNonRoot") and uid == 0:
+            raise ConfigError("container has runAsNonRoot and image will run as root")
+        return uid, both.get("runAsGroup", gid)
 
     def _mounts(self, spec: Json) -> list[tuple[str, str, bool]]:
         kinds = {volume["name"]: volume for volume in self._context.pod["spec"].get("volumes") or []}
@@ -64,3 +76,8 @@ class Making:
             read_only = bool(mount.get("readOnly")) or any(kind in kinds[mount["name"]] for kind in LIVE)
             made.append((str(self._volumes.source(mount)), mount["mountPath"], read_only))
         return made
+
+
+def _bound(value: str, context: PodContext) -> str:
+    """Replace "every address", which the other pods would have too, with the pod's own."""
+    return context.shared.network.local(context.address) if value == EVERYWHERE else value

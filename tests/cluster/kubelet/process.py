@@ -20,11 +20,12 @@ KILLED = 137
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What to run: the argument list, all of the environment, the working folder."""
+    """What to run: the argument list, all of the environment, the working folder, uid and gid."""
 
     argv: Sequence[str]
     env: Mapping[str, str]
     cwd: str = "/"
+    user: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Sandbox:
     folders: Sequence[Path] = ()
     mounts: Sequence[tuple[str, str, bool]] = field(default_factory=list)
     read_only_root: bool = False
+    passable: Sequence[Path] = ()
 
 
 class Process:
@@ -46,6 +48,7 @@ class Process:
         file.chmod(0o600)
         read, write = os.pipe()
         with log.open("ab") as output:
+            log.chmod(0o666)  # 容器的用户也能开 /proc/1/fd/1
             self._shim = subprocess.Popen(
                 [sys.executable, "-I", "-S", str(SHIM), str(file), str(write)],
                 stdin=subprocess.DEVNULL,
@@ -71,6 +74,8 @@ class Process:
                 "argv": list(command.argv),
                 "env": dict(command.env),
                 "cwd": command.cwd,
+                "user": list(command.user),
+                "passable": [str(folder) for folder in sandbox.passable],
                 "hostname": sandbox.hostname[:63],
                 "root": str(sandbox.root),
                 "binds": [[str(folder), True] for folder in sandbox.folders],
@@ -85,7 +90,8 @@ class Process:
 
     async def inside(self, command: Command, log: Path, file: Path) -> Process:
         """Start a command in this container."""
-        spec = {"argv": list(command.argv), "env": dict(command.env), "cwd": command.cwd, "join": self.pid}
+        spec: dict[str, Any] = {"argv": list(command.argv), "env": dict(command.env), "cwd": command.cwd}
+        spec |= {"user": list(command.user), "join": self.pid}
         process = type(self)(spec, file, log)
         await process._started()
         return process
