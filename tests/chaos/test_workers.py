@@ -111,17 +111,17 @@ async def test_invariant_8_a_poison_pill_is_discarded_and_its_neighbours_survive
     platform = await chaos.platform()
     pill = (await platform.submit.submit(SubmitRequest(kind=POISON))).id
     await platform.close()
-    ids = await chaos.submit(30, ms=300)
+    ids = await chaos.submit(15, ms=300)
     since = time.monotonic()
-    worker = chaos.start("worker", concurrency=10)
+    worker = chaos.start("worker", concurrency=5)
 
     async def over() -> bool:
         nonlocal worker
         if worker.poll() is not None:
-            worker = chaos.start("worker", concurrency=10)
-        return await chaos.value("select count(*) from taskmill.task_history") == 31
+            worker = chaos.start("worker", concurrency=5)
+        return await chaos.value("select count(*) from taskmill.task_history") == 16
 
-    # 四次启动、三次租约、再加可疑的邻居一个一个地跑：闲时约 20 秒，忙时数倍
+    # 四次启动、三次租约、再加可疑的邻居一个一个地跑：闲时约 15 秒，忙时数倍
     await eventually(over, timeout=180, poll=0.1)
     sys.stdout.write(f"\nrecovered in {time.monotonic() - since:.1f} s: a task that kills its worker three times\n")
     (row,) = await chaos.rows("select state, crash_count from taskmill.task_history where id = $1", pill)

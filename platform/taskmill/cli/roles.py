@@ -35,17 +35,22 @@ def configured(**overrides: object) -> Settings:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, role: str) -> AsyncIterator[Platform]:
-    """Give a platform on a database whose schema fits: SetupError SCHEMA_BEHIND or SCHEMA_AHEAD if it does not."""
+async def opened(settings: Settings, role: str, stop: asyncio.Event) -> AsyncIterator[Platform]:
+    """Give a platform on a database whose schema fits: SetupError SCHEMA_BEHIND or SCHEMA_AHEAD if it does not.
+
+    Waits for PostgreSQL as long as the settings say, or until `stop` is set: then UnavailableError DATABASE_UNAVAILABLE.
+    """
     from taskmill.plugin.host import PluginHost
     from taskmill.services.platform import Platform
     from taskmill.services.setup import verify
+    from taskmill.services.startup import patiently
 
     url = settings.require_database_url()
     broker = settings.require_broker_url()
     log.info("启动", role=role, pid=os.getpid(), database=_address(url), broker=_address(broker), changed=_changed(settings))
-    await verify(url)
-    platform = await Platform.open(settings, PluginHost.load(settings))
+    await patiently(lambda: verify(url), settings.database_wait_s, stop)
+    host = PluginHost.load(settings)
+    platform = await patiently(lambda: Platform.open(settings, host), settings.database_wait_s, stop)
     try:
         yield platform
     finally:
@@ -130,7 +135,7 @@ def api(host: str | None, port: int | None) -> None:
         from taskmill.api.auth import new_dev_token
         from taskmill.api.server import serve
 
-        async with opened(settings, "api") as platform:
+        async with opened(settings, "api", stop) as platform:
             token = None if await platform.keys.any_exists() else new_dev_token()
             if token is not None:
                 click.echo(f"开发令牌（仅限本机）/ development token (this machine only): {token}", err=True)
@@ -157,7 +162,7 @@ def worker(queues: tuple[str, ...], concurrency: int | None) -> None:
     async def work(stop: asyncio.Event, now: asyncio.Event) -> None:
         from taskmill.engine.worker import WorkerRole
 
-        async with opened(settings, "worker") as platform:
+        async with opened(settings, "worker", stop) as platform:
             await WorkerRole(platform, settings.queues, settings.concurrency).run(stop, now)
 
     until_signal(work)
@@ -174,7 +179,7 @@ def scheduler() -> None:
     async def work(stop: asyncio.Event, now: asyncio.Event) -> None:
         from taskmill.engine.scheduler import run_scheduler
 
-        async with opened(settings, "scheduler") as platform:
+        async with opened(settings, "scheduler", stop) as platform:
             await first_of(run_scheduler(platform, stop), now)
 
     until_signal(work)

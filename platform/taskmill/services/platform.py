@@ -61,7 +61,11 @@ class Platform:
         await database.open()
         gc.set_threshold(*c.GC_THRESHOLDS)
         platform = cls(settings, database, tickets, host, clock)
-        await kinds.publish(database, host.registry)
+        try:
+            await kinds.publish(database, host.registry)
+        except BaseException:
+            await platform.close()
+            raise
         return platform
 
     async def close(self) -> None:

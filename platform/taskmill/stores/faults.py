@@ -11,6 +11,7 @@ from taskmill.errors import Code, InputError, SetupError, TaskmillError, Unavail
 from taskmill.stores.database import AWAY
 from taskmill.stores.tickets import BROKER_AWAY
 
+REFUSED = (asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InvalidCatalogNameError)
 UNMIGRATED = (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError, asyncpg.InvalidSchemaNameError)
 
 
@@ -32,6 +33,16 @@ def translate(error: BaseException) -> TaskmillError | None:  # noqa: PLR0911 - 
     if isinstance(cause, BROKER_AWAY):
         return UnavailableError(Code.BROKER_UNAVAILABLE, reason=words)
     return None
+
+
+def hopeless(error: BaseException) -> bool:
+    """Say whether PostgreSQL answered, and waiting will not change its answer: wrong password, no such database or role."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(_driver_error(seen), REFUSED):
+            return True
+        seen = seen.__cause__
+    return False
 
 
 def _driver_error(error: BaseException) -> BaseException:
