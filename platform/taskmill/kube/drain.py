@@ -101,15 +101,26 @@ def _lower(deployment: str, seats: Sequence[Seat], rollout: Rollout, now: Books,
         return (Scale(deployment, desired, "所有工作进程都已收尾"),) if count > 0 else ()
     if rollout.busy:
         return ()
-    # 刚收回、还没就绪的会排在前面被误删；控制器没看到的也等一等
-    if not all(seat.ready and not seat.cost for seat in seats if seat.stage is Stage.WORKING):
+    if not _is_safe(seats, rollout):
         return ()
     leave = sum(seat.deletable for seat in seats) - now.paid
     if leave > 0:
-        settled = rollout.settled(sum(seat.ready for seat in seats))
-        return (Scale(deployment, now.replicas - leave, "已收尾的工作进程可以走了"),) if settled else ()
+        return (Scale(deployment, now.replicas - leave, "已收尾的工作进程可以走了"),)
     spare = min(now.serving - desired, _idle(seats) + now.missing - now.paid)
     return (Scale(deployment, now.replicas - spare, "还没起来的工作进程不需要了"),) if spare > 0 else ()
+
+
+def _is_safe(seats: Sequence[Seat], rollout: Rollout) -> bool:
+    """Say whether every pod with something to lose sorts behind those that may go, in the controller's eyes too.
+
+    The controller must count as many ready pods as we see. If another pod has just become ready, equal numbers may be a
+    coincidence: then wait until it has been so for longer than the controller's cache can lag.
+    """
+    exposed = [seat for seat in seats if seat.stage in {Stage.WORKING, Stage.LEAVING}]
+    if not all(seat.ready and not seat.cost for seat in exposed):
+        return False  # 刚收回、还没就绪的会排在前面被误删
+    quiet = all(seat.quiet_s >= c.DRAIN_QUIET_S for seat in exposed)
+    return quiet and rollout.settled(sum(seat.ready for seat in seats))
 
 
 def _idle(seats: Sequence[Seat]) -> int:

@@ -42,7 +42,7 @@ def judge(draft: Draft) -> None:
 
 def count(draft: Draft) -> None:
     """Add the numbers of pods and tasks, rounded so that they do not change with every task."""
-    state, rollout, fields = draft.state, draft.rollout, draft.fields
+    rollout, fields = draft.rollout, draft.fields
     fields["selector"] = names.selector_text(draft.queue.name)
     fields["replicas"] = rollout.total if rollout else 0
     fields["readyReplicas"] = rollout.ready if rollout else 0
@@ -96,7 +96,7 @@ def _work(draft: Draft) -> Manifest:
     if decision is not None:
         rates = decision.memory.rates
         # 到达率会一直衰减：两位小数之后就是零，空闲的队列不再写状态
-        made["arrivalsPerSecond"] = f"{round(rates.arrivals, 2):g}"
+        made["arrivalsPerSecond"] = f"{round(rates.arrivals(load.oldest_wait_s), 2):g}"
         made["meanServiceSeconds"] = f"{round(rates.service_s, 2):g}"
     return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -45,6 +46,7 @@ class Seat:
     ready: bool
     cost: bool
     overdue_s: float  # 超过收尾时限多久；负数是还剩多久
+    quiet_s: float  # 就绪与否多久没变了
 
     @property
     def running(self) -> int:
@@ -127,7 +129,10 @@ def _seat(pod: Manifest, worker: WorkerFact | None, state: State, drain: Drain) 
     told = state.drain_since.get(uid, state.now)
     overdue_s = (state.now - told).total_seconds() - drain.timeout_seconds
     stage = _alone(pod, ready=ready, now=state.now) if worker is None else _with(worker, drain, overdue_s)
-    return Seat(str(pod["metadata"]["name"]), uid, worker, stage, ready, bool(names.annotation(pod, names.DELETION_COST)), overdue_s)
+    return Seat(
+        name=str(pod["metadata"]["name"]), uid=uid, worker=worker, stage=stage, ready=ready,
+        cost=bool(names.annotation(pod, names.DELETION_COST)), overdue_s=overdue_s, quiet_s=_quiet_s(pod, state.now),
+    )  # fmt: skip
 
 
 def _with(worker: WorkerFact, drain: Drain, overdue_s: float) -> Stage:
@@ -147,6 +152,13 @@ def _alone(pod: Manifest, *, ready: bool, now: datetime) -> Stage:
         return Stage.HARMLESS
     since = [parse_time(each.get("startedAt")) or now for each in started if each]
     return Stage.HARMLESS if now - max(since) >= timedelta(seconds=c.UNREGISTERED_S) else Stage.STARTING
+
+
+def _quiet_s(pod: Manifest, now: datetime) -> float:
+    for condition in (pod.get("status") or {}).get("conditions") or ():
+        if condition["type"] == "Ready" and (at := parse_time(condition.get("lastTransitionTime"))):
+            return (now - at).total_seconds()
+    return math.inf
 
 
 def _obeyed(worker: WorkerFact) -> bool:
