@@ -26,6 +26,11 @@ UP = (
     """
     ALTER TABLE taskmill.queues ADD COLUMN retention_s INTEGER
     """,
+    # 每次结算都要问哪些队列不留历史；queues 只有几千行，建索引一瞬即成，不必 CONCURRENTLY
+    """
+    -- squawk-ignore require-concurrent-index-creation
+    CREATE INDEX queues_unretained ON taskmill.queues (name) WHERE retention_s = 0
+    """,
     """
     ALTER TABLE taskmill.kinds ADD COLUMN on_oom_queue TEXT
     """,
@@ -44,6 +49,7 @@ UP = (
 DOWN = (
     "DROP TABLE taskmill.schema_info",
     "ALTER TABLE taskmill.kinds DROP COLUMN on_oom_queue",
+    "DROP INDEX taskmill.queues_unretained",
     "ALTER TABLE taskmill.queues DROP COLUMN retention_s",
     """
     ALTER TABLE taskmill.workers

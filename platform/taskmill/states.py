@@ -24,7 +24,7 @@ Invariants
  (7)  A final state changes only by manual retry.
  (8)  Infrastructure interruptions burn no attempts, worker crashes burn `crash_count`; an outage that the
       rescuer's own ticks shared burns neither.
- (9)  Rollups count transitions: finals − reopened − pruned = rows in history, per queue and kind.
+ (9)  Rollups count transitions: finals − reopened − pruned − unretained = rows in history, per queue and kind.
  (11) Ids are made by the service only, and an id is in at most one of `tasks` and `task_history`.
 (Number 10 belongs to unique keys and limits.)
 """

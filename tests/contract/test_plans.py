@@ -13,7 +13,17 @@ import asyncpg
 import msgspec
 import pytest
 
-from taskmill.stores import partitions, task_audit, task_claim, task_rescue, task_result, task_settle, task_stage, worker
+from taskmill.stores import (
+    partitions,
+    prune,
+    task_audit,
+    task_claim,
+    task_rescue,
+    task_result,
+    task_settle,
+    task_stage,
+    worker,
+)
 from taskmill.stores.database import HOT_SETTINGS
 from tests.support.databases import in_thread, temporary_database
 
@@ -54,6 +64,7 @@ OTHERS = {
     for name, text in vars(module).items()
     if name.isupper() and isinstance(text, str) and re.match(r"\s*(with|select|update|delete)\b", text)
 }
+OTHERS["prune.EXPIRED"] = prune.EXPIRED
 
 
 @pytest.fixture(scope="module")

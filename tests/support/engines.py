@@ -124,7 +124,7 @@ async def consistent(platform: Platform) -> None:
         """
         select coalesce(h.queue, r.queue) as queue, coalesce(h.kind, r.kind) as kind, h.n as rows, r.n as counted
         from (select queue, kind, count(*) as n from taskmill.task_history group by 1, 2) h
-        full join (select queue, kind, sum(case when outcome in ('reopened', 'pruned') then -n else n end) as n
+        full join (select queue, kind, sum(case when outcome in ('reopened', 'pruned', 'unretained') then -n else n end) as n
                    from taskmill.rollups group by 1, 2) r using (queue, kind)
         """
     )

@@ -13,7 +13,7 @@ from taskmill.ids import new_id
 # 不变量 9 的两边：按队列与类型，终态 − 重开 − 清理 = 历史行数
 BALANCE = """
 select queue, kind, sum(n)::bigint as n from (
-  select queue, kind, case when outcome in ('reopened', 'pruned') then -n else n end as n from taskmill.rollups
+  select queue, kind, case when outcome in ('reopened', 'pruned', 'unretained') then -n else n end as n from taskmill.rollups
   union all
   select queue, kind, -count(*) from taskmill.task_history group by queue, kind
 ) u group by queue, kind having sum(n) <> 0
@@ -48,7 +48,7 @@ async def add_running(pool: Pool, worker_id: UUID, **columns: Any) -> UUID:
 
 async def add_final(pool: Pool, finished_at: datetime, *, state: str = "completed", **columns: Any) -> UUID:
     """Insert a final task with the rollup that its settle would have counted."""
-    task_id = new_id()
+    task_id = columns.pop("id", None) or new_id()
     values = {"queue": "default", "kind": "demo.echo", "args": b"{}", "timeout_ms": 60_000, **columns}
     await _insert(pool, "task_history", {"id": task_id, "state": state, "finished_at": finished_at, **values})
     rollup = {"minute": finished_at, "queue": values["queue"], "kind": values["kind"], "outcome": state, "writer": new_id()}

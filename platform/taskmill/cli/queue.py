@@ -1,9 +1,12 @@
-"""`taskmill queue`: what waits where, pause and resume."""
+"""`taskmill queue`: what waits where, pause and resume, retention."""
 
 from __future__ import annotations
 
+import math
+
 import rich_click as click
 
+from taskmill.cli.arguments import compact, seconds, usage
 from taskmill.cli.batch import each
 from taskmill.cli.output import Column, Output, age, duration, emit, output_option
 from taskmill.cli.rest import Api, paged, remote, segment
@@ -13,13 +16,14 @@ COLUMNS = (
     Column("live.available", "待执行", "AVAILABLE"), Column("live.running", "执行中", "RUNNING"),
     Column("live.scheduled", "已计划", "SCHEDULED", rank=2), Column("live.retryable", "待重试", "RETRYABLE", rank=1),
     Column("oldest_wait_s", "最久等待", "OLDEST", show=duration), Column("paused_by", "暂停者", "PAUSED_BY", wide=True),
+    Column("retention_s", "保留", "RETENTION", show=duration, rank=3),
     Column("paused_at", "暂停于", "PAUSED_FOR", show=age, wide=True),
 )  # fmt: skip
 
 
 @click.group()
 def queue() -> None:
-    """Queues appear with their first task.
+    """Queues appear with their first task, or when their policy is set.
 
     Example: taskmill queue list
     """
@@ -73,3 +77,22 @@ def resume(ctx: click.Context, api: Api, names: tuple[str, ...], output: Output)
     Example: taskmill queue resume emails
     """
     ctx.exit(each(names, lambda name: api.post(f"/queues/{segment(name)}/resume"), output, COLUMNS, name="name"))
+
+
+@queue.command("set")
+@click.argument("name")
+@click.option("--retention", metavar="DURATION", help="How long finished tasks are kept, such as 7d; 0 keeps nothing; default: as all.")
+@click.option("--paused/--running", default=None, help="Let no further task start, or let them start again.")
+@output_option
+@remote
+def set_policy(api: Api, name: str, retention: str | None, paused: bool | None, output: Output) -> None:
+    """Set the policy of a queue, which is made if it is unknown; what is not given stays.
+
+    Example: taskmill queue set emails --retention 7d
+    """
+    if retention is None and paused is None:
+        raise usage("give --retention, --paused or --running / 请给出 --retention、--paused 或 --running")
+    change = compact({"paused": paused})
+    if retention is not None:
+        change["retention_s"] = None if retention == "default" else math.ceil(seconds(retention, "--retention") or 0)
+    emit(api.call("PUT", f"/queues/{segment(name)}", body=change), output, COLUMNS, name="name")

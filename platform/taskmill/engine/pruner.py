@@ -42,21 +42,22 @@ class Pruner:
     async def run_once(self) -> Mapping[str, int]:
         """Do one round.
 
-        Returns made and dropped (partitions), pruned (their rows), busy (partitions left for later), attempts, fires,
-        workers, rollups (rows merged) and more (a batch was full).
+        Returns made and dropped (partitions), pruned (their rows), expired (rows past the retention of their queue),
+        busy (partitions left for later), attempts, fires, workers, rollups (rows merged) and more (a batch was full).
         """
         config = self._config
         async with self._database.pool.acquire(timeout=c.CONNECT_TIMEOUT_S) as connection:
             made = await partitions.ensure_partitions(connection, config.days_ahead)
         dropped, pruned, busy = await self._drop_expired()
         pool = self._database.pool
+        expired, full = await prune.prune_queues(pool, self._writer, config.batch)
         attempts = await prune.prune_attempts(pool, config.retention_days, config.batch)
         fires = await prune.prune_fires(pool, config.retention_days, config.batch)
         workers = await prune.prune_workers(pool, config.worker_keep_s)
         rollups = await prune.merge_rollups(pool, config.retention_days, config.batch)
         return {
-            "made": made, "dropped": dropped, "pruned": pruned, "busy": busy, "attempts": attempts, "fires": fires,
-            "workers": workers, "rollups": rollups, "more": int(config.batch in {attempts, fires, rollups}),
+            "made": made, "dropped": dropped, "pruned": pruned, "expired": expired, "busy": busy, "attempts": attempts, "fires": fires,
+            "workers": workers, "rollups": rollups, "more": int(full or config.batch in {attempts, fires, rollups}),
         }
 
     async def _drop_expired(self) -> tuple[int, int, int]:

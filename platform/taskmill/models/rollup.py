@@ -12,7 +12,7 @@ from taskmill.models.base import Base
 
 
 class Rollup(Base):
-    """One writer's count; outcomes are the final states plus `reopened` and `pruned`."""
+    """One writer's count; outcomes are the final states plus `reopened`, `pruned` and `unretained`."""
 
     __tablename__ = "rollups"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from sqlalchemy import Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from taskmill.models.base import Base, Timestamps
@@ -18,3 +19,5 @@ class TaskQueue(Timestamps, Base):
     paused_at: Mapped[datetime | None]
     paused_by: Mapped[str | None]
     retention_s: Mapped[int | None]
+
+    __table_args__ = (Index("queues_unretained", "name", postgresql_where=text("retention_s = 0")),)

@@ -15,7 +15,7 @@ from taskmill.errors import Code, SetupError, TaskmillError, UnavailableError
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.services.fleet_schedules import FleetSchedules, ScheduleFact
-from taskmill.services.queues import QueuePolicyChange
+from taskmill.services.queues import QueuePolicyChange, check_name
 from taskmill.services.schedules import ScheduleRequest
 from taskmill.states import DEATHS, Cause, Order
 from taskmill.stores import fleet as store
@@ -112,6 +112,7 @@ class FleetService:
 
     async def put_queue(self, name: str, policy: QueuePolicyChange, by: str) -> None:
         """Set the policy of a queue, which is made if it is unknown; InputError INVALID_REQUEST."""
+        check_name(name)
         policy.check()
         async with _told(), self._database.sessions.begin() as session:
             await task_queue.put(session, name, policy.values(), by)

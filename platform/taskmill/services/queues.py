@@ -13,6 +13,7 @@ from taskmill.log import get_logger
 from taskmill.models import TaskQueue
 from taskmill.services.backlog import BacklogService
 from taskmill.services.page import Page, Paging, cut
+from taskmill.services.submit import QUEUE_PATTERN
 from taskmill.services.task_view import stamp
 from taskmill.stores import task_queue
 from taskmill.stores.backlog import Backlog
@@ -105,6 +106,7 @@ class QueueService:
 
     async def put(self, name: str, change: QueuePolicyChange, *, by: str | None = None) -> QueueView:
         """Set the policy of a queue, which is made if it is unknown; InputError INVALID_REQUEST."""
+        check_name(name)
         change.check()
         async with self._database.sessions.begin() as session:
             await task_queue.put(session, name, change.values(), by)
@@ -115,6 +117,13 @@ class QueueService:
             raise NotFoundError(Code.QUEUE_NOT_FOUND, queue=name)
         log.info(event, queue=name, by=by)
         return await self.get(name)
+
+
+def check_name(name: str) -> None:
+    """Raise InputError INVALID_REQUEST unless a queue may have this name."""
+    if len(name) > c.NAME_MAX_CHARS or QUEUE_PATTERN.fullmatch(name) is None:
+        reason = f"letters, digits, _ . - and at most {c.NAME_MAX_CHARS} characters / 只用字母数字与 _ . -，至多 {c.NAME_MAX_CHARS} 字"
+        raise InputError(Code.INVALID_REQUEST, field="queue", reason=reason)
 
 
 def live(counts: Backlog) -> LiveCounts:

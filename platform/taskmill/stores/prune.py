@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 from taskmill.stores.database import Queryable
@@ -51,6 +52,39 @@ with old as materialized (
 )
 select n from d
 """
+# 队列自己的保留期。编号按创建时间排序，而创建不晚于结束：编号的上界让索引只走过期的那一段
+KEPT_SHORT = """
+select name, now() - retention_s * interval '1 second' as cutoff from taskmill.queues
+where retention_s is not null order by name
+"""
+EXPIRED = """
+with old as materialized (
+  select h.id, h.finished_at from taskmill.task_history h
+  where h.queue = $1 and h.finished_at < $2
+    and h.id < (lpad(to_hex((extract(epoch from $2::timestamptz) * 1000)::bigint), 12, '0') || '70008000000000000000')::uuid
+  order by h.id limit $4 for update skip locked
+), d as (
+  delete from taskmill.task_history h using old where h.id = old.id and h.finished_at = old.finished_at
+  returning h.queue, h.kind
+), r as (
+  insert into taskmill.rollups as r (minute, queue, kind, outcome, writer, n)
+  select date_trunc('minute', now()), queue, kind, 'pruned', $3, count(*) from d group by queue, kind order by queue, kind
+  on conflict (minute, queue, kind, outcome, writer) do update set n = r.n + excluded.n
+)
+select count(*) from d
+"""
+
+
+async def prune_queues(connection: Queryable, writer: UUID, limit: int) -> tuple[int, bool]:
+    """Delete finished tasks older than the retention of their queue, at most `limit` a queue, counted as `pruned`.
+
+    Returns how many, and whether some queue had more.
+    """
+    total, more = 0, False
+    for queue in await connection.fetch(KEPT_SHORT):
+        n: Any = await connection.fetchval(EXPIRED, queue["name"], queue["cutoff"], writer, limit)
+        total, more = total + n, more or n == limit
+    return total, more
 
 
 async def prune_attempts(connection: Queryable, retention_days: int, limit: int) -> int:

@@ -55,9 +55,11 @@ _FENCE = "t.id = u.id and t.claim_no = u.claim_no and t.worker_id = u.worker_id 
 # 失败的尝试另记一行；成功的不记
 _ATTEMPT_COLUMNS = "task_id, claim_no, attempt, cause, error_type, message, traceback, worker_id, started_at, finished_at"
 
-# 转移 settle / rescue：running → 终态，同一条语句移入历史并计数
+# 转移 settle / rescue：running → 终态，同一条语句移入历史并计数。不留历史的队列每条语句只查一次，多半一个也没有
 FINISH = f"""
-with u as (
+with unretained as materialized (
+  select array(select q.name from taskmill.queues q where q.retention_s = 0) as names
+), u as (
   select * from unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::jsonb[], $6::jsonb[], $7::int[], $8::int[])
     as u(id, claim_no, worker_id, state, result, error, attempt_delta, crash_delta)
 ), d as (
@@ -65,12 +67,17 @@ with u as (
   returning {", ".join(f"{_SET.get(name, 't.' + name)} as {name}" for name in _COLUMNS)}
 ), h as (
   insert into taskmill.task_history ({", ".join(_COLUMNS)}) select {", ".join(_COLUMNS)} from d
+  where d.queue <> all ((select names from unretained)::text[])
 ), r as (
   insert into taskmill.rollups as r (minute, queue, kind, outcome, writer, n, wait_ms, run_ms)
   select date_trunc('minute', now()), queue, kind, state, $9::uuid, count(*),
          coalesce(sum(extract(epoch from started_at - run_at) * 1000), 0)::bigint,
          coalesce(sum(extract(epoch from finished_at - started_at) * 1000), 0)::bigint
-  from d group by queue, kind, state order by queue, kind, state
+  from d group by queue, kind, state
+  union all
+  select date_trunc('minute', now()), queue, kind, 'unretained', $9::uuid, count(*), 0, 0
+  from d where d.queue = any ((select names from unretained)::text[]) group by queue, kind
+  order by 2, 3, 4
   on conflict (minute, queue, kind, outcome, writer) do update
   set n = r.n + excluded.n, wait_ms = r.wait_ms + excluded.wait_ms, run_ms = r.run_ms + excluded.run_ms
 )

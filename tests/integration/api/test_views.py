@@ -54,6 +54,20 @@ async def test_a_queue_is_paused_and_resumed(client: httpx2.AsyncClient) -> None
         refusal(await client.post(f"/api/v1/queues/none/{verb}"), 404, "QUEUE_NOT_FOUND")
 
 
+async def test_the_policy_of_a_queue_is_set_before_its_first_task(client: httpx2.AsyncClient) -> None:
+    made = data(await client.put("/api/v1/queues/new", json={"paused": True, "retention_s": 60}))
+    assert (made["name"], made["paused"], made["paused_by"], made["retention_s"]) == ("new", True, "key:tests", 60)
+    kept = data(await client.put("/api/v1/queues/new", json={"retention_s": 0}))
+    assert (kept["paused"], kept["paused_at"], kept["retention_s"]) == (True, made["paused_at"], 0)
+    assert data(await client.put("/api/v1/queues/new", json={"paused": False}))["retention_s"] == 0
+    last = data(await client.put("/api/v1/queues/new", json={"retention_s": None}))
+    assert (last["paused"], last["retention_s"]) == (False, None)
+    assert data(await client.get("/api/v1/queues/new")) == last
+    for body in ({"retention_s": -1}, {"retention_s": 2**40}, {"retention_s": "7d"}, {"paused": None}, {"limit": 3}):
+        refusal(await client.put("/api/v1/queues/new", json=body), 422, "INVALID_REQUEST")
+    refusal(await client.put("/api/v1/queues/no%7Bname", json={}), 422, "INVALID_REQUEST")
+
+
 async def test_scaling_numbers_are_never_absent(client: httpx2.AsyncClient, platform: Platform) -> None:
     zeros = {"ready": 0, "running": 0, "due_soon": 0, "oldest_wait_s": 0.0}
     assert data(await client.get("/api/v1/scaling/nobody")) == {"queue": "nobody", **zeros}

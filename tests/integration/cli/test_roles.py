@@ -86,6 +86,11 @@ def test_waiting_tasks_and_paused_queues(command: Command) -> None:
     assert json.loads(command.ok("task", "cancel", waiting, "-o", "json"))["state"] == "cancelled"
     assert json.loads(command.ok("queue", "pause", "default", "-o", "json"))["paused"] is True
     assert json.loads(command.ok("queue", "resume", "default", "-o", "json"))["paused"] is False
+    made = json.loads(command.ok("queue", "set", "fresh", "--retention", "7d", "--paused", "-o", "json"))
+    assert (made["retention_s"], made["paused"]) == (7 * 86_400, True)
+    made = json.loads(command.ok("queue", "set", "fresh", "--retention", "default", "--running", "-o", "json"))
+    assert (made["retention_s"], made["paused"]) == (None, False)
+    assert command.run("queue", "set", "fresh").returncode == 2
     two = "\n".join(json.dumps({"kind": "try.echo", "args": {"text": text}}) for text in "ab")
     assert len(command.ok("task", "batch", "-", "-o", "name", text=two).split()) == 2
     wrong = command.run("task", "submit", "try.echo", "--args", '{"text": 1}')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -12,6 +13,7 @@ from asyncpg import Pool
 
 from taskmill import constants as c
 from taskmill.engine.pruner import Pruner, PrunerConfig
+from taskmill.ids import new_id
 from taskmill.stores import partitions
 from taskmill.stores.database import Database
 from tests.support import rows
@@ -200,3 +202,34 @@ async def test_old_rollups_are_merged_by_day_and_their_sums_stay(database: Datab
     assert [tuple(row) for row in found] == [
         ("a", 3, 30, 300), ("b", 4, 40, 400), ("a", 8, 80, 800), ("a", 16, 160, 1600)
     ]
+
+
+def id_of(moment: datetime) -> UUID:
+    """Return an id made at `moment`."""
+    head = f"{int(moment.timestamp() * 1000):012x}"
+    return UUID(f"{head}7{new_id().hex[13:]}")
+
+
+async def test_invariant_9_finished_tasks_past_the_retention_of_their_queue_go_in_batches(database: Database) -> None:
+    pool = database.pool
+    async with pool.acquire() as connection:
+        await partitions.ensure_partitions(connection, 1)
+    await pool.execute("insert into taskmill.queues (name, retention_s) values ('short', 3600), ('none', 0), ('default', null)")
+    now = await rows.now(pool)
+    old, fresh = now - timedelta(hours=2), now - timedelta(minutes=1)
+    for _ in range(5):
+        await rows.add_final(pool, old, queue="short", id=id_of(old - timedelta(minutes=3)))
+    await rows.add_final(pool, fresh, queue="none", id=id_of(fresh))
+    kept = {
+        await rows.add_final(pool, fresh, queue="short", id=id_of(fresh)),
+        await rows.add_final(pool, fresh, queue="short", id=id_of(now - timedelta(days=9))),  # 早就提交，刚结束
+        await rows.add_final(pool, old, queue="default", id=id_of(old)),
+    }
+    pruner = Pruner(database, PrunerConfig(retention_days=KEEP, batch=4))
+
+    first = await pruner.run_once()
+    second = await pruner.run_once()
+
+    assert [(counts["expired"], counts["more"]) for counts in (first, second)] == [(5, 1), (1, 0)]
+    assert {row["id"] for row in await pool.fetch("select id from taskmill.task_history")} == kept
+    assert await rows.imbalance(pool) == []

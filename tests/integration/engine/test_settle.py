@@ -13,6 +13,7 @@ from taskmill import task
 from taskmill.engine.settler import Settler
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
+from taskmill.services.queues import QueuePolicyChange
 from taskmill.services.submit import SubmitRequest
 from taskmill.states import By, Cause, State
 from taskmill.stores import partitions, task_claim
@@ -184,3 +185,19 @@ async def test_submit_and_claim_of_one_row_name_the_worker(database_url: str, br
         assert (row["state"], row["worker_id"], row["attempt"], row["claim_no"]) == ("running", worker_id, 1, 1)
         assert row["deadline_at"] > row["started_at"]
         assert await submit(platform, "test.any") != mine.id
+
+
+async def test_invariant_9_a_queue_that_keeps_nothing_is_counted_and_leaves_no_history(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, anything) as platform:
+        _, kept = await claimed(platform, 2)
+        assert await apply(platform, *kept) == {o.id for o in kept}
+        await platform.queues.put("default", QueuePolicyChange(retention_s=0))
+        _, (first, *others) = await claimed(platform, 3)
+        failed = replace(first, state=State.DISCARDED, cause=Cause.ERROR, message="no")
+        assert await apply(platform, failed, *others) == {first.id, *(o.id for o in others)}
+        rows = await platform.database.pool.fetch("select id from taskmill.task_history")
+        assert {row["id"] for row in rows} == {o.id for o in kept}
+        counted = await platform.database.pool.fetch("select outcome, sum(n)::int as n from taskmill.rollups group by 1 order by 1")
+        assert [tuple(row) for row in counted] == [("completed", 4), ("discarded", 1), ("unretained", 3)]
+        assert await platform.database.pool.fetchval("select count(*) from taskmill.tasks") == 0
+        await consistent(platform)

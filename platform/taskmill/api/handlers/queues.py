@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from litestar import Router, get, post
+import msgspec
+from litestar import Router, get, post, put
 from litestar.status_codes import HTTP_200_OK
 
 from taskmill.api import body
@@ -11,15 +12,16 @@ from taskmill.api.envelope import Envelope, ok
 from taskmill.api.params import QueueName
 from taskmill.errors import Code
 from taskmill.services.page import Page, Paging
-from taskmill.services.queues import QueueView
+from taskmill.services.queues import QueuePolicyChange, QueueView
 from taskmill.services.scaling import Scaling
 
 UNKNOWN = {"errors": (Code.QUEUE_NOT_FOUND,)}
+_CHANGE = msgspec.json.Decoder(QueuePolicyChange)
 
 
 @get("/queues", operation_id="listQueues", summary="List queues", opt={"query": Paging})
 async def list_queues(request: Call) -> Envelope[Page[QueueView]]:
-    """Return queues by name; a queue appears with its first task."""
+    """Return queues by name; a queue appears with its first task, or when its policy is set."""
     return ok(request, await platform_of(request).queues.list(body.read_query(request, Paging)))
 
 
@@ -27,6 +29,20 @@ async def list_queues(request: Call) -> Envelope[Page[QueueView]]:
 async def get_queue(request: Call, queue: QueueName) -> Envelope[QueueView]:
     """Return a queue with its live tasks by state."""
     return ok(request, await platform_of(request).queues.get(body.name(queue, "queue")))
+
+
+@put(
+    "/queues/{queue:str}", operation_id="putQueue", summary="Set the policy of a queue",
+    opt={"body": QueuePolicyChange, "errors": (Code.INVALID_REQUEST, Code.MALFORMED_JSON, Code.BODY_TOO_LARGE)},
+)
+async def put_queue(request: Call, queue: QueueName) -> Envelope[QueueView]:
+    """Pause or resume it and set how long its finished tasks are kept; it is made if it is unknown.
+
+    A field that is left out stays as it is. With a retention of 0 nothing is kept: results cannot be read.
+    """
+    platform = platform_of(request)
+    change = await body.read_json(request, _CHANGE, platform.settings.body_max_bytes)
+    return ok(request, await platform.queues.put(body.name(queue, "queue"), change, by=caller(request)))
 
 
 @post(
@@ -54,5 +70,5 @@ async def scaling(request: Call, queue: QueueName) -> Envelope[Scaling]:
     return ok(request, await platform_of(request).scaling.get(body.name(queue, "queue")))
 
 
-router = Router("/", route_handlers=[list_queues, get_queue, pause, resume], tags=["queues"])
+router = Router("/", route_handlers=[list_queues, get_queue, put_queue, pause, resume], tags=["queues"])
 scaling_router = Router("/", route_handlers=[scaling])
