@@ -196,6 +196,7 @@ UNINSTALL_FORCE_S: Final = 60.0  # 强制删除之后再等多久
 LEASE_DURATION_S: Final = 15.0  # 与 client-go 相同：租约 15 秒，10 秒续不上就放手，每 2 秒一试
 LEASE_RENEW_S: Final = 10.0
 LEASE_RETRY_S: Final = 2.0
+LOOP_LIVE_S: Final = 300.0  # 循环多久没有转过来（不论成败）就算卡死；一轮里的语句各有自己的时限
 WORKER_HEALTH_PORT: Final = 8801  # 写进工作进程 Pod 模板的探针端口
 OPERATOR_HEALTH_PORT: Final = 8802
 OPERATOR_TICK_S: Final = 5.0  # 观察数据库并决定规模的周期

@@ -1,8 +1,8 @@
 """What the counters of a queue say about its traffic: how much arrives, and how long a task takes.
 
 Pure: `observe(load, rates)` returns the rates after one more sample. Arrivals are counted, not sampled: what has
-finished since the last look plus what the queue gained. The mean service time of short tasks is their run time over
-their number; that of long ones is slot time over finished tasks, so that those that still run raise it too.
+finished since the last look plus what the queue gained. The mean service time is slot time over finished tasks
+(Little's law), so that long tasks that still run raise it too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from taskmill import constants as c
 class Load(Protocol):
     """The counters of one queue, as `QueueLoad` has them; times are those of PostgreSQL's clock.
 
-    `finished` and `run_s` are totals since a start that stays the same from sample to sample.
+    `finished` is a total since a start that stays the same from sample to sample.
     """
 
     @property
@@ -43,12 +43,7 @@ class Load(Protocol):
 
     @property
     def finished(self) -> int:
-        """Attempts settled since the start."""
-        ...
-
-    @property
-    def run_s(self) -> float:
-        """How long those attempts ran in all, in seconds."""
+        """Tasks that ended since the start."""
         ...
 
     @property
@@ -59,69 +54,94 @@ class Load(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What is kept of the last look."""
+    """What is kept of the last look; `busy` are slots that run something."""
 
     at: datetime
     live: int
-    running: int
+    busy: int
     finished: int
-    run_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """A mean run time that forgets old tasks: slot time over finished tasks."""
+
+    busy_s: float = 0.0
+    samples: float = 0.0
+
+    def add(self, busy_s: float, finished: int, memory: float) -> Mean:
+        """Return the mean after `finished` more tasks and `busy_s` more seconds of slots."""
+        keep = math.exp(-finished / memory)
+        return Mean(self.busy_s * keep + busy_s, self.samples * keep + finished)
+
+    @property
+    def seconds(self) -> float:
+        """The mean; until enough tasks have finished, blended with a prior."""
+        prior = max(0.0, c.SERVICE_PRIOR_SAMPLES - self.samples)
+        return max(c.SERVICE_MIN_S, (self.busy_s + prior * c.SERVICE_PRIOR_S) / max(self.samples + prior, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Running estimates; `samples` is how many tasks the service time rests on, fading with age."""
+    """Running estimates, each by a quick and a slow average."""
 
     last: Sample | None = None
     fast: float = 0.0
     slow: float = 0.0
-    busy_s: float = 0.0
-    ran_s: float = 0.0
-    samples: float = 0.0
+    recent: Mean = Mean()
+    usual: Mean = Mean()
 
     def arrivals(self, oldest_wait_s: float) -> float:
         """Return tasks per second: the slow average, or the fast one if it is higher and tasks do wait.
 
         While nothing waits, a rise of the fast average is noise, and following it costs pods.
         """
-        return max(self.slow, self.fast) if oldest_wait_s > c.SCALER_TICK_S / 2 else self.slow
+        return max(self.slow, self.fast) if _waits(oldest_wait_s) else self.slow
+
+    @property
+    def service_s(self) -> float:
+        """The usual mean run time in seconds."""
+        return self.usual.seconds
+
+    def pessimistic_s(self, oldest_wait_s: float) -> float:
+        """Return the mean run time in seconds, that of late if it is longer and tasks do wait."""
+        return max(self.usual.seconds, self.recent.seconds) if _waits(oldest_wait_s) else self.usual.seconds
 
     @property
     def known(self) -> bool:
         """Say whether enough tasks have finished to rely on their mean run time."""
-        return self.samples >= c.SERVICE_PRIOR_SAMPLES
-
-    @property
-    def service_s(self) -> float:
-        """Mean run time in seconds; until enough tasks have finished, blended with a prior."""
-        prior = max(0.0, c.SERVICE_PRIOR_SAMPLES - self.samples)
-        # 短任务不看 running：抽样抽不准，里面还有预取而未跑的
-        short = 0 < self.ran_s < self.samples * c.SCALER_TICK_S
-        total = self.ran_s if short else self.busy_s
-        return max(c.SERVICE_MIN_S, (total + prior * c.SERVICE_PRIOR_S) / max(self.samples + prior, 1.0))
+        return self.usual.samples >= c.SERVICE_PRIOR_SAMPLES
 
 
-def observe(load: Load, rates: Rates) -> Rates:
-    """Return the rates after `load`; a sample whose counters or clock went backwards only becomes the new start."""
-    now = Sample(load.at, load.ready + load.running, load.running, load.finished, load.run_s)
+def observe(load: Load, rates: Rates, slots: int) -> Rates:
+    """Return the rates after `load`, with so many slots to run on.
+
+    A sample whose counters or clock went backwards only becomes the new start.
+    """
+    # running 里还有预取而未跑的，槽数以外的不算忙
+    now = Sample(load.at, load.ready + load.running, min(load.running, slots), load.finished)
     last = rates.last
     if last is None:
         return replace(rates, last=now)
     seconds = (now.at - last.at).total_seconds()
-    if seconds <= 0 or now.finished < last.finished or now.run_s < last.run_s:
+    if seconds <= 0 or now.finished < last.finished:
         return rates if seconds == 0 else replace(rates, last=now)
     finished = now.finished - last.finished
     arrived = max(0, finished + now.live - last.live) / seconds
-    keep = math.exp(-finished / c.SERVICE_MEMORY_TASKS)
+    busy_s = (last.busy + now.busy) / 2 * seconds
+    # 窗口不短于一个任务：否则一个长任务的到来会被当成一阵突发
+    service_s = rates.service_s
     return Rates(
         last=now,
-        # 窗口不短于一个任务：否则一个长任务的到来会被当成一阵突发
-        fast=_blend(rates.fast, arrived, seconds, max(c.ARRIVALS_FAST_S, rates.service_s)),
-        slow=_blend(rates.slow, arrived, seconds, max(c.ARRIVALS_SLOW_S, rates.service_s)),
-        busy_s=rates.busy_s * keep + (last.running + now.running) / 2 * seconds,
-        ran_s=rates.ran_s * keep + now.run_s - last.run_s,
-        samples=rates.samples * keep + finished,
+        fast=_blend(rates.fast, arrived, seconds, max(c.ARRIVALS_FAST_S, service_s)),
+        slow=_blend(rates.slow, arrived, seconds, max(c.ARRIVALS_SLOW_S, service_s)),
+        recent=rates.recent.add(busy_s, finished, c.SERVICE_RECENT_TASKS),
+        usual=rates.usual.add(busy_s, finished, c.SERVICE_USUAL_TASKS),
     )
+
+
+def _waits(oldest_wait_s: float) -> bool:
+    return oldest_wait_s > c.SCALER_TICK_S / 2
 
 
 def _blend(old: float, new: float, seconds: float, window_s: float) -> float:

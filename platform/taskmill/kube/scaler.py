@@ -47,7 +47,6 @@ class Limit(StrEnum):
     RATE_LIMITED = "RateLimited"
     DATABASE_CONNECTIONS = "DatabaseConnections"
     QUOTA_EXCEEDED = "QuotaExceeded"
-    INEFFECTIVE_SCALE_UP = "IneffectiveScaleUp"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,9 +147,9 @@ PASSIVE = frozenset({Reason.SUSPENDED, Reason.MANUAL, Reason.EXTERNAL, Reason.DR
 W = TypeVar("W", bound=Worker)
 
 
-def track(load: Load, memory: Memory) -> Memory:
-    """Return the memory with the rates after one more look at the counters."""
-    return replace(memory, rates=observe(load, memory.rates))
+def track(load: Load, memory: Memory, slots: int) -> Memory:
+    """Return the memory with the rates after one more look at the counters, with so many slots at work."""
+    return replace(memory, rates=observe(load, memory.rates, slots))
 
 
 def horizon_s(memory: Memory) -> float:
@@ -175,7 +174,7 @@ def decide(inputs: Inputs, spec: ScalingSpec, memory: Memory, *, terms: Collecti
         memory = replace(memory, failures=memory.failures + 1)
         asked = _blind(inputs, spec, memory)
     else:
-        memory = replace(_seen(inputs.load, now, spec, memory), failures=0)
+        memory = replace(_seen(inputs, inputs.load, spec, memory), failures=0)
         asked = _needed(inputs, inputs.load, spec, memory, terms)
     return _settled(inputs, spec, memory, asked)
 
@@ -190,12 +189,12 @@ class _Asked:
     reason: Reason = Reason.COMPUTING
 
 
-def _seen(load: Load, now: float, spec: ScalingSpec, memory: Memory) -> Memory:
-    last = memory.rates.last
-    memory = track(load, memory)
+def _seen(inputs: Inputs, load: Load, spec: ScalingSpec, memory: Memory) -> Memory:
+    last, pods = memory.rates.last, inputs.pods
+    memory = track(load, memory, (pods.ready + pods.draining) * inputs.concurrency)
     live = load.ready + load.running + (load.due_soon if spec.prewarm else 0)
     settled = last is not None and load.finished > last.finished
-    return replace(memory, last_active=now) if live or settled else memory
+    return replace(memory, last_active=inputs.now) if live or settled else memory
 
 
 def _blind(inputs: Inputs, spec: ScalingSpec, memory: Memory) -> _Asked:
@@ -233,8 +232,8 @@ def _work(inputs: Inputs, load: Load, spec: ScalingSpec, memory: Memory) -> Work
     return Work(
         ready=load.ready, running=max(0, load.running - pods.draining_running),
         due_soon=load.due_soon if spec.prewarm else 0, oldest_s=load.oldest_wait_s,
-        arrivals=rates.arrivals(load.oldest_wait_s), service_s=rates.service_s, service_known=rates.known, latency_s=spec.start_latency_s,
-        late=1 - spec.percentile / 100, utilization=spec.max_utilization / 100, slots=pods.ready * size,
+        arrivals=rates.arrivals(load.oldest_wait_s), service_s=rates.pessimistic_s(load.oldest_wait_s), service_known=rates.known,
+        latency_s=spec.start_latency_s, late=1 - spec.percentile / 100, utilization=spec.max_utilization / 100, slots=pods.ready * size,
         starting=pods.starting * size, boot_s=memory.boot_s, starting_s=max(0.0, memory.boot_s - since_raise),
         limit=spec.max_replicas * size,
     )  # fmt: skip

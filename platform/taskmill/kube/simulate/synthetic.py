@@ -153,9 +153,19 @@ def tight_objective(rng: random.Random, scale: float) -> Trace:
     return make("tight-objective", [_task(due, _lognormal(rng, 60, 0.8)) for due in dues], Setup(spec=spec))
 
 
+def mix_change(rng: random.Random, scale: float) -> Trace:
+    """Short tasks, and from one moment on tasks of a minute: all that was learned about run times is wrong."""
+    until = 2 * HOUR * scale
+    early = _poisson(rng, lambda moment: 8 if moment < until / 2 else 0, 8, until)
+    late = _poisson(rng, lambda moment: 1.2 if moment >= until / 2 else 0, 1.2, until)
+    tasks = [_task(due, _lognormal(rng, 1, 0.5)) for due in early] + [_task(due, _lognormal(rng, 60, 0.5)) for due in late]
+    spec = ScalingSpec(max_replicas=40, start_latency_s=30, min_replicas=1, max_utilization=90)
+    return make("mix-change", tasks, Setup(spec=spec))
+
+
 MAKERS = (
     short_diurnal, long_diurnal, short_bursts, long_bursts, flash_crowd, sparse_singles, timers, heavy_tail, retry_storm,
-    db_bottleneck, metric_outage, tight_objective,
+    db_bottleneck, metric_outage, tight_objective, mix_change,
 )  # fmt: skip
 NAMES = tuple(maker.__name__.replace("_", "-") for maker in MAKERS)
 
