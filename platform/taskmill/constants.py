@@ -137,6 +137,8 @@ BODY_LOG_MAX_BYTES: Final = 50 * 1024
 TRUNCATED: Final = "... (truncated)"
 LOG_FILE_MAX_BYTES: Final = 100 * 1024 * 1024
 LOG_FILE_COUNT: Final = 10
+LOG_FILE_MAX_AGE_S: Final = 86_400.0  # 一个日志文件最多写一天
+LOG_FILE_MIN_AGE_S: Final = 60.0
 API_KEY_PREFIX: Final = "tmk_"
 API_KEY_BYTES: Final = 32
 API_KEY_CACHE_S: Final = 5.0
@@ -243,6 +245,7 @@ UNREACHABLE_S: Final = 30.0  # 数据库多久不答才算连不上；API 与数
 CONDITION_MESSAGE_MAX: Final = 1_000  # 条件与事件的文字长度上限，字符
 UNSCHEDULABLE_S: Final = 60.0  # 调度不上多久才算问题：节点自动扩容也要时间
 RESTARTS_FAILING: Final = 3  # 容器重启这么多次还没就绪，算起不来
+SCHEDULE_STATUS_S: Final = 60.0  # 计划的下次、上次触发多久抄进状态一次
 RESYNC_S: Final = 300.0  # 无事时多久再看一遍
 
 # ── 扩缩容（kube/scaler.py，每个数都由模拟器验证，见 docs/adr/0012） ───────

@@ -44,8 +44,9 @@ class Settings(BaseSettings):
     concurrency: int = Field(c.CONCURRENCY_DEFAULT, ge=1, le=c.CONCURRENCY_MAX, description="Tasks run at once per worker.")
     lease_s: float = Field(c.LEASE_S, ge=1, description="Life of a worker's lease.")
     heartbeat_s: float = Field(c.HEARTBEAT_S, gt=0, description="Period of lease renewals; below a third of the lease.")
-    bind_host: str = Field("0.0.0.0", description="Address that a worker's health endpoint binds.")  # noqa: S104 - 探针从节点来
+    bind_host: str = Field("0.0.0.0", description="Address that the health endpoints of workers and schedulers bind.")  # noqa: S104 - 探针从节点来
     worker_health_port: int = Field(0, ge=0, le=65535, description="Port of a worker's health endpoint; 0: none.")
+    scheduler_health_port: int = Field(0, ge=0, le=65535, description="Port of a scheduler's health endpoint; 0: none.")
     pod_name: str | None = Field(None, description="Name of the pod that a worker runs in.")
     pod_uid: str | None = Field(None, description="Unique id of that pod; orders of an operator are addressed to it.")
     bundle: str | None = Field(None, description="Rollout that a worker belongs to, as its operator names it.")
@@ -60,6 +61,9 @@ class Settings(BaseSettings):
     log_format: Literal["console", "json"] = Field("console", description="Form of log lines on the terminal.")
     log_dir: Path | None = Field(None, description="Folder for rotating log files; unset: standard error only.")
     log_file_max_bytes: int = Field(c.LOG_FILE_MAX_BYTES, ge=1024, description="Size at which a log file is rotated.")
+    log_file_max_age_s: float = Field(
+        c.LOG_FILE_MAX_AGE_S, ge=c.LOG_FILE_MIN_AGE_S, description="Age at which a log file is rotated, whatever its size."
+    )
     log_file_count: int = Field(c.LOG_FILE_COUNT, ge=1, description="Rotated files kept per log.")
 
     operator_namespaces: Names = Field(

@@ -13,7 +13,7 @@ from taskmill import keys
 from taskmill.errors import ERRORS
 from taskmill.plugin import specs
 from taskmill.settings import Settings
-from taskmill.telemetry import METRICS, WORKER_METRICS, Metric
+from taskmill.telemetry import METRICS, SCHEDULER_METRICS, WORKER_METRICS, Metric
 
 NOTE = "<!-- made by `make generate` from the code; do not edit -->"
 EXIT_CODES = (
@@ -108,7 +108,12 @@ def metrics() -> str:
         "## Workers\n\nServed at `/metrics` of a worker's health endpoint (`TASKMILL_WORKER_HEALTH_PORT`), beside `/healthz` "
         "and `/readyz`.\n\n"
     )
-    return _page("Metrics", "Served at `/metrics` by the api role.", _metrics(METRICS) + f"\n\n{worker}{_metrics(WORKER_METRICS)}")
+    scheduler = (
+        "## Schedulers\n\nServed at `/metrics` of a scheduler's health endpoint (`TASKMILL_SCHEDULER_HEALTH_PORT`), beside "
+        "`/healthz`.\n\n"
+    )
+    parts = (_metrics(METRICS), worker + _metrics(WORKER_METRICS), scheduler + _metrics(SCHEDULER_METRICS))
+    return _page("Metrics", "Served at `/metrics` by the api role.", "\n\n".join(parts))
 
 
 def _metrics(metrics: Iterable[Metric]) -> str:

@@ -8,26 +8,15 @@ reading has begun, after an order to drain once nothing is in flight, and after 
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import socket
-import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, MutableMapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
-
-import uvicorn
 
 from taskmill import constants as c
-from taskmill.errors import Code, SetupError
-from taskmill.log import get_logger
+from taskmill.engine.endpoint import Endpoint, listening
 from taskmill.settings import Settings
 from taskmill.telemetry import WorkerTelemetry
-
-log = get_logger(__name__)
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +55,12 @@ class Vitals:
         return {f"taskmill_worker_{name}": float(value) for name, value in values.items()}
 
 
-class HealthApp:
+class HealthApp(Endpoint):
     """The ASGI application; it only looks at the vitals, so that an answer costs the worker nothing."""
 
     def __init__(self, vitals: Callable[[], Vitals]) -> None:
         self._vitals = vitals
         self._telemetry = WorkerTelemetry(lambda: vitals().metrics(time.monotonic()))
-
-    async def __call__(self, scope: MutableMapping[str, Any], _: object, send: Send) -> None:
-        """Answer one request."""
-        status, body = self.answer(scope["path"])
-        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
 
     def answer(self, path: str) -> tuple[int, bytes]:
         """Return status and body for a path."""
@@ -93,52 +75,9 @@ class HealthApp:
         return 404, b"/healthz /readyz /metrics\n"
 
 
-class _Server(uvicorn.Server):
-    """信号归角色管。"""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
-
-
 @asynccontextmanager
 async def serving(settings: Settings, vitals: Callable[[], Vitals]) -> AsyncIterator[int | None]:
     """Serve during the block if a port is set, and give the port; SetupError CONFIG_INVALID if it cannot be bound."""
-    if not settings.worker_health_port:
-        yield None
-        return
-    listener = _bind(settings.bind_host, settings.worker_health_port)
-    config = uvicorn.Config(
-        HealthApp(vitals), loop="none", lifespan="off", log_config=None, access_log=False, server_header=False, ws="none",
-        timeout_graceful_shutdown=1,
-    )
-    server = _Server(config)
-    # 自己的线程：处理函数堵住主循环时，探针照样得到回答
-    thread = threading.Thread(
-        target=lambda: asyncio.run(server.serve(sockets=[listener])), name="health", daemon=True
-    )
-    thread.start()
-    log.info("健康端点已开", host=settings.bind_host, port=settings.worker_health_port)
-    try:
-        yield settings.worker_health_port
-    finally:
-        server.should_exit = True
-        await asyncio.to_thread(thread.join, c.HEALTH_STOP_S)
-        listener.close()
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    """立即监听：此后到的连接排队，等线程起来再答。"""
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-        listener.listen()
-    except OSError as error:
-        listener.close()
-        reason = f"{host}:{port}: {error.strerror or error}"
-        raise SetupError(
-            Code.CONFIG_INVALID, field="TASKMILL_BIND_HOST, TASKMILL_WORKER_HEALTH_PORT", reason=reason
-        ) from error
-    listener.setblocking(False)
-    return listener
+    app, port = HealthApp(vitals), settings.worker_health_port
+    async with listening(app, settings.bind_host, port, "TASKMILL_WORKER_HEALTH_PORT") as bound:
+        yield bound

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -28,12 +29,17 @@ class Loop(Protocol):
 
 
 class Looper:
-    """Runs one Loop until stopped. `last_success` is a monotonic time, None before the first."""
+    """Runs one Loop until stopped. `last_success` is a monotonic time, None before the first; `last_turn` counts failures too.
+
+    `done` sums what the rounds say they did.
+    """
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.last_success: float | None = None
+        self.last_turn = time.monotonic()
         self.failures = 0
+        self.done: Counter[str] = Counter()
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -50,6 +56,7 @@ class Looper:
     async def _run(self) -> None:
         while not self._stop.is_set():
             delay = await self._round()
+            self.last_turn = time.monotonic()
             try:
                 await asyncio.wait_for(self._stop.wait(), delay)
             except TimeoutError:
@@ -67,6 +74,7 @@ class Looper:
         else:
             self.failures = 0
             self.last_success = time.monotonic()
+            self.done.update({key: value for key, value in counts.items() if key != "more"})
             done = {key: value for key, value in counts.items() if value}
             if done:
                 log.debug("循环完成一轮", loop=self.loop.name, **done)

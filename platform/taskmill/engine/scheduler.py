@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from collections.abc import Sequence
 
 from taskmill import constants as c
 from taskmill.engine.auditor import Auditor
 from taskmill.engine.cron import Cron
+from taskmill.engine.endpoint import Endpoint, listening
 from taskmill.engine.looper import Loop, Looper
 from taskmill.engine.pruner import Pruner, PrunerConfig
 from taskmill.engine.rescuer import Rescuer, RescuerConfig
@@ -14,8 +17,34 @@ from taskmill.engine.stager import Stager
 from taskmill.log import get_logger
 from taskmill.services.platform import Platform
 from taskmill.services.schedule_sync import sync
+from taskmill.telemetry import LoopFacts, SchedulerTelemetry
 
 log = get_logger(__name__)
+
+
+class SchedulerHealth(Endpoint):
+    """`/healthz` and `/metrics` of a scheduler. Live: every loop has come round lately, whether it succeeded or not."""
+
+    def __init__(self, loopers: Sequence[Looper]) -> None:
+        self._loopers = loopers
+        self._telemetry = SchedulerTelemetry(self._facts)
+
+    def answer(self, path: str) -> tuple[int, bytes]:
+        """Return status and body for a path."""
+        if path == "/metrics":
+            return 200, self._telemetry.render()
+        if path == "/healthz":
+            now = time.monotonic()
+            stuck = [x.loop.name for x in self._loopers if now - x.last_turn > x.loop.period_s + c.LOOP_LIVE_S]
+            return (503, f"stuck: {', '.join(stuck)}\n".encode()) if stuck else (200, b"ok\n")
+        return 404, b"/healthz /metrics\n"
+
+    def _facts(self) -> list[LoopFacts]:
+        now = time.monotonic()
+        return [
+            LoopFacts(x.loop.name, dict(x.done), x.failures, None if x.last_success is None else now - x.last_success)
+            for x in self._loopers
+        ]
 
 
 class ScheduleSync:
@@ -51,8 +80,18 @@ def build_loops(platform: Platform) -> list[Loop]:
 
 
 async def run_scheduler(platform: Platform, stop: asyncio.Event) -> None:
-    """Run all loops until `stop` is set, then end each after its current round, at most SHUTDOWN_GRACE_S later."""
+    """Run all loops until `stop` is set, then end each after its current round, at most SHUTDOWN_GRACE_S later.
+
+    SetupError CONFIG_INVALID if the port of the health endpoint is taken.
+    """
     loopers = [Looper(loop) for loop in build_loops(platform)]
+    settings = platform.settings
+    app, port = SchedulerHealth(loopers), settings.scheduler_health_port
+    async with listening(app, settings.bind_host, port, "TASKMILL_SCHEDULER_HEALTH_PORT"):
+        await _run(loopers, stop)
+
+
+async def _run(loopers: list[Looper], stop: asyncio.Event) -> None:
     for looper in loopers:
         looper.start()
     log.info("调度器已启动", loops=[looper.loop.name for looper in loopers])
