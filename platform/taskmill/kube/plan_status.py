@@ -32,6 +32,10 @@ def judge(draft: Draft) -> None:
         draft.not_ready(Reason.ROLLING_OUT, "a new template replaces the old workers", going=True)
     if draft.queue.spec.stop_policy != "None":
         draft.not_ready(Reason.SUSPENDED, f"spec.stopPolicy is {draft.queue.spec.stop_policy}")
+    spec = draft.queue.spec
+    undecided = spec.scaling.mode == "Auto" and spec.stop_policy == "None" and draft.state.decision is None
+    if undecided and conditions.reason_of(draft.queue.status, "Ready") != Reason.AS_DESIRED.value:
+        draft.not_ready(Reason.WORKERS_STARTING, "the number of workers is not decided yet", going=True)
     if ready == 0 and wanted > 0:
         draft.not_ready(Reason.WORKERS_STARTING, "no worker is ready yet", going=True)
     if "Ready" not in draft.verdicts:

@@ -138,7 +138,7 @@ def _seat(pod: Manifest, worker: WorkerFact | None, state: State, drain: Drain) 
 def _with(worker: WorkerFact, drain: Drain, overdue_s: float) -> Stage:
     if worker.order is not Order.DRAIN:
         return Stage.WORKING
-    if _obeyed(worker) and worker.draining and worker.running == 0 and not worker.ready:
+    if _obeyed(worker) and worker.running == 0 and not worker.ready:
         return Stage.DONE
     return Stage.EXPIRED if overdue_s >= 0 and drain.on_timeout == "Requeue" else Stage.LEAVING
 

@@ -14,7 +14,15 @@ from datetime import datetime
 from typing import Any, Literal
 
 from taskmill.kube.scaler import Decision
-from taskmill.services.fleet import Order, QueueLoad, QueuePolicy, QueuePolicyChange, WorkerFact
+from taskmill.services.fleet import (
+    Order,
+    QueueLoad,
+    QueuePolicy,
+    QueuePolicyChange,
+    ScheduleFact,
+    ScheduleRequest,
+    WorkerFact,
+)
 
 Manifest = dict[str, Any]
 
@@ -184,3 +192,52 @@ class Plan:
     requeue_s: float = 300.0
     rolling: bool = False  # 正在滚动更新，占一个并发名额
     interrupted: tuple[str, ...] = ()  # 这一轮新算进 interruptedTotal 的 Pod 的 uid
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The database, or the rules of schedules, refused a schedule: the code and the words of the error."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleState:
+    """All facts about one TaskSchedule. `answer` is what putting it brought, None before it was put in this round."""
+
+    now: datetime
+    schedule: Manifest
+    secrets: Mapping[str, SecretFact]
+    database: DatabaseFact | None
+    namespace_terminating: bool = False
+    uninstalling: bool = False
+    answer: ScheduleFact | Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PutSchedule:
+    """Make or change the schedule in the database; writes nothing if it is as wanted."""
+
+    request: ScheduleRequest
+    suspend: bool
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteSchedule:
+    """Remove the schedule from the database if it is the owner's."""
+
+    name: str
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class SchedulePlan:
+    """Like `Plan`. With `put` set, put it first and plan again with the answer; actions and status come only then."""
+
+    put: PutSchedule | None = None
+    actions: tuple[DeleteSchedule | SetFinalizer, ...] = ()
+    status: Manifest = field(default_factory=dict)
+    events: tuple[Event, ...] = ()
+    requeue_s: float = 300.0

@@ -120,7 +120,7 @@ class World:
         each.seen, each.draining = each.order_no, each.order is Order.DRAIN
 
     def _write_row(self, each: Pod) -> None:
-        each.row = worker(each.name, running=each.tasks, draining=each.draining, ready=each.readyz, started=float(each.number))
+        each.row = worker(each.name, running=each.tasks, ready=each.readyz, started=float(each.number))
 
     # ── ReplicaSet 控制器 ──
     def see_rs(self) -> None:
