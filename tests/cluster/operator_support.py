@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
-from urllib.request import urlopen
+
+import httpx2
 
 from taskmill.kube import names
 from taskmill.plugin.host import PluginHost
@@ -79,7 +80,10 @@ class OperatorProcess:
 
     async def leads(self) -> None:
         """Wait until it acts."""
-        await eventually(lambda: "开始对账" in self.text, timeout=30, poll=0.05, why="the operator leads")
+        try:
+            await eventually(lambda: "开始对账" in self.text, timeout=60, poll=0.05, why="the operator leads")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.text[-2000:]}") from None
 
     @property
     def url(self) -> str:
@@ -90,8 +94,7 @@ class OperatorProcess:
 
     def metric(self, name: str) -> float:
         """Return the sum of a metric over its labels."""
-        with urlopen(f"{self.url}/metrics") as answer:
-            lines = answer.read().decode().splitlines()
+        lines = httpx2.get(f"{self.url}/metrics").text.splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
 
@@ -133,6 +136,15 @@ class QueueSpace(Space):
         return await self.until(
             "TaskQueue", name, lambda queue: reason_of(queue, kind) == reason, timeout=timeout, why=f"{kind}={reason}"
         )
+
+    async def serving(self, name: str, pods: int, *, timeout: float = 90) -> Json:
+        """Wait until a TaskQueue has so many workers, all of them ready, and says so."""
+
+        def holds(queue: Json) -> bool:
+            status = queue.get("status") or {}
+            return reason_of(queue, "Ready") == "AsDesired" and status.get("readyReplicas") == status["replicas"] == pods
+
+        return await self.until("TaskQueue", name, holds, timeout=timeout, why=f"{pods} workers ready")
 
     async def events(self, reason: str) -> list[Json]:
         """Return the events with a reason."""

@@ -21,6 +21,7 @@ from taskmill.kube.state import (
     Bury,
     Create,
     Delete,
+    DeleteSchedule,
     DeletionCost,
     Manifest,
     OrderWorkers,
@@ -47,7 +48,7 @@ class Applier:
         self._client, self._cache, self._token, self._instance = client, cache, token, instance
         self._buried: OrderedDict[tuple[str, datetime], None] = OrderedDict()
 
-    async def run(self, key: Key, actions: Sequence[Action], link: DatabaseLink | None) -> None:
+    async def run(self, key: Key, actions: Sequence[Action | DeleteSchedule], link: DatabaseLink | None) -> None:
         """Do all; KubeError, TaskmillError, NotLeadingError."""
         for action in actions:
             token = self._token()
@@ -55,7 +56,7 @@ class Applier:
                 raise NotLeadingError
             await self._do(key, action, link, token)
 
-    async def _do(self, key: Key, action: Action, link: DatabaseLink | None, token: int) -> None:
+    async def _do(self, key: Key, action: Action | DeleteSchedule, link: DatabaseLink | None, token: int) -> None:
         match action:
             case Apply(manifest, why):
                 log.info("应用", object=str(key), kind=manifest["kind"], name=manifest["metadata"]["name"], why=why)
@@ -65,23 +66,27 @@ class Applier:
             case Delete(manifest, why):
                 log.info("删除", object=str(key), kind=manifest["kind"], name=manifest["metadata"]["name"], why=why)
                 await self._client.delete(manifest)
-            case Scale(deployment, replicas, why):
-                log.info("调整副本数", object=str(key), deployment=deployment, replicas=replicas, why=why)
-                answer = await self._client.scale(k.DEPLOYMENT, key.namespace, deployment, replicas)
-                self._cache.scaled(key.namespace, deployment, answer)
-            case ScaleQueue(replicas, why):
-                log.info("设定 TaskQueue 的副本数", object=str(key), replicas=replicas, why=why)
-                await self._client.scale(k.TASK_QUEUE, key.namespace, key.name, replicas)
+            case Scale() | ScaleQueue():
+                await self._scale(key, action)
             case DeletionCost(pod, cost):
                 text = str(cost) if cost is not None else None
                 body = {"metadata": {"annotations": {names.DELETION_COST: text}}}
                 self._keep(await self._client.merge(k.POD, key.namespace, pod, body))
             case SetFinalizer(present):
                 await self._set_finalizer(key, present=present)
-            case OrderWorkers() | PutPolicy() | Bury():
+            case OrderWorkers() | PutPolicy() | Bury() | DeleteSchedule():
                 await self._tell(action, link, token)
             case _:
                 assert_never(action)
+
+    async def _scale(self, key: Key, action: Scale | ScaleQueue) -> None:
+        target = action.deployment if isinstance(action, Scale) else key.name
+        log.info("调整副本数", object=str(key), target=target, replicas=action.replicas, why=action.why)
+        if isinstance(action, Scale):
+            answer = await self._client.scale(k.DEPLOYMENT, key.namespace, target, action.replicas)
+            self._cache.scaled(key.namespace, target, answer)
+        else:
+            await self._client.scale(k.TASK_QUEUE, key.namespace, target, action.replicas)
 
     async def _create(self, key: Key, manifest: Manifest, why: str) -> None:
         log.info("创建", object=str(key), kind=manifest["kind"], name=manifest["metadata"]["name"], why=why)
@@ -90,7 +95,7 @@ class Applier:
         except ExistsError:
             log.info("已经有了", object=str(key), kind=manifest["kind"], name=manifest["metadata"]["name"])
 
-    async def _tell(self, action: OrderWorkers | PutPolicy | Bury, link: DatabaseLink | None, token: int) -> None:
+    async def _tell(self, action: OrderWorkers | PutPolicy | Bury | DeleteSchedule, link: DatabaseLink | None, token: int) -> None:
         """写进数据库的动作；没有数据库就没有可写的。"""
         if link is None:
             return
@@ -102,6 +107,8 @@ class Applier:
             case PutPolicy(queue, change):
                 await service.put_queue(queue, change, self._instance)
                 await link.refresh_policies()
+            case DeleteSchedule(name, owner):
+                await service.delete_schedule(name, owner=owner)
             case Bury(pod_uid, cause, at):
                 if (pod_uid, at) in self._buried:
                     return

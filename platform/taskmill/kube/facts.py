@@ -114,14 +114,16 @@ class Facts:
             self.databases.release(key)
             return Connected(facts, None, f"Secret {reference.name}, key {reference.key}: {error}")
 
+    def database_fact(self, connected: Connected) -> DatabaseFact | None:
+        """Return what is known of the database of an object."""
+        if connected.link is not None:
+            return connected.link.fact
+        return DatabaseFact("", connected.error) if connected.error else None
+
     def state(self, key: Key, manifest: Manifest, connected: Connected, *, terminating: bool, token: int) -> State:
         """Return all facts about a TaskQueue."""
         cache, (namespace, name), link = self.cache, (key.namespace, key.name), connected.link
-        queue, database = self.parsed(key), None
-        if link is not None:
-            database = link.fact
-        elif connected.error:
-            database = DatabaseFact("", connected.error)
+        queue = self.parsed(key)
         deployments = cache.group(k.DEPLOYMENT, namespace, name)
         group = link.identity[: names.DATABASE_CHARS] if link is not None else ""
         own = queue_name(queue) if queue is not None else name
@@ -131,7 +133,7 @@ class Facts:
             queue=manifest,
             options=self.options,
             secrets=connected.secrets,
-            database=database,
+            database=self.database_fact(connected),
             siblings=self._siblings(key, link),
             same_queue=self._older(key, manifest, own, link),
             namespace_terminating=terminating,

@@ -8,7 +8,7 @@ PostgreSQL ──every tick────▶ DatabaseLink ─────┼─▶
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,12 +28,15 @@ from taskmill.kube.intake import Intake
 from taskmill.kube.keys import Key
 from taskmill.kube.lease import Lease
 from taskmill.kube.metrics import Metrics
-from taskmill.kube.reconcile import Reconciler
+from taskmill.kube.plan import plan
+from taskmill.kube.reconcile import Planner, Reconciler
+from taskmill.kube.reconcile_schedule import ScheduleReconciler
 from taskmill.kube.relist import Relister, wait_for_crds
 from taskmill.kube.rollouts import Rollouts
+from taskmill.kube.rounds import Tools
 from taskmill.kube.scaling import Scaling
 from taskmill.kube.secret_facts import Secrets
-from taskmill.kube.state import Options, Plan, State
+from taskmill.kube.state import Options
 from taskmill.kube.status import StatusWriter
 from taskmill.kube.watch import Watch
 from taskmill.kube.workqueue import WorkQueue
@@ -63,7 +66,7 @@ class Operator:
     """One process. `run` returns after `stop`."""
 
     def __init__(
-        self, config: OperatorConfig, client: KubeClient, metrics: Metrics, planner: Callable[[State], Plan] | None = None
+        self, config: OperatorConfig, client: KubeClient, metrics: Metrics, planner: Planner = plan
     ) -> None:
         self._config, self._client, self._metrics = config, client, metrics
         self._lag = LoopLag()
@@ -76,15 +79,14 @@ class Operator:
         self._databases = Databases(self._tick, tick_s=config.tick_s)
         self._facts = Facts(cache, secrets, self._databases, client, options)
         self._scaling = Scaling(self._facts, queue.add, metrics)
-        self._rollouts = Rollouts(config.rollouts, queue.add)
         self._intake = Intake(self._facts, queue.add, metrics)
         self._lease = Lease(client, config.home, config.lease_name, config.identity, changed=self._lead)
         self._relister = Relister(client, config.namespaces, self._intake.replace)
         status, events = StatusWriter(client, cache), EventPoster(client, config.identity, metrics)
         applier = Applier(client, cache, self._token, config.lease_name)
-        self._queues = Reconciler(
-            planner or _planner(), self._facts, self._scaling, applier, status, events, queue, self._rollouts, metrics, self._token
-        )
+        tools = Tools(self._facts, applier, status, events, queue, metrics, self._token)
+        self._queues = Reconciler(tools, planner, self._scaling, Rollouts(config.rollouts, queue.add))
+        self._schedules = ScheduleReconciler(tools)
         self._leading: asyncio.Task[None] | None = None
         self._watch: Watch | None = None
 
@@ -164,8 +166,7 @@ class Operator:
                 # 备用副本和还没认全的主控不动手；开始时所有键都会再来一遍
                 if self._token() is None or not self._connected:
                     continue
-                if key.kind is k.TASK_QUEUE:
-                    await self._queues.run(key)
+                await (self._queues if key.kind is k.TASK_QUEUE else self._schedules).run(key)
             finally:
                 self._queue.done(key)
 
@@ -184,12 +185,6 @@ class Operator:
         self._metrics.leader.set(int(self._lease.held))
         self._metrics.watch_restarts.set(self._watch.restarts if self._watch is not None else 0)
         self._metrics.relist_age.set(self._relister.age_s or 0.0)
-
-
-def _planner() -> Callable[[State], Plan]:
-    from taskmill.kube.plan import plan  # noqa: PLC0415
-
-    return plan
 
 
 @asynccontextmanager

@@ -40,6 +40,8 @@ class _Kept:
     seen: Seen = ()
     draining: dict[str, float] | None = None
     observed: QueueLoad | None = None
+    told: Seen = ()  # 上次促成对账时的负载
+    told_at: float = float("-inf")
 
 
 class Scaling:
@@ -97,9 +99,18 @@ class Scaling:
             changed |= self._differs(kept.decision, decision)
             kept.memory, kept.decision = decision.memory, decision
         self._publish(key, kept, load, workers)
-        if changed:
+        if self._news(kept, load, changed=changed):
             self._wake(key)
         return scaler.horizon_s(kept.memory)
+
+    def _news(self, kept: _Kept, load: QueueLoad | None, *, changed: bool) -> bool:
+        """负载变了也要写进状态，但不比状态允许的更勤。"""
+        numbers: Seen = (load.ready, load.running, load.due_soon, round(load.oldest_wait_s)) if load is not None else ()
+        now = self._clock.monotonic()
+        if not changed and (numbers == kept.told or now - kept.told_at < c.KUBE_STATUS_PERIOD_S):
+            return False
+        kept.told, kept.told_at = numbers, now
+        return True
 
     def _inputs(
         self, key: Key, queue: TaskQueue, manifest: Manifest, load: QueueLoad | None, workers: tuple[WorkerFact, ...] | None,
