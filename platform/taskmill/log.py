@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -53,10 +54,31 @@ class _JsonLine(logging.Formatter):
 
 
 class _Rotating(RotatingFileHandler):
-    """看文件大小决定轮转；标准库会为此把每行先格式化一遍。"""
+    """看文件大小与年龄决定轮转；标准库会为此把每行先格式化一遍，而且两者只能选一。"""
 
-    def shouldRollover(self, record: logging.LogRecord) -> int:  # noqa: ARG002, N802 - 标准库的名字
-        return int(self.maxBytes > 0 and self.stream is not None and self.stream.tell() >= self.maxBytes)
+    def __init__(self, path: Path, *, max_bytes: int, max_age_s: float, count: int) -> None:
+        super().__init__(path, maxBytes=max_bytes, backupCount=count, encoding="utf-8")
+        self._max_age_s = max_age_s
+        self._born = _born(path)
+
+    def shouldRollover(self, record: logging.LogRecord) -> int:  # noqa: N802 - 标准库的名字
+        if self.stream is None or self.stream.tell() == 0:
+            return 0
+        return int(self.stream.tell() >= self.maxBytes or record.created - self._born >= self._max_age_s)
+
+    def doRollover(self) -> None:  # noqa: N802 - 标准库的名字
+        super().doRollover()
+        self._born = time.time()
+
+
+def _born(path: Path) -> float:
+    """文件何时开始写：重启之后接着写同一个文件，看它第一行的时间；读不出就从现在算起。"""
+    try:
+        with path.open("rb") as file:
+            stamp: str = msgspec.json.decode(file.readline())["timestamp"]
+        return datetime.fromisoformat(stamp).timestamp()
+    except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError):
+        return time.time()
 
 
 def _json(value: Any, **_: Any) -> str:
@@ -75,10 +97,6 @@ def _formatter(*, as_json: bool, colors: bool = False) -> logging.Formatter:
     )
 
 
-def _file(path: Path, max_bytes: int, count: int, formatter: logging.Formatter) -> RotatingFileHandler:
-    handler = _Rotating(path, maxBytes=max_bytes, backupCount=count, encoding="utf-8")
-    handler.setFormatter(formatter)
-    return handler
 
 
 def configure_logging(
@@ -87,9 +105,13 @@ def configure_logging(
     log_format: str = "console",
     log_dir: Path | None = None,
     max_bytes: int = c.LOG_FILE_MAX_BYTES,
+    max_age_s: float = c.LOG_FILE_MAX_AGE_S,
     count: int = c.LOG_FILE_COUNT,
 ) -> None:
-    """Send logs to standard error, and to `taskmill.log` and `access.log` in `log_dir` if it is set."""
+    """Send logs to standard error, and to `taskmill.log` and `access.log` in `log_dir` if it is set.
+
+    A file is rotated when it has `max_bytes` or is `max_age_s` old; `count` rotated ones are kept.
+    """
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -99,11 +121,16 @@ def configure_logging(
     stream = logging.StreamHandler(sys.stderr)
     stream.setFormatter(_formatter(as_json=log_format == "json", colors=sys.stderr.isatty()))
     root = logging.getLogger()
+    for old in (*root.handlers, *_access.handlers):
+        if isinstance(old, _Rotating):
+            old.close()
     root.handlers, _access.handlers, _access.propagate = [stream], [], log_dir is None
     if log_dir is not None:
         log_dir.mkdir(parents=True, exist_ok=True)
-        root.addHandler(_file(log_dir / "taskmill.log", max_bytes, count, _formatter(as_json=True)))
-        _access.addHandler(_file(log_dir / "access.log", max_bytes, count, _JsonLine()))
+        for logger, name, formatter in ((root, "taskmill.log", _formatter(as_json=True)), (_access, "access.log", _JsonLine())):
+            handler = _Rotating(log_dir / name, max_bytes=max_bytes, max_age_s=max_age_s, count=count)
+            handler.setFormatter(formatter)
+            logger.addHandler(handler)
     root.setLevel(level)
     _access.setLevel(logging.INFO)  # 访问日志一条不少，与级别设置无关
     for noisy in ("alembic", "mail.log", "uvicorn.access", "taskiq"):

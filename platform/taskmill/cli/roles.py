@@ -29,7 +29,7 @@ def configured(**overrides: object) -> Settings:
     settings = load_settings(**{name: value for name, value in overrides.items() if value not in (None, [])})
     configure_logging(
         level=settings.log_level, log_format=settings.log_format, log_dir=settings.log_dir,
-        max_bytes=settings.log_file_max_bytes, count=settings.log_file_count,
+        max_bytes=settings.log_file_max_bytes, max_age_s=settings.log_file_max_age_s, count=settings.log_file_count,
     )
     return settings
 

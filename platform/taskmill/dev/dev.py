@@ -75,7 +75,10 @@ async def run_dev(settings: Settings, *, demo: bool, exit_after: bool, folder: P
 def _log_to_files(settings: Settings, home: Path) -> None:
     """逐个请求的日志进文件，终端留给人看。"""
     folder = settings.log_dir or home / "logs"
-    configure_logging(level=settings.log_level, log_format=settings.log_format, log_dir=folder)
+    configure_logging(
+        level=settings.log_level, log_format=settings.log_format, log_dir=folder, max_bytes=settings.log_file_max_bytes,
+        max_age_s=settings.log_file_max_age_s, count=settings.log_file_count,
+    )
     for chatty in ("httpx2", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 

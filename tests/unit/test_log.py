@@ -1,0 +1,69 @@
+"""Log files are rotated by size and by age, across restarts, and only so many are kept."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import time_machine
+
+from taskmill.log import ACCESS_LOGGER, access, configure_logging, get_logger
+
+START = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Put the handlers of pytest back."""
+    root, line = logging.getLogger(), logging.getLogger(ACCESS_LOGGER)
+    kept = (root.handlers, root.level, line.handlers, line.propagate)
+    yield
+    for handler in {*root.handlers, *line.handlers} - {*kept[0], *kept[2]}:
+        handler.close()
+    root.handlers, root.level, line.handlers, line.propagate = kept
+
+
+def numbers(path: Path) -> list[int]:
+    return [json.loads(line)["number"] for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_file_is_rotated_when_it_is_old(tmp_path: Path) -> None:
+    with time_machine.travel(START, tick=False) as clock:
+        configure_logging(log_dir=tmp_path, max_age_s=3_600)
+        for number in range(4):
+            get_logger("tests").info("第几行", number=number)
+            access("请求", {"number": number})
+            clock.shift(timedelta(minutes=40))
+    for name in ("taskmill.log", "access.log"):
+        assert numbers(tmp_path / f"{name}.1") == [0, 1]
+        assert numbers(tmp_path / name) == [2, 3]
+
+
+def test_the_age_survives_a_restart(tmp_path: Path) -> None:
+    with time_machine.travel(START, tick=False) as clock:
+        for number in range(3):
+            configure_logging(log_dir=tmp_path, max_age_s=3_600)
+            get_logger("tests").info("第几行", number=number)
+            clock.shift(timedelta(minutes=40))
+    assert numbers(tmp_path / "taskmill.log.1") == [0, 1]
+    assert numbers(tmp_path / "taskmill.log") == [2]
+
+
+def test_a_file_that_is_not_ours_counts_from_now_on(tmp_path: Path) -> None:
+    (tmp_path / "taskmill.log").write_text("not JSON\n")
+    configure_logging(log_dir=tmp_path, max_age_s=3_600)
+    get_logger("tests").info("第几行", number=1)
+    assert not (tmp_path / "taskmill.log.1").exists()
+
+
+def test_size_and_count(tmp_path: Path) -> None:
+    configure_logging(log_dir=tmp_path, max_bytes=300, count=2)
+    for number in range(30):
+        get_logger("tests").info("第几行", number=number)
+    assert sorted(path.name for path in tmp_path.glob("taskmill.log*")) == ["taskmill.log", "taskmill.log.1", "taskmill.log.2"]
+    assert numbers(tmp_path / "taskmill.log")[-1] == 29
+    assert all(path.stat().st_size < 600 for path in tmp_path.glob("taskmill.log*"))
