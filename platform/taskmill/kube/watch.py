@@ -64,6 +64,8 @@ class Watch:
         await kopf.operator(
             registry=self._registry(), settings=_settings(), standalone=True, stop_flag=self._stop,
             clusterwide=not self._namespaces, namespaces=self._namespaces,
+            # 不给名字，kopf 就去查用户名：OpenShift 随机分配的 UID 没有用户名，每次都会失败
+            identity="taskmill",  # pyright: ignore[reportArgumentType] - 只是给 str 起的别名
         )
 
     def _registry(self) -> kopf.OperatorRegistry:
