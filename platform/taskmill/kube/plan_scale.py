@@ -11,7 +11,7 @@ from taskmill.kube.plan_draft import Draft
 from taskmill.kube.reasons import Reason
 from taskmill.kube.rollout import Rollout
 from taskmill.kube.seats import Stage
-from taskmill.kube.state import Event, Scale, ScaleQueue
+from taskmill.kube.state import Event, OrderWorkers, Scale, ScaleQueue
 
 PASSIVE = {"Manual": Reason.MANUAL, "External": Reason.EXTERNAL}
 
@@ -84,7 +84,7 @@ def _say_draining(draft: Draft) -> None:
         draft.say("Draining", True, Reason.WORKERS_DRAINING, "workers finish their tasks before they go")
     else:
         draft.say("Draining", False, Reason.NONE)
-    if leaving:
+    if leaving or any(isinstance(action, OrderWorkers) for action in draft.actions):
         draft.again_in(c.OPERATOR_DRAIN_TICK_S)
         draft.again_in(min((-seat.overdue_s for seat in leaving if seat.overdue_s < 0), default=None))
     if any(seat.stage is Stage.STARTING for seat in draft.seats):

@@ -1,0 +1,451 @@
+"""Round after round: what a TaskQueue makes, waits for, and when there is nothing left to do."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from taskmill.kube import names
+from taskmill.kube.plan import plan
+from taskmill.kube.scaler import Limit, Reason
+from taskmill.kube.state import (
+    Apply,
+    Bury,
+    Create,
+    DatabaseFact,
+    Delete,
+    OrderWorkers,
+    PutPolicy,
+    Scale,
+    ScaleQueue,
+    SecretFact,
+    SetFinalizer,
+)
+from taskmill.services.fleet import Order, QueuePolicy
+
+from .lab import Lab
+from .objects import OPTIONS, SECRETS, at, condition, decision, load, of, pod, queue, state
+
+
+def running(pods: int = 2, **spec: Any) -> Lab:
+    lab = Lab(queue(**spec), {"decision": decision(pods)})
+    lab.settle()
+    return lab
+
+
+def test_from_nothing_to_workers_in_order() -> None:
+    lab = Lab(facts={"decision": decision(2)})
+    first = lab.round()
+    assert [action.manifest["kind"] for action in of(first, Create)] == ["Job"]
+    assert of(first, Apply) == []
+    assert condition(first, "Ready") == ("False", "MigrationPending")
+    lab.finish_jobs()
+    second = lab.round()
+    assert [action.manifest["kind"] for action in of(second, Apply)] == ["ServiceAccount", "PodDisruptionBudget", "Deployment"]
+    assert of(second, Apply)[-1].manifest["spec"]["replicas"] == 0
+    third = lab.round()
+    assert of(third, Scale) == [Scale("emails-worker", 2, "需要更多工作进程")]
+    assert third.actions[0] == SetFinalizer(present=True)
+    assert condition(third, "Ready") == ("False", "WorkersStarting")
+    lab.pods_come()
+    fourth = lab.round()
+    assert "replicas" not in of(fourth, Apply)[-1].manifest["spec"]  # 已由 scaler 接管，不再发送
+    last = lab.settle()
+    assert condition(last, "Ready") == ("True", "AsDesired")
+    assert {event.reason for event in lab.log} >= {"MigrationStarted", "MigrationCompleted", "ScaledUp", "Activated"}
+
+
+@pytest.mark.parametrize("pods", [0, 3])
+def test_a_settled_queue_does_nothing_and_says_nothing_new(pods: int) -> None:
+    lab = running(pods)
+    status = copy.deepcopy(lab.manifest["status"])
+    lab.facts["decision"] = decision(pods, words="no task for 17 s")
+    for lab.age in (5, 60, 3600):
+        made = lab.round()
+        assert (made.actions, made.events, made.status) == ((), (), status)
+    assert status["scaling"]["explanation"].endswith("because")
+    assert (status["desiredReplicas"], status["replicas"]) == (pods, pods)
+
+
+def test_a_secret_that_is_missing_holds_everything_as_it_is() -> None:
+    lab = running()
+    lab.facts["secrets"] = {**SECRETS, "db": SecretFact("db", found=False)}
+    lab.facts["decision"] = decision(0)
+    made = lab.round()
+    assert made.actions == ()
+    assert condition(made, "Ready") == ("False", "ConnectionSecretMissing")
+    assert condition(made, "Stalled") == ("True", "ConnectionSecretMissing")
+    assert [event.reason for event in made.events] == ["SecretMissing"]
+    lab.facts["secrets"] = {**SECRETS, "db": SecretFact("db", found=True, keys=frozenset({"dsn"}))}
+    assert "no key url" in lab.round().status["conditions"][0]["message"]
+
+
+def test_a_secret_that_leads_nowhere_is_told() -> None:
+    made = plan(state(database=DatabaseFact("", "no host in the URL")))
+    assert condition(made, "Ready") == ("False", "ConnectionSecretMissing")
+    assert condition(plan(state(database=None)), "Stalled")[0] == "True"
+
+
+@pytest.mark.parametrize(("restart", "rolls"), [(True, True), (False, False)])
+def test_a_new_secret_rolls_the_workers_if_wanted(restart: bool, rolls: bool) -> None:
+    lab = running(update={"restartOnSecretChange": restart})
+    lab.facts["secrets"] = {**SECRETS, "broker": SecretFact("broker", True, frozenset({"url"}), "new")}
+    made = lab.round()
+    assert bool(of(made, Apply)) is rolls
+    if rolls:
+        assert condition(made, "Ready") == ("False", "RollingOut")
+        assert [event.reason for event in made.events] == ["RolloutStarted"]
+        assert made.rolling
+
+
+def test_a_rollout_waits_for_its_turn() -> None:
+    lab = running()
+    lab.manifest["spec"]["concurrency"] = 3
+    lab.facts["options"] = replace(OPTIONS, may_start_rollout=False)
+    made = lab.round()
+    assert of(made, Apply) == []
+    assert condition(made, "Ready") == ("False", "RolloutWaiting")
+
+
+def test_an_upgraded_operator_changes_no_workload() -> None:
+    lab = running()
+    lab.facts["options"] = replace(OPTIONS, default_image="taskmill:2")
+    assert lab.round().actions == ()
+    lab.manifest["metadata"]["annotations"] = {names.ADOPT_TEMPLATE: "latest"}
+    made = lab.round()
+    assert len(of(made, Create)) == 1  # 新镜像先要迁移
+
+
+def test_while_a_new_image_waits_for_its_migration_the_old_workers_are_scaled() -> None:
+    lab = running()
+    lab.manifest["spec"]["image"] = "taskmill:bad"
+    lab.facts["decision"] = decision(4)
+    made = lab.round()
+    assert (len(of(made, Create)), of(made, Apply)) == (1, [])
+    assert of(made, Scale)[0].replicas == 4
+
+
+def test_foreign_edits_are_taken_back_once() -> None:
+    lab = running()
+    lab.objects["Deployment"]["spec"]["template"]["spec"]["containers"][0]["image"] = "evil:1"
+    made = lab.round()
+    assert [event.reason for event in made.events] == ["DriftCorrected"]
+    assert "image" in made.events[0].message
+    assert lab.round().actions == ()
+
+
+def test_an_object_of_somebody_else_is_left_alone() -> None:
+    lab = running()
+    lab.objects["Deployment"]["metadata"]["ownerReferences"][0]["uid"] = "other"
+    made = lab.round()
+    assert of(made, Apply) == []
+    assert condition(made, "Ready") == ("False", "ObjectNameTaken")
+
+
+def test_switched_off_children_are_removed() -> None:
+    lab = running()
+    lab.manifest["spec"] |= {"disruption": {"enabled": False}, "pod": {"serviceAccountName": "mine"}}
+    assert {action.manifest["kind"] for action in of(lab.round(), Delete)} == {"PodDisruptionBudget", "ServiceAccount"}
+
+
+def test_the_younger_of_two_with_one_queue_name_yields() -> None:
+    made = plan(state(same_queue=("app/older",)))
+    assert made.actions == ()
+    assert condition(made, "Stalled") == ("True", "QueueNameTaken")
+
+
+def test_paused_by_annotation_writes_conditions_only() -> None:
+    lab = running()
+    before = copy.deepcopy(lab.manifest["status"])
+    lab.manifest["metadata"]["annotations"] = {names.PAUSED: "true"}
+    lab.manifest["spec"]["concurrency"] = 99
+    lab.facts["decision"] = decision(9)
+    made = lab.round()
+    assert made.actions == ()
+    assert condition(made, "Ready") == ("Unknown", "Paused")
+    assert {key: value for key, value in made.status.items() if key != "conditions"} == {
+        key: value for key, value in before.items() if key != "conditions"
+    }
+    del lab.manifest["metadata"]["annotations"]
+    assert "Resumed" in [event.reason for event in lab.round().events]
+
+
+def test_a_wrong_spec_touches_nothing_and_can_be_deleted() -> None:
+    made = plan(state(queue(concurrency=0)))
+    assert (made.actions, condition(made, "Ready")) == ((), ("False", "InvalidSpec"))
+    gone = queue(concurrency=0, metadata={"deletionTimestamp": at(), "finalizers": [names.FINALIZER]})
+    assert plan(state(gone)).actions == (SetFinalizer(present=False),)
+
+
+# ── 规模 ──
+
+
+def test_scaling_in_drains_first() -> None:
+    lab = running(3)
+    lab.facts["decision"] = decision(2)
+    lab.workers["p0"] = replace(lab.workers["p0"], running=1)
+    made = lab.round()
+    assert of(made, OrderWorkers) == [OrderWorkers(("uid-p1",), Order.DRAIN)]
+    assert of(made, Scale) == []
+    assert made.requeue_s <= 1
+    lab.round()
+    lab.obey()
+    lab.round()
+    down = lab.round()
+    assert of(down, Scale)[0].replicas == 2
+    assert {"DrainStarted", "ScaledDown"} <= {event.reason for event in lab.log}
+
+
+def test_unknown_data_never_lowers() -> None:
+    lab = running(3)
+    lab.facts["workers"], lab.facts["decision"] = None, decision(0)
+    assert lab.round().actions == ()
+    del lab.facts["workers"]
+    lab.facts["decision"] = decision(0, reason=Reason.METRICS_STALE)
+    made = lab.round()
+    assert made.actions == ()
+    assert condition(made, "ScalingActive") == ("False", "MetricsStale")
+
+
+@pytest.mark.parametrize("stop", ["Hold", "HoldAndDrain"])
+def test_stop_policies(stop: str) -> None:
+    lab = running(2)
+    lab.manifest["spec"]["stopPolicy"] = stop
+    made = lab.round()
+    assert of(made, PutPolicy)[0].change.values() == {"paused": True}
+    assert bool(of(made, OrderWorkers)) is (stop == "HoldAndDrain")
+    assert condition(made, "Ready") == ("False", "Suspended")
+    lab.obey()
+    lab.round()
+    assert lab.replicas == (0 if stop == "HoldAndDrain" else 2)
+    lab.manifest["spec"]["stopPolicy"] = "None"
+    assert of(lab.round(), PutPolicy)[0].change.values() == {"paused": False}
+
+
+def test_a_pause_made_by_a_person_is_left_alone() -> None:
+    lab = running(1, retentionSeconds=60)
+    assert lab.policy.retention_s == 60
+    lab.policy = QueuePolicy(paused=True, paused_by="ops", retention_s=60)
+    made = lab.round()
+    assert of(made, PutPolicy) == []
+    assert made.status["queue"] == {"paused": True, "retentionSeconds": 60}
+
+
+def test_dry_run_only_tells() -> None:
+    lab = running(2)
+    lab.manifest["spec"]["scaling"] = {"dryRun": True}
+    lab.facts["decision"] = decision(5, reason=Reason.DRY_RUN, limit=Limit.MAX_REPLICAS)
+    made = lab.round()
+    assert made.actions == ()
+    assert made.status["scaling"]["recommended"] == 5
+    assert condition(made, "ScalingLimited") == ("True", "MaxReplicas")
+
+
+def test_manual_and_external() -> None:
+    lab = running(2)
+    lab.manifest["spec"] |= {"scaling": {"mode": "Manual"}, "replicas": 4}
+    made = lab.round()
+    assert (of(made, Scale)[0].replicas, condition(made, "ScalingActive")) == (4, ("False", "Manual"))
+    lab.settle()
+    lab.manifest["spec"]["scaling"] = {"mode": "External"}
+    del lab.manifest["spec"]["replicas"]
+    made = lab.round()
+    assert of(made, ScaleQueue)[0].replicas == 4
+    assert lab.round().actions == ()
+    assert made.status["selector"] == "app.kubernetes.io/component=worker,taskmill.dev/queue=emails"
+
+
+def test_no_decision_yet_holds() -> None:
+    lab = running(2)
+    lab.facts["decision"] = None
+    made = lab.round()
+    assert (made.actions, condition(made, "Ready")[0]) == ((), "True")
+    fresh = Lab(facts={"decision": None})
+    fresh.round()
+    fresh.finish_jobs()
+    fresh.round()
+    assert condition(fresh.round(), "Ready") == ("False", "WorkersStarting")
+
+
+def test_the_database_is_away() -> None:
+    lab = running(2)
+    lab.facts |= {"database": DatabaseFact("d1d2d3d4d5d6d7d8", "connection refused", 45.0), "workers": None, "load": None}
+    made = lab.round()
+    assert made.actions == ()
+    assert condition(made, "Ready") == ("False", "DatabaseUnreachable")
+    assert made.status["work"]["source"] == "Stale"
+    lab.facts["database"] = DatabaseFact("d1d2d3d4d5d6d7d8", "connection refused", 3.0)
+    assert condition(lab.round(), "Ready")[0] == "True"
+    assert plan(state(database=DatabaseFact("d", "refused"))).actions == ()
+
+
+# ── 结束 ──
+
+
+def deleted(lab: Lab, **metadata: Any) -> Lab:
+    lab.manifest["metadata"] |= {"deletionTimestamp": at(), **metadata}
+    return lab
+
+
+def test_deletion_waits_for_running_tasks() -> None:
+    lab = deleted(running(2))
+    lab.workers["p0"] = replace(lab.workers["p0"], running=3)
+    made = lab.round()
+    assert of(made, OrderWorkers) == [OrderWorkers(("uid-p0", "uid-p1"), Order.DRAIN)]
+    assert of(made, SetFinalizer) == []
+    assert condition(made, "Ready") == ("False", "Draining")
+    lab.obey()
+    assert of(lab.round(), SetFinalizer) == [SetFinalizer(present=False)]
+    assert lab.round().actions == ()
+
+
+@pytest.mark.parametrize(
+    ("on_timeout", "age", "gone"), [("Requeue", 599, False), ("Requeue", 600, True), ("KeepWaiting", 9999, False)]
+)
+def test_deletion_has_a_time_limit(on_timeout: str, age: float, gone: bool) -> None:
+    lab = deleted(running(1, drain={"onTimeout": on_timeout}))
+    lab.facts["workers"], lab.age = None, age
+    assert bool(of(lab.round(), SetFinalizer)) is gone
+
+
+@pytest.mark.parametrize(
+    "facts", [{"namespace_terminating": True}, {"options": replace(OPTIONS, uninstalling=True)}, {"deployment": None}]
+)
+def test_deletion_does_not_wait_where_waiting_is_pointless(facts: dict[str, Any]) -> None:
+    lab = deleted(running(1))
+    lab.facts |= facts
+    assert of(lab.round(), SetFinalizer) == [SetFinalizer(present=False)]
+
+
+def test_forced_and_plain_deletion() -> None:
+    lab = deleted(running(1), annotations={names.FORCE_DELETE: "true"})
+    assert lab.round().actions == (SetFinalizer(present=False),)
+    plain = running(1, deletionPolicy="Delete")
+    assert "finalizers" not in plain.manifest["metadata"] or plain.manifest["metadata"]["finalizers"] == []
+
+
+def test_orphaned_children_lose_their_owner_and_nothing_else() -> None:
+    lab = running(2, deletionPolicy="Orphan")
+    before = copy.deepcopy(lab.objects["Deployment"])
+    made = deleted(lab).round()
+    applied = {action.manifest["kind"]: action.manifest for action in of(made, Apply)}
+    assert applied.keys() == {"ServiceAccount", "PodDisruptionBudget", "Deployment"}
+    left = applied["Deployment"]
+    assert "ownerReferences" not in left["metadata"]
+    assert left["spec"]["template"] == before["spec"]["template"]
+    assert "replicas" not in left["spec"]
+    # 同名的新对象认领它，不动模板
+    again = Lab(queue(deletionPolicy="Orphan", metadata={"uid": "uid-new"}), {"decision": decision(2)}, objects=lab.objects)
+    again.jobs, again.job_pods, again.replicas, again.owned = lab.jobs, lab.job_pods, 2, True
+    again.pods, again.workers = lab.pods, lab.workers
+    adopted = again.settle()
+    assert condition(adopted, "Ready") == ("True", "AsDesired")
+    assert again.objects["Deployment"]["spec"]["template"] == before["spec"]["template"]
+
+
+def test_the_finalizer_goes_with_the_last_pod() -> None:
+    lab = running(1)
+    assert lab.manifest["metadata"]["finalizers"] == [names.FINALIZER]
+    lab.facts["decision"] = decision(0)
+    lab.round()
+    lab.obey()
+    lab.settle()
+    assert (lab.replicas, lab.manifest["metadata"]["finalizers"]) == (0, [])
+
+
+# ── Pod 的毛病与死因 ──
+
+
+@pytest.mark.parametrize(
+    ("container", "status", "reason"),
+    [
+        ({"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}, {}, "ImagePullFailed"),
+        ({"state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": {"exitCode": 1}}}, {}, "WorkersFailing"),
+        ({"restartCount": 5, "ready": False}, {}, "WorkersFailing"),
+        ({}, {"conditions": [
+            {"type": "Ready", "status": "False"},
+            {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3", "lastTransitionTime": at(-90)},
+        ]}, "WorkersUnschedulable"),
+    ],
+)
+def test_why_workers_do_not_come_up(container: dict[str, Any], status: dict[str, Any], reason: str) -> None:
+    lab = running(1)
+    lab.workers.clear()
+    lab.pods["p0"] = pod("p0", ready=False, container=container, status=status)
+    made = lab.round()
+    assert condition(made, "Ready") == ("False", reason)
+    assert reason in [event.reason for event in made.events]
+
+
+@pytest.mark.parametrize(("message", "reason"), [("exceeded quota: pods=3", "QuotaExceeded"), ("violates PodSecurity", "PodsRefused")])
+def test_why_pods_are_not_made(message: str, reason: str) -> None:
+    lab = running(1)
+    lab.pods.clear()
+    lab.workers.clear()
+    deployment = lab.state().deployment
+    assert deployment is not None
+    deployment["status"]["conditions"] = [{"type": "ReplicaFailure", "status": "True", "message": message}]
+    lab.facts["deployment"] = deployment
+    assert condition(lab.round(), "Ready") == ("False", reason)
+
+
+def test_a_rollout_that_is_stuck_stalls() -> None:
+    lab = running(1)
+    deployment, (old,) = lab.state().deployment, lab.state().replica_sets
+    assert deployment is not None
+    deployment["status"]["conditions"] = [{
+        "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out",
+    }]
+    newer = copy.deepcopy(old)
+    newer["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "2"
+    lab.facts |= {"deployment": deployment, "replica_sets": (old, newer)}
+    made = lab.round()
+    assert condition(made, "Stalled") == ("True", "RolloutStuck")
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"container": {"lastState": {"terminated": {"reason": "OOMKilled", "exitCode": 137, "finishedAt": at(-5)}}}}, "oom"),
+        ({"container": {"lastState": {"terminated": {"reason": "Error", "exitCode": 1, "finishedAt": at(-5)}}}}, "crash"),
+        ({"container": {"lastState": {"terminated": {"reason": "Completed", "exitCode": 0, "finishedAt": at(-5)}}}}, None),
+        ({"container": {"lastState": {"terminated": {"reason": "Error", "exitCode": 1, "finishedAt": at(-900)}}}}, None),
+        ({"container": {"state": {"terminated": {"exitCode": 143, "finishedAt": at(-5)}}}, "status": {"conditions": [
+            {"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "lastTransitionTime": at(-9)},
+        ]}}, "evicted"),
+        ({"status": {"conditions": [
+            {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "lastTransitionTime": at(-9)},
+        ]}}, "node_lost"),
+        ({"container": {"state": {"terminated": {"exitCode": 137, "finishedAt": at(-5)}}},
+          "status": {"reason": "Evicted", "startTime": at(-600)}}, "evicted"),
+    ],
+)
+def test_how_a_container_died_is_told_to_the_database(changes: dict[str, Any], cause: str | None) -> None:
+    lab = running(1)
+    lab.pods["p0"] = pod("p0", **changes)
+    assert [action.cause for action in of(lab.round(), Bury)] == ([cause] if cause else [])
+    lab.workers.clear()
+    assert of(lab.round(), Bury) == []
+
+
+def test_a_busy_pod_taken_by_scaling_in_is_counted_once() -> None:
+    lab = running(2)
+    lab.pods["p1"] = pod("p1", metadata={"deletionTimestamp": at()})
+    lab.workers["p1"] = replace(lab.workers["p1"], running=2)
+    assert lab.round().status["interruptedTotal"] == 0  # 没有记忆就不计
+    lab.facts["interrupted_known"] = frozenset()
+    made = lab.round()
+    assert (made.status["interruptedTotal"], made.interrupted) == (2, ("uid-p1",))
+    lab.facts["interrupted_known"] = frozenset({"uid-p1"})
+    assert lab.round().status["interruptedTotal"] == 2
+
+
+def test_numbers_are_rounded() -> None:
+    lab = running(2)
+    lab.facts["load"] = load(ready=12_345, running=7, wait_s=123.4)
+    work = lab.round().status["work"]
+    assert (work["ready"], work["running"], work["oldestWaitSeconds"], work["source"]) == (12_000, 7, 120, "Postgres")
+    assert "lastActiveTime" in lab.manifest["status"]["scaling"]
