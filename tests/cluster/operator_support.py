@@ -7,16 +7,18 @@ import os
 import re
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Self
+from uuid import UUID
 
 import httpx2
 
 from taskmill.kube import names
 from taskmill.plugin.host import PluginHost
 from taskmill.services.platform import Platform
+from taskmill.services.submit import SubmitRequest
 from taskmill.settings import Settings
 from tests.cluster.kubelet.api import Json
 from tests.cluster.kubelet.objects import Space
@@ -81,7 +83,7 @@ class OperatorProcess:
     async def leads(self) -> None:
         """Wait until it acts."""
         try:
-            await eventually(lambda: "开始对账" in self.text, timeout=60, poll=0.05, why="the operator leads")
+            await eventually(lambda: "开始对账" in self.text, timeout=120, poll=0.05, why="the operator leads")
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.text[-2000:]}") from None
 
@@ -92,10 +94,12 @@ class OperatorProcess:
         assert found is not None
         return f"http://127.0.0.1:{found[1]}"
 
-    def metric(self, name: str) -> float:
-        """Return the sum of a metric over its labels."""
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric over the labels that are not given."""
         lines = httpx2.get(f"{self.url}/metrics").text.splitlines()
-        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+        found = [line for line in lines if line.startswith((f"{name} ", f"{name}{{"))]
+        wanted = [f'{label}="{text}"' for label, text in labels.items()]
+        return sum(float(line.rpartition(" ")[2]) for line in found if all(each in line for each in wanted))
 
 
 class QueueSpace(Space):
@@ -170,5 +174,21 @@ async def submitting(database_url: str, broker_url: str) -> AsyncIterator[Platfo
         await platform.close()
 
 
+async def sleep_tasks(platform: Platform, queue: str, count: int, seconds: float) -> list[UUID]:
+    """Submit tasks that sleep."""
+    request = SubmitRequest(kind="shell.run", queue=queue, args={"argv": [SLEEP, str(seconds)]})
+    return [(await platform.submit.submit(request)).id for _ in range(count)]
+
+
+async def done(platform: Platform, ids: Sequence[UUID], *, timeout: float = 90) -> None:
+    """Wait until all are completed."""
+
+    async def all_done() -> bool:
+        return all([(await platform.tasks.get(each)).state == "completed" for each in ids])
+
+    await eventually(all_done, timeout=timeout, poll=0.2, why="all tasks are done")
+
+
 Started = Callable[..., OperatorProcess]
+Schedule = Callable[[str, str], object]
 

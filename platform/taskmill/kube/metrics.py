@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
@@ -45,6 +47,7 @@ class Metrics:
             "taskmill_operator_migrations", "Migration Jobs that ended.", ["phase", "result"], registry=registry
         )
         self.events = Counter("taskmill_operator_events", "Kubernetes events by reason.", ["reason"], registry=registry)
+        self._values: dict[tuple[str, str], dict[str, float]] = {}
         self._of_queue = {
             name: Gauge(f"taskmill_operator_queue_{name}", about, QUEUE, registry=registry)
             for name, about in (
@@ -56,16 +59,24 @@ class Metrics:
         }
 
     def queue(self, namespace: str, name: str, values: dict[str, float]) -> None:
-        """Set the gauges of one TaskQueue."""
-        for key, value in values.items():
-            self._of_queue[key].labels(namespace, name).set(value)
+        """Note the numbers of one TaskQueue; the gauges are set when somebody reads them."""
+        known = self._values.get((namespace, name))
+        if known is None:
+            self._values[namespace, name] = values
+        else:
+            known.update(values)
 
     def forget(self, namespace: str, name: str) -> None:
         """Drop the gauges of a TaskQueue that is gone."""
+        if self._values.pop((namespace, name), None) is None:
+            return
         for gauge in self._of_queue.values():
-            if (namespace, name) in gauge._metrics:  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - 没有公开的判断
+            with suppress(KeyError):
                 gauge.remove(namespace, name)
 
     def render(self) -> bytes:
         """Return everything as text."""
+        for (namespace, name), values in self._values.items():
+            for key, value in values.items():
+                self._of_queue[key].labels(namespace, name).set(value)
         return generate_latest(self.registry)

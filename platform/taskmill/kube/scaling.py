@@ -68,6 +68,7 @@ class Scaling:
             for name in worker.queues:
                 by_queue.setdefault(name, []).append(worker)
         used = self._connections(link)
+        total = sum(used.values())
         horizon = 0.0
         for user in link.users:
             if not isinstance(user, Key) or user.kind is not k.TASK_QUEUE:
@@ -77,14 +78,14 @@ class Scaling:
             if queue is None or manifest is None:
                 continue
             workers = tuple(by_queue.get(queue_name(queue), ())) if link.workers is not None else None
-            horizon = max(horizon, self._one(user, queue, manifest, link, workers, used))
+            horizon = max(horizon, self._one(user, queue, manifest, link, workers, total - used.get(user, 0)))
         self._metrics.tick_seconds.observe(time.perf_counter() - begin)
         self._metrics.databases_failing.labels(link.identity).set(link.fact.failing_s)
         return horizon
 
     def _one(
         self, key: Key, queue: TaskQueue, manifest: Manifest, link: DatabaseLink, workers: tuple[WorkerFact, ...] | None,
-        used: dict[Key, int],
+        used: int,
     ) -> float:
         kept = self._kept.setdefault(key, _Kept(Memory()))
         load = link.load_of(queue_name(queue))
@@ -94,7 +95,7 @@ class Scaling:
         # 只看了工作进程的那几拍没有新的计数，不作新决定
         if load is None or load != kept.observed:
             kept.observed = load
-            inputs = self._inputs(key, queue, manifest, load, workers, sum(used.values()) - used.get(key, 0))
+            inputs = self._inputs(key, queue, manifest, load, workers, used)
             decision = scaler.decide(inputs, scaling_spec(queue), kept.memory)
             changed |= self._differs(kept.decision, decision)
             kept.memory, kept.decision = decision.memory, decision

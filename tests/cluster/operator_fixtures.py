@@ -1,0 +1,61 @@
+"""Fixtures of the tests that run the operator: its processes, a namespace with Secrets, a scheduler, CRDs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cluster.crd_support import install_crds
+from tests.cluster.kubelet.api import Api, Cluster
+from tests.cluster.kubelet.kubelet import Kubelet
+from tests.cluster.operator_support import OperatorProcess, QueueSpace, Schedule, Started
+from tests.support.command import Command
+
+
+@pytest.fixture(scope="session")
+def crds(kubectl: Any) -> None:
+    """The custom resources."""
+    install_crds(kubectl)
+
+
+@pytest.fixture
+async def space(kubeconfig: Path, nodes: Kubelet, namespace: str, crds: None) -> AsyncIterator[QueueSpace]:
+    """A namespace for TaskQueues, with nodes."""
+    api = Api(Cluster(kubeconfig))
+    yield QueueSpace(api, namespace)
+    await api.close()
+
+
+@pytest.fixture
+def operators(kubeconfig: Path, namespace: str, tmp_path: Path) -> Iterator[Started]:
+    """`operators(pod="operator-0", **settings)` starts a replica."""
+    started: list[OperatorProcess] = []
+
+    def start(**settings: str) -> OperatorProcess:
+        started.append(OperatorProcess(tmp_path, kubeconfig, namespace, **settings).start())
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.kill()
+
+
+@pytest.fixture
+def scheduler(tmp_path: Path) -> Iterator[Schedule]:
+    """`scheduler(database_url, broker_url)` runs the background loops: they make the streams."""
+    with ExitStack() as stack:
+        yield lambda database, broker: stack.enter_context(
+            Command(tmp_path, DATABASE_URL=database, BROKER_URL=broker).started("scheduler")
+        )
+
+
+@pytest.fixture
+async def connected(space: QueueSpace, scheduler: Schedule, database_url: str, broker_url: str) -> None:
+    """A migrated database with a scheduler, and the Secrets `database` and `broker`."""
+    scheduler(database_url, broker_url)
+    await space.secret("database", database_url)
+    await space.secret("broker", broker_url)
