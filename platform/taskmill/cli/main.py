@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -134,6 +135,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Run and exit with the code."""
+    if os.getpid() == 1:
+        # 容器里的一号进程没有默认动作：导入还没完、角色还没接管信号时，SIGTERM 会被忽略，直到宽限耗尽
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         code = run()
         sys.stdout.flush()
