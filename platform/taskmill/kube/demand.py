@@ -68,9 +68,10 @@ def load(work: Work) -> float:
 def floor(work: Work) -> float:
     """Return the slots with which arrivals at random start in time, by Erlang C.
 
-    Only where a missing pod could not be there in time; else the backlog term orders it when it is missed.
+    Only where a missing pod could not be there in time; else the backlog term orders it when it is missed. A large
+    load needs no look: its random swings are small against the room that the utilisation leaves.
     """
-    if work.latency_s > work.lead_s:
+    if work.latency_s > work.lead_s or work.offered > c.ERLANG_SLOTS_MAX:
         return 0.0
     return erlang.slots_for(work.offered, work.latency_s, work.service_s, work.late, max(1, work.limit))
 

@@ -267,7 +267,7 @@ def _settled(inputs: Inputs, spec: ScalingSpec, memory: Memory, asked: _Asked) -
         pods, term, limit = highest, Term.STABILIZATION, Limit.NOT_LIMITED
     if pods > cap:
         pods, limit = cap, cap_limit
-    paced = max(min(_paced(pods, now, spec, memory), cap), min(spec.min_replicas, cap))
+    paced = max(min(_paced(pods, inputs, spec, memory), cap), min(spec.min_replicas, cap))
     if paced != pods:
         pods, limit = paced, Limit.RATE_LIMITED
     if limit is not Limit.NOT_LIMITED:
@@ -288,10 +288,12 @@ def _mode(inputs: Inputs, spec: ScalingSpec) -> Reason | None:
     return Reason.DRY_RUN if spec.dry_run else None
 
 
-def _paced(pods: int, now: float, spec: ScalingSpec, memory: Memory) -> int:
-    """一个周期内最多升、降多少：与周期内的最低、最高值比。"""
+def _paced(pods: int, inputs: Inputs, spec: ScalingSpec, memory: Memory) -> int:
+    """一个周期内最多升、降多少：与周期内的最低、最高值比。升得慢不等于把已有的降下来。"""
+    now = inputs.now
     if spec.scale_up_max_pods is not None:
-        pods = min(pods, min(windows.since(memory.decided, now - spec.scale_up_period_s)) + spec.scale_up_max_pods)
+        lowest = min(windows.since(memory.decided, now - spec.scale_up_period_s))
+        pods = min(pods, max(inputs.pods.serving, lowest + spec.scale_up_max_pods))
     if spec.scale_down_max_pods is not None:
         pods = max(pods, max(windows.since(memory.decided, now - spec.scale_down_period_s)) - spec.scale_down_max_pods)
     return pods
