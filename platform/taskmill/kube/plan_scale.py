@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from taskmill import constants as c
-from taskmill.kube import drain
+from taskmill.kube import conditions, drain
 from taskmill.kube.drain import Books
 from taskmill.kube.plan_draft import Draft
 from taskmill.kube.reasons import Reason
 from taskmill.kube.rollout import Rollout
 from taskmill.kube.seats import Stage
-from taskmill.kube.state import Event, OrderWorkers, Scale, ScaleQueue
+from taskmill.kube.state import Event, Manifest, OrderWorkers, Scale, ScaleQueue
 
 PASSIVE = {"Manual": Reason.MANUAL, "External": Reason.EXTERNAL}
 
@@ -59,22 +59,28 @@ def _explain(draft: Draft) -> None:
     elif reason := PASSIVE.get(spec.scaling.mode):
         draft.say("ScalingActive", False, reason, reason.about)
     elif decision is None:
-        draft.say("ScalingActive", None, Reason.UNKNOWN, "no decision yet")
+        if not conditions.reason_of(old, "ScalingActive"):
+            draft.say("ScalingActive", None, Reason.UNKNOWN, "no decision yet")
     else:
         reason = Reason(decision.reason.value)
         draft.say("ScalingActive", reason is Reason.COMPUTING, reason, reason.about)
     limit = Reason(decision.limited_by.value) if decision else Reason.NOT_LIMITED
-    draft.say("ScalingLimited", limit is not Reason.NOT_LIMITED, limit, limit.about)
-    made = {key: value for key, value in (old.get("scaling") or {}).items() if key in {"lastScaleTime", "lastActiveTime"}}
+    if decision or not conditions.reason_of(old, "ScalingLimited"):
+        draft.say("ScalingLimited", limit is not Reason.NOT_LIMITED, limit, limit.about)
+    made: Manifest = dict(old.get("scaling") or {})  # 还没有决定时留着旧的，免得一重启就把所有状态写两遍
     if decision:
+        made = {key: value for key, value in made.items() if key in {"lastScaleTime", "lastActiveTime"}}
         made |= {
             "recommended": decision.recommended, "reason": decision.term.value, "limitedBy": decision.limited_by.value,
             "explanation": decision.explanation[: c.CONDITION_MESSAGE_MAX], "failures": decision.memory.failures,
         }  # fmt: skip
-    draft.fields["scaling"] = made
+    if made:  # 空的映射经服务端应用会变成 null，那不合 schema
+        draft.fields["scaling"] = made
 
 
 def _say_draining(draft: Draft) -> None:
+    if draft.state.workers is None and conditions.reason_of(draft.queue.status, "Draining"):
+        return  # 不知道就不改口
     leaving = [seat for seat in draft.seats if seat.leaving]
     draft.fields["drainingReplicas"] = len(leaving)
     late = [seat for seat in leaving if seat.overdue_s >= 0 and seat.running]

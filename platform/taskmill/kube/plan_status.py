@@ -51,8 +51,10 @@ def count(draft: Draft) -> None:
     fields["replicas"] = rollout.total if rollout else 0
     fields["readyReplicas"] = rollout.ready if rollout else 0
     fields["updatedReplicas"] = rollout.updated if rollout else 0
-    fields["busyReplicas"] = sum(seat.running > 0 for seat in draft.seats)
-    fields["work"] = _work(draft)
+    if draft.state.workers is not None:
+        fields["busyReplicas"] = sum(seat.running > 0 for seat in draft.seats)
+    if work := _work(draft):
+        fields["work"] = work
     before = rollout.replicas if rollout else 0
     if "scaling" in fields:
         _scaling(draft, scaled=draft.scaled_to not in {None, before})
@@ -91,13 +93,16 @@ def _ready(draft: Draft) -> int:
 def _work(draft: Draft) -> Manifest:
     load, decision = draft.state.load, draft.state.decision
     old: dict[str, Any] = draft.queue.status.get("work") or {}
-    if load is None:
-        return {**old, "source": "Stale"}
+    if load is None:  # 刚启动、还没看过数据库时，旧的数字照旧
+        away = draft.state.database is not None and draft.state.database.error
+        return {**old, "source": "Stale"} if away else old
     made: Manifest = {
         "ready": rounded(load.ready), "running": rounded(load.running), "dueSoon": rounded(load.due_soon),
         "oldestWaitSeconds": rounded(load.oldest_wait_s), "source": "Postgres",
     }
-    if decision is not None:
+    if decision is None:
+        made |= {key: old[key] for key in ("arrivalsPerSecond", "meanServiceSeconds") if key in old}
+    else:
         rates = decision.memory.rates
         # 到达率会一直衰减：两位小数之后就是零，空闲的队列不再写状态
         made["arrivalsPerSecond"] = f"{round(rates.arrivals(load.oldest_wait_s), 2):g}"
@@ -114,7 +119,7 @@ def _scaling(draft: Draft, *, scaled: bool) -> None:
         made["lastActiveTime"] = stamp(draft.state.now)
     old: Manifest = draft.queue.status.get("scaling") or {}
     same = all(made.get(key) == old.get(key) for key in made.keys() | old.keys() if key != "explanation")
-    if same and "explanation" in old and draft.fields["work"] == draft.queue.status.get("work"):
+    if same and "explanation" in old and draft.fields.get("work") == draft.queue.status.get("work"):
         made["explanation"] = old["explanation"]
 
 

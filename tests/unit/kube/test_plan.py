@@ -449,3 +449,12 @@ def test_numbers_are_rounded() -> None:
     work = lab.round().status["work"]
     assert (work["ready"], work["running"], work["oldestWaitSeconds"], work["source"]) == (12_000, 7, 120, "Postgres")
     assert "lastActiveTime" in lab.manifest["status"]["scaling"]
+
+
+def test_a_restart_writes_no_status_before_the_first_decision() -> None:
+    lab = running(2)
+    before = copy.deepcopy(lab.manifest["status"])
+    lab.facts["decision"] = None
+    assert lab.round().status == before
+    lab.manifest["status"].pop("scaling")
+    assert "scaling" not in lab.round().status  # 空的 scaling 经服务端应用会变成 null
