@@ -62,8 +62,11 @@ def expand(target: Target, jobs: Sequence[JobFact], now: datetime) -> Gate:
     return _unfinished(target, latest)
 
 
-def contract(target: Target, jobs: Sequence[JobFact], gate: Gate, now: datetime) -> Gate:
-    """Decide on the phase after the rollout, when no older worker is left; the gate stays open whatever comes of it."""
+def contract(target: Target, jobs: Sequence[JobFact], gate: Gate, now: datetime, *, may_start: bool) -> Gate:
+    """Decide on the phase after the rollout; the gate stays open whatever comes of it.
+
+    `may_start`: the rollout is over and no older worker is left. A Job that exists is reported in any case.
+    """
     if not gate.open or gate.verdict.reason != Reason.UP_TO_DATE.value:
         return gate
     own = [job for job in jobs if job.phase == "contract" and job.bundle == target.bundle]
@@ -71,7 +74,7 @@ def contract(target: Target, jobs: Sequence[JobFact], gate: Gate, now: datetime)
         name = names.job(target.database, target.bundle, "contract")
         if _old(target.queue).get("job") == name and _old(target.queue).get("completedAt"):
             return _with(gate, {key: _old(target.queue)[key] for key in _old(target.queue)})
-        return gate if _busy(jobs) else _with(gate, {}, (_create(target, "contract", 0, marks(target.queue)),))
+        return gate if _busy(jobs) or not may_start else _with(gate, {}, (_create(target, "contract", 0, marks(target.queue)),))
     latest = own[-1]
     if latest.state is JobState.DONE:
         return _with(gate, _fields(target, latest))
@@ -79,7 +82,7 @@ def contract(target: Target, jobs: Sequence[JobFact], gate: Gate, now: datetime)
         return gate
     again = _failed(target, latest, jobs, now)
     verdict = Verdict("Migrated", True, Reason.CONTRACT_FAILED, f"clean-up: {again.verdict.message}")
-    return Gate(True, verdict, gate.fields, (*gate.actions, *again.actions), again.requeue_s)
+    return Gate(True, verdict, gate.fields, (*gate.actions, *(again.actions if may_start else ())), again.requeue_s)
 
 
 def prune(target: Target, jobs: Sequence[JobFact]) -> tuple[Delete, ...]:

@@ -33,6 +33,8 @@ def scale(draft: Draft) -> None:
     draft.actions += steps
     if not state.scaler_owns_replicas and draft.scaled_to is None:
         draft.actions.append(Scale(draft.workload, rollout.replicas, "接管副本数"))
+    if not state.scaler_owns_replicas:
+        draft.again_in(c.SCALER_OWNS_S)
     if spec.scaling.mode == "External" and spec.replicas is None:
         draft.actions.append(ScaleQueue(rollout.replicas, "给外部的伸缩器一个起点"))
     _say_draining(draft)

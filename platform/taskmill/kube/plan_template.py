@@ -52,8 +52,7 @@ def migrated(draft: Draft, rendering: Rendering) -> bool:
     target, facts = _target(draft, rendering), jobs.read(draft.state.jobs, draft.state.job_pods)
     gate = migration.expand(target, facts, draft.state.now)
     done = draft.rollout is not None and not draft.rollout.busy and _is_live(draft, rendering)
-    if gate.open and done and _alone(draft, rendering):
-        gate = migration.contract(target, facts, gate, draft.state.now)
+    gate = migration.contract(target, facts, gate, draft.state.now, may_start=done and _alone(draft, rendering))
     _tell(draft, gate)
     error = draft.state.database.error if draft.state.database else ""
     draft.actions += [] if error else [*gate.actions, *migration.prune(target, facts)]

@@ -109,7 +109,7 @@ class Lab:
     def _ready(self) -> int:
         return sum(each["status"]["conditions"][0]["status"] == "True" for each in self.pods.values())
 
-    def _do(self, action: Any) -> None:  # noqa: C901 - 一个动作一个分支
+    def _do(self, action: Any) -> None:  # noqa: C901, PLR0912 - 一个动作一个分支
         match action:
             case Apply(manifest):
                 self.objects[manifest["kind"]] = copy.deepcopy(manifest)

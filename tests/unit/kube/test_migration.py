@@ -158,7 +158,7 @@ def test_a_job_being_deleted_is_waited_for() -> None:
 
 def contract(goal: Target, *made: Manifest, pods: tuple[Manifest, ...] = ()) -> Gate:
     found = facts.read(made, pods)
-    return migration.contract(goal, found, migration.expand(goal, found, NOW), NOW)
+    return migration.contract(goal, found, migration.expand(goal, found, NOW), NOW, may_start=True)
 
 
 def test_contract_follows_and_is_done_once() -> None:

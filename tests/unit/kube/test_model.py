@@ -9,8 +9,16 @@ import pytest
 
 from taskmill.kube import crds
 from taskmill.kube.model import (
-    InvalidSpec, TaskQueueSpec, TaskScheduleSpec, canonical, parse_queue, parse_schedule, queue_name, scaling_spec,
-    schedule_name, secret_names,
+    InvalidSpec,
+    TaskQueueSpec,
+    TaskScheduleSpec,
+    canonical,
+    parse_queue,
+    parse_schedule,
+    queue_name,
+    scaling_spec,
+    schedule_name,
+    secret_names,
 )
 from taskmill.kube.scaler import ScalingSpec
 

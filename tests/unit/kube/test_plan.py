@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from taskmill import constants as c
 from taskmill.kube import names
 from taskmill.kube.plan import plan
 from taskmill.kube.scaler import Limit, Reason
@@ -48,6 +49,7 @@ def test_from_nothing_to_workers_in_order() -> None:
     assert of(second, Apply)[-1].manifest["spec"]["replicas"] == 0
     third = lab.round()
     assert of(third, Scale) == [Scale("emails-worker", 2, "需要更多工作进程")]
+    assert third.requeue_s <= c.SCALER_OWNS_S  # 下一轮不再发送 replicas，不等谁来叫醒
     assert third.actions[0] == SetFinalizer(present=True)
     assert condition(third, "Ready") == ("False", "WorkersStarting")
     lab.pods_come()
