@@ -54,6 +54,7 @@ class DatabaseLink:
         self._wake = asyncio.Event()
         self._gate = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self.looked = asyncio.Event()  # 看过第一眼，不论成败
         self.horizon_s = c.DUE_SOON_S
         self._looked_at = clock.now()
         self.loads: dict[str, QueueLoad] | None = None
@@ -164,6 +165,7 @@ class DatabaseLink:
             self._answered()
         horizon = self._seen(self)
         self.horizon_s = horizon or self.horizon_s
+        self.looked.set()
 
     async def _read(self, *, full: bool) -> None:
         service, now = await self.service(), self._clock.now()
@@ -232,6 +234,14 @@ class Databases:
     def of(self, user: object) -> DatabaseLink | None:
         """Return the database that an object was last seen to use."""
         return self.links.get(self._of.get(user, ""))
+
+    async def looked(self) -> None:
+        """Wait for the first look at every database in use, a bounded time: one that hangs holds up nobody for long."""
+        waiting = (link.looked.wait() for link in self.links.values())
+        try:
+            await asyncio.wait_for(asyncio.gather(*waiting), c.OPERATOR_FIRST_LOOK_S)
+        except TimeoutError:
+            log.warning("有数据库迟迟没有答复，先开始对账")
 
     def users(self, identity: str) -> list[object]:
         """Return the objects that use a database."""

@@ -153,6 +153,7 @@ class Operator:
                     log.warning("读不到 Secret，对账时再试", object=str(key), error=str(error))
 
         await asyncio.gather(*(connect(key) for key in keys))
+        await self._databases.looked()
         self._connected = True
         for kind in (k.TASK_QUEUE, k.TASK_SCHEDULE):
             for name in self._cache.names(kind):
