@@ -56,7 +56,7 @@ def expand(target: Target, jobs: Sequence[JobFact], now: datetime) -> Gate:
         return _remembered(target) or _first(target, jobs)
     latest = own[-1]
     if latest.state is JobState.DONE:
-        return _done(target, latest)
+        return _again(target, latest, jobs) if _is_outdated(target, latest, jobs) else _done(target, latest)
     if latest.state is JobState.FAILED:
         return _failed(target, latest, jobs, now)
     return _unfinished(target, latest)
@@ -116,6 +116,29 @@ def _first(target: Target, jobs: Sequence[JobFact]) -> Gate:
         return Gate(False, Verdict("Migrated", False, Reason.JOB_RUNNING, f"waits for Job {busy.name}"), fields)
     action = _create(target, "expand", 0, marks(target.queue))
     return Gate(False, Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {fields['job']} was made"), fields, (action,))
+
+
+def _is_outdated(target: Target, job: JobFact, jobs: Sequence[JobFact]) -> bool:
+    """Say whether the queue goes back to a bundle, and others have migrated the database since its Job was done.
+
+    Only on the way from one bundle to another: queues that share a database with different images must not make each
+    other's Jobs run for ever.
+    """
+    switching = _old(target.queue).get("bundle") not in {None, target.bundle}
+    return switching and any(
+        other.state is JobState.DONE and other.bundle != target.bundle and _ended(other) > _ended(job) for other in jobs
+    )
+
+
+def _again(target: Target, job: JobFact, jobs: Sequence[JobFact]) -> Gate:
+    """回到旧镜像：让它自己看看，如今的库它还读不读得了。"""
+    if busy := _busy(jobs):
+        verdict = Verdict("Migrated", False, Reason.JOB_RUNNING, f"waits for Job {busy.name}")
+        return Gate(False, verdict, dict(_old(target.queue)))
+    action = _create(target, "expand", job.attempt + 1, marks(target.queue) | job.marks)
+    name = action.manifest["metadata"]["name"]
+    verdict = Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {name} was made")
+    return Gate(False, verdict, {"bundle": target.bundle, "job": name}, (action,))
 
 
 def _done(target: Target, job: JobFact) -> Gate:

@@ -48,7 +48,7 @@ def count_interrupted(draft: Draft) -> None:
     """Count the tasks of pods that scaling in took although they were busy, each pod once."""
     known, total = draft.state.interrupted_known, int(draft.queue.status.get("interruptedTotal") or 0)
     draft.fields["interruptedTotal"] = total
-    if known is None or draft.rollout is None or draft.rollout.rolling or draft.queue.spec.stop_policy == "HoldAndDrain":
+    if known is None or draft.rollout is None or draft.rollout.rolling:
         return
     workers = seats.newest_workers(draft.state.workers or ())
     wrong: dict[str, int] = {}

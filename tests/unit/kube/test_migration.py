@@ -153,6 +153,20 @@ def test_a_job_being_deleted_is_waited_for() -> None:
     assert created(gate(target(), gone)) == []
 
 
+def test_back_to_an_older_image_the_database_is_asked_again() -> None:
+    older, newer = job(done=True, ended=-500), job(target(bundle="newer00000"), done=True, ended=-50)
+    rolling_back = target(status={"migration": {"bundle": "newer00000"}})
+    found = gate(rolling_back, older, newer)
+    assert (found.open, created(found)) == (False, ["tq-migrate-d1d2d3d4-abcdefabcd-r1"])
+    busy = job(target(bundle="third00000"))
+    assert (gate(rolling_back, older, newer, busy).open, created(gate(rolling_back, older, newer, busy))) == (False, [])
+    again = job(attempt=1, done=True, ended=-10)
+    assert gate(rolling_back, older, newer, again).open
+    # 共用数据库而镜像不同的队列各自安好，不会互相催着重跑
+    assert gate(target(status={"migration": {"bundle": BUNDLE}}), older, newer).open
+    assert gate(target(), older, newer).open
+
+
 # ── 收缩阶段与清理 ──
 
 
