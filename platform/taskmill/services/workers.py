@@ -19,7 +19,10 @@ WORKER_STATES: tuple[WorkerState, ...] = ("live", "draining", "lost", "dead")
 
 
 class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
-    """One incarnation of a worker process; `lost`: its lease ran out and the rescuer has not acted yet."""
+    """One incarnation of a worker process; `lost`: its lease ran out and the rescuer has not acted yet.
+
+    In a cluster: its `pod` and `bundle`, the operator's standing `order`, and why the pod ended (`death_cause`).
+    """
 
     id: UUID
     state: str
@@ -34,6 +37,11 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     lease_until: Timestamp
     dead_at: Timestamp | None
     death: str | None
+    death_cause: str | None
+    pod: str | None
+    bundle: str | None
+    ready: bool
+    order: str
 
 
 class WorkerService:
@@ -63,4 +71,5 @@ def _view(row: WorkerRow) -> WorkerView:
         id=row.id, state=row.state, hostname=row.hostname, pid=row.pid, version=row.version, queues=row.queues,
         kinds=row.kinds, concurrency=row.concurrency, running=row.running, started_at=rfc3339(row.started_at),
         lease_until=rfc3339(row.lease_until), dead_at=stamp(row.dead_at), death=row.death,
+        death_cause=row.death_cause, pod=row.pod, bundle=row.bundle, ready=row.ready, order=row.order,
     )

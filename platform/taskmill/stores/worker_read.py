@@ -28,6 +28,11 @@ class WorkerRow:
     lease_until: datetime
     dead_at: datetime | None
     death: str | None
+    death_cause: str | None
+    pod: str | None
+    bundle: str | None
+    ready: bool
+    order: str
     state: str
 
 
@@ -45,7 +50,8 @@ async def fetch_page(session: AsyncSession, *, limit: int, offset: int) -> list[
     statement = (
         select(
             Worker.id, Worker.hostname, Worker.pid, Worker.version, Worker.queues, Worker.kinds, Worker.concurrency,
-            Worker.running, Worker.started_at, Worker.lease_until, Worker.dead_at, Worker.death, STATE.label("state"),
+            Worker.running, Worker.started_at, Worker.lease_until, Worker.dead_at, Worker.death,
+            Worker.death_cause, Worker.pod, Worker.bundle, Worker.ready, Worker.order_kind, STATE.label("state"),
         )
         .order_by(Worker.dead_at.is_not(None), Worker.started_at.desc(), Worker.id)
         .limit(limit)

@@ -119,6 +119,7 @@ async def test_workers_show_their_state(client: httpx2.AsyncClient, platform: Pl
     page = data(await client.get("/api/v1/workers"))
     assert {worker["id"]: worker["state"] for worker in page["items"]} == expected
     assert page["items"][-1]["state"] == "dead"
+    assert {(w["order"], w["ready"], w["pod"]) for w in page["items"]} == {("run", False, None)}
     assert page["total"] == 4
 
 
