@@ -165,11 +165,12 @@ class Operator:
             key = await self._queue.take()
             try:
                 # 备用副本和还没认全的主控不动手；开始时所有键都会再来一遍
-                if self._token() is None or not self._connected:
-                    continue
-                await (self._queues if key.kind is k.TASK_QUEUE else self._schedules).run(key)
+                if self._token() is not None and self._connected:
+                    await (self._queues if key.kind is k.TASK_QUEUE else self._schedules).run(key)
             finally:
                 self._queue.done(key)
+            if self._leading is not None and self._token() is None:
+                self._queue.add_after(key, c.LEASE_RETRY_S)  # 续租迟了：可能马上又续上，键不能丢
 
     def _wrong_alive(self) -> str:
         if self._lag.seconds > c.OPERATOR_LAG_MAX_S:
