@@ -11,8 +11,8 @@ UV := $(shell command -v uv || echo .venv/bin/uv)
 PG14 := .cache/servers/pg14
 ARGS ?=
 
-.PHONY: help env run test test/unit test/integration test/chaos test/coverage test/pg14 test/redis62 test/oldest test/wheel test/cluster cluster/lab controlplane \
-        check check/docker fmt generate verify bench build clean
+.PHONY: help env run test test/unit test/integration test/chaos test/coverage test/oldest test/wheel \
+        test/cluster cluster/lab controlplane check check/docker fmt generate verify bench build clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9/_-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -47,13 +47,7 @@ test/coverage: $(STAMP) ## All tests but test/cluster, with the floor of coverag
 $(PG14)/package/native/bin/postgres: | $(STAMP)
 	$(PY) -m tests.support.fetch_postgres14 $(PG14)
 
-test/pg14: $(PG14)/package/native/bin/postgres ## Integration tests on PostgreSQL 14, the oldest supported
-	TASKMILL_TEST_PG_BIN=$(CURDIR)/$(PG14)/package/native/bin $(PY) -m pytest tests/integration $(ARGS)
-
-test/redis62: $(STAMP) ## Integration tests on Redis 6.2, the oldest supported
-	TASKMILL_TEST_VALKEY_BIN=$(CURDIR)/$(BIN)/redis-server $(PY) -m pytest tests/integration $(ARGS)
-
-test/oldest: $(PG14)/package/native/bin/postgres ## Integration tests on both oldest servers at once, as CI does
+test/oldest: $(PG14)/package/native/bin/postgres ## Integration tests on PostgreSQL 14 and Redis 6.2, the oldest supported
 	TASKMILL_TEST_PG_BIN=$(CURDIR)/$(PG14)/package/native/bin TASKMILL_TEST_VALKEY_BIN=$(CURDIR)/$(BIN)/redis-server \
 		$(PY) -m pytest tests/integration $(ARGS)
 

@@ -1,4 +1,4 @@
-"""A control plane for the session (or the cluster of KUBECONFIG), clients of it, and a namespace for each test."""
+"""A control plane for the session (or a given cluster), clients of it, and a namespace for each test."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.cluster.plane import ControlPlane, Flags
 from tests.support.requires import missing
 
 Run = Callable[..., str]
-GIVEN = "KUBECONFIG"
+GIVEN = "TASKMILL_TEST_KUBECONFIG"  # 不用 KUBECONFIG：指着生产集群的人不该因为 make test 而出事
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

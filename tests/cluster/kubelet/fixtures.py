@@ -22,8 +22,8 @@ def nodes(kubeconfig: Path, kubectl: Callable[..., str], server_root: Path) -> I
     """The kubelet of the session: two nodes, `node-0` and `node-1`, whose pods are processes of this machine."""
     if reason := cannot_run():
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
-    if os.environ.get("KUBECONFIG") and (names := foreign(kubectl)):
-        pytest.skip(f"a test of pods that are processes; KUBECONFIG gives a cluster with nodes of its own: {names[0]}")
+    if os.environ.get("TASKMILL_TEST_KUBECONFIG") and (names := foreign(kubectl)):
+        pytest.skip(f"a test of pods that are processes; TASKMILL_TEST_KUBECONFIG gives a cluster with nodes of its own: {names[0]}")
     root = Path(tempfile.mkdtemp(prefix="kubelet-", dir=server_root))
     with Kubelet(kubeconfig, root, pace=Pace(refresh_s=REFRESH_S)) as kubelet:
         yield kubelet
