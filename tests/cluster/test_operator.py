@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import datetime
 
 import pytest
 
 from taskmill.kube import names
-from tests.cluster.kubelet.objects import condition
+from taskmill.services.fleet import FleetService
 from tests.cluster.operator_support import QueueSpace, Schedule, Started, done, sleep_tasks, submitting
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
 QUEUE = "emails"
 WRITES = ("apply", "patch", "create", "delete")
+
+
+def crowded() -> float:
+    """Return how many times longer things take while others want the processors, too."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 async def test_from_an_empty_database_to_a_finished_task(
@@ -53,11 +59,13 @@ async def test_apply_to_first_task_and_the_operators_share(
     scaled = [line for line in operator.text.splitlines() if "调整副本数" in line and "replicas=1" in line]
     share = datetime.fromisoformat(scaled[0].partition(" ")[0]).timestamp() - began
     pod = (await space.list("Pod", names.selector_text(QUEUE)))[0]
-    ready = datetime.fromisoformat(condition(pod, "Ready")["lastTransitionTime"])
-    boot = (ready - datetime.fromisoformat(pod["metadata"]["creationTimestamp"])).total_seconds()
-    print(f"\napply → task done {total:.2f} s, of which pod start-up {boot:.0f} s; operator's share {share:.2f} s")  # noqa: T201
-    assert share < 2
-    assert total - boot < 10
+    fleet = await FleetService.open(database_url)
+    worker = (await fleet.workers())[0]
+    await fleet.close()
+    boot = (worker.started_at - datetime.fromisoformat(pod["metadata"]["creationTimestamp"])).total_seconds()
+    print(f"\napply → task done {total:.2f} s, of which pod start-up {boot:.1f} s; operator's share {share:.2f} s")  # noqa: T201
+    assert share < 2 * crowded()
+    assert total - boot < 10 * crowded()
 
 
 async def test_a_missing_secret_is_told_and_mended(
