@@ -168,8 +168,9 @@ def decide(inputs: Inputs, spec: ScalingSpec, memory: Memory, *, terms: Collecti
     if not memory.decided:  # 控制器刚启动：一个稳定窗口内不低于现状
         found = ((now, serving),)
         memory = replace(memory, decided=found, recommended=found, last_active=now if serving else None)
-    if inputs.boot_s is not None:
-        memory = replace(memory, boot_s=inputs.boot_s)
+    if inputs.boot_s is not None:  # 变慢马上信，变快慢慢信
+        boot = max(inputs.boot_s, memory.boot_s + (inputs.boot_s - memory.boot_s) * c.BOOT_FALL)
+        memory = replace(memory, boot_s=boot)
     if inputs.load is None:
         memory = replace(memory, failures=memory.failures + 1)
         asked = _blind(inputs, spec, memory)

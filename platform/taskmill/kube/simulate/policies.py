@@ -50,7 +50,8 @@ class Ours:
 
     def pods(self, now: float, reading: Reading | None, pods: Pods) -> int:
         """Decide."""
-        inputs = Inputs(now=now, load=reading, pods=pods, concurrency=self._setup.concurrency)
+        boot_s = reading.boot_s if reading is not None else None
+        inputs = Inputs(now=now, load=reading, pods=pods, concurrency=self._setup.concurrency, boot_s=boot_s)
         self.last = scaler.decide(inputs, self._setup.spec, self._memory, terms=self._terms)
         self._memory = self.last.memory
         return self.last.pods

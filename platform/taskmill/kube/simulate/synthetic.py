@@ -141,7 +141,7 @@ def metric_outage(rng: random.Random, scale: float) -> Trace:
     until = 2 * HOUR * scale
     dues = _poisson(rng, _sine(1, 8, until), 8, until)
     tasks = [_task(due, _lognormal(rng, 3, 0.6)) for due in dues]
-    outage = (until * 0.55, until * 0.55 + 600)
+    outage = (until * 0.55, until * 0.63)
     return make("metric-outage", tasks, Setup(spec=SHORT_WARM, outages=(outage,)))
 
 

@@ -29,7 +29,7 @@ OVERTIME = 3.0  # 做不完时最多跑到时长的几倍
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The counters that a policy sees; the shape of QueueLoad."""
+    """The counters that a policy sees; the shape of QueueLoad, and how long the newest ready pod took to boot."""
 
     ready: int
     running: int
@@ -38,6 +38,7 @@ class Reading:
     finished: int
     run_s: float
     at: datetime
+    boot_s: float | None
 
 
 class Policy(Protocol):
@@ -137,6 +138,7 @@ class World:
         self._running = 0
         self._finished = 0
         self._run_s = 0.0
+        self._boot_s: float | None = None
         self._retries: list[float] = []  # 已知的将来：重试的到期时刻
         self._future = sorted(task.due for task in trace.tasks if task.known < task.due)
         self.now = 0.0
@@ -229,6 +231,8 @@ class World:
     def _ready(self, pod: Pod) -> None:
         if pod.gone is None and pod.leaving is None:
             pod.ready = True
+            if self.now > pod.created:
+                self._boot_s = self.now - pod.created
             self._feed(pod)
 
     def _kill(self, pod: Pod) -> None:
@@ -274,8 +278,9 @@ class World:
         soon += sum(due <= until for due in self._retries)
         oldest = self.now - min(attempt.due for attempt in self._queue) if self._queue else 0.0
         return Reading(
-            len(self._queue), self._running, soon, oldest, self._finished, self._run_s, EPOCH + timedelta(seconds=self.now)
-        )
+            len(self._queue), self._running, soon, oldest, self._finished, self._run_s,
+            EPOCH + timedelta(seconds=self.now), self._boot_s,
+        )  # fmt: skip
 
     def _scale(self, wanted: int, serving: list[Pod], leaving: list[Pod]) -> None:
         missing = wanted - len(serving)
