@@ -260,6 +260,27 @@ async def test_invariant_8_a_failed_tick_makes_it_wait_anew(own_postgres: Postgr
         assert (await rescuer.run_once())["rescued"] == 1
 
 
+async def test_invariant_8_a_read_only_database_kills_nobody(pool: Pool, database: Database, clock: FakeClock) -> None:
+    """It answers every question, yet no worker can renew its lease in it."""
+    name = await pool.fetchval("select current_database()")
+    rescuer = Rescuer(database, RescuerConfig(lease_s=LEASE), clock=clock)
+    await arm(rescuer, clock)
+    task_id = await rows.add_running(pool, await rows.add_worker(pool, lease_s=-1))
+    for ticks, value in ((12, "on"), (4, "off")):
+        await pool.execute(f"begin read write; alter database {name} set default_transaction_read_only = {value}; commit")
+        await pool.expire_connections()
+        for _ in range(ticks):
+            clock.advance(LEASE / 4 - 0.01)
+            if value == "on":
+                with pytest.raises(AWAY):
+                    await rescuer.run_once()
+            else:
+                assert (await rescuer.run_once())["rescued"] == 0
+    assert (await rows.live(pool, task_id))["state"] == "running"
+    clock.advance(LEASE / 4 + 0.1)
+    assert (await rescuer.run_once())["rescued"] == 1
+
+
 async def test_invariant_8_a_frozen_database_kills_nobody(own_postgres: PostgresFactory, clock: FakeClock) -> None:
     server = own_postgres()
     async with opened(server.url) as database:
