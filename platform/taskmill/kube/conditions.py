@@ -40,7 +40,6 @@ _ENTERED: Final[dict[tuple[str, str], tuple[Literal["Normal", "Warning"], str]]]
     ("Migrated", Reason.MANUAL): ("Normal", "MigrationSuspended"),
     ("ScalingActive", Reason.METRICS_STALE): ("Warning", "MetricsStale"),
     ("ScalingActive", Reason.FALLBACK_ACTIVE): ("Warning", "FallbackActivated"),
-    ("ScalingLimited", Reason.INEFFECTIVE_SCALE_UP): ("Warning", "IneffectiveScaleUp"),
     ("Draining", Reason.WORKERS_DRAINING): ("Normal", "DrainStarted"),
     ("Draining", Reason.DRAIN_TIMED_OUT): ("Warning", "DrainTimedOut"),
 }

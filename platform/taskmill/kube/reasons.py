@@ -70,7 +70,6 @@ class Reason(StrEnum):
     MIN_REPLICAS = "MinReplicas", "Fewer are needed than minReplicas demands."
     RATE_LIMITED = "RateLimited", "scaleUp or scaleDown slows the change."
     DATABASE_CONNECTIONS = "DatabaseConnections", "limits.databaseConnections allows no more."
-    INEFFECTIVE_SCALE_UP = "IneffectiveScaleUp", "The last growth brought nothing: the bottleneck is elsewhere."
 
     # Draining
     WORKERS_DRAINING = "WorkersDraining", "Workers finish their tasks before they go."

@@ -27,7 +27,7 @@ from taskmill.log import get_logger
 from taskmill.services.fleet import Order, QueueLoad, WorkerFact
 
 log = get_logger(__name__)
-CONNECTIONS_PER_POD = c.POOL_SIZE + c.ORM_POOL_SIZE
+CONNECTIONS_PER_POD = c.POOL_SIZE + c.ORM_POOL_SIZE + 1  # 两个连接池，加心跳自己的一个
 Seen = tuple[object, ...]
 
 
