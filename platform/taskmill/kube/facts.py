@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from taskmill.clock import SYSTEM_CLOCK, Clock
@@ -13,7 +13,16 @@ from taskmill.kube.databases import DatabaseLink, Databases
 from taskmill.kube.failures import ForbiddenError
 from taskmill.kube.keys import Key
 from taskmill.kube.kinds import Kind
-from taskmill.kube.model import InvalidSpec, TaskQueue, TaskSchedule, parse_queue, parse_schedule, queue_name, secret_names
+from taskmill.kube.model import (
+    InvalidSpec,
+    TaskQueue,
+    TaskQueueSpec,
+    TaskSchedule,
+    parse_queue,
+    parse_schedule,
+    queue_name,
+    secret_names,
+)
 from taskmill.kube.secret_facts import Reader, Secrets
 from taskmill.kube.state import DatabaseFact, Manifest, Options, SecretFact, State
 from taskmill.services.fleet import QueuePolicy, WorkerFact
@@ -60,6 +69,20 @@ GROUPERS: dict[Kind, Grouper] = {
 }  # fmt: skip
 
 
+class Siblings:
+    """The other TaskQueues of the same namespace on a database, read from the cache when somebody asks."""
+
+    def __init__(self, cache: Cache, key: Key, link: DatabaseLink | None) -> None:
+        self._cache, self._key, self._link = cache, key, link
+
+    def __iter__(self) -> Iterator[Manifest]:
+        for user in self._link.users if self._link is not None else ():
+            if isinstance(user, Key) and user.kind is k.TASK_QUEUE and user != self._key and user.namespace == self._key.namespace:
+                manifest = self._cache.get(k.TASK_QUEUE, user.namespace, user.name)
+                if manifest is not None:
+                    yield manifest
+
+
 @dataclass(frozen=True, slots=True)
 class Connected:
     """The Secrets of an object, and the database that they lead to: None if they do not, `error` says why."""
@@ -79,6 +102,8 @@ class Facts:
         self._reader, self._clock = reader, clock
         self.options = options
         self._parsed: dict[Key, tuple[str, TaskQueue | None]] = {}
+        self._claims: dict[Key, tuple[str, str]] = {}
+        self._claimants: dict[tuple[str, str], set[Key]] = {}
 
     def parsed(self, key: Key) -> TaskQueue | None:
         """Return the typed TaskQueue, None if it is not there or not valid; parsed once for each version."""
@@ -98,6 +123,7 @@ class Facts:
     def forget(self, key: Key) -> None:
         """Forget an object that is gone."""
         self._parsed.pop(key, None)
+        self._claim(key, None)
         self.databases.release(key)
 
     async def connect(self, key: Key, custom: TaskQueue | TaskSchedule, wanted: Iterable[str]) -> Connected:
@@ -105,14 +131,17 @@ class Facts:
         facts = await self.secrets.facts(key.namespace, wanted)
         reference = custom.spec.connection.database_secret_ref
         url = self.secrets.value(key.namespace, reference.name, reference.key)
-        if not url:
-            self.databases.release(key)
-            return Connected(facts, None)
+        link, wrong = None, ""
         try:
-            return Connected(facts, self.databases.use(key, url))
+            link = self.databases.use(key, url) if url else None
         except ValueError as error:
+            wrong = f"Secret {reference.name}, key {reference.key}: {error}"
+        if link is None:
             self.databases.release(key)
-            return Connected(facts, None, f"Secret {reference.name}, key {reference.key}: {error}")
+        if isinstance(custom.spec, TaskQueueSpec):
+            name = custom.spec.queue_name or custom.name
+            self._claim(key, (link.identity, name) if link is not None else None)
+        return Connected(facts, link, wrong)
 
     def database_fact(self, connected: Connected) -> DatabaseFact | None:
         """Return what is known of the database of an object."""
@@ -134,7 +163,7 @@ class Facts:
             options=self.options,
             secrets=connected.secrets,
             database=self.database_fact(connected),
-            siblings=self._siblings(key, link),
+            siblings=Siblings(self.cache, key, link),
             same_queue=self._older(key, manifest, own, link),
             namespace_terminating=terminating,
             deployment=deployments[0] if deployments else None,
@@ -173,25 +202,25 @@ class Facts:
             return False  # 没有看命名空间的权限：照常收尾
         return found is None or bool(found["metadata"].get("deletionTimestamp"))
 
-    def _others(self, key: Key, link: DatabaseLink | None) -> Iterable[Key]:
-        for user in link.users if link is not None else ():
-            if isinstance(user, Key) and user.kind is k.TASK_QUEUE and user != key:
-                yield user
-
-    def _siblings(self, key: Key, link: DatabaseLink | None) -> tuple[Manifest, ...]:
-        found = [
-            self.cache.get(k.TASK_QUEUE, other.namespace, other.name)
-            for other in self._others(key, link) if other.namespace == key.namespace
-        ]
-        return tuple(manifest for manifest in found if manifest is not None)
+    def _claim(self, key: Key, claim: tuple[str, str] | None) -> None:
+        """按（数据库，队列名）记下谁要这个队列：一个库上有上千个对象时不必每轮走一遍。"""
+        old = self._claims.get(key)
+        if old == claim:
+            return
+        if old is not None:
+            self._claimants[old].discard(key)
+        self._claims.pop(key, None)
+        if claim is not None:
+            self._claims[key] = claim
+            self._claimants.setdefault(claim, set()).add(key)
 
     def _older(self, key: Key, manifest: Manifest, own: str, link: DatabaseLink | None) -> tuple[str, ...]:
         """比它早建、用同一个库的同一个队列名的对象：早者优先。"""
         found: list[str] = []
-        for other in self._others(key, link):
+        for other in self._claimants.get((link.identity, own), ()) if link is not None else ():
             theirs = self.cache.get(k.TASK_QUEUE, other.namespace, other.name)
             parsed = self.parsed(other)
-            if theirs is not None and parsed is not None and queue_name(parsed) == own and _age(theirs) < _age(manifest):
+            if other != key and theirs is not None and parsed is not None and _age(theirs) < _age(manifest):
                 found.append(str(other))
         return tuple(sorted(found))
 

@@ -29,8 +29,9 @@ class Intake:
             self._secret(manifest, gone=change == DELETED)
             return
         before = self._facts.cache.get(kind, manifest["metadata"].get("namespace", ""), manifest["metadata"]["name"])
-        new = self._facts.cache.remove(kind, manifest) if change == DELETED else self._facts.cache.put(kind, manifest)
-        if new:
+        gone = change == DELETED
+        new = self._facts.cache.remove(kind, manifest) if gone else self._facts.cache.put(kind, manifest)
+        if new and (gone or before is None or _matters(kind, before, manifest)):
             self._concern(kind, manifest, before)
 
     def replace(self, kind: Kind, namespace: str, items: list[Manifest], version: str) -> None:
@@ -87,6 +88,20 @@ class Intake:
         ended = _end(manifest)
         if before is not None and ended and not _end(before):
             self._metrics.migrations.labels(names.label(manifest, names.LABEL_PHASE), ended).inc()
+
+
+def _matters(kind: Kind, before: Manifest, after: Manifest) -> bool:
+    """一个 Job 和它的 Pod 关系到库上的所有队列：只在读得出不同时才叫醒它们。"""
+    if kind is k.JOB or (kind is k.POD and names.label(after, names.LABEL_DATABASE)):
+        return _telling(before) != _telling(after)
+    return True
+
+
+def _telling(manifest: Manifest) -> tuple[object, ...]:
+    metadata, status = manifest["metadata"], manifest.get("status") or {}
+    told = tuple(status.get(key) for key in ("conditions", "startTime", "completionTime", "phase", "containerStatuses"))
+    suspended = (manifest.get("spec") or {}).get("suspend")
+    return (*told, suspended, metadata.get("deletionTimestamp"), metadata.get("annotations"))
 
 
 def _end(job: Manifest) -> str:

@@ -29,7 +29,7 @@ class Target:
     """What the database must be migrated for."""
 
     queue: TaskQueue
-    siblings: tuple[TaskQueue, ...]
+    siblings: Iterable[TaskQueue]  # 可能有上千个：只在真要用时才走一遍
     image: str
     database: str
     bundle: str
@@ -87,15 +87,18 @@ def contract(target: Target, jobs: Sequence[JobFact], gate: Gate, now: datetime,
 
 def prune(target: Target, jobs: Sequence[JobFact]) -> tuple[Delete, ...]:
     """Return the finished Jobs of the database that nobody needs: not among the last, and of no bundle in use."""
+    finished = sorted((job for job in jobs if job.finished), key=_ended, reverse=True)[c.MIGRATION_JOBS_KEPT :]
+    suspended = [job for job in jobs if job.state is JobState.SUSPENDED and job.manual]
+    if not finished and not suspended:
+        return ()
     queues = (target.queue, *target.siblings)
     if target.queue.key != min(queue.key for queue in queues if queue.deleted_at is None or queue is target.queue):
         return ()  # 共用数据库的队列里只有一个来清理
     used = {target.bundle} | {str(value) for queue in queues for value in _bundles(queue)}
     newest = {(job.bundle, job.phase): job.name for job in jobs}  # 按次数升序，后者覆盖前者
     kept = {name for (bundle, _), name in newest.items() if bundle in used}
-    finished = sorted((job for job in jobs if job.finished), key=_ended, reverse=True)
-    old = [job for job in finished[c.MIGRATION_JOBS_KEPT :] if job.name not in kept]
-    stale = [job for job in jobs if job.state is JobState.SUSPENDED and job.manual and job.bundle not in used]
+    old = [job for job in finished if job.name not in kept]
+    stale = [job for job in suspended if job.bundle not in used]
     return tuple(Delete(job.manifest, "迁移 Job 已无用") for job in [*old, *stale])
 
 
@@ -193,7 +196,7 @@ def _busy(jobs: Iterable[JobFact]) -> JobFact | None:
 
 
 def _create(target: Target, phase: Phase, attempt: int, why: frozenset[str]) -> Create:
-    order = JobOrder(target.queue, target.siblings, target.image, target.database, target.bundle, phase, attempt, why)
+    order = JobOrder(target.queue, tuple(target.siblings), target.image, target.database, target.bundle, phase, attempt, why)
     return Create(migration_job(order), f"迁移数据库（{phase}）")
 
 

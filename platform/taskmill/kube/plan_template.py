@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from taskmill.kube import drift, jobs, manifests, migration, names
+from taskmill.kube.jobs import JobState
 from taskmill.kube.manifests import Rendering
 from taskmill.kube.migration import Gate, Target
 from taskmill.kube.model import InvalidSpec, TaskQueue, parse_queue
@@ -52,7 +53,9 @@ def migrated(draft: Draft, rendering: Rendering) -> bool:
     target, facts = _target(draft, rendering), jobs.read(draft.state.jobs, draft.state.job_pods)
     gate = migration.expand(target, facts, draft.state.now)
     done = draft.rollout is not None and not draft.rollout.busy and _is_live(draft, rendering)
-    gate = migration.contract(target, facts, gate, draft.state.now, may_start=done and _alone(draft, rendering))
+    over = any(job.phase == "contract" and job.bundle == rendering.bundle and job.state is JobState.DONE for job in facts)
+    may_start = done and not over and _alone(draft, rendering)
+    gate = migration.contract(target, facts, gate, draft.state.now, may_start=may_start)
     _tell(draft, gate)
     error = draft.state.database.error if draft.state.database else ""
     draft.actions += [] if error else [*gate.actions, *migration.prune(target, facts)]
@@ -78,15 +81,18 @@ def workload(draft: Draft, rendering: Rendering) -> None:
     _upsert(draft, manifests.deployment(rendering), state.deployment)
 
 
-def siblings(draft: Draft) -> tuple[TaskQueue, ...]:
-    """Return the other TaskQueues on the database; one whose spec is wrong counts for nothing."""
-    found: list[TaskQueue] = []
-    for manifest in draft.state.siblings:
-        try:
-            found.append(parse_queue(manifest))
-        except InvalidSpec:
-            continue
-    return tuple(found)
+class Siblings:
+    """The other TaskQueues on the database, read when somebody asks; one whose spec is wrong counts for nothing."""
+
+    def __init__(self, manifests_: Iterable[Manifest]) -> None:
+        self._manifests = manifests_
+
+    def __iter__(self) -> Iterator[TaskQueue]:
+        for manifest in self._manifests:
+            try:
+                yield parse_queue(manifest)
+            except InvalidSpec:
+                continue
 
 
 def _missing(draft: Draft) -> Iterator[str]:
@@ -112,7 +118,7 @@ def _missing(draft: Draft) -> Iterator[str]:
 def _target(draft: Draft, rendering: Rendering) -> Target:
     database = draft.state.database
     identity = database.identity if database else ""
-    return Target(draft.queue, siblings(draft), rendering.image, identity, rendering.bundle)
+    return Target(draft.queue, Siblings(draft.state.siblings), rendering.image, identity, rendering.bundle)
 
 
 def _is_live(draft: Draft, rendering: Rendering) -> bool:
@@ -123,9 +129,10 @@ def _is_live(draft: Draft, rendering: Rendering) -> bool:
 def _alone(draft: Draft, rendering: Rendering) -> bool:
     """没有别的 bundle 的工作进程登记着，别的队列也没有旧的 Deployment 等着唤醒。"""
     workers = draft.state.workers
-    others = (sibling.status.get("revision") or {} for sibling in siblings(draft))
-    bundles = {str(revision.get("current") or rendering.bundle) for revision in others}
-    return workers is not None and bundles | {worker.bundle for worker in workers} <= {rendering.bundle}
+    if workers is None or any(worker.bundle != rendering.bundle for worker in workers):
+        return False
+    others = ((sibling.get("status") or {}).get("revision") or {} for sibling in draft.state.siblings)
+    return all((revision.get("current") or rendering.bundle) == rendering.bundle for revision in others)
 
 
 def _tell(draft: Draft, gate: Gate) -> None:

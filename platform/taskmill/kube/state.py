@@ -8,7 +8,7 @@ Kubernetes objects are plain dicts as the API server sends them, without `manage
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -69,7 +69,7 @@ class State:
     options: Options
     secrets: Mapping[str, SecretFact]
     database: DatabaseFact | None  # None：连接用的 Secret 还不能用
-    siblings: tuple[Manifest, ...] = ()  # 同一命名空间、同一数据库的其他 TaskQueue
+    siblings: Iterable[Manifest] = ()  # 同一命名空间、同一数据库的其他 TaskQueue；可能有上千个，用到时才列出
     same_queue: tuple[str, ...] = ()  # 同一数据库里争用同一个队列名的其他 TaskQueue（namespace/name）
     namespace_terminating: bool = False
     deployment: Manifest | None = None
