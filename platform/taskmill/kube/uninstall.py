@@ -25,8 +25,10 @@ from taskmill.settings import load_settings
 log = get_logger(__name__)
 
 
-async def uninstall(client: KubeClient, namespace: str, release: str, timeout_s: float) -> bool:
-    """Delete what the release made and return whether all of it is gone."""
+async def uninstall(
+    client: KubeClient, namespace: str, release: str, timeout_s: float, *, force_s: float = c.UNINSTALL_FORCE_S
+) -> bool:
+    """Delete what the release made, by force after `timeout_s`, and return whether all of it is gone `force_s` later."""
     for manifest in await _left(client, namespace, release):
         await client.delete(manifest)
     if await _gone(client, namespace, release, timeout_s):
@@ -35,7 +37,7 @@ async def uninstall(client: KubeClient, namespace: str, release: str, timeout_s:
         log.warning("排空超时，强制删除", kind=manifest["kind"], name=manifest["metadata"]["name"])
         metadata = {"uid": manifest["metadata"]["uid"], "annotations": {FORCE_DELETE: "true"}}
         await client.merge(k.kind_of(manifest), namespace, manifest["metadata"]["name"], {"metadata": metadata})
-    return await _gone(client, namespace, release, c.UNINSTALL_FORCE_S)
+    return await _gone(client, namespace, release, force_s)
 
 
 async def _gone(client: KubeClient, namespace: str, release: str, timeout_s: float) -> bool:
