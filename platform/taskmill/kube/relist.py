@@ -27,6 +27,7 @@ class Relister:
     ) -> None:
         self._client, self._namespaces, self._replace, self._clock = client, tuple(namespaces) or ("",), replace, clock
         self._done_at: float | None = None
+        self.sees_secrets = True
 
     @property
     def age_s(self) -> float | None:
@@ -45,6 +46,9 @@ class Relister:
         except ForbiddenError:
             if kind is not k.SECRET:
                 raise
+            if self.sees_secrets:
+                log.info("没有列出 Secret 的权限，改为按名字读取", namespace=namespace or "*", every_s=c.KUBE_SECRET_REFRESH_S)
+            self.sees_secrets = False
             return
         self._replace(kind, namespace, items, version)
 

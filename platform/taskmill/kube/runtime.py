@@ -107,7 +107,8 @@ class Operator:
             if not await self._sync(stop):
                 return
             stack.push_async_callback(self._databases.close)
-            self._watch = Watch(self._config.namespaces, self._intake.event)
+            kinds = [kind for kind in k.WATCHED if kind is not k.SECRET or self._facts.secrets.watching]
+            self._watch = Watch(self._config.namespaces, self._intake.event, kinds)
             self._watch.start()
             stack.push_async_callback(self._watch.stop)
             for number in range(self._config.workers):
@@ -127,7 +128,7 @@ class Operator:
                 except TimeoutError:
                     continue
                 return False
-            self._synced = True
+            self._synced, self._facts.secrets.watching = True, self._relister.sees_secrets
             log.info("缓存已就绪", queues=len(self._cache.names(k.TASK_QUEUE)), pods=len(self._cache.names(k.POD)))
             return True
         return False

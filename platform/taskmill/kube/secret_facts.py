@@ -47,6 +47,7 @@ class Secrets:
     def __init__(self, reader: Reader, clock: Clock = SYSTEM_CLOCK) -> None:
         self._reader, self._clock = reader, clock
         self._entries: dict[Name, _Entry] = {}
+        self.watching = True  # 看守能看到打了标签的 Secret；没有权限时要按名字重读
 
     def put(self, manifest: Manifest) -> bool:
         """Take in a Secret; returns whether its content differs from what was known."""
@@ -89,7 +90,7 @@ class Secrets:
         entry = self._entries.get((namespace, name))
         encoded = entry.data.get(key) if entry is not None else None
         try:
-            return base64.b64decode(encoded).decode().strip() if encoded is not None else None
+            return base64.b64decode(encoded, validate=True).decode().strip() if encoded is not None else None
         except (binascii.Error, UnicodeDecodeError):
             return None
 
@@ -100,7 +101,7 @@ class Secrets:
 
     def _stale(self, entry: _Entry) -> bool:
         life = c.KUBE_SECRET_REFRESH_S if entry.fact.found else c.KUBE_SECRET_MISSING_S
-        return not entry.watched and self._clock.monotonic() - entry.read_at >= life
+        return not (entry.watched and self.watching) and self._clock.monotonic() - entry.read_at >= life
 
 
 def _digest(data: dict[str, str]) -> str:

@@ -28,10 +28,13 @@ Sink = Callable[[Kind, str, Manifest], None]  # 种类、事件类型（空：�
 
 
 class Watch:
-    """Feeds `sink`, in the loop that made it, with the events of `namespaces` (empty: of the whole cluster)."""
+    """Feeds `sink`, in the loop that made it, with the events of `namespaces` (empty: of the whole cluster).
 
-    def __init__(self, namespaces: Sequence[str], sink: Sink) -> None:
-        self._namespaces, self._sink = tuple(namespaces), sink
+    `kinds` must hold none that may not be listed: kopf would die of it, again and again.
+    """
+
+    def __init__(self, namespaces: Sequence[str], sink: Sink, kinds: Sequence[Kind] = k.WATCHED) -> None:
+        self._namespaces, self._sink, self._kinds = tuple(namespaces), sink, tuple(kinds)
         self._loop = asyncio.get_running_loop()
         self._events: deque[tuple[Kind, str, Manifest]] = deque()
         self._stop = threading.Event()
@@ -75,7 +78,7 @@ class Watch:
         async def login(**_: Any) -> Any:
             return await connection_info()
 
-        for kind in k.WATCHED:
+        for kind in self._kinds:
             kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=kind.plural)(self._handler(kind))
         return registry
 
