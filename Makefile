@@ -42,7 +42,7 @@ cluster/lab: controlplane ## Control plane, nodes, PostgreSQL and Valkey to try 
 controlplane: $(STAMP) ## Build that control plane with Go: about 10 minutes the first time, then nothing
 	@$(PY) -m tests.cluster.build
 test/coverage: $(STAMP) ## All tests but test/cluster, with the floor of coverage
-	$(PY) -m pytest tests plugins --ignore=tests/cluster --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS)
+	$(PY) -m pytest tests plugins --ignore=tests/cluster --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS) && $(PY) -m tests.support.coverage_floor
 
 $(PG14)/package/native/bin/postgres: | $(STAMP)
 	$(PY) -m tests.support.fetch_postgres14 $(PG14)

@@ -33,6 +33,7 @@ class Dev:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.timed = False  # 要计时的启动不测覆盖率，那会慢许多
         self.mark = f"TASKMILL_E2E={uuid4()}"
         self.output = folder / "output.txt"
         self.process: subprocess.Popen[bytes] | None = None
@@ -46,7 +47,7 @@ class Dev:
         """Return an environment without settings, marked so that every descendant can be found."""
         name, value = self.mark.split("=")
         # 没有字节码缓存时每次启动都要重新编译，量到的就不是第二次启动
-        dropped = ("TASKMILL_", "PYTHONDONTWRITEBYTECODE")
+        dropped = ("TASKMILL_", "PYTHONDONTWRITEBYTECODE", *(("COVERAGE_",) if self.timed else ()))
         kept = {key: text for key, text in os.environ.items() if not key.startswith(dropped)}
         return {**kept, name: value, "TASKMILL_API_PORT": "0"}
 

@@ -58,6 +58,7 @@ def test_a_signal_stops_everything_in_time(dev: Dev, number: signal.Signals) -> 
 
 
 def test_after_a_power_cut_the_tasks_of_before_are_there(dev: Dev) -> None:
+    dev.timed = True
     dev.start("--demo")
     finished = submit(dev)
     assert wait_until(lambda: state_of(dev, finished) == "completed", FINISH_S), dev.told()
