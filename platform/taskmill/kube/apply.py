@@ -10,7 +10,7 @@ from typing import assert_never
 from taskmill.kube import kinds as k
 from taskmill.kube import names
 from taskmill.kube.cache import Cache
-from taskmill.kube.client import CONTROLLER, KubeClient
+from taskmill.kube.client import CONTROLLER, SCALER, KubeClient
 from taskmill.kube.databases import DatabaseLink
 from taskmill.kube.failures import ExistsError
 from taskmill.kube.keys import Key
@@ -86,7 +86,9 @@ class Applier:
             answer = await self._client.scale(k.DEPLOYMENT, key.namespace, target, action.replicas)
             self._cache.scaled(key.namespace, target, answer)
         else:
-            await self._client.scale(k.TASK_QUEUE, key.namespace, target, action.replicas)
+            # 没有 spec.replicas 时，/scale 的读、改、应用都是 500：第一个数只能写在对象本身
+            body = {"spec": {"replicas": action.replicas}}
+            self._keep(await self._client.merge(k.TASK_QUEUE, key.namespace, target, body, manager=SCALER))
 
     async def _create(self, key: Key, manifest: Manifest, why: str) -> None:
         log.info("创建", object=str(key), kind=manifest["kind"], name=manifest["metadata"]["name"], why=why)

@@ -87,6 +87,10 @@ class Cache:
         shelf = self._shelves[kind]
         return tuple(shelf.objects[name] for name in sorted(shelf.groups.get((namespace, group), ())))
 
+    def group_names(self, kind: Kind) -> set[Name]:
+        """Return all groups of a kind that have members."""
+        return set(self._shelves[kind].groups)
+
     def scaler_owns(self, namespace: str, name: str) -> bool:
         """Say whether the scaler owns the replicas of this Deployment."""
         return (namespace, name) in self._scaler_owned

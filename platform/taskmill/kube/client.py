@@ -110,12 +110,14 @@ class KubeClient:
                 query={"fieldManager": SCALER, "force": "true"}, body=body, content_type=_APPLY,
             )
 
-    async def merge(self, kind: Kind, namespace: str, name: str, body: Manifest) -> Manifest:
+    async def merge(
+        self, kind: Kind, namespace: str, name: str, body: Manifest, *, manager: str = CONTROLLER
+    ) -> Manifest:
         """Merge a few fields into one object; give `metadata.uid` or `resourceVersion` to be sure which."""
         async with self._writes:
             return await self._call(
                 "patch", "PATCH", kind, namespace, name,
-                query={"fieldManager": CONTROLLER}, body=body, content_type=_MERGE,
+                query={"fieldManager": manager}, body=body, content_type=_MERGE,
             )
 
     async def create(self, manifest: Manifest) -> Manifest:

@@ -120,6 +120,10 @@ class Facts:
             self._parsed[key] = known
         return known[1]
 
+    def prune(self) -> None:
+        """Forget the Secrets that no object names any more."""
+        self.secrets.keep_only(self.cache.group_names(k.TASK_QUEUE) | self.cache.group_names(k.TASK_SCHEDULE))
+
     def forget(self, key: Key) -> None:
         """Forget an object that is gone."""
         self._parsed.pop(key, None)

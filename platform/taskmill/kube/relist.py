@@ -23,9 +23,11 @@ class Relister:
     """Lists every kind in every namespace (empty: all at once) and hands each list over."""
 
     def __init__(
-        self, client: KubeClient, namespaces: Sequence[str], replace: Replace, clock: Clock = SYSTEM_CLOCK
+        self, client: KubeClient, namespaces: Sequence[str], replace: Replace, done: Callable[[], None],
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._client, self._namespaces, self._replace, self._clock = client, tuple(namespaces) or ("",), replace, clock
+        self._done = done
         self._done_at: float | None = None
         self.sees_secrets = True
 
@@ -39,6 +41,7 @@ class Relister:
         begin = self._clock.monotonic()
         await asyncio.gather(*(self._one(kind, namespace) for namespace in self._namespaces for kind in k.WATCHED))
         self._done_at = begin
+        self._done()
 
     async def _one(self, kind: Kind, namespace: str) -> None:
         try:

@@ -81,7 +81,7 @@ class Operator:
         self._scaling = Scaling(self._facts, queue.add, metrics)
         self._intake = Intake(self._facts, queue.add, metrics)
         self._lease = Lease(client, config.home, config.lease_name, config.identity, changed=self._lead)
-        self._relister = Relister(client, config.namespaces, self._intake.replace)
+        self._relister = Relister(client, config.namespaces, self._intake.replace, self._facts.prune)
         status, events = StatusWriter(client, cache), EventPoster(client, config.identity, metrics)
         applier = Applier(client, cache, self._token, config.lease_name)
         tools = Tools(self._facts, applier, status, events, queue, metrics, self._token)
