@@ -54,11 +54,7 @@ def queue_spec() -> Schema:
             "connection": connection(),
             "concurrency": s.integer("Tasks that one pod runs at once.", 1, 1000, default=c.CONCURRENCY_DEFAULT),
             "plugins": plugins(),
-            "stopPolicy": s.choice(
-                "None: tasks run. Hold: the queue is paused in the database, pods stay. HoldAndDrain: paused, and when running tasks "
-                "are done there are 0 pods. Tasks are accepted all the while.",
-                "None", "Hold", "HoldAndDrain", default="None",
-            ),
+            "stopPolicy": _stop_policy(),
             "retentionSeconds": s.integer(
                 "For how long finished tasks of this queue are kept. 0: they are removed at once. Absent: as the platform is set.",
                 0, TEN_YEARS_S,
@@ -78,11 +74,23 @@ def queue_spec() -> Schema:
             ),
         },
         required=["connection"],
-        rules=[
-            s.rule(_REPLICAS_RULE, REPLICAS_IN_AUTO, path=".replicas", reason="FieldValueForbidden", old=True),
-            s.rule("has(self.queueName) == has(oldSelf.queueName)", QUEUE_NAME_CHANGED, path=".queueName",
-                   reason="FieldValueForbidden"),
-        ],
+        rules=_rules(),
+    )  # fmt: skip
+
+
+def _rules() -> list[Schema]:
+    same = "has(self.queueName) == has(oldSelf.queueName)"
+    return [
+        s.rule(_REPLICAS_RULE, REPLICAS_IN_AUTO, path=".replicas", reason="FieldValueForbidden", old=True),
+        s.rule(same, QUEUE_NAME_CHANGED, path=".queueName", reason="FieldValueForbidden"),
+    ]
+
+
+def _stop_policy() -> Schema:
+    return s.choice(
+        "None: tasks run. Hold: the queue is paused in the database, pods stay. HoldAndDrain: paused, and when running tasks "
+        "are done there are 0 pods. Tasks are accepted all the while.",
+        "None", "Hold", "HoldAndDrain", default="None",
     )  # fmt: skip
 
 
