@@ -9,6 +9,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 DRAINS = (1, 5, 15, 60, 300, 900, 3600)
 QUEUE = ("namespace", "name")
+OF_QUEUE = (
+    ("ready_tasks", "Tasks that could start now."), ("running_tasks", "Tasks that run."),
+    ("oldest_wait_seconds", "Wait of the oldest ready task."), ("desired_replicas", "Workers wanted now."),
+    ("replicas", "Workers that exist."), ("draining_replicas", "Workers that finish and go."),
+    ("interrupted_tasks", "Tasks that scaling in has cut short, ever."),
+)
 
 
 class Metrics:
@@ -49,13 +55,7 @@ class Metrics:
         self.events = Counter("taskmill_operator_events", "Kubernetes events by reason.", ["reason"], registry=registry)
         self._values: dict[tuple[str, str], dict[str, float]] = {}
         self._of_queue = {
-            name: Gauge(f"taskmill_operator_queue_{name}", about, QUEUE, registry=registry)
-            for name, about in (
-                ("ready_tasks", "Tasks that could start now."), ("running_tasks", "Tasks that run."),
-                ("oldest_wait_seconds", "Wait of the oldest ready task."), ("desired_replicas", "Workers wanted now."),
-                ("replicas", "Workers that exist."), ("draining_replicas", "Workers that finish and go."),
-                ("interrupted_tasks", "Tasks that scaling in has cut short, ever."),
-            )
+            name: Gauge(f"taskmill_operator_queue_{name}", about, QUEUE, registry=registry) for name, about in OF_QUEUE
         }
 
     def queue(self, namespace: str, name: str, values: dict[str, float]) -> None:
