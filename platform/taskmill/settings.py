@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -101,7 +102,13 @@ class Settings(BaseSettings):
 def _require(value: SecretStr | None, name: str) -> str:
     if value is None:
         raise SetupError(Code.CONFIG_INVALID, field=name, reason="not set / 未设置")
-    return value.get_secret_value()
+    url = value.get_secret_value()
+    try:
+        _ = urlsplit(url).port
+    except ValueError:  # 它的文字里有密码的片段，不能往外说
+        reason = "not a URL; percent-encode special characters of the password / 不是网址；密码里的特殊字符要用百分号编码"
+        raise SetupError(Code.CONFIG_INVALID, field=name, reason=reason) from None
+    return url
 
 
 def load_settings(**overrides: object) -> Settings:

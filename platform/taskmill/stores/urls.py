@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+
+def _split(database_url: str) -> SplitResult:
+    """拆开；端口不是数字多半是密码没有编码，驱动的报错会带出它的片段。"""
+    parts = urlsplit(database_url)
+    try:
+        _ = parts.port
+    except ValueError:
+        message = "not a URL; percent-encode special characters of the password / 不是网址；密码里的特殊字符要用百分号编码"
+        raise ValueError(message) from None
+    return parts
 
 
 def asyncpg_url(database_url: str) -> str:
-    """Return the URL for asyncpg: `postgresql://…` without a driver suffix."""
-    parts = urlsplit(database_url)
+    """Return the URL for asyncpg: `postgresql://…` without a driver suffix; ValueError without a word of it."""
+    parts = _split(database_url)
     return urlunsplit(parts._replace(scheme="postgresql"))
 
 
 def sqlalchemy_url(database_url: str) -> str:
-    """Return the URL for SQLAlchemy: `postgresql+asyncpg://…`."""
-    parts = urlsplit(database_url)
+    """Return the URL for SQLAlchemy: `postgresql+asyncpg://…`; ValueError without a word of it."""
+    parts = _split(database_url)
     return urlunsplit(parts._replace(scheme="postgresql+asyncpg"))
 
 
