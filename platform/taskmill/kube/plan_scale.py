@@ -36,7 +36,8 @@ def scale(draft: Draft) -> None:
     if not state.scaler_owns_replicas:
         draft.again_in(c.SCALER_OWNS_S)
     if spec.scaling.mode == "External" and spec.replicas is None:
-        draft.actions.append(ScaleQueue(rollout.replicas, "给外部的伸缩器一个起点"))
+        # 至少一个：HPA 见到 0 就当作停用（ScalingDisabled），永远不会拉起来
+        draft.actions.append(ScaleQueue(max(1, rollout.replicas), "给外部的伸缩器一个起点"))
     _say_draining(draft)
     _events(draft, rollout)
 

@@ -260,6 +260,12 @@ def test_manual_and_external() -> None:
     assert made.status["selector"] == "app.kubernetes.io/component=worker,taskmill.dev/queue=emails"
 
 
+def test_external_starts_from_one_because_an_autoscaler_takes_zero_for_switched_off() -> None:
+    lab = running(0)
+    lab.manifest["spec"]["scaling"] = {"mode": "External"}
+    assert of(lab.round(), ScaleQueue)[0].replicas == 1
+
+
 def test_no_decision_yet_holds() -> None:
     lab = running(2)
     lab.facts["decision"] = None
