@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from taskmill import keys
 from taskmill.errors import ERRORS
+from taskmill.kube.metrics import operator_metrics
 from taskmill.plugin import specs
 from taskmill.settings import Settings
 from taskmill.telemetry import METRICS, SCHEDULER_METRICS, WORKER_METRICS, Metric
@@ -112,7 +113,13 @@ def metrics() -> str:
         "## Schedulers\n\nServed at `/metrics` of a scheduler's health endpoint (`TASKMILL_SCHEDULER_HEALTH_PORT`), beside "
         "`/healthz`.\n\n"
     )
-    parts = (_metrics(METRICS), worker + _metrics(WORKER_METRICS), scheduler + _metrics(SCHEDULER_METRICS))
+    operator = (
+        "## Operator\n\nServed at `/metrics` of the operator (`TASKMILL_OPERATOR_HEALTH_PORT`), beside `/healthz` and `/readyz`.\n\n"
+    )
+    parts = (
+        _metrics(METRICS), worker + _metrics(WORKER_METRICS), scheduler + _metrics(SCHEDULER_METRICS),
+        operator + _metrics(operator_metrics()),
+    )
     return _page("Metrics", "Served at `/metrics` by the api role.", "\n\n".join(parts))
 
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics import MetricWrapperBase
+
+from taskmill.telemetry import Metric
 
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 DRAINS = (1, 5, 15, 60, 300, 900, 3600)
@@ -54,7 +57,7 @@ class Metrics:
         )
         self.events = Counter("taskmill_operator_events", "Kubernetes events by reason.", ["reason"], registry=registry)
         self._values: dict[tuple[str, str], dict[str, float]] = {}
-        self._of_queue = {
+        self.of_queue = {
             name: Gauge(f"taskmill_operator_queue_{name}", about, QUEUE, registry=registry) for name, about in OF_QUEUE
         }
 
@@ -70,7 +73,7 @@ class Metrics:
         """Drop the gauges of a TaskQueue that is gone."""
         if self._values.pop((namespace, name), None) is None:
             return
-        for gauge in self._of_queue.values():
+        for gauge in self.of_queue.values():
             with suppress(KeyError):
                 gauge.remove(namespace, name)
 
@@ -78,5 +81,17 @@ class Metrics:
         """Return everything as text."""
         for (namespace, name), values in self._values.items():
             for key, value in values.items():
-                self._of_queue[key].labels(namespace, name).set(value)
+                self.of_queue[key].labels(namespace, name).set(value)
         return generate_latest(self.registry)
+
+
+def operator_metrics() -> list[Metric]:
+    """Return every metric of the operator as it is documented."""
+    metrics = Metrics()
+    collectors = [value for value in vars(metrics).values() if isinstance(value, MetricWrapperBase)]
+    found: list[Metric] = []
+    for collector in (*collectors, *metrics.of_queue.values()):
+        for family in collector.describe():
+            name = f"{family.name}_total" if family.type == "counter" else family.name
+            found.append(Metric(name, family.type, tuple(collector._labelnames), family.documentation))  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - 没有公开的取法
+    return found
