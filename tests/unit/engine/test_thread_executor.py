@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -78,6 +79,35 @@ async def test_stop_iteration_becomes_an_error_instead_of_a_hang() -> None:
     await executor.close()
 
 
+@contextmanager
+def no_new_threads() -> Iterator[None]:
+    """Make every start of a thread fail, as at the limit of processes: no stack is that large."""
+    usual = threading.stack_size(1 << 46)
+    try:
+        yield
+    finally:
+        threading.stack_size(usual)
+
+
+def test_a_call_that_was_refused_for_want_of_a_thread_never_runs_and_takes_no_place() -> None:
+    pool, called = DaemonPool(1), list[int]()
+    with no_new_threads(), pytest.raises(RuntimeError, match="thread"):
+        pool.submit(called.append, 1)
+    pool.submit(called.append, 2).result(60)
+    assert called == [2]
+    pool.shutdown()
+
+
+def test_a_call_waits_for_a_thread_at_work_if_no_other_can_be_started(door: Door) -> None:
+    pool = DaemonPool(2)
+    first = pool.submit(door.wait)
+    with no_new_threads():
+        second = pool.submit(int)
+    door.open.set()
+    assert (first.result(60), second.result(60)) == (None, 0)
+    pool.shutdown()
+
+
 async def test_threads_that_hang_leave_their_places_to_others(door: Door) -> None:
     executor = ThreadExecutor(2)
     for _ in range(3):
@@ -94,6 +124,7 @@ async def test_what_waits_for_a_place_is_not_called_after_a_cancel(door: Door) -
     second = asyncio.create_task(executor.run(task("thread.set")(called.set), {}, CONTEXT))
     await asyncio.sleep(0)
     second.cancel()
+    await asyncio.gather(second, return_exceptions=True)  # 取消要转一圈才到池里
     door.open.set()
     await first
     assert await executor.run(answer, {}, CONTEXT) == 42

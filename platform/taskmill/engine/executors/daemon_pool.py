@@ -56,22 +56,31 @@ class DaemonPool(Executor):
         self._abandoned: set[_Job] = set()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Call `fn` in a thread as soon as one is free."""
+        """Call `fn` in a thread as soon as one is free; RuntimeError if there is none and none can be started."""
         job = _Job(self, lambda: fn(*args, **kwargs))
         with self._changed:
             if self._closed:
                 message = "the pool is closed"
                 raise RuntimeError(message)
             self._jobs.append(job)
-            self._grow()
+            if not self._grow():
+                self._jobs.remove(job)  # 报了错的调用以后也不能执行
+                message = "no thread can be started / 起不了线程"
+                raise RuntimeError(message)
         return job
 
-    def _grow(self) -> None:
+    def _grow(self) -> bool:
+        """返回是否有线程会来取；起不了新的（进程数已到上限）就等手里的。"""
         if self._idle >= len(self._jobs):
             self._changed.notify()
         elif self._live < self._size:
-            self._live += 1
-            threading.Thread(target=self._main, name=self._name, daemon=True).start()
+            try:
+                threading.Thread(target=self._main, name=self._name, daemon=True).start()
+            except RuntimeError as error:
+                log.warning("线程起不来", live=self._live, waiting=len(self._jobs), error=str(error))
+            else:
+                self._live += 1
+        return self._live > 0
 
     def abandon(self, job: _Job) -> None:
         """Write off the thread of a running call: its place goes to another thread."""
