@@ -29,7 +29,7 @@ async def test_a_rotated_secret_rolls_the_workers(
     await space.queue(QUEUE, migration=SKIP, scaling={"minReplicas": 1})
     await space.serving(QUEUE, 1)
     before = {pod["metadata"]["uid"] for pod in await pods(space)}
-    await space.secret("database", f"{database_url}?application_name=rotated")
+    await space.secret("database", database_url.replace("postgres@", "postgres:rotated@"))
 
     async def replaced() -> bool:
         found = await pods(space)
