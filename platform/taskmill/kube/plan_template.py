@@ -155,6 +155,9 @@ def _upsert(draft: Draft, desired: Manifest | None, live: Manifest | None) -> No
     elif not drift.is_current(desired, live):
         draft.actions.append(Apply(desired, "按 spec 更新"))
     elif changed := drift.differences(desired, live):
+        if draft.state.options.correct_in_s > 0:
+            draft.again_in(draft.state.options.correct_in_s)
+            return
         draft.actions.append(Apply(desired, f"改回被别人改掉的字段：{', '.join(changed[:3])}"))
         message = f"{live['kind']} {live['metadata']['name']}: {', '.join(changed[:5])} had been changed from outside"
         draft.events.append(Event("Normal", "DriftCorrected", message))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from taskmill.kube.corrections import Corrections
 from taskmill.kube.facts import Connected
 from taskmill.kube.keys import Key
 from taskmill.kube.model import secret_names
@@ -22,6 +23,7 @@ class Reconciler(Rounds):
     def __init__(self, tools: Tools, planner: Planner, scaling: Scaling, rollouts: Rollouts) -> None:
         super().__init__(tools)
         self._plan, self._scaling, self._rollouts = planner, scaling, rollouts
+        self._corrections = Corrections(tools.clock)
         self._interrupted: dict[Key, frozenset[str]] = {}  # 已计入 interruptedTotal 的 Pod
 
     async def connect(self, key: Key) -> Connected:
@@ -38,10 +40,11 @@ class Reconciler(Rounds):
         counted = self._counted(key, state.pods)
         state = replace(
             state, decision=self._scaling.decision(key), interrupted_known=counted,
-            options=self._rollouts.options(key, state.options),
+            options=self._corrections.options(key, self._rollouts.options(key, state.options)),
         )  # fmt: skip
         made = self._plan(state)
         self._rollouts.note(key, rolling=made.rolling)
+        self._corrections.note(key, made.events)
         await self._tools.applier.run(key, made.actions, connected.link)
         wait = await self._publish(key, manifest, made.status, made.events)
         self._interrupted[key] = counted | frozenset(made.interrupted)
@@ -60,4 +63,5 @@ class Reconciler(Rounds):
         self._interrupted.pop(key, None)
         self._scaling.forget(key)
         self._rollouts.forget(key)
+        self._corrections.forget(key)
         self._tools.metrics.forget(key.namespace, key.name)

@@ -139,6 +139,14 @@ def test_foreign_edits_are_taken_back_once() -> None:
     assert lab.round().actions == ()
 
 
+def test_in_an_edit_war_the_next_blow_waits() -> None:
+    lab = running()
+    lab.objects["Deployment"]["spec"]["template"]["spec"]["containers"][0]["image"] = "evil:1"
+    lab.facts["options"] = replace(OPTIONS, correct_in_s=7.0)
+    made = lab.round()
+    assert (made.actions, made.events, made.requeue_s) == ((), (), 7.0)
+
+
 def test_an_object_of_somebody_else_is_left_alone() -> None:
     lab = running()
     lab.objects["Deployment"]["metadata"]["ownerReferences"][0]["uid"] = "other"
