@@ -11,7 +11,7 @@ from tests.cluster.operator_support import QueueSpace, Started
 from tests.cluster.replay import Step, all_ended, opened, outcome, replay
 from tests.cluster.timeline import watched
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(400)]
 QUEUE = "emails"
 QUICK = {
     "maxReplicas": 3, "idleSeconds": 3, "objective": {"startLatencySeconds": 5},
