@@ -37,6 +37,7 @@ class Watch:
         self._namespaces, self._sink, self._kinds = tuple(namespaces), sink, tuple(kinds)
         self._loop = asyncio.get_running_loop()
         self._events: deque[tuple[Kind, str, Manifest]] = deque()
+        self._called = False  # 已叫过、还没开始取
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
         self.restarts = 0
@@ -85,14 +86,15 @@ class Watch:
     def _handler(self, kind: Kind) -> Any:
         async def handle(event: Any, **_: Any) -> None:
             # kopf 之后还要读这个对象，我们的缓存只存瘦身后的副本
-            empty = not self._events
             self._events.append((kind, event["type"] or "", event["object"]))
-            if empty:
+            if not self._called:  # 先放再问，而取的一方先清标记再取：不论在哪里被切走，都不会漏叫
+                self._called = True
                 self._loop.call_soon_threadsafe(self._drain)
 
         return handle
 
     def _drain(self) -> None:
+        self._called = False
         while self._events:
             try:
                 self._sink(*self._events.popleft())
