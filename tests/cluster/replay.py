@@ -21,10 +21,10 @@ from tests.support.waiting import eventually
 BATCH = 200
 # 每个任务一行，无论还在不在跑；首次开始的时刻只在 claim_no = 1 时可信
 TASKS = """
-select id, state, claim_no, extract(epoch from started_at - run_at)::float8 as wait_s, extract(epoch from started_at)::float8 as began
+select id, state, claim_no, extract(epoch from run_at)::float8 as due_at, extract(epoch from started_at - run_at)::float8 as wait_s
   from taskmill.tasks where id = any($1)
 union all
-select id, state, claim_no, extract(epoch from started_at - run_at)::float8, extract(epoch from started_at)::float8
+select id, state, claim_no, extract(epoch from run_at)::float8, extract(epoch from started_at - run_at)::float8
   from taskmill.task_history where id = any($1)
 """
 ATTEMPTS = "select cause, count(*) as n from taskmill.task_attempts where task_id = any($1) group by cause"
@@ -45,6 +45,14 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """When a task was due, in seconds of time.time(), and how long it waited from then until it started."""
+
+    due_at: float
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """`lost`: not completed. `again`: claimed more than once. `causes`: attempts that did not complete."""
 
@@ -52,16 +60,23 @@ class Outcome:
     lost: int
     again: int
     causes: dict[str, int]
-    waits_s: list[float]
-    first_began: float
+    starts: list[Start]
 
-    def within(self, seconds: float) -> float:
-        """Return the share that started in time."""
-        return sum(wait <= seconds for wait in self.waits_s) / self.tasks if self.tasks else 1.0
+    @property
+    def first_began(self) -> float:
+        """Return when the first of them started."""
+        return min((start.due_at + start.wait_s for start in self.starts), default=0.0)
+
+    def within(self, seconds: float, *, since: float = 0.0) -> float:
+        """Return the share of those due from `since` on that started in time; what never started is late."""
+        waits = [start.wait_s for start in self.starts if start.due_at >= since]
+        known = len(waits) + self.tasks - len(self.starts)
+        return sum(wait <= seconds for wait in waits) / known if known else 1.0
 
     def quantile(self, share: float) -> float:
         """Return a quantile of the waits."""
-        return sorted(self.waits_s)[min(len(self.waits_s) - 1, int(share * len(self.waits_s)))]
+        waits = sorted(start.wait_s for start in self.starts)
+        return waits[min(len(waits) - 1, int(share * len(waits)))]
 
 
 @asynccontextmanager
@@ -117,8 +132,7 @@ async def outcome(database_url: str, ids: Sequence[UUID]) -> Outcome:
     finally:
         await connection.close()
     completed = {row["id"] for row in rows if row["state"] == "completed"}
-    began = [row["began"] for row in rows if row["began"] is not None]
     return Outcome(
         tasks=len(ids), lost=len(set(ids) - completed), again=sum(row["claim_no"] > 1 for row in rows), causes=causes,
-        waits_s=[row["wait_s"] for row in rows if row["wait_s"] is not None], first_began=min(began, default=0.0),
+        starts=[Start(row["due_at"], row["wait_s"]) for row in rows if row["wait_s"] is not None],
     )  # fmt: skip
