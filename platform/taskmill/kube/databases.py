@@ -24,14 +24,20 @@ Key = tuple[str, str]  # (命名空间, TaskQueue)
 
 
 def identity_of(database_url: str) -> str:
-    """Return a hash of host, port and name of a database; the user and the options do not matter. ValueError."""
-    parts = urlsplit(database_url)
-    name = parts.path.strip("/")
-    if not parts.scheme.startswith("postgres") or not parts.hostname or not name:
+    """Return a hash of host, port and name of a database; the user and the options do not matter.
+
+    ValueError without any part of the URL: it ends in a condition that many may read.
+    """
+    try:
+        parts = urlsplit(database_url)
+        name, host, port = parts.path.strip("/"), parts.hostname, parts.port or 5432
+    except ValueError:  # 它的文字里有密码的片段
+        message = "not a URL; percent-encode special characters of the password"
+        raise ValueError(message) from None
+    if not parts.scheme.startswith("postgres") or not host or not name:
         message = "not a PostgreSQL URL"
         raise ValueError(message)
-    text = f"{parts.hostname.lower()}:{parts.port or 5432}/{name}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{host.lower()}:{port}/{name}".encode()).hexdigest()[:16]
 
 
 class DatabaseLink:
@@ -151,21 +157,29 @@ class DatabaseLink:
         """Read the load of all queues and the workers, then tell whoever wants to know."""
         try:
             await self._read(full=full)
-        except SetupError as error:
-            # 表还没有：库是空的或很旧，当然也没有任务和登记在 Pod 里的工作进程
-            self.loads, self.workers, self.policies = {}, (), None
-            self._looked_at = self._clock.now()
-            self._answered()
-            log.debug("数据库尚未迁移", database=self.identity, code=error.code)
         except TaskmillError as error:
-            await self._failed(str(error))
+            if error.code is Code.SCHEMA_BEHIND:
+                # 表还没有：库是空的或很旧，当然也没有任务和登记在 Pod 里的工作进程
+                self.loads, self.workers, self.policies = {}, (), None
+                self._looked_at = self._clock.now()
+                self._answered()
+            else:
+                await self._failed(str(error))
         except (OSError, ValueError, TimeoutError) as error:
             await self._failed(str(error) or type(error).__name__)
+        except Exception as error:  # 出了错也得接着看，否则这个库上的队列再也没人管；原文可能带着地址，不往外说
+            log.exception("看数据库时出错", database=self.identity)
+            await self._failed(type(error).__name__)
         else:
             self._answered()
-        horizon = self._seen(self)
-        self.horizon_s = horizon or self.horizon_s
+        self._tell()
         self.looked.set()
+
+    def _tell(self) -> None:
+        try:
+            self.horizon_s = self._seen(self) or self.horizon_s
+        except Exception:
+            log.exception("伸缩的一拍出错", database=self.identity)
 
     async def _read(self, *, full: bool) -> None:
         service, now = await self.service(), self._clock.now()
@@ -216,6 +230,7 @@ class Databases:
         self._seen, self._tick_s, self._clock = seen, tick_s, clock
         self.links: dict[str, DatabaseLink] = {}
         self._of: dict[object, str] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     def use(self, user: object, url: str) -> DatabaseLink:
         """Return the database of an object, by its URL; ValueError if it is not one."""
@@ -256,9 +271,11 @@ class Databases:
         link.release(user)
         if not link.users:
             del self.links[link.identity]
-            self._closing = asyncio.create_task(link.close())
+            closing = asyncio.create_task(link.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     async def close(self) -> None:
         """Close all."""
         links, self.links = list(self.links.values()), {}
-        await asyncio.gather(*(link.close() for link in links))
+        await asyncio.gather(*self._closing, *(link.close() for link in links))

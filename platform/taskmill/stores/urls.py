@@ -7,8 +7,8 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 def _split(database_url: str) -> SplitResult:
     """拆开；端口不是数字多半是密码没有编码，驱动的报错会带出它的片段。"""
-    parts = urlsplit(database_url)
     try:
+        parts = urlsplit(database_url)
         _ = parts.port
     except ValueError:
         message = "not a URL; percent-encode special characters of the password / 不是网址；密码里的特殊字符要用百分号编码"

@@ -12,6 +12,7 @@ from taskmill.stores.urls import asyncpg_url, masked, sqlalchemy_url
 
 # 密码没有编码：/ ? # 之前的部分被当成端口
 RAW = ["postgresql://bob:hun/ter2@db:5432/app", "postgresql://bob:hun?ter2@db/app", "postgresql://bob:hun#ter2@db/app"]
+RAW.append("postgresql://bob:hun\u2100ter2@db/app")  # 规范化后会变成 a/c：urlsplit 的报错带着整段
 
 
 def test_one_url_for_each_driver() -> None:
