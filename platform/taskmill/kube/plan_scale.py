@@ -31,9 +31,9 @@ def scale(draft: Draft) -> None:
     hold = max(0, now.serving)
     steps = drain.step(draft.workload, draft.seats, rollout, hold if wanted is None else wanted, known=state.workers is not None)
     draft.actions += steps
-    if not state.scaler_owns_replicas and draft.scaled_to is None:
-        draft.actions.append(Scale(draft.workload, rollout.replicas, "接管副本数"))
-    if not state.scaler_owns_replicas:
+    if not state.scaler_owns_replicas and draft.scaled_to is None and rollout.replicas > 0:
+        draft.actions.append(Scale(draft.workload, rollout.replicas, "接管副本数"))  # 闲着的不必：省下上千次写
+    if not state.scaler_owns_replicas and draft.scaled_to is not None:
         draft.again_in(c.SCALER_OWNS_S)
     if spec.scaling.mode == "External" and spec.replicas is None:
         # 至少一个：HPA 见到 0 就当作停用（ScalingDisabled），永远不会拉起来

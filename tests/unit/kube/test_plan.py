@@ -147,6 +147,17 @@ def test_in_an_edit_war_the_next_blow_waits() -> None:
     assert (made.actions, made.events, made.requeue_s) == ((), (), 7.0)
 
 
+def test_the_replicas_of_an_idle_queue_are_taken_over_with_the_first_worker() -> None:
+    lab = Lab(facts={"decision": decision(0)})
+    lab.settle()
+    assert (lab.replicas, lab.owned) == (0, False)
+    assert lab.round().actions == ()
+    lab.facts["decision"] = decision(1)
+    lab.settle()
+    assert (lab.replicas, lab.owned) == (1, True)
+    assert "replicas" not in lab.objects["Deployment"]["spec"]
+
+
 def test_an_object_of_somebody_else_is_left_alone() -> None:
     lab = running()
     lab.objects["Deployment"]["metadata"]["ownerReferences"][0]["uid"] = "other"
