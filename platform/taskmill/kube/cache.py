@@ -115,7 +115,9 @@ class Cache:
         old = self.get(k.DEPLOYMENT, namespace, name)
         if old is None or answer["metadata"].get("uid") != old["metadata"].get("uid"):
             return
-        metadata = {**old["metadata"], "resourceVersion": answer["metadata"].get("resourceVersion", "")}
+        # 版本记小一号：答复不是整个对象，看守送来的同一版仍要收下，它可能带着我们还没见过的改动
+        version = str(max(0, version_of(answer) - 1))
+        metadata = {**old["metadata"], "resourceVersion": version}
         spec = {**old["spec"], "replicas": int((answer.get("spec") or {}).get("replicas") or 0)}
         if spec["replicas"] != old["spec"].get("replicas"):
             metadata["generation"] = int(metadata.get("generation") or 0) + 1
@@ -145,7 +147,8 @@ class Cache:
                 self._ungroup(kind, name, old)
                 del shelf.objects[name]
                 changed.append(old)
-        shelf.gone = {name: seen for name, seen in shelf.gone.items() if seen > limit}
+        # 别的命名空间的列表可能取得更早、到得更晚：它们的还要留着
+        shelf.gone = {name: seen for name, seen in shelf.gone.items() if seen > limit or (namespace and name[0] != namespace)}
         return changed
 
     def _groups(self, kind: Kind, manifest: Manifest) -> Iterable[str]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from taskmill.kube import kinds as k
 from taskmill.kube import names
+from taskmill.kube.cache import name_of
 from taskmill.kube.facts import Facts
 from taskmill.kube.keys import Key
 from taskmill.kube.kinds import Kind
@@ -39,6 +40,9 @@ class Intake:
         if kind is k.SECRET:
             for item in items:
                 self._secret(item, gone=False)
+            # 看守不在时删掉的、去掉标签的，它不会再说
+            for name in self._facts.secrets.unlisted(namespace, {name_of(item) for item in items}):
+                self._tell(*name)
             return
         for manifest in self._facts.cache.replace(kind, namespace, items, version):
             self._concern(kind, manifest, None)
@@ -49,9 +53,12 @@ class Intake:
         # 标签被去掉时看守也说「删了」：当作未知，用到时按名字再读
         news = secrets.unknown(namespace, name) if gone else secrets.put(manifest)
         if news:
-            for kind in (k.TASK_QUEUE, k.TASK_SCHEDULE):
-                for each in self._facts.cache.group(kind, namespace, name):
-                    self._wake(Key.of(kind, each))
+            self._tell(namespace, name)
+
+    def _tell(self, namespace: str, name: str) -> None:
+        for kind in (k.TASK_QUEUE, k.TASK_SCHEDULE):
+            for each in self._facts.cache.group(kind, namespace, name):
+                self._wake(Key.of(kind, each))
 
     def _concern(self, kind: Kind, manifest: Manifest, before: Manifest | None) -> None:
         for key in self._keys(kind, manifest):

@@ -136,7 +136,8 @@ def _revision(draft: Draft) -> None:
     if current:
         made["current"] = current
     draft.fields["revision"] = made
-    draft.rolling = rollout.rolling or (draft.template_changes and rollout.replicas > 0)
+    # 卡住的不占名额：几个拉不到镜像的队列不该挡住所有别的
+    draft.rolling = (rollout.rolling and not rollout.stuck) or (draft.template_changes and rollout.replicas > 0)
     was = conditions.reason_of(draft.queue.status, "Ready") == Reason.ROLLING_OUT.value
     ready = draft.verdicts.get("Ready")
     now = ready is not None and ready.reason == Reason.ROLLING_OUT.value

@@ -29,11 +29,12 @@ class Rollouts:
         """Note what the plan of an object said."""
         if rolling:
             self._rolling.add(key)
-        elif key in self._rolling:
-            self._rolling.discard(key)
-            for other in list(self._waiting)[: max(0, self._limit - len(self._rolling))]:
-                del self._waiting[other]
-                self._wake(other)
+            return
+        self._rolling.discard(key)
+        # 叫到的可能早已没什么要换：它这一轮过后，轮到下一个
+        for other in list(self._waiting)[: max(0, self._limit - len(self._rolling))]:
+            del self._waiting[other]
+            self._wake(other)
 
     def forget(self, key: Key) -> None:
         """Forget an object that is gone."""

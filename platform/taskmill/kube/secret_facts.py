@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
+import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -19,6 +19,7 @@ from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.kube import kinds as k
 from taskmill.kube import names
+from taskmill.kube.cache import version_of
 from taskmill.kube.kinds import Kind
 from taskmill.kube.state import Manifest, SecretFact
 
@@ -38,6 +39,8 @@ class _Entry:
     fact: SecretFact
     read_at: float
     watched: bool
+    uid: str = ""
+    version: int = 0
     data: dict[str, str] = field(default_factory=dict, repr=False)
 
 
@@ -53,22 +56,34 @@ class Secrets:
         """Take in a Secret; returns whether its content differs from what was known."""
         metadata = manifest["metadata"]
         data: dict[str, str] = manifest.get("data") or {}
-        name = (metadata["namespace"], metadata["name"])
+        name, uid, version = (metadata["namespace"], metadata["name"]), str(metadata.get("uid") or ""), version_of(manifest)
+        old = self._entries.get(name)
+        if old is not None and old.uid == uid and version < old.version:
+            return False  # 列表取得早、到得晚：旧内容会让工作进程白白换一遍
         watched = (metadata.get("labels") or {}).get(f"{names.GROUP}/watch") == "true"
-        return self._keep(name, SecretFact(name[1], True, frozenset(data), _digest(data)), data, watched=watched)
+        fact = SecretFact(name[1], True, frozenset(data), _digest(uid, data))
+        return self._keep(name, _Entry(fact, self._clock.monotonic(), watched, uid, version, data))
 
     def gone(self, namespace: str, name: str) -> bool:
         """Note that a Secret is not there; returns whether that is news."""
-        return self._keep((namespace, name), SecretFact(name, False), {}, watched=False)
+        return self._keep((namespace, name), _Entry(SecretFact(name, False), self._clock.monotonic(), watched=False))
 
     def unknown(self, namespace: str, name: str) -> bool:
         """Forget a Secret that the watch no longer shows: deleted, or no longer labelled. It is read when next needed."""
         return self._entries.pop((namespace, name), None) is not None
 
-    def _keep(self, name: Name, fact: SecretFact, data: dict[str, str], *, watched: bool) -> bool:
+    def unlisted(self, namespace: str, listed: set[Name]) -> list[Name]:
+        """Forget the labelled Secrets that a full list of one namespace (empty: of all) lacks; returns which."""
+        lost = [
+            name for name, entry in self._entries.items()
+            if entry.watched and name not in listed and (not namespace or name[0] == namespace)
+        ]
+        return [name for name in lost if self.unknown(*name)]
+
+    def _keep(self, name: Name, entry: _Entry) -> bool:
         old = self._entries.get(name)
-        self._entries[name] = _Entry(fact, self._clock.monotonic(), watched, data)
-        return old is None or old.fact != fact
+        self._entries[name] = entry
+        return old is None or old.fact != entry.fact
 
     async def facts(self, namespace: str, wanted: Iterable[str]) -> dict[str, SecretFact]:
         """Return the facts of these Secrets, read anew where they are unknown or old; KubeError."""
@@ -104,5 +119,6 @@ class Secrets:
         return not (entry.watched and self.watching) and self._clock.monotonic() - entry.read_at >= life
 
 
-def _digest(data: dict[str, str]) -> str:
-    return hashlib.sha256(msgspec.json.encode(data, order="deterministic")).hexdigest()
+def _digest(uid: str, data: dict[str, str]) -> str:
+    """散列会进 Deployment 的注解，看得到它的人多；以 Secret 的 uid 为密钥，看不到 Secret 的人就没法拿它试密码。"""
+    return hmac.digest(uid.encode(), msgspec.json.encode(data, order="deterministic"), "sha256").hex()

@@ -105,3 +105,21 @@ def test_pods_keep_only_what_is_read() -> None:
     assert kept["spec"] == {"nodeName": "n"}
     assert kept["kind"] == "Pod"
     assert "managedFields" in pod["metadata"]  # 原件不动
+
+
+def test_the_whole_object_is_taken_in_after_an_answer_of_scale(cache: Cache) -> None:
+    """The answer carries the newest version but not the object: what came between must not be lost."""
+    cache.put(k.DEPLOYMENT, deployment(8))
+    cache.scaled("ns", "emails-worker", {"metadata": {"uid": "u1", "resourceVersion": "10"}, "spec": {"replicas": 5}})
+    assert not cache.put(k.DEPLOYMENT, deployment(9))  # 缩放之前的：不回退
+    assert cache.put(k.DEPLOYMENT, deployment(10, replicas=5, paused=True, owned=True))
+    found = cache.get(k.DEPLOYMENT, "ns", "emails-worker")
+    assert found is not None and found["spec"]["paused"]
+
+
+def test_a_late_list_of_another_namespace_brings_nothing_back(cache: Cache) -> None:
+    cache.put(k.DEPLOYMENT, deployment(80))
+    cache.remove(k.DEPLOYMENT, deployment(95))
+    cache.replace(k.DEPLOYMENT, "elsewhere", [], "100")
+    cache.replace(k.DEPLOYMENT, "ns", [deployment(80)], "90")
+    assert cache.get(k.DEPLOYMENT, "ns", "emails-worker") is None

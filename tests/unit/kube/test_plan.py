@@ -158,6 +158,16 @@ def test_the_replicas_of_an_idle_queue_are_taken_over_with_the_first_worker() ->
     assert "replicas" not in lab.objects["Deployment"]["spec"]
 
 
+def test_a_database_that_does_not_answer_is_told_on_time() -> None:
+    lab = running(1)
+    lab.facts["database"] = DatabaseFact("0123456789abcdef", "refused", 5.0)
+    made = lab.round()
+    assert condition(made, "Ready") == ("True", "AsDesired")
+    assert made.requeue_s == c.UNREACHABLE_S - 5
+    lab.facts["database"] = DatabaseFact("0123456789abcdef", "refused", c.UNREACHABLE_S)
+    assert condition(lab.round(), "Ready") == ("False", "DatabaseUnreachable")
+
+
 def test_an_object_of_somebody_else_is_left_alone() -> None:
     lab = running()
     lab.objects["Deployment"]["metadata"]["ownerReferences"][0]["uid"] = "other"
@@ -431,6 +441,7 @@ def test_a_rollout_that_is_stuck_stalls() -> None:
     lab.facts |= {"deployment": deployment, "replica_sets": (old, newer)}
     made = lab.round()
     assert condition(made, "Stalled") == ("True", "RolloutStuck")
+    assert not made.rolling  # 卡住的不占名额
 
 
 @pytest.mark.parametrize(

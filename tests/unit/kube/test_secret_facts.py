@@ -103,3 +103,36 @@ async def test_a_value_that_is_no_text_is_none(reader: Reader) -> None:
     assert secrets.value("ns", "db", "url") is None
     assert secrets.value("ns", "db", "raw") is None
     assert secrets.value("ns", "db", "absent") is None
+
+
+def versioned(version: int, url: str = URL, uid: str = "u1") -> dict[str, Any]:
+    made = secret(url, watched=True)
+    made["metadata"] |= {"uid": uid, "resourceVersion": str(version)}
+    return made
+
+
+async def test_a_list_that_comes_late_does_not_bring_old_content_back(reader: Reader) -> None:
+    secrets = Secrets(reader)
+    assert secrets.put(versioned(9, URL + "2"))
+    assert not secrets.put(versioned(8))
+    assert secrets.value("ns", "db", "url") == URL + "2"
+    assert secrets.put(versioned(7, uid="u2"))  # 重建的：版本只在同一个对象之内比
+
+
+async def test_a_labelled_secret_that_a_full_list_lacks_is_read_by_name(reader: Reader) -> None:
+    secrets = Secrets(reader)
+    secrets.put(versioned(1))
+    assert secrets.unlisted("other", set()) == []
+    assert secrets.unlisted("ns", {("ns", "db")}) == []
+    assert secrets.unlisted("", set()) == [("ns", "db")]
+    assert not (await secrets.facts("ns", ["db"]))["db"].found
+
+
+async def test_a_digest_says_nothing_to_who_may_not_read_the_secret(reader: Reader) -> None:
+    """The same content has another digest in another Secret: without its uid no guess can be tried."""
+    secrets, others = Secrets(reader), Secrets(reader)
+    secrets.put(versioned(1))
+    others.put(versioned(1, uid="u2"))
+    (one,), (other,) = [(await each.facts("ns", ["db"])).values() for each in (secrets, others)]
+    assert one.keys == other.keys
+    assert one.digest != other.digest
