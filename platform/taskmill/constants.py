@@ -215,7 +215,7 @@ OPERATOR_ROLLOUTS: Final = 5  # 同时滚动更新的队列数
 OPERATOR_LEASE: Final = "taskmill-operator"
 OPERATOR_LAG_MAX_S: Final = 10.0  # 事件循环迟这么久就不健康
 DATABASE_RETRY_MIN_S: Final = 1.0  # 数据库连不上时的退避
-DATABASE_RETRY_MAX_S: Final = 30.0
+DATABASE_RETRY_MAX_S: Final = 10.0  # 再长，恢复之后状态就要错半分钟
 COUNTERS_ANCHOR_S: Final = 3_600.0  # 计数起点多久往前挪一次，免得统计范围越来越大
 
 # ── 内嵌服务器（只用于开发与测试） ────────────────────────────────────────
@@ -246,7 +246,7 @@ DRAIN_COST: Final = -1000  # 已收尾的 Pod 的删除代价：同样未就绪�
 DRAIN_SETTLE_S: Final = 3.0  # 时限已过的 Pod 标上删除代价后，等控制器的缓存也看到
 DRAIN_QUIET_S: Final = 5.0  # 留下的 Pod 就绪与否多久没变才缩：比 ReplicaSet 控制器的缓存旧得多
 UNREGISTERED_S: Final = 120.0  # 容器运行这么久还没有登记的工作进程，就不等它了
-UNREACHABLE_S: Final = 30.0  # 数据库多久不答才算连不上；API 与数据库重启的瞬间不算
+UNREACHABLE_S: Final = 20.0  # 数据库多久不答才算连不上；数据库重启的瞬间不算，半分钟内状态要说实话
 CONDITION_MESSAGE_MAX: Final = 1_000  # 条件与事件的文字长度上限，字符
 UNSCHEDULABLE_S: Final = 60.0  # 调度不上多久才算问题：节点自动扩容也要时间
 RESTARTS_FAILING: Final = 3  # 容器重启这么多次还没就绪，算起不来

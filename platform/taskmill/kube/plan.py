@@ -64,6 +64,8 @@ def _build(draft: Draft) -> None:
             draft.not_ready(Reason.DATABASE_UNREACHABLE, database.error)
         if draft.state.deployment is None:
             return
+        if database.failing_s < c.UNREACHABLE_S:
+            draft.again_in(c.UNREACHABLE_S - database.failing_s)  # 到点就说，不等下一次去看数据库
     rendering = render(draft)
     if migrated(draft, rendering):
         workload(draft, rendering)
