@@ -58,19 +58,24 @@ where pod_uid = any ($1::text[]) and dead_at is null and order_token <= $3
   and (order_kind <> $2 or order_token <> $3)
 returning id
 """
-# 只认死亡时刻之前登记的编号：同一个 pod 里重启的容器是另一个编号，它活着
-BURY = """
+# 只认死亡时刻之前登记的编号：同一个 pod 里重启的容器是另一个编号，它活着。集群的时刻舍去了不足一秒的部分，
+# 刚登记就死的也要认出来；重启的容器一秒之内还来不及登记
+_BEFORE = "w.started_at < u.at + interval '1 second'"
+BURY = f"""
 update taskmill.workers w set death_cause = u.cause
 from unnest($1::text[], $2::text[], $3::timestamptz[]) as u(pod_uid, cause, at)
-where w.pod_uid = u.pod_uid and w.dead_at is null and w.death_cause is null and w.started_at <= u.at
+where w.pod_uid = u.pod_uid and w.dead_at is null and w.death_cause is null and {_BEFORE}
 returning w.id
 """
-# 消息来晚了，救援者已按崩溃处理：补上死因；基础设施的事把那次崩溃退回。救援与判死在同一事务，故按时间能找到它的尝试
-BURY_LATE = """
+# 消息来晚了，救援者已按崩溃处理：补上死因；基础设施的事把那次崩溃退回。救援与判死在同一事务，故按时间能找到它的尝试。
+# 只认容器里最后的编号：更早的那些是进程活着时丢了租约，与这次死亡无关
+BURY_LATE = f"""
 with late as (
   update taskmill.workers w set death_cause = u.cause
   from unnest($1::text[], $2::text[], $3::timestamptz[]) as u(pod_uid, cause, at)
-  where w.pod_uid = u.pod_uid and w.death = $4 and w.death_cause is null and w.started_at <= u.at
+  where w.pod_uid = u.pod_uid and w.death = $4 and w.death_cause is null and {_BEFORE}
+    and not exists (select from taskmill.workers n where n.pod_uid = w.pod_uid and n.started_at > w.started_at
+                      and n.started_at < u.at + interval '1 second')
   returning w.id, w.dead_at, u.cause
 ), amended as (
   update taskmill.task_attempts a set cause = late.cause from late

@@ -140,6 +140,44 @@ async def test_a_death_told_late_amends_the_attempts(
     assert (await rows.attempts(pool, other), (await rows.live(pool, other))["crash_count"]) == ([(2, "crash")], 1)
 
 
+@pytest.mark.parametrize("lease_s", [20, -1], ids=["early", "late"])
+async def test_a_worker_that_died_within_the_second_of_its_registration_gets_its_cause(
+    database_url: str, pool: Pool, rescuer: Rescuer, lease_s: float
+) -> None:
+    """The cluster's times have no fractions: the death looks older than the registration."""
+    worker = await rows.add_worker(pool, lease_s=lease_s, pod_uid="u")
+    task_id = await rows.add_running(pool, worker)
+    started = await pool.fetchval(
+        "update taskmill.workers set started_at = date_trunc('second', now()) + interval '0.4 seconds' returning started_at"
+    )
+    if lease_s < 0:
+        await rescuer.run_once()
+    fleet = await FleetService.open(database_url)
+
+    assert await fleet.bury([PodDeath("u", Cause.EVICTED, started.replace(microsecond=0))]) == 1
+
+    await fleet.close()
+    await rescuer.run_once()
+    assert await rows.attempts(pool, task_id) == [(1, "evicted")]
+    assert (await rows.live(pool, task_id))["crash_count"] == 0
+
+
+async def test_a_lease_lost_while_the_container_lived_stays_a_crash(database_url: str, pool: Pool, rescuer: Rescuer) -> None:
+    """Its process went on as a new incarnation; that it was evicted much later says nothing of the first."""
+    zombie = await rows.add_worker(pool, lease_s=-1, pod_uid="u")
+    task_id = await rows.add_running(pool, zombie)
+    await rescuer.run_once()
+    heir = await rows.add_worker(pool, pod_uid="u")
+    fleet = await FleetService.open(database_url)
+
+    assert await fleet.bury([PodDeath("u", Cause.EVICTED, await rows.now(pool))]) == 1
+
+    await fleet.close()
+    assert await pool.fetchval("select id from taskmill.workers where death_cause = 'evicted'") == heir
+    assert await rows.attempts(pool, task_id) == [(1, "crash")]
+    assert (await rows.live(pool, task_id))["crash_count"] == 1
+
+
 async def test_a_kind_publishes_where_it_goes_after_an_oom(database_url: str, broker_url: str) -> None:
     @task("test.hungry", queue="small", on_oom=OnOom(queue="large"))
     async def hungry() -> None:
