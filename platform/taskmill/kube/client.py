@@ -170,13 +170,20 @@ class KubeClient:
                 code = str(response.status)
                 raw = await response.read()
                 if response.status < 400:  # noqa: PLR2004 - HTTP
-                    return msgspec.json.decode(raw)
+                    return _decoded(verb, target, response.status, raw)
                 raise _refusal(verb, target, response, raw, applying=content_type == _APPLY)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             code = "error" if code == "error" else f"{code}-cut"
             raise TransientError(verb, target, 0, type(error).__name__, str(error)[:500]) from error
         finally:
             self._requests.labels(verb, code).inc()
+
+
+def _decoded(verb: str, target: str, status: int, raw: bytes) -> Manifest:
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.DecodeError as error:  # 半路上有谁替 API 服务器答了话
+        raise TransientError(verb, target, status, "NotJson", str(error)) from error
 
 
 def _refusal(verb: str, target: str, response: aiohttp.ClientResponse, raw: bytes, *, applying: bool) -> KubeError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from taskmill.errors import ConflictError, InputError, NotFoundError
+from taskmill.kube.apply import NotLeadingError
 from taskmill.kube.databases import DatabaseLink
 from taskmill.kube.facts import Connected
 from taskmill.kube.keys import Key
@@ -28,6 +29,8 @@ class ScheduleReconciler(Rounds):
         )  # fmt: skip
         made = plan_schedule(state)
         if made.put is not None and connected.link is not None:
+            if self._tools.token() is None:
+                raise NotLeadingError
             made = plan_schedule(replace(state, answer=await _put(connected.link, made.put)))
         await self._tools.applier.run(key, made.actions, connected.link)
         wait = await self._publish(key, manifest, made.status, made.events)

@@ -69,17 +69,19 @@ class Rounds(ABC):
                 raise NotLeadingError  # noqa: TRY301 - 与中途失去租约同样处理
             pause = await self._round(key, manifest, token)
             tools.queue.succeeded(key)
-            self._forbidden = {seen: since for seen, since in self._forbidden.items() if seen[0] != key}
+            self._allow(key)
             tools.queue.add_after(key, pause)
         except NotLeadingError:
             result = "not-leading"
+            tools.queue.add_after(key, c.LEASE_RETRY_S)  # 只是续租迟了的话，马上又会续上
         except (KubeError, TaskmillError) as error:
             result = type(error).__name__
             await self._failed(key, error)
         except Exception as error:
             result = "bug"
             log.exception("对账出错", object=str(key))
-            await self._mark(key, Reason.INTERNAL_ERROR, f"{type(error).__name__}: {error}", status=None)
+            # 原文可能带着连接地址，只进日志，不进人人可读的状态
+            await self._mark(key, Reason.INTERNAL_ERROR, f"{type(error).__name__}: {Reason.INTERNAL_ERROR.about}", status=None)
             tools.queue.retry(key)
         finally:
             tools.metrics.reconciles.labels(key.kind.kind, result).inc()
@@ -87,6 +89,8 @@ class Rounds(ABC):
 
     async def _publish(self, key: Key, manifest: Manifest, status: Manifest, events: Iterable[Event]) -> float:
         """写状态，再发事件：状态没写成就不发，下一轮会再算出同样的事件。"""
+        if self._tools.token() is None:
+            raise NotLeadingError
         latest = self._tools.facts.cache.get(key.kind, key.namespace, key.name)
         if latest is None or latest["metadata"].get("uid") != manifest["metadata"].get("uid"):
             return 0.0
@@ -133,5 +137,10 @@ class Rounds(ABC):
             await self._tools.events.post(manifest, Event("Warning", reason.value, conditions.bounded(message)))
 
     def _forget(self, key: Key) -> None:
+        self._allow(key)
         for each in (self._tools.facts, self._tools.status, self._tools.queue):
             each.forget(key)
+
+    def _allow(self, key: Key) -> None:
+        for seen in [each for each in self._forbidden if each[0] == key]:
+            del self._forbidden[seen]

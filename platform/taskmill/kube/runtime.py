@@ -135,6 +135,7 @@ class Operator:
 
     def _lead(self, leading: bool) -> None:  # noqa: FBT001 - 租约的回调
         self._metrics.leader.set(int(leading))
+        self._connected = False  # 备用期间不认新来的：再当上时重新认一遍
         if self._leading is not None:
             self._leading.cancel()
             self._leading = None
@@ -152,6 +153,8 @@ class Operator:
                     await self._queues.connect(key)
                 except KubeError as error:
                     log.warning("读不到 Secret，对账时再试", object=str(key), error=str(error))
+                except Exception:
+                    log.exception("认数据库时出错", object=str(key))
 
         await asyncio.gather(*(connect(key) for key in keys))
         await self._databases.looked()
@@ -165,13 +168,19 @@ class Operator:
         while True:
             key = await self._queue.take()
             try:
-                # 备用副本和还没认全的主控不动手；开始时所有键都会再来一遍
-                if self._token() is not None and self._connected:
-                    await (self._queues if key.kind is k.TASK_QUEUE else self._schedules).run(key)
+                await self._one(key)
+            except Exception:  # 不论什么错，干活的都不能少一个
+                log.exception("对账之外出错", object=str(key))
+                self._queue.retry(key)
             finally:
                 self._queue.done(key)
-            if self._leading is not None and self._token() is None:
-                self._queue.add_after(key, c.LEASE_RETRY_S)  # 续租迟了：可能马上又续上，键不能丢
+
+    async def _one(self, key: Key) -> None:
+        # 备用副本和还没认全的主控不动手；开始时所有键都会再来一遍
+        if self._token() is not None and self._connected:
+            await (self._queues if key.kind is k.TASK_QUEUE else self._schedules).run(key)
+        elif self._leading is not None:
+            self._queue.add_after(key, c.LEASE_RETRY_S)  # 续租迟了：可能马上又续上，键不能丢
 
     def _wrong_alive(self) -> str:
         if self._lag.seconds > c.OPERATOR_LAG_MAX_S:
@@ -188,6 +197,9 @@ class Operator:
         self._metrics.leader.set(int(self._lease.held))
         self._metrics.watch_restarts.set(self._watch.restarts if self._watch is not None else 0)
         self._metrics.relist_age.set(self._relister.age_s or 0.0)
+        self._metrics.databases_failing.clear()  # 没人用了的库不该一直告警
+        for link in self._databases.links.values():
+            self._metrics.databases_failing.labels(link.identity).set(link.fact.failing_s)
 
 
 @asynccontextmanager

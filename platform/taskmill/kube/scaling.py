@@ -78,9 +78,11 @@ class Scaling:
             if queue is None or manifest is None:
                 continue
             workers = tuple(by_queue.get(queue_name(queue), ())) if link.workers is not None else None
-            horizon = max(horizon, self._one(user, queue, manifest, link, workers, total - used.get(user, 0)))
+            try:
+                horizon = max(horizon, self._one(user, queue, manifest, link, workers, total - used.get(user, 0)))
+            except Exception:  # 一个队列的毛病不能停下这个库上的所有队列
+                log.exception("决定规模时出错", object=str(user))
         self._metrics.tick_seconds.observe(time.perf_counter() - begin)
-        self._metrics.databases_failing.labels(link.identity).set(link.fact.failing_s)
         return horizon
 
     def _one(

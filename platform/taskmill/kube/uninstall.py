@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 
 import rich_click as click
@@ -17,6 +18,7 @@ from prometheus_client import CollectorRegistry, Counter
 from taskmill import constants as c
 from taskmill.kube import kinds as k
 from taskmill.kube.client import KubeClient
+from taskmill.kube.failures import NotFoundError, TransientError
 from taskmill.kube.names import FORCE_DELETE
 from taskmill.kube.state import Manifest
 from taskmill.log import configure_logging, get_logger
@@ -36,21 +38,31 @@ async def uninstall(
     for manifest in await _left(client, namespace, release):
         log.warning("排空超时，强制删除", kind=manifest["kind"], name=manifest["metadata"]["name"])
         metadata = {"uid": manifest["metadata"]["uid"], "annotations": {FORCE_DELETE: "true"}}
-        await client.merge(k.kind_of(manifest), namespace, manifest["metadata"]["name"], {"metadata": metadata})
+        with suppress(NotFoundError):  # 刚好这时走了
+            await client.merge(k.kind_of(manifest), namespace, manifest["metadata"]["name"], {"metadata": metadata})
     return await _gone(client, namespace, release, force_s)
 
 
 async def _gone(client: KubeClient, namespace: str, release: str, timeout_s: float) -> bool:
     deadline = time.monotonic() + timeout_s
     told = -1
-    while left := await _left(client, namespace, release):
+    while True:
+        try:
+            left = await _left(client, namespace, release)
+        except TransientError as error:
+            log.warning("API 服务器暂时没有答复", error=str(error))
+            if time.monotonic() >= deadline:
+                raise
+            await asyncio.sleep(c.UNINSTALL_POLL_S)
+            continue
+        if not left:
+            return True
         if len(left) != told:
             told = len(left)
             log.info("等待排空", names=[manifest["metadata"]["name"] for manifest in left])
         if time.monotonic() >= deadline:
             return False
         await asyncio.sleep(c.UNINSTALL_POLL_S)
-    return True
 
 
 async def _left(client: KubeClient, namespace: str, release: str) -> list[Manifest]:

@@ -12,7 +12,7 @@ import pytest
 
 from taskmill.clock import FakeClock
 from taskmill.kube import kinds as k
-from taskmill.kube import names
+from taskmill.kube import names, scaler
 from taskmill.kube.cache import Cache
 from taskmill.kube.databases import DatabaseLink, Databases
 from taskmill.kube.facts import GROUPERS, Facts
@@ -156,3 +156,19 @@ def test_a_tick_of_a_thousand_queues_stays_below_a_quarter_second() -> None:
         times.append(time.process_time() - begin)
     print(f"\ntick of {MANY} queues: {[round(each * 1000) for each in times]} ms of CPU")  # noqa: T201 - 量出来的数
     assert min(times[1:]) < 0.25
+
+
+def test_one_queue_that_cannot_be_decided_on_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    bad, good = world.add("bad"), world.add("good")
+    decide = scaler.decide
+    broken = iter([True])
+
+    def sometimes(*arguments: Any) -> Any:
+        if next(broken, False):
+            raise ZeroDivisionError
+        return decide(*arguments)
+
+    monkeypatch.setattr("taskmill.kube.scaling.scaler.decide", sometimes)
+    assert world.tick() == [good]
+    assert world.scaling.decision(bad) is None
