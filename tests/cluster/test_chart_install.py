@@ -17,6 +17,7 @@ import yaml
 
 from tests.cluster import binaries
 from tests.cluster.audit import AuditLine
+from tests.cluster.crd_support import task_queue
 from tests.cluster.kubelet.context import Pace
 from tests.cluster.kubelet.kubelet import Kubelet
 from tests.cluster.kubelet.support import cannot_run
@@ -43,6 +44,7 @@ VALUES: dict[str, Any] = {
             "drain": {"timeoutSeconds": 30},
         }
     },
+    "taskSchedules": {"nightly": {"kind": "shell.run", "args": {"argv": ["/bin/echo"]}, "queue": "jobs", "cron": "0 3 * * *"}},
     "test": {"kind": "shell.run", "args": {"argv": ["/bin/echo", "hello from the chart"]}, "queue": "jobs"},
 }
 
@@ -70,6 +72,13 @@ class Cluster:
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         return self.plane.commands.kubectl(*arguments, "-n", NAMESPACE, stdin=stdin)
 
+    def patiently(self, *arguments: str) -> None:
+        done = subprocess.run(
+            [binaries.client("kubectl"), *arguments], capture_output=True, text=True, check=False, timeout=HELM_S + 60,
+            env=self.plane.commands.environment,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{done.stderr}\n{self.plane.commands.kubectl('get', 'pods,jobs,tq', '-A')}\n{self.told()}"
+
     def get(self, *what: str) -> Any:
         return json.loads(self.kubectl("get", *what, "-o", "json"))
 
@@ -89,6 +98,11 @@ class Cluster:
         return "\n".join(parts)
 
 
+def restricted(name: str) -> dict[str, Any]:
+    labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+
+
 def secret(name: str, url: str) -> dict[str, Any]:
     data = {"url": base64.b64encode(url.encode()).decode()}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data}
@@ -105,9 +119,7 @@ def cluster(
     root = Path(tempfile.mkdtemp(prefix="kubelet-", dir=server_root))
     with Kubelet(plane.kubeconfig, root, pace=Pace(refresh_s=2.0)):
         made = Cluster(plane, tmp_path)
-        labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
-        space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
-        plane.commands.kubectl("create", "-f", "-", stdin=json.dumps(space))
+        plane.commands.kubectl("create", "-f", "-", stdin=json.dumps(restricted(NAMESPACE)))
         for each in (secret("app-db", empty_database_url), secret("app-broker", broker_url)):
             made.kubectl("create", "-f", "-", stdin=json.dumps(each))
         yield made
@@ -118,6 +130,7 @@ def test_from_install_to_uninstall(cluster: Cluster) -> None:
     mark = cluster.plane.audit.mark()
     cluster.release("install")
     ready = {c["type"]: c["status"] for c in cluster.get("tq", "jobs")["status"]["conditions"]}
+    assert cluster.get("tsched", "nightly")["status"]["nextFireTime"].endswith("03:00:00Z")
     assert (ready["Ready"], ready["Migrated"]) == ("True", "True")
     assert cluster.get("deploy", "demo-taskmill-api")["status"]["readyReplicas"] == 2
 
@@ -139,12 +152,32 @@ def test_from_install_to_uninstall(cluster: Cluster) -> None:
 
     assert denied(cluster, mark) <= TOLERATED
     cluster.helm("uninstall", RELEASE, "-n", NAMESPACE, "--wait", f"--timeout={HELM_S}s")
-    assert cluster.names("tq") == set()
+    assert cluster.names("tq") | cluster.names("tsched") == set()
     assert cluster.names("deploy") == set()
     assert "taskqueues.taskmill.dev" in cluster.plane.commands.kubectl("get", "crd", "-o", "name")
     granted, done = allowed(cluster), used(cluster, mark)
     assert sorted(done - granted - DISCOVERY) == []
     assert sorted(granted - done - RARE) == []
+
+
+def test_one_operator_for_all_namespaces(cluster: Cluster, database_url: str, broker_url: str) -> None:
+    """It serves a queue elsewhere, reads Secrets only where it is allowed to, and is refused nothing else."""
+    cluster.helm("install", "crds", str(CRDS_CHART), "-n", "default", "--wait")
+    work = "work"
+    cluster.plane.commands.kubectl("create", "-f", "-", stdin=json.dumps(restricted(work)))
+    mark = cluster.plane.audit.mark()
+    off = {"enabled": False}
+    watch = {"allNamespaces": True, "namespaces": [work]}
+    cluster.release(
+        "install", api=off, scheduler=off, migrations={"mode": "off"}, taskQueues={}, taskSchedules={},
+        operator={"watch": watch, "settings": {"TASKMILL_OPERATOR_TICK_S": 1}},
+    )  # fmt: skip
+    queue = task_queue("jobs", scaling={"minReplicas": 1}, drain={"timeoutSeconds": 5})
+    for each in (secret("app-db", database_url), secret("app-broker", broker_url), queue):
+        cluster.plane.commands.kubectl("create", "-n", work, "-f", "-", stdin=json.dumps(each))
+    cluster.patiently("wait", "tq/jobs", "-n", work, "--for=jsonpath={.status.readyReplicas}=1", f"--timeout={HELM_S}s")
+    cluster.patiently("delete", "tq/jobs", "-n", work, f"--timeout={HELM_S}s")
+    assert denied(cluster, mark) <= {("list", "", "secrets"), ("watch", "", "secrets")}
 
 
 def denied(cluster: Cluster, mark: int) -> set[Right]:
@@ -188,5 +221,4 @@ RARE: set[Right] = {
     ("patch", "events.k8s.io", "events"),  # 同样的事件又来一次
     ("delete", "policy", "poddisruptionbudgets"), ("delete", "", "serviceaccounts"),  # spec 不再要它们
     ("delete", "batch", "jobs"),  # 旧的迁移 Job
-    ("patch", "taskmill.dev", "taskschedules"), ("patch", "taskmill.dev", "taskschedules/status"),  # TaskSchedule
 }  # fmt: skip
