@@ -90,9 +90,9 @@ class OperatorProcess:
     @property
     def url(self) -> str:
         """Where its probes and metrics are."""
-        found = re.search(r"健康检查地址.*port=(\d+)", self.text)
-        assert found is not None
-        return f"http://127.0.0.1:{found[1]}"
+        found = re.findall(r"健康检查地址.*port=(\d+)", self.text)  # 重启过的话，最后一个才是
+        assert found
+        return f"http://127.0.0.1:{found[-1]}"
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of a metric over the labels that are not given."""

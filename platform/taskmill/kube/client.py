@@ -22,7 +22,7 @@ from prometheus_client import Counter
 from taskmill import constants as c
 from taskmill.kube.access import authorization, load_access
 from taskmill.kube.failures import KubeError, NotFoundError, TransientError, failure
-from taskmill.kube.kinds import Kind, kind_of
+from taskmill.kube.kinds import DEPLOYMENT, Kind, kind_of
 from taskmill.kube.state import Manifest
 
 CONTROLLER: Final = "taskmill-controller"
@@ -79,7 +79,10 @@ class KubeClient:
         items: list[Manifest] = []
         while True:
             page = await self._call("list", "GET", kind, namespace, "", query=query)
-            items += page["items"] or []
+            for item in page["items"] or []:
+                if kind is not DEPLOYMENT:  # 只有 Deployment 的要读（谁拥有 replicas）；它们占一半以上的内存
+                    item["metadata"].pop("managedFields", None)
+                items.append(item)
             metadata = page["metadata"]
             if not metadata.get("continue"):
                 break

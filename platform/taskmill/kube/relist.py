@@ -30,6 +30,18 @@ class Relister:
         self._done = done
         self._done_at: float | None = None
         self.sees_secrets = True
+        self._listed: dict[Kind, float] = {}  # 看守上次报来列表里的对象是何时
+        self._soon = asyncio.Event()
+
+    def listed(self, kind: Kind) -> None:
+        """Note that the watch layer listed a kind. Again means that it lost its place: then list everything, soon.
+
+        What was deleted meanwhile it does not tell.
+        """
+        now = self._clock.monotonic()
+        before, self._listed[kind] = self._listed.get(kind), now
+        if before is not None and now - before > c.KUBE_LISTING_S:
+            self._soon.set()
 
     @property
     def age_s(self) -> float | None:
@@ -39,7 +51,8 @@ class Relister:
     async def run_once(self) -> None:
         """List everything once; KubeError. That labelled Secrets may not be listed is fine: they are read by name."""
         begin = self._clock.monotonic()
-        await asyncio.gather(*(self._one(kind, namespace) for namespace in self._namespaces for kind in k.WATCHED))
+        for kind in k.WATCHED:  # 一种一种来：上千个对象的列表同时在手要几百 MB
+            await asyncio.gather(*(self._one(kind, namespace) for namespace in self._namespaces))
         self._done_at = begin
         self._done()
 
@@ -59,9 +72,9 @@ class Relister:
         """List again every five minutes until `stop`; while it fails, sooner."""
         pause = c.KUBE_RELIST_S
         while not stop.is_set():
-            try:
-                await asyncio.wait_for(stop.wait(), pause)
-            except TimeoutError:
+            await _first(stop, self._soon, seconds=pause)
+            if not stop.is_set():
+                self._soon.clear()
                 pause = await self._round()
 
     async def _round(self) -> float:
@@ -71,6 +84,15 @@ class Relister:
             log.warning("完整列表失败，稍后再试", error=str(error))
             return c.KUBE_RELIST_S / 10
         return c.KUBE_RELIST_S
+
+
+async def _first(*events: asyncio.Event, seconds: float) -> None:
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waits:
+            each.cancel()
 
 
 async def wait_for_crds(client: KubeClient, namespaces: Sequence[str], stop: asyncio.Event, needed: int) -> bool:
