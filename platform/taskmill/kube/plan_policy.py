@@ -7,7 +7,7 @@ import msgspec
 from taskmill.kube.model import queue_name
 from taskmill.kube.plan_draft import Draft
 from taskmill.kube.state import Manifest, PutPolicy
-from taskmill.services.fleet import QueuePolicy, QueuePolicyChange
+from taskmill.services.fleet import QueuePolicyChange
 
 
 def policy(draft: Draft) -> None:
@@ -27,11 +27,13 @@ def policy(draft: Draft) -> None:
     retention = spec.retention_seconds if spec.retention_seconds != known.retention_s else msgspec.UNSET
     if paused is not msgspec.UNSET or retention is not msgspec.UNSET:
         draft.actions.append(PutPolicy(queue_name(draft.queue), QueuePolicyChange(paused=paused, retention_s=retention)))
-    draft.fields["queue"] = _fields(known)
+    # 没写成就没有这份状态：写成之后库里的就是它
+    now_paused = known.paused if paused is msgspec.UNSET else paused
+    draft.fields["queue"] = _fields(now_paused, known.retention_s if retention is msgspec.UNSET else retention)
 
 
-def _fields(known: QueuePolicy) -> Manifest:
-    made: Manifest = {"paused": known.paused}
-    if known.retention_s is not None:
-        made["retentionSeconds"] = known.retention_s
+def _fields(paused: bool, retention_s: int | None) -> Manifest:  # noqa: FBT001 - 策略的一项
+    made: Manifest = {"paused": paused}
+    if retention_s is not None:
+        made["retentionSeconds"] = retention_s
     return made

@@ -91,7 +91,8 @@ class Scaling:
     ) -> float:
         kept = self._kept.setdefault(key, _Kept(Memory()))
         load = link.load_of(queue_name(queue))
-        seen: Seen = (link.fact.error == "", _workers_seen(workers))
+        policy = (link.policies or {}).get(queue_name(queue))  # 有人在库里改了策略：改回来，或写进状态
+        seen: Seen = (link.fact.error == "", _workers_seen(workers), policy)
         changed = seen != kept.seen
         kept.seen = seen
         # 只看了工作进程的那几拍没有新的计数，不作新决定

@@ -5,6 +5,7 @@ First it says what to put into the database, then, with the database's answer, w
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from taskmill import constants as c
@@ -88,7 +89,8 @@ def _end(state: ScheduleState, schedule: TaskSchedule) -> SchedulePlan:
     if forced or gone:
         return SchedulePlan(actions=(SetFinalizer(present=False),), status=dict(schedule.status))
     if problem := _unreachable(state, schedule):
-        return _status(state, schedule, [problem])
+        hint = f"{problem.message}; the annotation {names.FORCE_DELETE}=true gives the entry in the database up"
+        return _status(state, schedule, [replace(problem, message=hint)])
     delete = DeleteSchedule(schedule_name(schedule), schedule.key)
     return SchedulePlan(actions=(delete, SetFinalizer(present=False)), status=dict(schedule.status))
 

@@ -247,6 +247,7 @@ def test_stop_policies(stop: str) -> None:
     lab.manifest["spec"]["stopPolicy"] = stop
     made = lab.round()
     assert of(made, PutPolicy)[0].change.values() == {"paused": True}
+    assert made.status["queue"]["paused"]  # 写成之后就是这样，不等下一轮
     assert bool(of(made, OrderWorkers)) is (stop == "HoldAndDrain")
     assert condition(made, "Ready") == ("False", "Suspended")
     lab.obey()

@@ -21,7 +21,7 @@ from taskmill.kube.metrics import Metrics
 from taskmill.kube.scaling import Scaling
 from taskmill.kube.secret_facts import Secrets
 from taskmill.kube.state import Options
-from taskmill.services.fleet import Order, QueueLoad, WorkerFact
+from taskmill.services.fleet import Order, QueueLoad, QueuePolicy, WorkerFact
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 STAMP = "2026-01-01T00:00:00Z"
@@ -172,3 +172,15 @@ def test_one_queue_that_cannot_be_decided_on_stops_no_other(monkeypatch: pytest.
     monkeypatch.setattr("taskmill.kube.scaling.scaler.decide", sometimes)
     assert world.tick() == [good]
     assert world.scaling.decision(bad) is None
+
+
+def test_a_policy_that_somebody_changed_in_the_database_wakes_its_queue() -> None:
+    world = World()
+    key = world.add("emails")
+    world.load("emails")
+    world.link.policies = {"emails": QueuePolicy(paused=False, paused_by=None, retention_s=None)}
+    world.tick()
+    assert world.tick() == []
+    world.link.policies = {"emails": QueuePolicy(paused=True, paused_by="ann", retention_s=None)}
+    assert world.tick() == [key]
+    assert world.tick() == []

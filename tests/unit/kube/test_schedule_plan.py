@@ -109,6 +109,9 @@ def test_deletion_takes_it_out_of_the_database() -> None:
     assert given(ending, namespace_terminating=True, secrets={}).actions == (SetFinalizer(present=False),)
     forced = schedule({**HELD, "deletionTimestamp": at(), "annotations": {names.FORCE_DELETE: "true"}})
     assert given(forced, database=None).actions == (SetFinalizer(present=False),)
+    waiting = given(ending, database=None)
+    assert waiting.actions == ()
+    assert names.FORCE_DELETE in waiting.status["conditions"][0]["message"]  # 说得出怎么脱身
 
 
 def test_paused_and_wrong() -> None:
