@@ -19,6 +19,7 @@ from taskmill.log import get_logger
 log = get_logger(__name__)
 CONTROLLER_NAME = "taskmill.dev/operator"
 NOTE_MAX = 1024  # API 的上限，字节
+NAME_ROOM = 253 - 17  # 名字最长 253，留给点和散列
 
 
 @dataclass(slots=True)
@@ -47,7 +48,7 @@ class EventPoster:
                 series.count, series.last = series.count + 1, now
                 await self._count(metadata["namespace"], series)
                 return
-            name = f"{metadata['name']}.{_suffix(key, self._clock.now())}"
+            name = f"{metadata['name'][:NAME_ROOM].rstrip('.-')}.{_suffix(key, self._clock.now())}"
             await self._client.create(self._manifest(about, event, name))
             self._series[key] = _Series(name, 1, now)
             while len(self._series) > c.KUBE_EVENT_MEMORY:

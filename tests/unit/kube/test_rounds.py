@@ -222,3 +222,11 @@ async def test_an_object_that_is_gone_is_forgotten(world: World) -> None:
     assert await world.go() == []
     assert world.queue.ripen() is None
     assert not world._forbidden
+
+
+async def test_an_object_with_the_longest_name_can_have_events(world: World) -> None:
+    about = queue("x" * 235 + "." + "y" * 17)
+    await world.poster.post(about, Event("Normal", "Scheduled", "x"))
+    ((_, body),) = world.cluster.writes
+    assert len(body["metadata"]["name"]) <= 253
+    assert ".." not in body["metadata"]["name"]
