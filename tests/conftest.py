@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections import deque
@@ -10,11 +11,17 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import hypothesis
 import pytest
 import redis
 
 from taskmill.dev.servers import PostgresServer, ValkeyServer
 from tests.support import databases, servers
+
+# 在别处随机地找反例；CI 只重复同样的例子，免得一次无关的改动撞上它
+hypothesis.settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI") == "true":
+    hypothesis.settings.load_profile("ci")
 
 LOGICAL_DATABASES = 16  # Valkey 的默认值
 
