@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def make(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(("name", "command"), STEPS, ids=[name for name, _ in STEPS])
 def test_every_step_of_ci_is_a_target(name: str, command: str) -> None:
-    program, target, *rest = command.split()
+    program, target, *rest = shlex.split(command)
     assert program == "make", name
     done = make(target, *rest)
     assert done.returncode == 0, done.stderr
