@@ -199,6 +199,7 @@ UNINSTALL_FORCE_S: Final = 60.0  # 强制删除之后再等多久
 LEASE_DURATION_S: Final = 15.0  # 与 client-go 相同：租约 15 秒，10 秒续不上就放手，每 2 秒一试
 LEASE_RENEW_S: Final = 10.0
 LEASE_RETRY_S: Final = 2.0
+SETTLED_POLL_S: Final = 0.05  # 释放租约之前，多久看一次动作是否都收了尾
 LOOP_LIVE_S: Final = 300.0  # 循环多久没有转过来（不论成败）就算卡死；一轮里的语句各有自己的时限
 WORKER_HEALTH_PORT: Final = 8801  # 写进工作进程 Pod 模板的探针端口
 OPERATOR_HEALTH_PORT: Final = 8802

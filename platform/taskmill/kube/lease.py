@@ -8,7 +8,7 @@ are never compared: a foreign lease is over when it has not changed for its whol
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,14 +48,22 @@ class LeaseConfig:
     retry_s: float = c.LEASE_RETRY_S
 
 
+async def _at_once() -> None:
+    """没有要等的。"""
+
+
 class Lease:
-    """One candidate. `held` is true only while nobody else can have taken the lease."""
+    """One candidate. `held` is true only while nobody else can have taken the lease.
+
+    `settled` waits for what is still being done; it is given a few seconds before the lease is released.
+    """
 
     def __init__(
         self, client: Leases, namespace: str, name: str, identity: str, *,
         config: LeaseConfig | None = None, clock: Clock = SYSTEM_CLOCK, changed: Callable[[bool], None] = lambda _: None,
+        settled: Callable[[], Awaitable[None]] = _at_once,
     ) -> None:
-        self._client, self._clock, self._changed = client, clock, changed
+        self._client, self._clock, self._changed, self._settled = client, clock, changed, settled
         self._config = config or LeaseConfig()
         self._namespace, self._name, self.identity = namespace, name, identity
         self._seen: Manifest | None = None  # 上次看到的 Lease
@@ -148,6 +156,10 @@ class Lease:
             return
         self._renewed = None
         self._tell()
+        try:  # 已发出的写还在路上：等它们落地，免得落在下一个主控之后
+            await asyncio.wait_for(self._settled(), c.SHUTDOWN_GRACE_S)
+        except TimeoutError:
+            log.warning("还有动作没收尾，照样释放租约", lease=self._name)
         spec = {**self._seen["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
         body = {
             "apiVersion": k.LEASE.api_version, "kind": k.LEASE.kind, "spec": spec,

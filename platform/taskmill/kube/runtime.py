@@ -81,7 +81,7 @@ class Operator:
         self._facts = Facts(cache, secrets, self._databases, client, options)
         self._scaling = Scaling(self._facts, queue.add, metrics)
         self._intake = Intake(self._facts, queue.add, metrics)
-        self._lease = Lease(client, config.home, config.lease_name, config.identity, changed=self._lead)
+        self._lease = Lease(client, config.home, config.lease_name, config.identity, changed=self._lead, settled=self._settled)
         self._relister = Relister(client, config.namespaces, self._intake.replace, self._facts.prune)
         status, events = StatusWriter(client, cache), EventPoster(client, config.identity, metrics)
         applier = Applier(client, cache, self._token, config.lease_name)
@@ -138,6 +138,10 @@ class Operator:
             log.info("缓存已就绪", queues=len(self._cache.names(k.TASK_QUEUE)), pods=len(self._cache.names(k.POD)))
             return True
         return False
+
+    async def _settled(self) -> None:
+        while not self._queue.idle:  # noqa: ASYNC110 - 只在停止时看几眼，不值得一个事件
+            await asyncio.sleep(c.SETTLED_POLL_S)
 
     def _lead(self, leading: bool) -> None:  # noqa: FBT001 - 租约的回调
         self._metrics.leader.set(int(leading))

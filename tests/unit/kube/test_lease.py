@@ -157,3 +157,17 @@ async def test_who_loses_the_race_does_not_lead(server: Server, clock: FakeClock
 
     server.find = find  # type: ignore[method-assign]
     assert not await b.run_once()
+
+
+async def test_what_is_under_way_ends_before_the_lease_is_given_up(server: Server, clock: FakeClock) -> None:
+    seen: list[tuple[bool, str]] = []
+
+    async def settled() -> None:
+        assert server.lease is not None
+        seen.append((lease.held, server.lease["spec"]["holderIdentity"]))
+
+    lease = Lease(server, "ns", "lease", "a", clock=clock, settled=settled)
+    await lease.run_once()
+    await lease.release()
+    assert seen == [(False, "a")]  # 自己已不再动手，别人也还拿不到
+    assert server.lease is not None and server.lease["spec"]["holderIdentity"] == ""
