@@ -22,9 +22,22 @@ from taskmill.kube.keys import Key
 from taskmill.kube.metrics import Metrics
 from taskmill.kube.rounds import Rounds, Tools
 from taskmill.kube.secret_facts import Secrets
-from taskmill.kube.state import Create, DeletionCost, Event, Manifest, Options, Scale, SetFinalizer
+from taskmill.kube.state import (
+    Bury,
+    Create,
+    DeleteSchedule,
+    DeletionCost,
+    Event,
+    Manifest,
+    Options,
+    OrderWorkers,
+    PutPolicy,
+    Scale,
+    SetFinalizer,
+)
 from taskmill.kube.status import StatusWriter
 from taskmill.kube.workqueue import WorkQueue
+from taskmill.services.fleet import Cause, Order, PodDeath, QueuePolicyChange
 
 from .objects import queue
 
@@ -230,3 +243,48 @@ async def test_an_object_with_the_longest_name_can_have_events(world: World) -> 
     ((_, body),) = world.cluster.writes
     assert len(body["metadata"]["name"]) <= 253
     assert ".." not in body["metadata"]["name"]
+
+
+class Link:
+    """A database that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    async def service(self) -> Any:
+        return self
+
+    async def order(self, uids: Sequence[str], order: Order, token: int) -> int:
+        self.told.append((*uids, order, token))
+        return 1
+
+    async def put_queue(self, name: str, change: QueuePolicyChange, by: str) -> None:
+        self.told.append((name, change.values(), by))
+
+    async def bury(self, deaths: Sequence[PodDeath]) -> int:
+        self.told += [(death.pod_uid, death.cause) for death in deaths]
+        return 1
+
+    async def delete_schedule(self, name: str, *, owner: str) -> bool:
+        self.told.append((name, owner))
+        return True
+
+    async def refresh_policies(self) -> None:
+        self.told.append(("refresh",))
+
+    def wake(self) -> None:
+        self.told.append(("wake",))
+
+
+async def test_the_database_is_told_with_the_fencing_token_and_of_each_death_once(world: World) -> None:
+    made = Link()
+    link: Any = made
+    death = Bury("u1", "oom", world.clock.now())
+    change = QueuePolicyChange(paused=True)
+    actions = [OrderWorkers(("u1",), Order.DRAIN), PutPolicy("emails", change), death, DeleteSchedule("nightly", "app/nightly")]
+    await world.applier.run(KEY, [*actions, death], link)
+    assert made.told == [
+        ("u1", Order.DRAIN, 7), ("wake",), ("emails", change.values(), "op"), ("refresh",), ("u1", Cause.OOM),
+        ("nightly", "app/nightly"),
+    ]  # fmt: skip
+    await world.applier.run(KEY, actions, None)  # 没有数据库就没有可写的
