@@ -21,6 +21,7 @@ PAGES = {
     "hooks.md": pages.hooks,
     "crds.md": crd_page.page,
 }
+BY_HAND = {"conditions.md"}  # 手写，另有测试对照代码里的原因
 
 
 def render() -> dict[str, str]:
@@ -31,7 +32,7 @@ def render() -> dict[str, str]:
 def stale(folder: Path) -> list[str]:
     """Return the names of pages in `folder` that are missing, outdated, or not made by this program."""
     wanted = render()
-    present = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
+    present = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md") if path.name not in BY_HAND}
     return sorted(name for name in wanted.keys() | present.keys() if wanted.get(name) != present.get(name))
 
 
