@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, quote, urlsplit, urlunsplit
 
 
 def _split(database_url: str) -> SplitResult:
@@ -23,9 +23,17 @@ def asyncpg_url(database_url: str) -> str:
 
 
 def sqlalchemy_url(database_url: str) -> str:
-    """Return the URL for SQLAlchemy: `postgresql+asyncpg://…`; ValueError without a word of it."""
+    """Return the URL for SQLAlchemy: `postgresql+asyncpg://…`; ValueError without a word of it.
+
+    Parameters (`?sslmode=require`) travel in a DSN: SQLAlchemy would hand them to `asyncpg.connect` as keywords it has not.
+    """
     parts = _split(database_url)
-    return urlunsplit(parts._replace(scheme="postgresql+asyncpg"))
+    made = parts._replace(scheme="postgresql+asyncpg")
+    if not parts.query:
+        return urlunsplit(made)
+    # 用户与密码不必再说一遍，也就不会出现在 DSN 里
+    dsn = urlunsplit(parts._replace(scheme="postgresql", netloc=parts.netloc.rpartition("@")[2]))
+    return urlunsplit(made._replace(query=f"dsn={quote(dsn, safe='')}"))
 
 
 def masked(url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from urllib.parse import quote
 
 import pytest
 
@@ -18,7 +19,9 @@ RAW.append("postgresql://bob:hun\u2100ter2@db/app")  # 规范化后会变成 a/c
 def test_one_url_for_each_driver() -> None:
     url = "postgres://bob:hun%2Fter2@db:5432/app?sslmode=require"
     assert asyncpg_url(url) == "postgresql://bob:hun%2Fter2@db:5432/app?sslmode=require"
-    assert sqlalchemy_url(url) == "postgresql+asyncpg://bob:hun%2Fter2@db:5432/app?sslmode=require"
+    dsn = quote("postgresql://db:5432/app?sslmode=require", safe="")
+    assert sqlalchemy_url(url) == f"postgresql+asyncpg://bob:hun%2Fter2@db:5432/app?dsn={dsn}"
+    assert sqlalchemy_url("postgres://bob@db/app") == "postgresql+asyncpg://bob@db/app"
     assert masked(url) == "postgres://bob:***@db:5432/app?sslmode=require"
 
 

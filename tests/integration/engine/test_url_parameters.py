@@ -1,0 +1,24 @@
+"""Parameters of a database URL reach PostgreSQL through both pools and through the migrations."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from taskmill.stores import migrations
+from taskmill.stores.database import Database
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_parameters_of_the_url_hold_for_every_connection(database_url: str) -> None:
+    url = f"{database_url}?lock_timeout=1234&sslmode=prefer"
+    database = Database(url)
+    await database.open()
+    try:
+        assert await database.pool.fetchval("show lock_timeout") == "1234ms"
+        async with database.sessions.begin() as session:
+            assert await session.scalar(text("show lock_timeout")) == "1234ms"
+    finally:
+        await database.close()
+    assert (await migrations.status(url)).current == migrations.head()
