@@ -1,0 +1,126 @@
+"""Nodes that are drained and templates that roll, under load: old workers finish what they run, nothing is interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from taskmill.kube import names
+from tests.cluster import naps
+from tests.cluster.kubelet.api import Json
+from tests.cluster.kubelet.kubelet import Kubelet
+from tests.cluster.operator_support import QueueSpace, Started
+from tests.cluster.replay import Outcome, all_ended, opened, outcome, submit
+from tests.cluster.timeline import Timeline, watched
+from tests.support.waiting import eventually
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(700), pytest.mark.slow]
+QUEUE, NODE, PODS, NEXT_IMAGE = "emails", "node-0", 3, "taskmill:naps-2"
+NAPS_MS, EVERY_S = (300, 2_500), 0.5  # 每半秒一短一长：任何时刻都有任务在跑
+
+
+@asynccontextmanager
+async def load(database_url: str, broker_url: str) -> AsyncIterator[list[UUID]]:
+    """Submit tasks all the while; the list fills."""
+    ids: list[UUID] = []
+
+    async def forever() -> None:
+        while True:
+            ids.extend(await submit(platform, QUEUE, NAPS_MS))
+            await asyncio.sleep(EVERY_S)
+
+    async with opened(database_url, broker_url) as platform:
+        task = asyncio.create_task(forever())
+        try:
+            yield ids
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def judged(database_url: str, ids: list[UUID]) -> Outcome:
+    """Wait for all tasks and insist that each ran once."""
+    await all_ended(database_url, ids, timeout=120)
+    found = await outcome(database_url, ids)
+    assert found.tasks > 20
+    assert (found.lost, found.again, found.causes) == (0, 0, {})
+    return found
+
+
+async def working(space: QueueSpace, nodes: Kubelet, operators: Started) -> None:
+    """A queue with its workers."""
+    nodes.images.add(naps.IMAGE, naps.image())
+    nodes.images.add(NEXT_IMAGE, naps.image())
+    await operators().leads()
+    scaling = {"mode": "Manual"}
+    await space.queue(
+        QUEUE, image=naps.IMAGE, migration={"policy": "Skip"}, concurrency=2, replicas=PODS, scaling=scaling, plugins=[]
+    )
+    await space.serving(QUEUE, PODS, timeout=150)
+
+
+async def pods(space: QueueSpace) -> list[Json]:
+    return [pod for pod in await space.list("Pod", names.selector_text(QUEUE)) if "deletionTimestamp" not in pod["metadata"]]
+
+
+def fewest(timeline: Timeline) -> int:
+    """The smallest number of pods that were ready and not told to end, once all had been ready."""
+    lives = timeline.pods.values()
+    changes = [(life.ready, 1) for life in lives if life.ready is not None]
+    changes += [(life.ending or life.gone or 0.0, -1) for life in lives if life.ready is not None and (life.ending or life.gone)]
+    total, counts = 0, list[int]()
+    for _, change in sorted(changes):
+        total += change
+        counts.append(total)
+    return min(counts[PODS - 1 :])
+
+
+async def test_a_drained_node_gives_its_workers_up_one_by_one(
+    space: QueueSpace, operators: Started, nodes: Kubelet, connected: None, kubectl: Any, database_url: str, broker_url: str
+) -> None:
+    await working(space, nodes, operators)
+    selector = ("--pod-selector", names.selector_text(QUEUE))
+    leaving = {pod["metadata"]["uid"] for pod in await pods(space) if pod["spec"]["nodeName"] == NODE}
+    assert leaving
+    try:
+        async with load(database_url, broker_url) as ids, watched(space, QUEUE) as timeline:
+            await eventually(lambda: len(ids) > 10 and len(timeline.pods) == PODS)
+            await asyncio.to_thread(kubectl, "drain", NODE, "--delete-emptydir-data", "--ignore-daemonsets", *selector)
+            await space.serving(QUEUE, PODS, timeout=150)
+            assert all(pod["spec"]["nodeName"] != NODE for pod in await pods(space))
+            await eventually(lambda: leaving <= {uid for uid, life in timeline.pods.items() if life.gone}, timeout=60)
+    finally:
+        kubectl("uncordon", NODE)
+    await judged(database_url, ids)
+    assert fewest(timeline) >= PODS - 1, "the PodDisruptionBudget holds"
+
+
+async def test_an_image_and_a_secret_roll_under_load(
+    space: QueueSpace, operators: Started, nodes: Kubelet, connected: None, database_url: str, broker_url: str
+) -> None:
+    await working(space, nodes, operators)
+
+    async def replaced(before: set[str]) -> bool:
+        found = await pods(space)
+        return len(found) == PODS and not before & {pod["metadata"]["uid"] for pod in found}
+
+    async with load(database_url, broker_url) as ids, watched(space, QUEUE) as timeline:
+        await eventually(lambda: len(ids) > 10)
+        for roll in (lambda: space.change("TaskQueue", QUEUE, spec={"image": NEXT_IMAGE}), lambda: rotated(space, database_url)):
+            before = {pod["metadata"]["uid"] for pod in await pods(space)}
+            await roll()
+            await eventually(lambda before=before: replaced(before), timeout=150, poll=0.3, why="new workers")
+            await space.serving(QUEUE, PODS, timeout=150)
+    await judged(database_url, ids)
+    assert {pod["spec"]["containers"][0]["image"] for pod in await pods(space)} == {NEXT_IMAGE}
+    assert fewest(timeline) >= PODS, "maxUnavailable is 0"
+
+
+async def rotated(space: QueueSpace, database_url: str) -> None:
+    """同一个数据库，换一种写法。"""
+    await space.secret("database", database_url.replace("postgres@", "%70ostgres@", 1))
