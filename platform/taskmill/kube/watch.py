@@ -39,6 +39,7 @@ class Watch:
         self._events: deque[tuple[Kind, str, Manifest]] = deque()
         self._called = False  # 已叫过、还没开始取
         self._stop = threading.Event()
+        self._ending = threading.Event()  # 这一次的 kopf 该停了
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
         self.restarts = 0
 
@@ -50,6 +51,7 @@ class Watch:
     async def stop(self) -> None:
         """End the thread."""
         self._stop.set()
+        self._ending.set()
         if self._thread.ident is not None:
             await asyncio.to_thread(self._thread.join, c.SHUTDOWN_GRACE_S)
 
@@ -65,12 +67,20 @@ class Watch:
                 self._stop.wait(c.KUBE_WATCH_RESTART_S)
 
     async def _watch(self) -> None:
-        await kopf.operator(
-            registry=self._registry(), settings=_settings(), standalone=True, stop_flag=self._stop,
+        ending = self._ending = threading.Event()
+        if self._stop.is_set():
+            return
+        watching = asyncio.create_task(kopf.operator(
+            registry=self._registry(), settings=_settings(), standalone=True, stop_flag=ending,
             clusterwide=not self._namespaces, namespaces=self._namespaces,
             # 不给名字，kopf 就去查用户名：OpenShift 随机分配的 UID 没有用户名，每次都会失败
             identity="taskmill",  # pyright: ignore[reportArgumentType] - 只是给 str 起的别名
-        )
+        ))  # fmt: skip
+        guarding = asyncio.create_task(_until_one_is_lost())
+        await asyncio.wait((watching, guarding), return_when=asyncio.FIRST_COMPLETED)
+        ending.set()  # 让 kopf 自己收尾：取消它会一直等下去
+        guarding.cancel()
+        await watching
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -100,6 +110,18 @@ class Watch:
                 self._sink(*self._events.popleft())
             except Exception:
                 log.exception("事件处理出错")
+
+
+async def _until_one_is_lost() -> None:
+    """一路看守遇到不重试的错误（403、410）就没了，而 kopf 照常运行、对那一种从此失明：由我们发现，全部重来。"""
+    seen: set[str] = set()
+    while True:
+        await asyncio.sleep(c.KUBE_WATCH_GUARD_S)
+        alive = {name for task in asyncio.all_tasks() if (name := task.get_name()).startswith("watcher for ")}
+        if seen - alive:
+            log.warning("有看守断了", lost=sorted(seen - alive))
+            return
+        seen |= alive
 
 
 def _settings() -> kopf.OperatorSettings:
