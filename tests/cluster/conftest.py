@@ -18,7 +18,7 @@ from kubernetes.aio.dynamic import DynamicClient
 from tests.cluster import binaries
 from tests.cluster.commands import Commands
 from tests.cluster.kubelet.fixtures import nodes  # noqa: F401 - pytest 按名字找它
-from tests.cluster.operator_fixtures import connected, crds, operators, scheduler, space  # noqa: F401 - pytest 按名字找它们
+from tests.cluster.operator_fixtures import bare, connected, crds, operators, scheduler, space  # noqa: F401 - pytest 按名字找它们
 from tests.cluster.plane import ControlPlane, Flags
 from tests.support.requires import missing
 

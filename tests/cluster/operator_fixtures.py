@@ -31,6 +31,16 @@ async def space(kubeconfig: Path, nodes: Kubelet, namespace: str, crds: None) ->
 
 
 @pytest.fixture
+async def bare(kubeconfig: Path, namespace: str, crds: None, database_url: str) -> AsyncIterator[QueueSpace]:
+    """A namespace with the Secrets of a migrated database, for queues without tasks: no nodes are needed."""
+    async with Api(Cluster(kubeconfig)) as api:
+        space = QueueSpace(api, namespace)
+        await space.secret("database", database_url)
+        await space.secret("broker", "redis://127.0.0.1:1/0")
+        yield space
+
+
+@pytest.fixture
 def operators(kubeconfig: Path, namespace: str, tmp_path: Path) -> Iterator[Started]:
     """`operators(pod="operator-0", **settings)` starts a replica."""
     started: list[OperatorProcess] = []
