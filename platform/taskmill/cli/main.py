@@ -133,11 +133,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return code if isinstance(code, int) else 0
 
 
+def _end(number: int, _: object) -> None:
+    sys.exit(128 + number)
+
+
 def main() -> None:
     """Run and exit with the code."""
     if os.getpid() == 1:
         # 容器里的一号进程没有默认动作：导入还没完、角色还没接管信号时，SIGTERM 会被忽略，直到宽限耗尽
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+        signal.signal(signal.SIGTERM, _end)
     try:
         code = run()
         sys.stdout.flush()
