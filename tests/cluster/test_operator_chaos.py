@@ -207,14 +207,18 @@ async def test_a_secret_that_goes_and_comes_back_harms_no_worker(bare: QueueSpac
     await bare.delete("Secret", "database")
     await bare.condition(QUEUE, "Ready", "ConnectionSecretMissing")
     print(f"\nSecret deleted: told after {time.monotonic() - begin:.1f} s")  # noqa: T201
+    during = await bare.find("Deployment", names.workload(QUEUE))
+    assert before is not None
+    assert during is not None
+    assert during["metadata"]["generation"] == before["metadata"]["generation"]  # 缺着的时候什么都不动
     begin = time.monotonic()
     await bare.secret("database", database_url)
     await bare.condition(QUEUE, "Ready", "AsDesired")
     print(f"\nSecret restored: right again after {time.monotonic() - begin:.1f} s")  # noqa: T201
     after = await bare.find("Deployment", names.workload(QUEUE))
-    assert before is not None
     assert after is not None
-    assert after["metadata"]["generation"] == before["metadata"]["generation"]
+    # 重建的 Secret 有新的 uid，模板里的散列随之变；Deployment 还是那一个
+    assert after["metadata"]["uid"] == before["metadata"]["uid"]
 
 
 async def test_deleted_during_its_migration_it_leaves_nothing_and_a_new_one_starts_alone(
