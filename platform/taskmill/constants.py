@@ -180,6 +180,7 @@ KUBE_REQUEST_TIMEOUT_S: Final = 15.0  # 官方客户端的默认值是五分钟�
 KUBE_STATUS_WRITES: Final = 6  # 同时写的状态数：4–8 个最快（约 160 次/秒），再多只增加延迟
 KUBE_WRITES: Final = 16  # 同时进行的其他写操作
 KUBE_LIST_CHUNK: Final = 500  # 一页列表的对象数
+KUBE_STREAM_IDLE_S: Final = 0.1  # kopf 为每个对象留一个协程等下一个事件（默认五秒），还抱着整个对象：列表时有几千个
 KUBE_RELIST_S: Final = 300.0  # 多久完整列表一次，补上看守可能漏掉的
 KUBE_LISTING_S: Final = 2.0  # 看守隔了这么久又报来列表里的对象，就是另一次列表
 KUBE_RELIST_STALE_S: Final = 960.0  # 这么久没列过表就算不健康：三个周期又一分钟

@@ -132,6 +132,7 @@ def _settings() -> kopf.OperatorSettings:
     settings.networking.error_backoffs = c.KUBE_WATCH_BACKOFFS
     settings.process.ultimate_exiting_timeout = None
     settings.watching.chunk_size = c.KUBE_LIST_CHUNK
+    settings.queueing.idle_timeout = c.KUBE_STREAM_IDLE_S
     for kind in k.WATCHED:
         if kind.selector:
             settings.watching.label_selectors[kind.group, kind.version, kind.plural] = kind.selector
