@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from taskmill.kube.demand import OPTIONAL, Term
@@ -11,17 +9,11 @@ from taskmill.kube.simulate import compare, synthetic
 from taskmill.kube.simulate.policies import Ours
 
 SEED, SHORTEN = 1, 0.3
-CPU_MAX_S = 30.0
 
 
 @pytest.fixture(scope="module")
 def results() -> list[compare.Result]:
-    begin = time.process_time()
-    found = [
-        result for name in synthetic.NAMES for result in compare.compare(synthetic.build(name, SEED, SHORTEN), SEED)
-    ]
-    assert time.process_time() - begin < CPU_MAX_S
-    return found
+    return [result for name in synthetic.NAMES for result in compare.compare(synthetic.build(name, SEED, SHORTEN), SEED)]
 
 
 def test_no_bar_is_broken(results: list[compare.Result]) -> None:
