@@ -134,7 +134,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _end(number: int, _: object) -> None:
-    sys.exit(128 + number)
+    os._exit(128 + number)  # 与默认动作一样立刻结束；抛 SystemExit 会在事件循环里被接住
 
 
 def main() -> None:
