@@ -10,12 +10,13 @@ import pytest
 
 from taskmill import constants as c
 from taskmill import keys, task
+from taskmill.engine.stager import Stager
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.services.submit import SubmitRequest
 from taskmill.stores import task_claim, task_stage
 from taskmill.stores.database import Record
-from taskmill.stores.tickets import Ticket
+from taskmill.stores.tickets import BROKER_AWAY, Ticket
 from tests.support.engines import (
     consistent,
     final,
@@ -277,3 +278,44 @@ async def test_expiry_moves_waiting_tasks_of_every_state(database_url: str, brok
             assert row is not None
             assert row["state"] == "discarded"
         await consistent(platform)
+
+
+async def test_tickets_that_valkey_did_not_take_are_taken_back(database_url: str, own_valkey: Any) -> None:
+    valkey = own_valkey()
+    async with platform_of(database_url, valkey.url, note) as platform:
+        task_id = await submit(platform, "test.note")
+        await platform.submit.close()
+        stager, ticket = Stager(platform.database, platform.tickets), (await tickets_in(platform))[0]
+        assert await unticketed(platform) == 0
+        await platform.tickets.redis.delete(keys.epoch("default"))
+        assert await stager._send("default", 2, [ticket]) is False  # 没有纪元，一张也不收
+        assert await unticketed(platform) == 1
+        await stage(platform)
+        assert await unticketed(platform) == 0
+        valkey.kill()
+        with pytest.raises(BROKER_AWAY):
+            await stager._send("default", 2, [ticket])
+        assert await unticketed(platform) == 1
+        row = await live(platform, task_id)
+        assert row is not None and row["state"] == "available"
+
+
+async def test_tickets_that_cannot_be_taken_back_either_are_left_to_the_auditor(own_postgres: Any, broker_url: str) -> None:
+    postgres = own_postgres()
+    async with platform_of(postgres.url, broker_url, note) as platform:
+        await submit(platform, "test.note")
+        await platform.submit.close()
+        stager, ticket = Stager(platform.database, platform.tickets), (await tickets_in(platform))[0]
+        await platform.tickets.redis.delete(keys.epoch("default"))
+        postgres.kill()
+        assert await stager._send("default", 2, [ticket]) is False
+
+
+async def test_only_one_stager_rebuilds_an_epoch(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, note) as platform:
+        await platform.tickets.redis.delete(keys.epoch("default"))
+        stager = Stager(platform.database, platform.tickets)
+        async with platform.database.transaction() as other:
+            assert await task_stage.try_lock(other, c.EPOCH_LOCK_KEY)
+            assert (await stager.run_once())["epochs"] == 0
+        assert (await stager.run_once())["epochs"] == 1
