@@ -32,9 +32,9 @@ def test_lines_and_branches_count_together_and_packages_hold_what_is_inside(repo
 
 def test_what_is_below_its_floor_is_named(report: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(report)]) == 1
-    assert "taskmill.engine: 60.0 %, floor 93 %" in capsys.readouterr().err
+    assert "taskmill.engine: 60.0 %, floor 95 %" in capsys.readouterr().err
 
 
 def test_a_package_that_was_not_measured_is_below() -> None:
-    assert below({"engine": 93.0}) == ["taskmill.services: 0.0 %, floor 95 %"]
-    assert below({"engine": 93.0, "services": 99.0}) == []
+    assert below({"engine": 95.0}) == ["taskmill.services: 0.0 %, floor 95 %"]
+    assert below({"engine": 95.0, "services": 99.0}) == []
