@@ -59,9 +59,9 @@ async def test_a_restarted_api_server_changes_nothing_and_work_goes_on(
     plane.api.restart()
     plane.controllers.restart()
     await eventually(lambda: answers(space), why="this test's own connection is made anew")
-    await space.api.patch(space.path("TaskQueue", QUEUE), {"spec": {"stopPolicy": "Hold"}})
+    await space.change("TaskQueue", QUEUE, spec={"stopPolicy": "Hold"})
     await space.condition(QUEUE, "Ready", "Suspended", timeout=60)
-    await space.api.patch(space.path("TaskQueue", QUEUE), {"spec": {"stopPolicy": "None"}})
+    await space.change("TaskQueue", QUEUE, spec={"stopPolicy": "None"})
     await space.serving(QUEUE, 1)
     assert {pod["metadata"]["uid"] for pod in await pods(space)} == before
     async with submitting(database_url, broker_url) as platform:
