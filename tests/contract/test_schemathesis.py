@@ -39,11 +39,13 @@ async def test_schemathesis_finds_nothing(database_url: str, broker_url: str, tm
         ]
         # 被测的是本进程里的接口：客户端不必也被覆盖率跟踪，那要慢好几倍
         environment = {name: text for name, text in os.environ.items() if not name.startswith("COVERAGE_")}
-        done = await anyio.to_thread.run_sync(
-            lambda: subprocess.run(
-                command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=TIME_S, check=False
+        try:
+            done = await anyio.to_thread.run_sync(
+                lambda: subprocess.run(
+                    command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=TIME_S, check=False
+                )
             )
-        )
-        stop.set()
-        await serving
+        finally:
+            stop.set()
+            await serving
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
