@@ -9,6 +9,7 @@ import functools
 import http.client
 import signal
 import ssl
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Self
@@ -52,9 +53,9 @@ class Component(ChildServer):
         if not process_table.wait_until(lambda: not self.running, constants.DEV_STOP_TIMEOUT_S):
             self.kill()
 
+    @abstractmethod
     def flags(self) -> Mapping[str, str]:
         """Return the flags of the program, without those that `settings` gives."""
-        raise NotImplementedError
 
     def _prepare(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
