@@ -98,7 +98,7 @@ def namespace(kubectl: Run) -> Iterator[str]:
     """A fresh namespace in which pods may be made; deleted, without waiting, after the test."""
     name = f"test-{secrets.token_hex(4)}"
     kubectl("create", "namespace", name)
-    kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=30s")
+    kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=80s")
     yield name
     kubectl("delete", "namespace", name, "--wait=false")
 

@@ -18,7 +18,7 @@ def install_crds(kubectl: Callable[..., str]) -> None:
     """Apply the CRDs as a user does, and wait until they are served; what is there already is brought up to date."""
     kubectl("apply", "-f", str(ROOT / "crds"))
     names = [f"crd/{crd['metadata']['name']}" for crd in crds.documents().values()]
-    kubectl("wait", "--for=condition=Established", *names, "--timeout=30s")
+    kubectl("wait", "--for=condition=Established", *names, "--timeout=80s")
 
 
 def task_queue(name: str = "emails", **spec: Any) -> Manifest:

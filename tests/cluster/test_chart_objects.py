@@ -26,7 +26,7 @@ def _spaces(kubectl: Run) -> Iterator[None]:
         labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
         space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
         kubectl("apply", "-f", "-", stdin=json.dumps(space))
-        kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=30s")
+        kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=80s")
     yield
     for name in SPACES:
         kubectl("delete", "namespace", name, "--wait=false")

@@ -90,7 +90,7 @@ async def test_the_pods_of_a_deleted_job_lose_their_finalizer(space: Space) -> N
     await space.until("Job", "long", lambda j: j["status"].get("ready") == 1)
     await space.delete("Job", "long")
     await space.until_gone("Job", "long")
-    await eventually(lambda: gone(space, "job-name=long"), timeout=15, poll=0.1)
+    await eventually(lambda: gone(space, "job-name=long"), timeout=90, poll=0.1)
 
 
 async def gone(space: Space, selector: str) -> bool:

@@ -63,7 +63,7 @@ async def test_pods_of_a_lost_node_are_replaced_and_removed_when_it_returns(
         (old,) = await space.list("Pod", "app=web")
         name = old["metadata"]["name"]
         nodes.lose_node(old["spec"]["nodeName"])
-        lost = await space.until("Pod", name, lambda p: "deletionTimestamp" in p["metadata"], timeout=40)
+        lost = await space.until("Pod", name, lambda p: "deletionTimestamp" in p["metadata"], timeout=120)
         assert "running" in main_state(lost)
         assert condition(lost, "Ready")["status"] == "False"
 
@@ -71,7 +71,7 @@ async def test_pods_of_a_lost_node_are_replaced_and_removed_when_it_returns(
             pods = await space.list("Pod", "app=web")
             return any(condition(p, "Ready").get("status") == "True" for p in pods if p["metadata"]["name"] != name)
 
-        await eventually(replaced, timeout=20, poll=0.1)
+        await eventually(replaced, timeout=90, poll=0.1)
         assert await space.find("Pod", name) is not None
         nodes.restore_node(old["spec"]["nodeName"])
         await space.until_gone("Pod", name)

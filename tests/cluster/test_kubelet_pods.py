@@ -118,7 +118,7 @@ async def test_deletion_runs_pre_stop_then_sigterm(space: Space, nodes: Kubelet)
     await space.until("Pod", "p", lambda p: "running" in main_state(p))
     await eventually(lambda: "up" in nodes.logs(space.namespace, "p"))
     await space.delete("Pod", "p")
-    await space.until_gone("Pod", "p", timeout=10)
+    await space.until_gone("Pod", "p", timeout=60)
     assert nodes.logs(space.namespace, "p").splitlines() == ["up", "hook", "stopping"]
 
 
@@ -131,7 +131,7 @@ async def test_after_the_grace_everything_is_killed(space: Space, nodes: Kubelet
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     assert children
     await space.delete("Pod", "p")
-    await space.until_gone("Pod", "p", timeout=10)
+    await space.until_gone("Pod", "p", timeout=60)
     assert not [number for number in [pid, *map(int, children)] if alive(number)]
 
 

@@ -75,7 +75,7 @@ async def test_a_missing_secret_is_told_and_mended(
     await space.queue(QUEUE, migration={"policy": "Skip"}, scaling={"minReplicas": 1})
     queue = await space.condition(QUEUE, "Ready", "ConnectionSecretMissing")
     assert "database" in str(queue["status"]["conditions"])
-    await eventually(lambda: space.events("SecretMissing"), timeout=10)
+    await eventually(lambda: space.events("SecretMissing"), timeout=60)
     await space.secret("database", database_url)
     await space.secret("broker", broker_url)
     await space.serving(QUEUE, 1)

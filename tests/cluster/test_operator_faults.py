@@ -81,7 +81,7 @@ async def test_a_database_that_is_away_is_told_and_lowers_nothing(
     await space.serving(QUEUE, 1)
     server.kill()
     await space.condition(QUEUE, "Ready", "DatabaseUnreachable", timeout=90)
-    await space.condition(QUEUE, "ScalingActive", "MetricsStale", timeout=30)
+    await space.condition(QUEUE, "ScalingActive", "MetricsStale", timeout=90)
     deployment = await space.find("Deployment", names.workload(QUEUE))
     assert deployment is not None
     assert deployment["spec"]["replicas"] == 1

@@ -17,7 +17,7 @@ from tests.cluster.plane import ControlPlane
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
-WAIT_S = 30.0
+WAIT_S = 120.0  # 别的测试刚停过 API server：控制器隔得越来越久才重连，最久 30 秒
 NODE = "paper"  # 只在纸上的节点：没有 kubelet
 
 
@@ -33,7 +33,7 @@ def paper_node(kubectl: Run) -> Iterator[str]:
     size = {"cpu": "8", "memory": "32Gi", "pods": "110"}
     node = {
         "apiVersion": "v1", "kind": "Node",
-        "metadata": {"name": NODE},
+        "metadata": {"name": NODE, "labels": {NODE: "true"}},
         "spec": {"taints": [{"key": NODE, "effect": "NoSchedule"}]},
         "status": {"capacity": size, "allocatable": size, "conditions": [ready]},
     }
@@ -44,7 +44,8 @@ def paper_node(kubectl: Run) -> Iterator[str]:
 
 def deployment(replicas: int) -> str:
     container = {"name": "main", "image": "nowhere/none", "resources": {"requests": {"cpu": "100m"}}}
-    pod = {"containers": [container], "tolerations": [{"key": NODE, "operator": "Exists"}]}
+    # 容忍一切：控制器迟了，节点会先被当作失联
+    pod = {"containers": [container], "nodeSelector": {NODE: "true"}, "tolerations": [{"operator": "Exists"}]}
     spec = {
         "replicas": replicas,
         "selector": {"matchLabels": {"app": "web"}},
@@ -98,6 +99,7 @@ async def test_a_deployment_becomes_bound_pods(kubectl: Run, namespace: str, pap
 
     def bound() -> bool:
         pods = listed(kubectl, "pods", "-n", namespace)
+        print([(pod["spec"].get("nodeName"), pod["status"]) for pod in pods])  # 只在失败时给人看
         return [pod["spec"].get("nodeName") for pod in pods] == [paper_node] * 2
 
     await eventually(bound, timeout=WAIT_S, poll=0.3, why="the scheduler binds both pods")
