@@ -192,6 +192,7 @@ KUBE_WATCH_GUARD_S: Final = 1.0  # 多久看一次各路看守是否都在
 KUBE_WATCH_RESTART_S: Final = 2.0  # 看守线程意外退出后多久重启
 KUBE_CRD_POLL_S: Final = 5.0  # 等 CRD 装好的轮询间隔
 KUBE_STATUS_PERIOD_S: Final = 15.0  # 只有数字变化时，多久写一次状态
+KUBE_STATUS_DEFER_S: Final = 1.0  # 刚建好对象，等它们的回音再写状态的时间
 KUBE_EVENT_SERIES_S: Final = 600.0  # 同样的事件在此时间内合并计数
 KUBE_EVENT_MEMORY: Final = 2_000  # 记住多少种事件用于合并
 KUBE_SECRET_REFRESH_S: Final = 300.0  # 没有打标签、看守不到的 Secret 多久读一次

@@ -33,7 +33,6 @@ _ENTERED: Final[dict[tuple[str, str], tuple[Literal["Normal", "Warning"], str]]]
     ("Ready", Reason.PAUSED): ("Normal", "Paused"),
     ("Ready", Reason.SCHEDULE_REFUSED): ("Warning", "ScheduleRefused"),
     ("Ready", Reason.SCHEDULE_NAME_TAKEN): ("Warning", "ScheduleNameTaken"),
-    ("Migrated", Reason.JOB_RUNNING): ("Normal", "MigrationStarted"),
     ("Migrated", Reason.JOB_FAILED): ("Warning", "MigrationFailed"),
     ("Migrated", Reason.CONTRACT_FAILED): ("Warning", "MigrationFailed"),
     ("Migrated", Reason.SCHEMA_AHEAD): ("Warning", "SchemaAhead"),
@@ -48,7 +47,6 @@ _LEFT: Final[dict[tuple[str, str], str]] = {
     ("Ready", Reason.PAUSED): "Resumed",
     ("ScalingActive", Reason.FALLBACK_ACTIVE): "FallbackDeactivated",
 }
-_MIGRATING: Final = frozenset({Reason.JOB_RUNNING, Reason.WAITING_FOR_LOCK, Reason.JOB_FAILED, Reason.MANUAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +90,6 @@ def transitions(old: Sequence[Manifest], new: Sequence[Manifest]) -> tuple[Event
             found.append(Event("Normal", left, message))
         if entered := _ENTERED.get((kind, reason)):
             found.append(Event(*entered, message))
-        elif kind == "Migrated" and reason == str(Reason.UP_TO_DATE) and past in _MIGRATING:
-            found.append(Event("Normal", "MigrationCompleted", message))
         elif kind == "Draining" and reason == str(Reason.NONE) and past:
             found.append(Event("Normal", "DrainCompleted", "no worker drains any more"))
     return tuple(found)

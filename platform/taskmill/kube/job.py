@@ -48,6 +48,7 @@ def migration_job(order: JobOrder) -> Manifest:
             "annotations": {
                 names.MIGRATION_MARKS: ",".join(sorted(order.marks)),
                 names.MIGRATION_POLICY: settings.policy,
+                names.MIGRATION_ASKED_BY: order.queue.name,
                 names.IMAGE: order.image,
             },
             "ownerReferences": _owners((order.queue, *order.owners)),

@@ -36,7 +36,7 @@ class Result(msgspec.Struct, frozen=True, rename={"before": "from", "after": "to
 
 @dataclass(frozen=True, slots=True)
 class JobFact:
-    """One migration Job. `exit_code` and `words` are those of the pod that ended last."""
+    """One migration Job. `exit_code` and `words` are those of the pod that ended last; `asked_by`: a TaskQueue's name."""
 
     manifest: Manifest
     name: str
@@ -46,6 +46,7 @@ class JobFact:
     state: JobState
     marks: frozenset[str]
     manual: bool
+    asked_by: str
     started_at: datetime | None
     ended_at: datetime | None
     exit_code: int | None
@@ -81,6 +82,7 @@ def _fact(job: Manifest, pods: Sequence[Manifest]) -> JobFact:
         state=_state(job, conditions),
         marks=frozenset(filter(None, names.annotation(job, names.MIGRATION_MARKS).split(","))),
         manual=names.annotation(job, names.MIGRATION_POLICY) == "Manual",
+        asked_by=names.annotation(job, names.MIGRATION_ASKED_BY),
         started_at=parse_time(status.get("startTime")),
         ended_at=parse_time(ended.get("lastTransitionTime")),
         exit_code=last.get("exitCode"),

@@ -11,17 +11,20 @@ the database is the real mutual exclusion; what is decided here only keeps Jobs 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from taskmill import constants as c
 from taskmill.kube import names
-from taskmill.kube.conditions import Verdict, bounded, stamp
+from taskmill.kube.conditions import Verdict, bounded, reason_of, stamp
 from taskmill.kube.job import EXIT_AHEAD, EXIT_BROKEN, EXIT_LOCKED, JobOrder, Phase, marks, migration_job
 from taskmill.kube.jobs import JobFact, JobState
 from taskmill.kube.model import TaskQueue
 from taskmill.kube.reasons import Reason
-from taskmill.kube.state import Action, Create, Delete, Manifest
+from taskmill.kube.state import Action, Create, Delete, Event, Manifest
+
+MIGRATING: Final = frozenset({Reason.JOB_RUNNING, Reason.WAITING_FOR_LOCK, Reason.JOB_FAILED, Reason.MANUAL})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Whether workers of the bundle may start, and what is published about it; `stalled`: only a person can go on."""
+    """Whether workers of the bundle may start, and what is published about it; `stalled`: only a person can go on.
+
+    Events are told by the TaskQueue that asked for the Job: a thousand others may wait for the same one, and say so in
+    their conditions.
+    """
 
     open: bool
     verdict: Verdict
@@ -45,6 +52,7 @@ class Gate:
     actions: tuple[Action, ...] = ()
     requeue_s: float | None = None
     stalled: bool = False
+    events: tuple[Event, ...] = ()
 
 
 def expand(target: Target, jobs: Sequence[JobFact], now: datetime) -> Gate:
@@ -71,13 +79,12 @@ def contract(target: Target, jobs: Sequence[JobFact], gate: Gate, now: datetime,
         return gate
     own = [job for job in jobs if job.phase == "contract" and job.bundle == target.bundle]
     if not own:
-        name = names.job(target.database, target.bundle, "contract")
-        if _old(target.queue).get("job") == name and _old(target.queue).get("completedAt"):
-            return _with(gate, {key: _old(target.queue)[key] for key in _old(target.queue)})
-        return gate if _busy(jobs) or not may_start else _with(gate, {}, (_create(target, "contract", 0, marks(target.queue)),))
+        if _busy(jobs) or not may_start:
+            return gate
+        return replace(gate, actions=(*gate.actions, _create(target, "contract", 0, marks(target.queue))))
     latest = own[-1]
-    if latest.state is JobState.DONE:
-        return _with(gate, _fields(target, latest))
+    if latest.state is JobState.DONE and latest.result and latest.result.after is not None:
+        return replace(gate, fields={**gate.fields, "databaseRevision": str(latest.result.after)})
     if latest.state is not JobState.FAILED:
         return gate
     again = _failed(target, latest, jobs, now)
@@ -117,8 +124,8 @@ def _first(target: Target, jobs: Sequence[JobFact]) -> Gate:
     fields = {"bundle": target.bundle, "job": names.job(target.database, target.bundle, "expand")}
     if busy := _busy(jobs):
         return Gate(False, Verdict("Migrated", False, Reason.JOB_RUNNING, f"waits for Job {busy.name}"), fields)
-    action = _create(target, "expand", 0, marks(target.queue))
-    return Gate(False, Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {fields['job']} was made"), fields, (action,))
+    verdict = Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {fields['job']} was made")
+    return _started(Gate(False, verdict, fields, (_create(target, "expand", 0, marks(target.queue)),)))
 
 
 def _is_outdated(target: Target, job: JobFact, jobs: Sequence[JobFact]) -> bool:
@@ -141,14 +148,16 @@ def _again(target: Target, job: JobFact, jobs: Sequence[JobFact]) -> Gate:
     action = _create(target, "expand", job.attempt + 1, marks(target.queue) | job.marks)
     name = action.manifest["metadata"]["name"]
     verdict = Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {name} was made")
-    return Gate(False, verdict, {"bundle": target.bundle, "job": name}, (action,))
+    return _started(Gate(False, verdict, {"bundle": target.bundle, "job": name}, (action,)))
 
 
 def _done(target: Target, job: JobFact) -> Gate:
     message = f"Job {job.name} is done"
     if job.result and job.result.ahead:
         message = f"the database is newer than the image (revision {job.result.after}), which can read it"
-    return Gate(True, Verdict("Migrated", True, Reason.UP_TO_DATE, message), _fields(target, job, message))
+    tells = job.asked_by in {"", target.queue.name} and reason_of(target.queue.status, "Migrated") in MIGRATING
+    events = (Event("Normal", "MigrationCompleted", message),) if tells else ()
+    return Gate(True, Verdict("Migrated", True, Reason.UP_TO_DATE, message), _fields(target, job, message), events=events)
 
 
 def _unfinished(target: Target, job: JobFact) -> Gate:
@@ -180,7 +189,12 @@ def _failed(target: Target, job: JobFact, jobs: Sequence[JobFact], now: datetime
         return Gate(False, verdict, fields, requeue_s=wait_s or None, stalled=stalled)
     phase: Phase = "contract" if job.phase == "contract" else "expand"
     again = _create(target, phase, job.attempt + 1, wanted | job.marks)
-    return Gate(False, verdict, fields, (again,))
+    return _started(Gate(False, verdict, fields, (again,)))
+
+
+def _started(gate: Gate) -> Gate:
+    names_ = (action.manifest["metadata"]["name"] for action in gate.actions if isinstance(action, Create))
+    return replace(gate, events=tuple(Event("Normal", "MigrationStarted", f"Job {name} was made") for name in names_))
 
 
 def _backoff_s(job: JobFact, now: datetime) -> float:
@@ -213,10 +227,6 @@ def _fields(target: Target, job: JobFact, message: str = "") -> Manifest:
     if message:
         made["message"] = bounded(message)
     return made
-
-
-def _with(gate: Gate, fields: Manifest, actions: tuple[Action, ...] = ()) -> Gate:
-    return Gate(gate.open, gate.verdict, {**gate.fields, **fields}, (*gate.actions, *actions), gate.requeue_s, gate.stalled)
 
 
 def _old(queue: TaskQueue) -> Manifest:

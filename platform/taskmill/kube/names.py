@@ -40,6 +40,7 @@ BUNDLE: Final = f"{GROUP}/bundle"
 TEMPLATE_VERSION: Final = f"{GROUP}/template-version"
 IMAGE: Final = f"{GROUP}/image"
 MIGRATION_MARKS: Final = f"{GROUP}/migration-marks"  # 这一次尝试的缘由的散列
+MIGRATION_ASKED_BY: Final = f"{GROUP}/migration-asked-by"  # 哪个 TaskQueue 要的：它来发事件
 MIGRATION_POLICY: Final = f"{GROUP}/migration-policy"
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 

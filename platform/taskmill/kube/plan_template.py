@@ -138,6 +138,7 @@ def _alone(draft: Draft, rendering: Rendering) -> bool:
 def _tell(draft: Draft, gate: Gate) -> None:
     draft.verdicts.setdefault("Migrated", gate.verdict)
     draft.fields["migration"] = gate.fields
+    draft.events += gate.events
     draft.again_in(gate.requeue_s)
     if gate.open:
         return

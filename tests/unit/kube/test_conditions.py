@@ -40,7 +40,7 @@ def test_order_and_bounds() -> None:
         ("Ready", "ImagePullFailed", "ImagePullFailed", []),
         ("Ready", "Paused", "AsDesired", ["Resumed"]),
         ("Migrated", "", "UpToDate", []),
-        ("Migrated", "JobRunning", "UpToDate", ["MigrationCompleted"]),
+        ("Migrated", "JobRunning", "UpToDate", []),  # 迁移的这两个事件由要这个 Job 的队列自己发
         ("Migrated", "JobRunning", "JobFailed", ["MigrationFailed"]),
         ("ScalingActive", "FallbackActive", "Computing", ["FallbackDeactivated"]),
         ("ScalingActive", "FallbackActive", "MetricsStale", ["FallbackDeactivated", "MetricsStale"]),

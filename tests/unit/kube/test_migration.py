@@ -167,6 +167,19 @@ def test_back_to_an_older_image_the_database_is_asked_again() -> None:
     assert gate(target(), older, newer).open
 
 
+def test_events_are_told_by_the_queue_that_asked_for_the_job() -> None:
+    assert [event.reason for event in gate(target()).events] == ["MigrationStarted"]
+    running, done = job(), job(done=True)
+    waiting = {"conditions": [{"type": "Migrated", "reason": "JobRunning"}]}
+    assert gate(target(status=waiting), running).events == ()
+    assert [event.reason for event in gate(target(status=waiting), done).events] == ["MigrationCompleted"]
+    assert gate(target(), done).events == ()
+    done["metadata"]["annotations"]["taskmill.dev/migration-asked-by"] = "another"
+    assert gate(target(status=waiting), done).events == ()
+    del done["metadata"]["annotations"]["taskmill.dev/migration-asked-by"]  # 由较早的控制器所建
+    assert [event.reason for event in gate(target(status=waiting), done).events] == ["MigrationCompleted"]
+
+
 # ── 收缩阶段与清理 ──
 
 
@@ -182,9 +195,7 @@ def test_contract_follows_and_is_done_once() -> None:
     running = job(phase="contract")
     assert (contract(target(), done, running).actions, contract(target(), done, running).open) == ((), True)
     over = job(phase="contract", done=True)
-    assert (contract(target(), done, over).actions, contract(target(), done, over).fields["job"]) == ((), over["metadata"]["name"])
-    status = {"migration": {"bundle": BUNDLE, "job": over["metadata"]["name"], "completedAt": at()}}
-    assert contract(target(status=status)).actions == ()
+    assert (contract(target(), done, over).actions, contract(target(), done, over).fields["job"]) == ((), done["metadata"]["name"])
     assert contract(target(migration={"policy": "Skip"})).actions == ()
     assert contract(target()).open is False
 
