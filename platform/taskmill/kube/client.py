@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import urlencode
+from urllib.request import getproxies_environment
 
 import aiohttp
 import msgspec
@@ -43,6 +44,8 @@ class KubeClient:
         self._requests = requests
         # 代理、证书与连接池由官方客户端按配置建立
         self._session: aiohttp.ClientSession = RESTClientObject(configuration)._create_pool_manager()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        if not getproxies_environment():  # 没有代理，就不必每个请求都去翻环境变量和 netrc
+            self._session._trust_env = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         self._host = str(configuration.host).rstrip("/")
         self._timeout = aiohttp.ClientTimeout(total=c.KUBE_REQUEST_TIMEOUT_S)
         self._status_writes = asyncio.Semaphore(c.KUBE_STATUS_WRITES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -242,8 +243,14 @@ def canonical(value: Any) -> Any:
         return [canonical(item) for item in value]
     if not isinstance(value, msgspec.Struct):
         return value
-    plain = {known.encode_name: (canonical(getattr(value, known.name)), known) for known in msgspec.structs.fields(value)}
-    return {name: made for name, (made, known) in plain.items() if made != canonical(_default(known))}
+    plain = {wire: (canonical(getattr(value, name)), default) for wire, name, default in _fields(type(value))}
+    return {wire: made for wire, (made, default) in plain.items() if made != default}
+
+
+@functools.cache
+def _fields(struct: type[msgspec.Struct]) -> tuple[tuple[str, str, Any], ...]:
+    """线上的名字、属性名、默认值；msgspec 每次都重新解析类型注解，而这里每轮都要问。"""
+    return tuple((known.encode_name, known.name, canonical(_default(known))) for known in msgspec.structs.fields(struct))
 
 
 def _default(known: msgspec.structs.FieldInfo) -> Any:
