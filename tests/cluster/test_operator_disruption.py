@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -14,42 +11,13 @@ from taskmill.kube import names
 from tests.cluster import naps
 from tests.cluster.kubelet.api import Json
 from tests.cluster.kubelet.kubelet import Kubelet
+from tests.cluster.load import judged, load
 from tests.cluster.operator_support import QueueSpace, Started
-from tests.cluster.replay import Outcome, all_ended, opened, outcome, submit
 from tests.cluster.timeline import Timeline, watched
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(700), pytest.mark.slow]
 QUEUE, NODE, PODS, NEXT_IMAGE = "emails", "node-0", 3, "taskmill:naps-2"
-NAPS_MS, EVERY_S = (300, 2_500), 0.5  # 每半秒一短一长：任何时刻都有任务在跑
-
-
-@asynccontextmanager
-async def load(database_url: str, broker_url: str) -> AsyncIterator[list[UUID]]:
-    """Submit tasks all the while; the list fills."""
-    ids: list[UUID] = []
-
-    async def forever() -> None:
-        while True:
-            ids.extend(await submit(platform, QUEUE, NAPS_MS))
-            await asyncio.sleep(EVERY_S)
-
-    async with opened(database_url, broker_url) as platform:
-        task = asyncio.create_task(forever())
-        try:
-            yield ids
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-
-
-async def judged(database_url: str, ids: list[UUID]) -> Outcome:
-    """Wait for all tasks and insist that each ran once."""
-    await all_ended(database_url, ids, timeout=120)
-    found = await outcome(database_url, ids)
-    assert found.tasks > 20
-    assert (found.lost, found.again, found.causes) == (0, 0, {})
-    return found
 
 
 async def working(space: QueueSpace, nodes: Kubelet, operators: Started) -> None:
@@ -88,7 +56,7 @@ async def test_a_drained_node_gives_its_workers_up_one_by_one(
     leaving = {pod["metadata"]["uid"] for pod in await pods(space) if pod["spec"]["nodeName"] == NODE}
     assert leaving
     try:
-        async with load(database_url, broker_url) as ids, watched(space, QUEUE) as timeline:
+        async with load(database_url, broker_url, QUEUE) as ids, watched(space, QUEUE) as timeline:
             await eventually(lambda: len(ids) > 10 and len(timeline.pods) == PODS)
             await asyncio.to_thread(kubectl, "drain", NODE, "--delete-emptydir-data", "--ignore-daemonsets", *selector)
             await space.serving(QUEUE, PODS, timeout=150)
@@ -109,7 +77,7 @@ async def test_an_image_and_a_secret_roll_under_load(
         found = await pods(space)
         return len(found) == PODS and not before & {pod["metadata"]["uid"] for pod in found}
 
-    async with load(database_url, broker_url) as ids, watched(space, QUEUE) as timeline:
+    async with load(database_url, broker_url, QUEUE) as ids, watched(space, QUEUE) as timeline:
         await eventually(lambda: len(ids) > 10)
         for roll in (lambda: space.change("TaskQueue", QUEUE, spec={"image": NEXT_IMAGE}), lambda: rotated(space, database_url)):
             before = {pod["metadata"]["uid"] for pod in await pods(space)}
