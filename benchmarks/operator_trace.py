@@ -23,6 +23,8 @@ from typing import Any
 from uuid import UUID
 
 from benchmarks.report import machine
+from taskmill.dev import ports
+from taskmill.dev.process_table import wait_until
 from taskmill.kube import names
 from tests.cluster import naps
 from tests.cluster.kubelet.api import Api, Cluster
@@ -34,7 +36,7 @@ from tests.support.command import Command
 from tests.support.waiting import eventually
 
 NAMESPACE, FIRST, TRACED = "default", "first", "traced"
-OBJECTIVE_S, CONCURRENCY, PODS = 15, 4, 6
+OBJECTIVE_S, CONCURRENCY, PODS = 30, 4, 6  # 目标是 CRD 的默认值
 # 约四分钟：从零突发、长任务与短任务混着、细水长流、大突发、缩容途中又来活、再归零
 TRACE = (
     Step(0, 60, 300), Step(20, 6, 25_000), Step(25, 40, 300), Step(45, 60, 250, over_s=30), Step(80, 300, 400),
@@ -104,6 +106,17 @@ async def trace(
     }
 
 
+def recorded(command: Command, path: Path) -> None:
+    """Write the trace as `taskmill scale record` gives it, through a real API."""
+    command.environment["TASKMILL_API_PORT"] = str(ports.choose(None))
+    command.environment["TASKMILL_API_URL"] = f"http://{ports.HOST}:{command.environment['TASKMILL_API_PORT']}"
+    command.environment["TASKMILL_API_TOKEN"] = command.ok("key", "create", "recorder").strip()
+    with command.started("api"):
+        if not wait_until(lambda: command.run("queue", "list").returncode == 0, 60):
+            raise RuntimeError(command.told("api"))
+        command.ok("scale", "record", TRACED, "--out", str(path.resolve()))
+
+
 async def report(
     database_url: str, ids: Sequence[UUID], timeline: Timeline, span: tuple[float, float], objective: int
 ) -> dict[str, Any]:
@@ -145,7 +158,7 @@ def _bar(name: str, sign: str) -> str:
     return f"{sign} {BARS[name]}".strip() if name in BARS else ""
 
 
-async def run(lab: Lab, root: Path, *, speed: float, objective: int) -> dict[str, Any]:
+async def run(lab: Lab, root: Path, *, speed: float, objective: int, record: Path | None) -> dict[str, Any]:
     """Run both parts with one scheduler and one operator."""
     steps = [Step(step.at_s / speed, step.count, step.ms, step.over_s / speed) for step in TRACE]
     lab.kubelet.images.add(naps.IMAGE, naps.image())
@@ -158,6 +171,8 @@ async def run(lab: Lab, root: Path, *, speed: float, objective: int) -> dict[str
             async with Api(Cluster(lab.plane.kubeconfig)) as api:
                 space = QueueSpace(api, NAMESPACE)
                 made = {"first_task": await first_task(space, lab), "trace": await trace(space, lab, operator, steps, objective)}
+        if record is not None:
+            await asyncio.to_thread(recorded, command, record)
     finally:
         operator.stop()
     return {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine(), "load": load, "bars": BARS, **made}
@@ -168,13 +183,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.operator_trace", description=__doc__)
     parser.add_argument("--out", type=Path, help="write PATH.json and PATH.md")
     parser.add_argument("--objective", type=int, default=OBJECTIVE_S, help="start latency in seconds")
+    parser.add_argument("--record", type=Path, help="write what was replayed, as it really ran, for `taskmill scale simulate`")
     parser.add_argument("--speed", type=float, default=1.0, help="compress the moments of the trace, not the tasks")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="taskmill-trace-") as folder:
         root = Path(folder).resolve()
         root.chmod(0o755)  # PostgreSQL 以另一个用户运行
         with Lab(root / "lab") as lab:
-            made = asyncio.run(run(lab, root, speed=options.speed, objective=options.objective))
+            made = asyncio.run(run(lab, root, speed=options.speed, objective=options.objective, record=options.record))
     text = markdown(made)
     sys.stdout.write(text)
     if options.out:

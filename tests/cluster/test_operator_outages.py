@@ -173,7 +173,7 @@ async def someone(space: QueueSpace) -> bool:
 
 async def runners(database_url: str) -> set[str]:
     """The uids of the pods that run something."""
-    import asyncpg  # noqa: PLC0415
+    import asyncpg
 
     connection = await asyncpg.connect(database_url)
     try:

@@ -99,7 +99,7 @@ async def test_a_deployment_becomes_bound_pods(kubectl: Run, namespace: str, pap
 
     def bound() -> bool:
         pods = listed(kubectl, "pods", "-n", namespace)
-        print([(pod["spec"].get("nodeName"), pod["status"]) for pod in pods])  # 只在失败时给人看
+        print([(pod["spec"].get("nodeName"), pod["status"]) for pod in pods])  # noqa: T201 - 只在失败时给人看
         return [pod["spec"].get("nodeName") for pod in pods] == [paper_node] * 2
 
     await eventually(bound, timeout=WAIT_S, poll=0.3, why="the scheduler binds both pods")

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from taskmill.cli.arguments import usage
+from taskmill import constants as c
+from taskmill.cli.arguments import timestamp, usage
 from taskmill.cli.failure import EXIT_FAILED
 from taskmill.cli.language import words
 from taskmill.cli.output import Column, Output, emit, output_option
+from taskmill.cli.rest import Api, remote
+from taskmill.states import FINAL
 
 if TYPE_CHECKING:
     from taskmill.kube.simulate.traces import Setup, Trace
@@ -27,10 +31,46 @@ COLUMNS = (
 
 @click.group()
 def scale() -> None:
-    """Try the scaling of a queue on a load, without a cluster.
+    """Try the scaling of a queue on a load, recorded or made up, without a cluster.
 
     Example: taskmill scale simulate
     """
+
+
+@scale.command()
+@click.argument("queue")
+@click.option("--out", type=click.Path(dir_okay=False, writable=True, path_type=Path), required=True, help="The CSV file to write.")
+@click.option("--after", default=None, metavar="TIME", help="Only tasks made at or after this time, ISO 8601.")
+@click.option("--before", default=None, metavar="TIME", help="Only tasks made before this time.")
+@click.option("--most", type=click.IntRange(1), default=100_000, show_default=True, help="The newest so many, at most.")
+@remote
+def record(api: Api, queue: str, out: Path, after: str | None, before: str | None, most: int) -> None:
+    """Write what QUEUE really had to do as a load for `scale simulate`: when its finished tasks were due and how long they ran.
+
+    Example: taskmill scale record emails --after 2026-11-23T00:00:00Z --out emails.csv
+    """
+    from taskmill.kube.simulate import record as recording
+    from taskmill.kube.simulate import traces
+
+    query = {
+        "queue": queue, "state": ",".join(sorted(FINAL)), "page_size": c.PAGE_SIZE_MAX,
+        "created_after": timestamp(after, "--after"), "created_before": timestamp(before, "--before"),
+    }
+    trace = recording.trace_of(queue, _pages(api, query, most))
+    note = f"recorded by taskmill scale record {queue}: {len(trace.tasks)} tasks; times in seconds since the first was due"
+    traces.write(trace, out, note)
+    click.echo(words(f"{len(trace.tasks)} 个任务写入 {out}", f"{len(trace.tasks)} tasks written to {out}"))
+
+
+def _pages(api: Api, query: Mapping[str, object], most: int) -> Iterator[dict[str, Any]]:
+    cursor, left = None, most
+    while left > 0:
+        page = api.get("/tasks", cursor=cursor, **query)
+        yield from page["items"][:left]
+        left -= len(page["items"])
+        cursor = page.get("next_cursor")
+        if not cursor:
+            return
 
 
 @scale.command()

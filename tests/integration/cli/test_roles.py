@@ -99,6 +99,20 @@ def test_waiting_tasks_and_paused_queues(command: Command) -> None:
     assert command.run("task", "list", TASKMILL_API_TOKEN="tmk_wrong").returncode == 4
 
 
+def test_a_real_load_is_recorded_and_simulated(command: Command) -> None:
+    assert command.run("scale", "record", "default", "--out", "none.csv").returncode == 2
+    many = "\n".join(json.dumps({"kind": "try.echo"}) for _ in range(130))  # 超过一页
+    ids = command.ok("task", "batch", "-", "-o", "name", text=many).split()
+    finished = ("task", "list", "--state", "completed", "--page-size", "1", "-o", "json")
+    assert wait_until(lambda: json.loads(command.ok(*finished))["total"] == len(ids), START_S)
+    assert "130 tasks" in command.ok("scale", "record", "default", "--out", "load.csv")
+    rows = (command.folder / "load.csv").read_text().splitlines()
+    assert len(rows) == 2 + len(ids)
+    assert command.ok("scale", "record", "default", "--most", "7", "--out", "few.csv").startswith("7 ")
+    found = json.loads(command.ok("scale", "simulate", "--trace", "load.csv", "-o", "json"))
+    assert {row["starts"] for row in found if row["policy"] == "taskmill"} == {len(ids)}
+
+
 def test_schedules_nodes_and_plugins(command: Command) -> None:
     create = ("schedule", "create", "nightly", "try.echo", "--cron", "0 8 * * *")
     assert command.ok(*create, "-o", "name").strip() == "nightly"

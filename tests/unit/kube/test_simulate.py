@@ -12,7 +12,7 @@ import pytest
 from taskmill.cli.main import run
 from taskmill.errors import InputError
 from taskmill.kube.scaler import Pods, ScalingSpec
-from taskmill.kube.simulate import chart, compare, synthetic, traces
+from taskmill.kube.simulate import chart, compare, record, synthetic, traces
 from taskmill.kube.simulate.policies import Hpa, Ours, baselines
 from taskmill.kube.simulate.traces import Setup, Task, make
 from taskmill.kube.simulate.world import World
@@ -104,6 +104,25 @@ def test_a_trace_survives_its_file(tmp_path: Path) -> None:
     again = traces.read(tmp_path / "a.csv", trace.setup, queue="timers")
     assert len(again.tasks) == len(trace.tasks)
     assert again.tasks[0].known < again.tasks[0].due
+
+
+def summary(created: int, run: int, started: int | None, finished: int | None, attempt: int = 1) -> dict[str, Any]:
+    def text(second: int | None) -> str | None:
+        return None if second is None else f"2026-11-24T10:{second // 60:02}:{second % 60:02}Z"
+
+    return {
+        "created_at": text(created), "run_at": text(run), "started_at": text(started), "finished_at": text(finished), "attempt": attempt,
+    }
+
+
+def test_a_trace_is_recorded_from_finished_tasks() -> None:
+    late, planned = summary(100, 100, 107, 110), summary(10, 70, 71, 75)
+    again, never = summary(80, 130, 131, 133, attempt=3), summary(90, 90, None, 95)
+    trace = record.trace_of("emails", [late, planned, again, never])
+    assert trace.name == "emails"
+    assert trace.tasks == (Task(0, 4, -60), Task(10, 2, 10, failures=2), Task(30, 3, 30))
+    with pytest.raises(InputError, match="no finished task of queue emails"):
+        record.trace_of("emails", [never])
 
 
 @pytest.mark.parametrize(

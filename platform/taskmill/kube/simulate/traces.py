@@ -58,7 +58,7 @@ def make(name: str, tasks: Iterable[Task], setup: Setup, duration_s: float | Non
 
 
 def read(path: Path, setup: Setup, queue: str | None = None) -> Trace:
-    """Read a CSV with the columns second, queue, type, service_ms, and optionally known (when it was submitted).
+    """Read a CSV with the columns second, queue, type, service_ms, and optionally known (when it was submitted) and failures.
 
     `queue` takes the rows of one queue only. Raises InputError that names the row.
     """
@@ -73,7 +73,7 @@ def read(path: Path, setup: Setup, queue: str | None = None) -> Trace:
                 continue
             try:
                 due, service = float(row["second"]), float(row["service_ms"]) / 1000
-                tasks.append(Task(due, service, float(row.get("known") or due)))
+                tasks.append(Task(due, service, float(row.get("known") or due), int(row.get("failures") or 0)))
             except (TypeError, ValueError):
                 raise InputError(
                     Code.USAGE, reason=f"{path.name}: line {rows.line_num} is not numbers / 第 {rows.line_num} 行不是数字"
@@ -88,6 +88,7 @@ def write(trace: Trace, path: Path, note: str) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         file.write(f"# {note}\n")
         out = csv.writer(file, lineterminator="\n")
-        out.writerow([*FIELDS, "known"])
+        out.writerow([*FIELDS, "known", "failures"])
         for task in trace.tasks:
-            out.writerow([f"{task.due:.1f}", trace.name, "task", round(task.service_s * 1000), f"{task.known:.1f}"])
+            service = round(task.service_s * 1000)
+            out.writerow([f"{task.due:.1f}", trace.name, "task", service, f"{task.known:.1f}", task.failures])

@@ -1,0 +1,39 @@
+"""Turns finished tasks, as the API lists them, into a trace: what a queue really had to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from taskmill.errors import Code, InputError
+from taskmill.kube.simulate.traces import Setup, Task, Trace, make
+
+
+def trace_of(queue: str, summaries: Iterable[Mapping[str, Any]]) -> Trace:
+    """Return the trace of the tasks of `queue` that have run, from the first that was due (second 0).
+
+    A task that ran more than once counts from when it was made, with the length of its last run and its failures before.
+    Raises InputError if none has run.
+    """
+    ran = [each for each in summaries if each["started_at"] and each["finished_at"]]
+    if not ran:
+        raise InputError(Code.USAGE, reason=f"no finished task of queue {queue} has run / 队列 {queue} 没有跑完的任务")
+    begin = min(_due(each) for each in ran)
+    tasks = [
+        Task(
+            due=_due(each) - begin, known=_seconds(each["created_at"]) - begin,
+            service_s=_seconds(each["finished_at"]) - _seconds(each["started_at"]), failures=max(0, each["attempt"] - 1),
+        )
+        for each in ran
+    ]  # fmt: skip
+    return make(queue, tasks, Setup())
+
+
+def _due(summary: Mapping[str, Any]) -> float:
+    """重试过的任务，run_at 是最后一次重试的时刻，头一次的已不可知。"""
+    return _seconds(summary["run_at"] if summary["attempt"] <= 1 else summary["created_at"])
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
