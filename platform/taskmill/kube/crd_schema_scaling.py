@@ -30,7 +30,7 @@ def scaling() -> Schema:
             "maxReplicas": s.integer("Most pods.", 1, PODS_MAX, default=10),
             "objective": _objective(),
             "maxUtilization": s.integer(
-                "Share of all slots that may be busy in steady state, in percent. The rest is room for bursts.", 10, 100, default=80
+                "Share of all slots that may be busy in steady state, in percent. The rest is room for bursts.", 10, 100, default=90
             ),
             "idleSeconds": s.integer("For how long the queue must be empty before it shrinks to minReplicas.", 0, DAY_S, default=300),
             "prewarm": s.choice(

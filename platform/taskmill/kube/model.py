@@ -105,7 +105,7 @@ class Scaling(Record, frozen=True):
     min_replicas: Pods = 0
     max_replicas: SomePods = 10
     objective: Objective = Objective()
-    max_utilization: Annotated[int, Meta(ge=10, le=100)] = 80
+    max_utilization: Annotated[int, Meta(ge=10, le=100)] = 90
     idle_seconds: Annotated[int, Meta(ge=0, le=86_400)] = 300
     prewarm: Literal["Auto", "Off"] = "Auto"
     scale_up: ScaleUp = ScaleUp()

@@ -58,7 +58,7 @@ class ScalingSpec:
     max_replicas: int = 10
     start_latency_s: float = 30.0
     percentile: int = 95
-    max_utilization: int = 80
+    max_utilization: int = 90
     idle_s: float = 300.0
     prewarm: bool = True
     scale_up_max_pods: int | None = None

@@ -14,7 +14,7 @@ LONG_DRAIN_S = 4 * HOUR
 SHORT = ScalingSpec(max_replicas=40, start_latency_s=30)
 SHORT_WARM = ScalingSpec(max_replicas=40, start_latency_s=30, min_replicas=1)
 FROM_ZERO = ScalingSpec(max_replicas=40, start_latency_s=60)
-LONG = ScalingSpec(max_replicas=40, start_latency_s=120, max_utilization=100)  # 目标容得下现等一个 Pod：不必留空槽
+LONG = ScalingSpec(max_replicas=40, start_latency_s=120)
 
 
 def _poisson(rng: random.Random, rate: Callable[[float], float], peak: float, until: float) -> Iterator[float]:
@@ -159,7 +159,7 @@ def mix_change(rng: random.Random, scale: float) -> Trace:
     early = _poisson(rng, lambda moment: 8 if moment < until / 2 else 0, 8, until)
     late = _poisson(rng, lambda moment: 1.2 if moment >= until / 2 else 0, 1.2, until)
     tasks = [_task(due, _lognormal(rng, 1, 0.5)) for due in early] + [_task(due, _lognormal(rng, 60, 0.5)) for due in late]
-    spec = ScalingSpec(max_replicas=40, start_latency_s=30, min_replicas=1, max_utilization=90)
+    spec = ScalingSpec(max_replicas=40, start_latency_s=30, min_replicas=1)
     return make("mix-change", tasks, Setup(spec=spec))
 
 
