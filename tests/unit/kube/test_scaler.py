@@ -165,7 +165,7 @@ def test_an_objective_shorter_than_a_boot_keeps_spare_slots() -> None:
 def test_slots_at_hand_that_suffice_order_nothing() -> None:
     operator = Operator(pods=2)
     for step in range(30):
-        operator.tick(Load(running=12, finished=10 * step))
+        operator.tick(Load(running=15, finished=10 * step))
     assert operator.tick(Load(ready=15, running=20, oldest_wait_s=0.5, finished=300)).pods == 2
 
 
