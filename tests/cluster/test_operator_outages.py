@@ -154,7 +154,8 @@ async def test_an_eviction_does_not_wait_for_a_task_that_outlasts_the_drain(
     async with opened(database_url, broker_url) as platform:
         ids = await submit(platform, QUEUE, [60_000])
         await eventually(lambda: someone(space), timeout=60, poll=0.2, why="it runs")
-        victim = next(pod for pod in await pods(space) if pod["metadata"]["uid"] in await runners(database_url))
+        (runner,) = await runners(database_url)
+        victim = next(pod for pod in await pods(space) if pod["metadata"]["uid"] == runner)
         path = f"{space.path('Pod', victim['metadata']['name'])}/eviction"
         await space.api.request("POST", path, {
             "apiVersion": "policy/v1", "kind": "Eviction",

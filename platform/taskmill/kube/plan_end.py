@@ -22,7 +22,7 @@ def is_deleted(draft: Draft) -> bool:
         draft.not_ready(Reason.DRAINING, "is being deleted", going=True)
         return True
     policy = queue.spec.deletion_policy
-    forced = queue.annotations.get(names.FORCE_DELETE) == "true" or state.options.uninstalling or state.namespace_terminating
+    forced = queue.annotations.get(names.FORCE_DELETE) == "true" or state.namespace_terminating
     if policy == "Orphan" and not state.namespace_terminating:
         draft.actions += [Apply(_orphan(live), "留下不管") for live in _children(draft)]
         draft.actions.append(SetFinalizer(present=False))
@@ -36,11 +36,11 @@ def is_deleted(draft: Draft) -> bool:
 
 def keep_finalizer(draft: Draft) -> None:
     """Have the finalizer exactly while there is something to finish or to leave behind, and before pods are made."""
-    queue, state = draft.queue, draft.state
+    queue = draft.queue
     policy = queue.spec.deletion_policy
     replicas = draft.rollout.replicas if draft.rollout else 0
     pods = bool(draft.seats) or replicas > 0 or bool(draft.scaled_to)
-    present = not state.options.uninstalling and (policy == "Orphan" or (policy == "Drain" and pods))
+    present = policy == "Orphan" or (policy == "Drain" and pods)
     if present != (names.FINALIZER in queue.finalizers):
         draft.actions.insert(0, SetFinalizer(present))
 

@@ -25,7 +25,6 @@ class ScheduleReconciler(Rounds):
         state = ScheduleState(
             now=self._tools.clock.now(), schedule=manifest, secrets=connected.secrets,
             database=facts.database_fact(connected), namespace_terminating=await facts.terminating(manifest),
-            uninstalling=facts.options.uninstalling,
         )  # fmt: skip
         made = plan_schedule(state)
         if made.put is not None and connected.link is not None:

@@ -42,7 +42,7 @@ def _go(state: ScheduleState, schedule: TaskSchedule) -> SchedulePlan:
         return _status(state, schedule, [Verdict("Ready", None, Reason.PAUSED, Reason.PAUSED.about)])
     if problem := _unreachable(state, schedule):
         return _status(state, schedule, [problem])
-    if names.FINALIZER not in schedule.finalizers and not state.uninstalling:
+    if names.FINALIZER not in schedule.finalizers:
         # 先有 finalizer 再写数据库，删除时才不会漏下
         return SchedulePlan(actions=(SetFinalizer(present=True),), status=dict(schedule.status), requeue_s=0.0)
     if state.answer is None:
@@ -82,7 +82,7 @@ def _end(state: ScheduleState, schedule: TaskSchedule) -> SchedulePlan:
     """删掉数据库里的计划再放手；够不着数据库就等，除非有人说不等了。"""
     if names.FINALIZER not in schedule.finalizers:
         return SchedulePlan(status=dict(schedule.status))
-    forced = schedule.annotations.get(names.FORCE_DELETE) == "true" or state.uninstalling
+    forced = schedule.annotations.get(names.FORCE_DELETE) == "true"
     reference = schedule.spec.connection.database_secret_ref
     fact = state.secrets.get(reference.name)
     gone = state.namespace_terminating and (fact is None or not fact.found)

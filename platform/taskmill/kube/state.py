@@ -58,7 +58,6 @@ class Options:
     instance: str  # 本控制器的名字，写进事件与标签
     may_start_rollout: bool = True  # 同时滚动的队列数有上限；False 时新模板等一等
     correct_in_s: float = 0.0  # 别人改掉的字段还要等多久才改回：有人反复改时不跟着打架
-    uninstalling: bool = False  # 控制器自己正在被卸载：放开 finalizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +211,6 @@ class ScheduleState:
     secrets: Mapping[str, SecretFact]
     database: DatabaseFact | None
     namespace_terminating: bool = False
-    uninstalling: bool = False
     answer: ScheduleFact | Refusal | None = None
 
 

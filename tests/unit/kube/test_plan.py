@@ -350,7 +350,7 @@ def test_deletion_has_a_time_limit(on_timeout: str, age: float, gone: bool) -> N
 
 
 @pytest.mark.parametrize(
-    "facts", [{"namespace_terminating": True}, {"options": replace(OPTIONS, uninstalling=True)}, {"deployment": None}]
+    "facts", [{"namespace_terminating": True}, {"deployment": None}]
 )
 def test_deletion_does_not_wait_where_waiting_is_pointless(facts: dict[str, Any]) -> None:
     lab = deleted(running(1))

@@ -133,11 +133,12 @@ def test_3_more_ready_tasks_never_mean_fewer_pods(
 def test_4_a_constant_load_settles_on_one_number(per_tick: int, busy: int, concurrency: int, latency: float) -> None:
     assume(busy * TICK <= 100 * max(per_tick, busy * (per_tick == 0)))  # 任务若比观察期还长，估计自然仍在变
     operator = Operator(ScalingSpec(max_replicas=5_000, start_latency_s=latency))
-    for step in range(400):
+    for step in range(800):
         last = operator.tick(Load(running=busy, finished=per_tick * step), concurrency=concurrency, boot_s=20).pods
-        if step == 300:
+        if step == 700:
             settled = last
-    assert abs(last - settled) <= 1  # 平均值无限接近而不到，恰在进位处时还会差一
+    # 平均值（一千个任务）无限接近而不到：恰在进位处时会差一，Pod 多时差百分之二以内
+    assert abs(last - settled) <= max(1, settled / 50)
 
 
 def test_5_from_zero_straight_to_n() -> None:

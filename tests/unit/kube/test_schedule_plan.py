@@ -105,7 +105,6 @@ def test_deletion_takes_it_out_of_the_database() -> None:
     ending = schedule({**HELD, "deletionTimestamp": at()})
     assert given(ending).actions == (DeleteSchedule("nightly", "app/nightly"), SetFinalizer(present=False))
     assert given(schedule({"deletionTimestamp": at()})).actions == ()
-    assert given(ending, uninstalling=True).actions == (SetFinalizer(present=False),)
     assert given(ending, namespace_terminating=True, secrets={}).actions == (SetFinalizer(present=False),)
     forced = schedule({**HELD, "deletionTimestamp": at(), "annotations": {names.FORCE_DELETE: "true"}})
     assert given(forced, database=None).actions == (SetFinalizer(present=False),)
