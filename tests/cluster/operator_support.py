@@ -122,8 +122,8 @@ class QueueSpace(Space):
         else:
             await self.change("Secret", name, data=data)
 
-    async def queue(self, name: str, **spec: Any) -> Json:
-        """Make a TaskQueue that runs `shell.run` of sleep."""
+    async def queue(self, name: str, *, query: str = "", **spec: Any) -> Json:
+        """Make a TaskQueue that runs `shell.run` of sleep; `query`: such as `?dryRun=All`."""
         body = {
             "apiVersion": names.API_VERSION, "kind": "TaskQueue", "metadata": {"name": name},
             "spec": {
@@ -133,7 +133,7 @@ class QueueSpace(Space):
                 **spec,
             },
         }
-        return await self.api.request("POST", self.path("TaskQueue"), body)
+        return await self.api.request("POST", self.path("TaskQueue") + query, body)
 
     async def condition(self, name: str, kind: str, reason: str, *, timeout: float = 30) -> Json:
         """Wait until a TaskQueue has a reason, and return the whole object."""

@@ -221,6 +221,24 @@ async def test_a_secret_that_goes_and_comes_back_harms_no_worker(bare: QueueSpac
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
 
 
+async def test_a_name_that_somebody_else_has_is_not_taken_over(bare: QueueSpace, operators: Started) -> None:
+    await operators().leads()
+    theirs = names.workload(QUEUE)
+    await bare.make("ServiceAccount", theirs)
+    await bare.queue(QUEUE, migration=SKIP)
+    await bare.condition(QUEUE, "Ready", "ObjectNameTaken")
+    (event,) = await bare.events("ObjectNameTaken")
+    assert theirs in event["note"]
+    left = await bare.find("ServiceAccount", theirs)
+    assert left is not None
+    assert left["metadata"].keys().isdisjoint({"labels", "ownerReferences", "annotations"})
+    assert await bare.find("Deployment", theirs) is None
+    begin = time.monotonic()
+    await bare.delete("ServiceAccount", theirs)
+    await bare.condition(QUEUE, "Ready", "AsDesired")
+    print(f"\nname free again: right after {time.monotonic() - begin:.1f} s")  # noqa: T201
+
+
 async def test_deleted_during_its_migration_it_leaves_nothing_and_a_new_one_starts_alone(
     bare: QueueSpace, operators: Started, database_url: str
 ) -> None:

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import assert_never
 
 from taskmill.kube import kinds as k
-from taskmill.kube import names
+from taskmill.kube import manifests, names
 from taskmill.kube.cache import Cache
 from taskmill.kube.client import CONTROLLER, SCALER, KubeClient
 from taskmill.kube.databases import DatabaseLink
-from taskmill.kube.failures import ExistsError
+from taskmill.kube.failures import ExistsError, NameTakenError
 from taskmill.kube.keys import Key
 from taskmill.kube.kinds import kind_of
 from taskmill.kube.state import (
@@ -58,7 +58,9 @@ class Applier:
 
     async def _do(self, key: Key, action: Action | DeleteSchedule, link: DatabaseLink | None, token: int) -> None:
         match action:
-            case Apply(manifest, why):
+            case Apply(manifest, why, fresh):
+                if fresh:
+                    await self._is_free(manifest)
                 log.info("应用", object=str(key), kind=manifest["kind"], name=manifest["metadata"]["name"], why=why)
                 self._keep(await self._client.apply(manifest, CONTROLLER))
             case Create(manifest, why):
@@ -78,6 +80,14 @@ class Applier:
                 await self._tell(action, link, token)
             case _:
                 assert_never(action)
+
+    async def _is_free(self, manifest: Manifest) -> None:
+        """服务端应用会无声地接管同名的对象，而看守按标签只看得见自己的：新建之前先问一声。"""
+        metadata, kind = manifest["metadata"], kind_of(manifest)
+        found = await self._client.find(kind, metadata["namespace"], metadata["name"])
+        if found is not None and not manifests.same_owner(found, manifest):
+            name = f"{kind.kind} {metadata['name']}"
+            raise NameTakenError("create", name, 409, "AlreadyExists", f"{name} belongs to somebody else")
 
     async def _scale(self, key: Key, action: Scale | ScaleQueue) -> None:
         target = action.deployment if isinstance(action, Scale) else key.name

@@ -33,6 +33,10 @@ class ExistsError(KubeError):
     """An object of this name exists already."""
 
 
+class NameTakenError(KubeError):
+    """An object of this name exists already and belongs to somebody else."""
+
+
 class ForbiddenError(KubeError):
     """A right is missing, or a quota is used up. A server that has just started answers so for a moment, too."""
 

@@ -102,6 +102,23 @@ def is_ours(manifest: Manifest, queue: TaskQueue) -> bool:
     return names.label(manifest, names.LABEL_QUEUE) == queue.name
 
 
+def is_of_predecessor(manifest: Manifest, queue: TaskQueue) -> bool:
+    """Say whether an object belongs to a TaskQueue of the same name that is gone: the garbage collector will take it."""
+    owners = manifest["metadata"].get("ownerReferences") or []
+    controller = next((each for each in owners if each.get("controller")), {})
+    return (controller.get("kind"), controller.get("name")) == ("TaskQueue", queue.name) and controller.get("uid") != queue.uid
+
+
+def same_owner(found: Manifest, wanted: Manifest) -> bool:
+    """Say whether an object that is there belongs to whom the wanted one would belong."""
+    owners = [
+        next((each["uid"] for each in manifest["metadata"].get("ownerReferences") or () if each.get("controller")), None)
+        for manifest in (found, wanted)
+    ]
+    labels = [names.label(manifest, names.LABEL_QUEUE) for manifest in (found, wanted)]
+    return owners[0] == owners[1] if owners[0] is not None else labels[0] == labels[1] != ""
+
+
 def spec_hash(queue: TaskQueue) -> str:
     """Return a hash of all in the spec that shapes the pods; the renderer's version is kept while it stays the same."""
     spec = queue.spec

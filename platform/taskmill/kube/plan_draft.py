@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from taskmill import constants as c
-from taskmill.kube import names, rollout, seats
+from taskmill.kube import manifests, names, rollout, seats
 from taskmill.kube.conditions import Type, Verdict
 from taskmill.kube.model import TaskQueue
 from taskmill.kube.reasons import Reason
@@ -56,15 +56,22 @@ class Draft:
         return str(live["metadata"]["name"]) if live else names.workload(self.queue.name)
 
     @cached_property
+    def deployment(self) -> Manifest | None:
+        """Return the Deployment if it is ours: what bears our labels may still be somebody else's."""
+        live = self.state.deployment
+        return live if live is not None and manifests.is_ours(live, self.queue) else None
+
+    @cached_property
     def seats(self) -> list[Seat]:
-        """Return the pods that count, with their workers."""
-        return seats.seats(self.state, self.queue.spec.drain)
+        """Return the pods that count, with their workers; those of somebody else's Deployment do not."""
+        foreign = self.state.deployment is not None and self.deployment is None
+        return [] if foreign else seats.seats(self.state, self.queue.spec.drain)
 
     @cached_property
     def rollout(self) -> Rollout | None:
         """Return where the rollout stands, None without a Deployment."""
-        live = self.state.deployment
-        return rollout.read(live, self.state.replica_sets) if live else None
+        live = self.deployment
+        return rollout.read(live, self.state.replica_sets) if live is not None else None
 
     @property
     def scaled_to(self) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from taskmill import constants as c
-from taskmill.kube import drain, names
+from taskmill.kube import drain, manifests, names
 from taskmill.kube.plan_draft import Draft
 from taskmill.kube.reasons import Reason
 from taskmill.kube.state import Apply, Manifest, SetFinalizer
@@ -26,7 +26,7 @@ def is_deleted(draft: Draft) -> bool:
     if policy == "Orphan" and not state.namespace_terminating:
         draft.actions += [Apply(_orphan(live), "留下不管") for live in _children(draft)]
         draft.actions.append(SetFinalizer(present=False))
-    elif forced or policy != "Drain" or state.deployment is None:
+    elif forced or policy != "Drain" or draft.deployment is None:
         draft.actions.append(SetFinalizer(present=False))
     else:
         _drain(draft)
@@ -66,7 +66,8 @@ def _drain(draft: Draft) -> None:
 
 def _children(draft: Draft) -> list[Manifest]:
     state = draft.state
-    return [live for live in (state.service_account, state.disruption_budget, state.deployment) if live is not None]
+    found = (state.service_account, state.disruption_budget, state.deployment)
+    return [live for live in found if live is not None and manifests.is_ours(live, draft.queue)]
 
 
 def _orphan(live: Manifest) -> Manifest:

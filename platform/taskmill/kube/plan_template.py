@@ -67,13 +67,13 @@ def workload(draft: Draft, rendering: Rendering) -> None:
     state, queue = draft.state, draft.queue
     live = (state.service_account, state.disruption_budget, state.deployment)
     if taken := next((each for each in live if each is not None and not manifests.is_ours(each, queue)), None):
-        message = f"{taken['kind']} {taken['metadata']['name']} belongs to somebody else"
-        draft.not_ready(Reason.OBJECT_NAME_TAKEN, message, stalled=True)
+        _taken(draft, taken)
         return
     _upsert(draft, manifests.service_account(rendering), state.service_account)
-    _upsert(draft, manifests.disruption_budget(rendering), state.disruption_budget)
     rolls = names.annotation((state.deployment or {}).get("spec", {}).get("template"), names.CONFIG_HASH) != rendering.config_hash
     running = draft.rollout is not None and draft.rollout.replicas > 0
+    if running or state.disruption_budget is not None:  # 没有 Pod 就没什么可护的：闲着的队列少一个对象
+        _upsert(draft, manifests.disruption_budget(rendering), state.disruption_budget)
     if rolls and running and not state.options.may_start_rollout:
         draft.not_ready(Reason.ROLLOUT_WAITING, "waits until fewer rollouts run", going=True)
         return
@@ -147,12 +147,20 @@ def _tell(draft: Draft, gate: Gate) -> None:
     draft.not_ready(reason, gate.verdict.message, stalled=gate.stalled, going=True)
 
 
+def _taken(draft: Draft, live: Manifest) -> None:
+    name = f"{live['kind']} {live['metadata']['name']}"
+    if manifests.is_of_predecessor(live, draft.queue):  # 刚删掉、又马上重建：垃圾回收一会儿就来收
+        draft.not_ready(Reason.WORKERS_STARTING, f"{name} of the TaskQueue that had this name before still goes", going=True)
+    else:
+        draft.not_ready(Reason.OBJECT_NAME_TAKEN, f"{name} belongs to somebody else", stalled=True)
+
+
 def _upsert(draft: Draft, desired: Manifest | None, live: Manifest | None) -> None:
     if desired is None:
         if live is not None:
             draft.actions.append(Delete(live, "不再需要"))
     elif live is None:
-        draft.actions.append(Apply(desired, "创建"))
+        draft.actions.append(Apply(desired, "创建", fresh=True))
     elif not drift.is_current(desired, live):
         draft.actions.append(Apply(desired, "按 spec 更新"))
     elif changed := drift.differences(desired, live):

@@ -19,7 +19,7 @@ from taskmill.kube.apply import Applier, NotLeadingError
 from taskmill.kube.conditions import Verdict
 from taskmill.kube.events import EventPoster
 from taskmill.kube.facts import Facts
-from taskmill.kube.failures import ForbiddenError, InvalidError, KubeError, NotFoundError
+from taskmill.kube.failures import ForbiddenError, InvalidError, KubeError, NameTakenError, NotFoundError
 from taskmill.kube.keys import Key
 from taskmill.kube.metrics import Metrics
 from taskmill.kube.reasons import Reason
@@ -108,6 +108,8 @@ class Rounds(ABC):
         log.warning("本轮未完成，稍后再试", object=str(key), error=str(error), pause_s=round(pause, 1))
         if isinstance(error, InvalidError):
             await self._mark(key, Reason.INVALID_SPEC, f"{error.verb} {error.target}: {error.message}", status=False)
+        elif isinstance(error, NameTakenError):
+            await self._mark(key, Reason.OBJECT_NAME_TAKEN, error.message, status=False)
         elif isinstance(error, ForbiddenError):
             now = self._tools.clock.monotonic()
             if now - self._forbidden.setdefault((key, error.verb, error.target), now) >= c.KUBE_FORBIDDEN_S:

@@ -91,10 +91,14 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Server-side apply as `taskmill-controller`; `why` is for the log."""
+    """Server-side apply as `taskmill-controller`; `why` is for the log.
+
+    `fresh`: none is known, so one that is there all the same is somebody else's and must not be taken over.
+    """
 
     manifest: Manifest
     why: str
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ def test_from_nothing_to_workers_in_order() -> None:
     assert condition(first, "Ready") == ("False", "MigrationPending")
     lab.finish_jobs()
     second = lab.round()
-    assert [action.manifest["kind"] for action in of(second, Apply)] == ["ServiceAccount", "PodDisruptionBudget", "Deployment"]
+    assert [action.manifest["kind"] for action in of(second, Apply)] == ["ServiceAccount", "Deployment"]
     assert of(second, Apply)[-1].manifest["spec"]["replicas"] == 0
     third = lab.round()
     assert of(third, Scale) == [Scale("emails-worker", 2, "需要更多工作进程")]
@@ -54,6 +54,7 @@ def test_from_nothing_to_workers_in_order() -> None:
     assert condition(third, "Ready") == ("False", "WorkersStarting")
     lab.pods_come()
     fourth = lab.round()
+    assert [action.manifest["kind"] for action in of(fourth, Apply)] == ["PodDisruptionBudget", "Deployment"]  # 有了 Pod 才有
     assert "replicas" not in of(fourth, Apply)[-1].manifest["spec"]  # 已由 scaler 接管，不再发送
     last = lab.settle()
     assert condition(last, "Ready") == ("True", "AsDesired")
@@ -170,10 +171,27 @@ def test_a_database_that_does_not_answer_is_told_on_time() -> None:
 
 def test_an_object_of_somebody_else_is_left_alone() -> None:
     lab = running()
-    lab.objects["Deployment"]["metadata"]["ownerReferences"][0]["uid"] = "other"
+    lab.objects["Deployment"]["metadata"]["ownerReferences"][0] |= {"kind": "Website", "uid": "other"}
+    lab.facts["decision"] = decision(5)
     made = lab.round()
-    assert of(made, Apply) == []
+    assert made.actions == (SetFinalizer(present=False),)  # 没有自己的 Pod，就没有要收尾的
     assert condition(made, "Ready") == ("False", "ObjectNameTaken")
+    assert made.status["replicas"] == 0
+
+
+def test_what_a_predecessor_of_the_same_name_left_is_waited_for() -> None:
+    lab = running()
+    lab.objects["Deployment"]["metadata"]["ownerReferences"][0]["uid"] = "the one before"
+    made = lab.round()
+    assert made.actions == (SetFinalizer(present=False),)
+    assert (condition(made, "Ready"), condition(made, "Stalled")[0]) == (("False", "WorkersStarting"), "False")
+    assert "ObjectNameTaken" not in {event.reason for event in made.events}
+
+
+def test_orphaning_leaves_alone_what_is_not_ours() -> None:
+    lab = deleted(running(1, deletionPolicy="Orphan"))
+    lab.objects["ServiceAccount"]["metadata"]["ownerReferences"][0]["uid"] = "other"
+    assert {action.manifest["kind"] for action in of(lab.round(), Apply)} == {"PodDisruptionBudget", "Deployment"}
 
 
 def test_switched_off_children_are_removed() -> None:
