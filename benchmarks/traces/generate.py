@@ -1,5 +1,5 @@
 # ruff: noqa: INP001  单个脚本，不是包
-"""Writes the traces beside it. They are made up, not recorded: the same seed gives the same files.
+"""Writes the made-up traces beside it (not recorded-*): the same seed gives the same files.
 
 Run: .venv/bin/python benchmarks/traces/generate.py
 """
