@@ -24,7 +24,7 @@ from taskmill.kube.state import (
 )
 from taskmill.services.fleet import Order, QueuePolicy, WorkerFact
 
-from .objects import job_of, job_pod, live, pod, queue, replica_set, state, worker
+from .objects import at, decision, job_of, job_pod, live, pod, queue, replica_set, state, worker
 
 RESULT = '{"from": "0001", "to": "0002", "ahead": false, "applied": ["0002"], "ms": 12, "phase": "expand"}'
 
@@ -141,3 +141,16 @@ class Lab:
                 self.buried.append(action)
             case _:
                 raise AssertionError(action)
+
+
+def running(pods: int = 2, **spec: Any) -> Lab:
+    """A queue with so many workers, settled."""
+    lab = Lab(queue(**spec), {"decision": decision(pods)})
+    lab.settle()
+    return lab
+
+
+def deleted(lab: Lab, **metadata: Any) -> Lab:
+    """The same, being deleted."""
+    lab.manifest["metadata"] |= {"deletionTimestamp": at(), **metadata}
+    return lab

@@ -27,14 +27,8 @@ from taskmill.kube.state import (
 )
 from taskmill.services.fleet import Order, QueuePolicy
 
-from .lab import Lab
+from .lab import Lab, deleted, running
 from .objects import OPTIONS, SECRETS, at, condition, decision, load, of, pod, queue, state
-
-
-def running(pods: int = 2, **spec: Any) -> Lab:
-    lab = Lab(queue(**spec), {"decision": decision(pods)})
-    lab.settle()
-    return lab
 
 
 def test_from_nothing_to_workers_in_order() -> None:
@@ -167,31 +161,6 @@ def test_a_database_that_does_not_answer_is_told_on_time() -> None:
     assert made.requeue_s == c.UNREACHABLE_S - 5
     lab.facts["database"] = DatabaseFact("0123456789abcdef", "refused", c.UNREACHABLE_S)
     assert condition(lab.round(), "Ready") == ("False", "DatabaseUnreachable")
-
-
-def test_an_object_of_somebody_else_is_left_alone() -> None:
-    lab = running()
-    lab.objects["Deployment"]["metadata"]["ownerReferences"][0] |= {"kind": "Website", "uid": "other"}
-    lab.facts["decision"] = decision(5)
-    made = lab.round()
-    assert made.actions == (SetFinalizer(present=False),)  # 没有自己的 Pod，就没有要收尾的
-    assert condition(made, "Ready") == ("False", "ObjectNameTaken")
-    assert made.status["replicas"] == 0
-
-
-def test_what_a_predecessor_of_the_same_name_left_is_waited_for() -> None:
-    lab = running()
-    lab.objects["Deployment"]["metadata"]["ownerReferences"][0]["uid"] = "the one before"
-    made = lab.round()
-    assert made.actions == (SetFinalizer(present=False),)
-    assert (condition(made, "Ready"), condition(made, "Stalled")[0]) == (("False", "WorkersStarting"), "False")
-    assert "ObjectNameTaken" not in {event.reason for event in made.events}
-
-
-def test_orphaning_leaves_alone_what_is_not_ours() -> None:
-    lab = deleted(running(1, deletionPolicy="Orphan"))
-    lab.objects["ServiceAccount"]["metadata"]["ownerReferences"][0]["uid"] = "other"
-    assert {action.manifest["kind"] for action in of(lab.round(), Apply)} == {"PodDisruptionBudget", "Deployment"}
 
 
 def test_switched_off_children_are_removed() -> None:
@@ -339,11 +308,6 @@ def test_the_database_is_away() -> None:
 
 
 # ── 结束 ──
-
-
-def deleted(lab: Lab, **metadata: Any) -> Lab:
-    lab.manifest["metadata"] |= {"deletionTimestamp": at(), **metadata}
-    return lab
 
 
 def test_deletion_waits_for_running_tasks() -> None:
