@@ -227,7 +227,7 @@ async def test_a_name_that_somebody_else_has_is_not_taken_over(bare: QueueSpace,
     await bare.make("ServiceAccount", theirs)
     await bare.queue(QUEUE, migration=SKIP)
     await bare.condition(QUEUE, "Ready", "ObjectNameTaken")
-    (event,) = await bare.events("ObjectNameTaken")
+    (event,) = await eventually(lambda: bare.events("ObjectNameTaken"), why="the event that follows the condition")
     assert theirs in event["note"]
     left = await bare.find("ServiceAccount", theirs)
     assert left is not None

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.kube import kinds as k
-from taskmill.kube import names
+from taskmill.kube import manifests, names
 from taskmill.kube.cache import Cache, Grouper
 from taskmill.kube.databases import DatabaseLink, Databases
 from taskmill.kube.failures import ForbiddenError
@@ -187,7 +187,9 @@ class Facts:
 
     def supply(self, key: Key, manifest: Manifest, workers: tuple[WorkerFact, ...] | None) -> State:
         """Return only what counting the pods of a TaskQueue needs."""
-        deployments = self.cache.group(k.DEPLOYMENT, key.namespace, key.name)
+        deployments, queue = self.cache.group(k.DEPLOYMENT, key.namespace, key.name), self.parsed(key)
+        if deployments and queue is not None and not manifests.is_ours(deployments[0], queue):  # 例如刚删掉的同名者留下的
+            return State(now=self._clock.now(), queue=manifest, options=self.options, secrets={}, database=None, workers=workers)
         return State(
             now=self._clock.now(), queue=manifest, options=self.options, secrets={}, database=None,
             deployment=deployments[0] if deployments else None,

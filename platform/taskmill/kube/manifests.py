@@ -43,7 +43,7 @@ class Rendering:
 def deployment(rendering: Rendering) -> Manifest:
     """Return the Deployment of the workers."""
     queue, update = rendering.queue, rendering.queue.spec.update
-    made = _object(rendering, "apps/v1", "Deployment")
+    made = _object(queue, rendering.instance, "apps/v1", "Deployment")
     made["metadata"]["annotations"] = {
         names.BUNDLE: rendering.bundle,
         names.IMAGE: rendering.image,
@@ -70,19 +70,19 @@ def service_account(rendering: Rendering) -> Manifest | None:
     """Return the ServiceAccount of the workers, without rights and without a token; None if the user names one."""
     if rendering.queue.spec.pod.service_account_name:
         return None
-    return _stamped(_object(rendering, "v1", "ServiceAccount") | {"automountServiceAccountToken": False})
+    return _stamped(_object(rendering.queue, rendering.instance, "v1", "ServiceAccount") | {"automountServiceAccountToken": False})
 
 
-def disruption_budget(rendering: Rendering) -> Manifest | None:
+def disruption_budget(queue: TaskQueue, instance: str) -> Manifest | None:
     """Return the PodDisruptionBudget of the workers, None if it is off."""
-    disruption = rendering.queue.spec.disruption
+    disruption = queue.spec.disruption
     if not disruption.enabled:
         return None
-    made = _object(rendering, "policy/v1", "PodDisruptionBudget")
+    made = _object(queue, instance, "policy/v1", "PodDisruptionBudget")
     made["spec"] = {
         "maxUnavailable": disruption.max_unavailable,
         "unhealthyPodEvictionPolicy": "AlwaysAllow",  # 坏掉的 Pod 不许拦住节点排空
-        "selector": {"matchLabels": names.selector(rendering.queue.name)},
+        "selector": {"matchLabels": names.selector(queue.name)},
     }
     return _stamped(made)
 
@@ -100,6 +100,11 @@ def is_ours(manifest: Manifest, queue: TaskQueue) -> bool:
     if controllers:
         return any(each.get("uid") == queue.uid for each in controllers)
     return names.label(manifest, names.LABEL_QUEUE) == queue.name
+
+
+def has_controller(manifest: Manifest) -> bool:
+    """Say whether anything owns an object, so that it goes with its owner."""
+    return any(each.get("controller") for each in manifest["metadata"].get("ownerReferences") or ())
 
 
 def is_of_predecessor(manifest: Manifest, queue: TaskQueue) -> bool:
@@ -205,11 +210,10 @@ def _spread(queue: str) -> list[Part]:
     ]  # fmt: skip
 
 
-def _object(rendering: Rendering, api_version: str, kind: str) -> Manifest:
-    queue = rendering.queue
+def _object(queue: TaskQueue, instance: str, api_version: str, kind: str) -> Manifest:
     labels = names.labels(queue.name)
-    if rendering.instance:
-        labels[names.INSTANCE] = rendering.instance
+    if instance:
+        labels[names.INSTANCE] = instance
     return {
         "apiVersion": api_version,
         "kind": kind,

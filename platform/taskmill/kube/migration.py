@@ -83,8 +83,10 @@ def contract(target: Target, jobs: Sequence[JobFact], gate: Gate, now: datetime,
             return gate
         return replace(gate, actions=(*gate.actions, _create(target, "contract", 0, marks(target.queue))))
     latest = own[-1]
-    if latest.state is JobState.DONE and latest.result and latest.result.after is not None:
-        return replace(gate, fields={**gate.fields, "databaseRevision": str(latest.result.after)})
+    if latest.state is JobState.DONE:  # 它的 Pod 可能已被清走：记着的版本不倒退
+        told = latest.result.after if latest.result else None
+        revision = told if told is not None else _old(target.queue).get("databaseRevision")
+        return replace(gate, fields={**gate.fields, **({"databaseRevision": str(revision)} if revision else {})})
     if latest.state is not JobState.FAILED:
         return gate
     again = _failed(target, latest, jobs, now)
@@ -125,7 +127,7 @@ def _first(target: Target, jobs: Sequence[JobFact]) -> Gate:
     if busy := _busy(jobs):
         return Gate(False, Verdict("Migrated", False, Reason.JOB_RUNNING, f"waits for Job {busy.name}"), fields)
     verdict = Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {fields['job']} was made")
-    return _started(Gate(False, verdict, fields, (_create(target, "expand", 0, marks(target.queue)),)))
+    return Gate(False, verdict, fields, (_create(target, "expand", 0, marks(target.queue)),))
 
 
 def _is_outdated(target: Target, job: JobFact, jobs: Sequence[JobFact]) -> bool:
@@ -148,15 +150,16 @@ def _again(target: Target, job: JobFact, jobs: Sequence[JobFact]) -> Gate:
     action = _create(target, "expand", job.attempt + 1, marks(target.queue) | job.marks)
     name = action.manifest["metadata"]["name"]
     verdict = Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {name} was made")
-    return _started(Gate(False, verdict, {"bundle": target.bundle, "job": name}, (action,)))
+    return Gate(False, verdict, {"bundle": target.bundle, "job": name}, (action,))
 
 
 def _done(target: Target, job: JobFact) -> Gate:
     message = f"Job {job.name} is done"
     if job.result and job.result.ahead:
         message = f"the database is newer than the image (revision {job.result.after}), which can read it"
-    tells = job.asked_by in {"", target.queue.name} and reason_of(target.queue.status, "Migrated") in MIGRATING
-    events = (Event("Normal", "MigrationCompleted", message),) if tells else ()
+    events: tuple[Event, ...] = ()
+    if job.asked_by in {"", target.queue.name} and reason_of(target.queue.status, "Migrated") in MIGRATING:
+        events = (*_begun(target, job), Event("Normal", "MigrationCompleted", message))
     return Gate(True, Verdict("Migrated", True, Reason.UP_TO_DATE, message), _fields(target, job, message), events=events)
 
 
@@ -172,7 +175,15 @@ def _unfinished(target: Target, job: JobFact) -> Gate:
     if job.exit_code == EXIT_LOCKED:
         return Gate(False, Verdict("Migrated", False, Reason.WAITING_FOR_LOCK, f"Job {job.name}: {job.words}"), fields)
     ending = "is ending" if job.state is JobState.ENDING else "runs"
-    return Gate(False, Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {job.name} {ending}"), fields)
+    return Gate(False, Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {job.name} {ending}"), fields, events=_begun(target, job))
+
+
+def _begun(target: Target, job: JobFact) -> tuple[Event, ...]:
+    """要这个 Job 的队列第一次见到它开跑；随状态一起记下，写不成就下一轮再说。"""
+    if job.started_at is None or job.asked_by not in {"", target.queue.name}:
+        return ()
+    known = (_old(target.queue).get("job"), _old(target.queue).get("startedAt"))
+    return () if known == (job.name, stamp(job.started_at)) else (Event("Normal", "MigrationStarted", f"Job {job.name} runs"),)
 
 
 def _failed(target: Target, job: JobFact, jobs: Sequence[JobFact], now: datetime) -> Gate:
@@ -189,12 +200,7 @@ def _failed(target: Target, job: JobFact, jobs: Sequence[JobFact], now: datetime
         return Gate(False, verdict, fields, requeue_s=wait_s or None, stalled=stalled)
     phase: Phase = "contract" if job.phase == "contract" else "expand"
     again = _create(target, phase, job.attempt + 1, wanted | job.marks)
-    return _started(Gate(False, verdict, fields, (again,)))
-
-
-def _started(gate: Gate) -> Gate:
-    names_ = (action.manifest["metadata"]["name"] for action in gate.actions if isinstance(action, Create))
-    return replace(gate, events=tuple(Event("Normal", "MigrationStarted", f"Job {name} was made") for name in names_))
+    return Gate(False, verdict, fields, (again,))
 
 
 def _backoff_s(job: JobFact, now: datetime) -> float:

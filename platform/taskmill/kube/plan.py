@@ -17,7 +17,7 @@ from taskmill.kube.plan_pods import bury, count_interrupted
 from taskmill.kube.plan_policy import policy
 from taskmill.kube.plan_scale import scale
 from taskmill.kube.plan_status import count, finish, judge
-from taskmill.kube.plan_template import migrated, render, secrets_found, workload
+from taskmill.kube.plan_template import budget, migrated, render, secrets_found, workload
 from taskmill.kube.reasons import Reason
 from taskmill.kube.state import Manifest, Plan, SetFinalizer, State
 
@@ -51,6 +51,7 @@ def _go(draft: Draft) -> None:
         policy(draft)
         scale(draft)
         keep_finalizer(draft)
+        budget(draft)
     bury(draft)
     count_interrupted(draft)
     judge(draft)

@@ -24,9 +24,10 @@ def is_deleted(draft: Draft) -> bool:
     policy = queue.spec.deletion_policy
     forced = queue.annotations.get(names.FORCE_DELETE) == "true" or state.namespace_terminating
     if policy == "Orphan" and not state.namespace_terminating:
-        draft.actions += [Apply(_orphan(live), "留下不管") for live in _children(draft)]
+        kept = not state.scaler_owns_replicas  # 只有我们一家拥有 replicas 时，漏掉它就会变回默认的 1
+        draft.actions += [Apply(_orphan(live, kept), "留下不管") for live in _children(draft)]
         draft.actions.append(SetFinalizer(present=False))
-    elif forced or policy != "Drain" or draft.deployment is None:
+    elif forced or policy != "Drain" or draft.deployment is None or not manifests.has_controller(draft.deployment):
         draft.actions.append(SetFinalizer(present=False))
     else:
         _drain(draft)
@@ -70,10 +71,10 @@ def _children(draft: Draft) -> list[Manifest]:
     return [live for live in found if live is not None and manifests.is_ours(live, draft.queue)]
 
 
-def _orphan(live: Manifest) -> Manifest:
+def _orphan(live: Manifest, replicas: bool) -> Manifest:  # noqa: FBT001 - 副本数要不要随着写
     """同一个对象，没有主人：照现状应用，不改模板，也不碰副本数。"""
     metadata, kept = live["metadata"], {key: value for key, value in live.items() if key not in {"metadata", "status"}}
-    if "spec" in kept:
+    if "spec" in kept and not replicas:
         kept["spec"] = {key: value for key, value in kept["spec"].items() if key != "replicas"}
     return {
         **kept,

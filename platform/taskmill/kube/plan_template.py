@@ -30,7 +30,7 @@ def secrets_found(draft: Draft) -> bool:
 def render(draft: Draft) -> Rendering:
     """Return what the workers should be made from."""
     queue, state = draft.queue, draft.state
-    live, shape = state.deployment, manifests.spec_hash(draft.queue)
+    live, shape = draft.deployment, manifests.spec_hash(draft.queue)
     # 除非 spec 变了或用户要新的，模板版本与默认镜像都留在原来那个
     kept = names.annotation(live, names.SPEC_HASH) == shape and queue.annotations.get(names.ADOPT_TEMPLATE) != "latest"
     known = names.annotation(live, names.TEMPLATE_VERSION)
@@ -65,20 +65,27 @@ def migrated(draft: Draft, rendering: Rendering) -> bool:
 def workload(draft: Draft, rendering: Rendering) -> None:
     """Have ServiceAccount, PodDisruptionBudget and Deployment as they should be."""
     state, queue = draft.state, draft.queue
-    live = (state.service_account, state.disruption_budget, state.deployment)
+    live = (state.service_account, state.deployment)
     if taken := next((each for each in live if each is not None and not manifests.is_ours(each, queue)), None):
         _taken(draft, taken)
         return
     _upsert(draft, manifests.service_account(rendering), state.service_account)
     rolls = names.annotation((state.deployment or {}).get("spec", {}).get("template"), names.CONFIG_HASH) != rendering.config_hash
     running = draft.rollout is not None and draft.rollout.replicas > 0
-    if running or state.disruption_budget is not None:  # 没有 Pod 就没什么可护的：闲着的队列少一个对象
-        _upsert(draft, manifests.disruption_budget(rendering), state.disruption_budget)
     if rolls and running and not state.options.may_start_rollout:
         draft.not_ready(Reason.ROLLOUT_WAITING, "waits until fewer rollouts run", going=True)
         return
     draft.template_changes = rolls
     _upsert(draft, manifests.deployment(rendering), state.deployment)
+
+
+def budget(draft: Draft) -> None:
+    """Have the PodDisruptionBudget as it should be, once there are pods to protect; last, so that nothing waits for it."""
+    live, queue = draft.state.disruption_budget, draft.queue
+    if live is not None and not manifests.is_ours(live, queue):
+        _taken(draft, live)
+    elif draft.deployment is not None and (live is not None or draft.scaled_to or (draft.rollout and draft.rollout.total)):
+        _upsert(draft, manifests.disruption_budget(queue, draft.state.options.instance), live)
 
 
 class Siblings:

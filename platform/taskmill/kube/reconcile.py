@@ -13,7 +13,8 @@ from taskmill.kube.model import secret_names
 from taskmill.kube.rollouts import Rollouts
 from taskmill.kube.rounds import Rounds, Tools
 from taskmill.kube.scaling import Scaling
-from taskmill.kube.state import Apply, Manifest, Plan, State
+from taskmill.kube.state import Manifest, Plan, State
+from taskmill.kube.status import can_wait
 
 Planner = Callable[[State], Plan]
 
@@ -48,24 +49,16 @@ class Reconciler(Rounds):
         self._rollouts.note(key, rolling=made.rolling)
         self._corrections.note(key, made.events)
         await self._tools.applier.run(key, made.actions, connected.link)
-        if self._may_wait(key, manifest, made):
+        if key not in self._waiting and can_wait(manifest, made):  # 只等一回
+            self._waiting.add(key)
             self._interrupted[key] = counted
-            return c.KUBE_STATUS_DEFER_S
+            return min(made.requeue_s, c.KUBE_STATUS_DEFER_S)
+        self._waiting.discard(key)
         wait = await self._publish(key, manifest, made.status, made.events)
         self._interrupted[key] = counted | frozenset(made.interrupted)
         interrupted = float(made.status.get("interruptedTotal") or 0)
         self._tools.metrics.queue(key.namespace, key.name, {"interrupted_tasks": interrupted})
         return min(made.requeue_s, wait or made.requeue_s)
-
-    def _may_wait(self, key: Key, manifest: Manifest, made: Plan) -> bool:
-        """只把该有的对象建好了、没有事可说：状态等它们有了回音再写，两次写并作一次。只等一回。"""
-        seen = int((manifest.get("status") or {}).get("observedGeneration") or 0)
-        quiet = made.actions and not made.events and not made.interrupted and all(isinstance(each, Apply) for each in made.actions)
-        if key in self._waiting or not quiet or seen != manifest["metadata"].get("generation"):
-            self._waiting.discard(key)
-            return False
-        self._waiting.add(key)
-        return True
 
     def _counted(self, key: Key, pods: Sequence[Manifest]) -> frozenset[str]:
         """启动时已在终止的 Pod 算是数过的：是不是被误杀，已无从知道。"""

@@ -9,7 +9,7 @@ from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.kube.cache import Cache
 from taskmill.kube.client import STATUS, KubeClient
 from taskmill.kube.keys import Key
-from taskmill.kube.state import Manifest
+from taskmill.kube.state import Apply, Manifest, Plan
 
 # 每拍都在变的数字；其余的一变就写
 NUMBERS: Final = frozenset({"work", "scaling", "busyReplicas"})
@@ -44,6 +44,16 @@ class StatusWriter:
     def forget(self, key: Key) -> None:
         """Forget an object that is gone."""
         self._written.pop(key, None)
+
+
+def can_wait(manifest: Manifest, made: Plan) -> bool:
+    """Say whether the status may wait for the echo of what a round made, so that two writes become one.
+
+    Only if children were applied and nothing else was done, nothing is to be told or counted, and the spec has been observed.
+    """
+    only_children = bool(made.actions) and all(isinstance(action, Apply) for action in made.actions)
+    seen = (manifest.get("status") or {}).get("observedGeneration") == manifest["metadata"].get("generation")
+    return only_children and seen and not made.events and not made.interrupted
 
 
 def _settled(status: Manifest) -> Manifest:

@@ -88,10 +88,11 @@ def file_system(spec: dict) -> None:
     for point in host_mounts():
         with suppress(OSError):
             bind(point, root + point, read_only=True)
+    for source, _ in spec["binds"]:
+        os.makedirs(root + source, exist_ok=True)  # 检出的目录可能就在 /tmp 里，而容器的 /tmp 是空的
     for folder in spec["passable"]:
         open_way(root, folder)
     for source, read_only in spec["binds"]:
-        os.makedirs(root + source, exist_ok=True)
         bind(source, root + source, read_only=read_only)
     os.chroot(root)
     os.chdir("/")
@@ -107,9 +108,10 @@ def file_system(spec: dict) -> None:
 def open_way(root: str, folder: str) -> None:
     """Let any user reach `folder`: the interpreter may live below /root. Only the container's own layer changes."""
     while folder not in ("", "/"):
-        mode = os.stat(root + folder).st_mode
-        if mode & 0o055 != 0o055:
-            os.chmod(root + folder, mode & 0o7777 | 0o055)
+        if os.access(root + folder, os.F_OK):  # 在要挂上的目录里面的，还不在
+            mode = os.stat(root + folder).st_mode
+            if mode & 0o055 != 0o055:
+                os.chmod(root + folder, mode & 0o7777 | 0o055)
         folder = os.path.dirname(folder)
 
 

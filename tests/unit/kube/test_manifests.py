@@ -54,7 +54,7 @@ def rendering(version: int = 1, replicas: int | None = None, **spec: Any) -> Ren
 def all_of(made: Rendering) -> list[Manifest | None]:
     order = JobOrder(made.queue, (), made.image, IDENTITY, made.bundle, "expand", 0, marks(made.queue))
     return [
-        manifests.service_account(made), manifests.disruption_budget(made), manifests.deployment(made), migration_job(order),
+        manifests.service_account(made), manifests.disruption_budget(made.queue, made.instance), manifests.deployment(made), migration_job(order),
     ]  # fmt: skip
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from taskmill.kube.state import Apply, SetFinalizer
 
-from .lab import deleted, running
-from .objects import condition, decision, of
+from .lab import Lab, deleted, running
+from .objects import condition, decision, of, queue
 
 
 def test_an_object_of_somebody_else_is_left_alone() -> None:
@@ -31,3 +31,16 @@ def test_orphaning_leaves_alone_what_is_not_ours() -> None:
     lab = deleted(running(1, deletionPolicy="Orphan"))
     lab.objects["ServiceAccount"]["metadata"]["ownerReferences"][0]["uid"] = "other"
     assert {action.manifest["kind"] for action in of(lab.round(), Apply)} == {"PodDisruptionBudget", "Deployment"}
+
+
+def test_an_idle_queue_that_is_orphaned_stays_without_pods() -> None:
+    lab = Lab(queue(deletionPolicy="Orphan"), {"decision": decision(0)})
+    lab.settle()
+    (left,) = [each.manifest for each in of(deleted(lab).round(), Apply) if each.manifest["kind"] == "Deployment"]
+    assert left["spec"]["replicas"] == 0  # 只有我们拥有这个字段：漏掉它，API 服务器会填上 1
+
+
+def test_an_orphan_that_was_never_adopted_is_not_drained() -> None:
+    lab = deleted(running(2))
+    del lab.objects["Deployment"]["metadata"]["ownerReferences"]
+    assert lab.round().actions == (SetFinalizer(present=False),)

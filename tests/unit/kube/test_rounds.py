@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,12 +18,24 @@ from taskmill.kube.conditions import reason_of
 from taskmill.kube.databases import Databases
 from taskmill.kube.events import EventPoster
 from taskmill.kube.facts import GROUPERS, Facts
-from taskmill.kube.failures import ExistsError, ForbiddenError, InvalidError, KubeError, NotFoundError, TransientError
+from taskmill.kube.failures import (
+    ExistsError,
+    ForbiddenError,
+    InvalidError,
+    KubeError,
+    NameTakenError,
+    NotFoundError,
+    TransientError,
+)
 from taskmill.kube.keys import Key
 from taskmill.kube.metrics import Metrics
+from taskmill.kube.reconcile import Reconciler
+from taskmill.kube.rollouts import Rollouts
 from taskmill.kube.rounds import Rounds, Tools
+from taskmill.kube.scaling import Scaling
 from taskmill.kube.secret_facts import Secrets
 from taskmill.kube.state import (
+    Apply,
     Bury,
     Create,
     DeleteSchedule,
@@ -31,9 +44,11 @@ from taskmill.kube.state import (
     Manifest,
     Options,
     OrderWorkers,
+    Plan,
     PutPolicy,
     Scale,
     SetFinalizer,
+    State,
 )
 from taskmill.kube.status import StatusWriter
 from taskmill.kube.workqueue import WorkQueue
@@ -52,6 +67,7 @@ class Cluster:
         self.writes: list[tuple[str, Any]] = []
         self.error: KubeError | None = None
         self.version = 100
+        self.there: dict[str, Manifest] = {}
 
     def _write(self, verb: str, body: Manifest) -> Manifest:
         if self.error is not None:
@@ -62,6 +78,9 @@ class Cluster:
 
     async def apply(self, manifest: Manifest, manager: str, *, subresource: str = "") -> Manifest:
         return self._write(subresource or manager, manifest)
+
+    async def find(self, kind: k.Kind, namespace: str, name: str) -> Manifest | None:
+        return self.there.get(name)
 
     async def create(self, manifest: Manifest) -> Manifest:
         return self._write("create", manifest)
@@ -123,6 +142,46 @@ class World(Rounds):
 @pytest.fixture
 def world() -> World:
     return World()
+
+
+def account(uid: str) -> Manifest:
+    owner = {"kind": "TaskQueue", "name": "emails", "uid": uid, "controller": True}
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "emails-worker", "namespace": "app", "ownerReferences": [owner]}}
+
+
+async def test_a_status_waits_once_and_no_longer(world: World) -> None:
+    numbers = itertools.count()
+
+    def planner(_state: State) -> Plan:
+        status = {"replicas": next(numbers), "observedGeneration": 1, "conditions": []}
+        return Plan((Apply(account("uid-emails"), "w"),), status)
+
+    tools = world._tools
+    reconciler = Reconciler(tools, planner, Scaling(tools.facts, world.queue.add, world.metrics), Rollouts(5, world.queue.add))
+    found: list[str] = []
+    for _ in range(5):
+        world.cluster.writes.clear()
+        await reconciler.run(KEY)
+        found.append("".join("s" if verb == "status" else "a" for verb, _ in world.cluster.writes))
+    assert found == ["as", "a", "as", "a", "as"]  # 还没见过的 spec 不等
+
+
+async def test_what_somebody_else_has_is_not_applied_and_the_condition_says_so(world: World) -> None:
+    theirs: Manifest = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "emails-worker", "namespace": "app"}}
+    for there, taken in ((theirs, True), (account("other"), True), (account("uid-emails"), False), (None, False)):
+        world.cluster.writes.clear()
+        world.cluster.there = {"emails-worker": there} if there else {}
+        action = Apply(account("uid-emails"), "w", fresh=True)
+        if taken:
+            with pytest.raises(NameTakenError, match="ServiceAccount emails-worker belongs to somebody else") as caught:
+                await world.applier.run(KEY, (action,), None)
+            world.error = caught.value
+            await world.go()
+            assert world.reason == "ObjectNameTaken"
+            assert "taskmill-controller" not in {verb for verb, _ in world.cluster.writes}
+        else:
+            await world.applier.run(KEY, (action,), None)
+            assert [verb for verb, _ in world.cluster.writes] == ["taskmill-controller"]
 
 
 async def test_a_status_that_stays_is_not_written_and_numbers_alone_not_too_often(world: World) -> None:

@@ -112,15 +112,17 @@ def summary(created: int, run: int, started: int | None, finished: int | None, a
 
     return {
         "created_at": text(created), "run_at": text(run), "started_at": text(started), "finished_at": text(finished), "attempt": attempt,
+        "worker_id": "w",
     }
 
 
 def test_a_trace_is_recorded_from_finished_tasks() -> None:
     late, planned = summary(100, 100, 107, 110), summary(10, 70, 71, 75)
     again, never = summary(80, 130, 131, 133, attempt=3), summary(90, 90, None, 95)
-    trace = record.trace_of("emails", [late, planned, again, never])
+    past, waiting = summary(105, 1, 106, 107), {**summary(95, 95, 96, 3_000), "worker_id": None}
+    trace = record.trace_of("emails", [late, planned, again, never, past, waiting])
     assert trace.name == "emails"
-    assert trace.tasks == (Task(0, 4, -60), Task(10, 2, 10, failures=2), Task(30, 3, 30))
+    assert trace.tasks == (Task(0, 4, -60), Task(10, 2, 10, failures=2), Task(30, 3, 30), Task(35, 1, 35))
     with pytest.raises(InputError, match="no finished task of queue emails"):
         record.trace_of("emails", [never])
 

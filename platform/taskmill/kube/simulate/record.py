@@ -14,9 +14,10 @@ def trace_of(queue: str, summaries: Iterable[Mapping[str, Any]]) -> Trace:
     """Return the trace of the tasks of `queue` that have run, from the first that was due (second 0).
 
     A task that ran more than once counts from when it was made, with the length of its last run and its failures before.
+    One that ended while it waited (no worker) is left out: its last run is not the time that it took to end.
     Raises InputError if none has run.
     """
-    ran = [each for each in summaries if each["started_at"] and each["finished_at"]]
+    ran = [each for each in summaries if each["started_at"] and each["finished_at"] and each["worker_id"]]
     if not ran:
         raise InputError(Code.USAGE, reason=f"no finished task of queue {queue} has run / 队列 {queue} 没有跑完的任务")
     begin = min(_due(each) for each in ran)
@@ -32,7 +33,8 @@ def trace_of(queue: str, summaries: Iterable[Mapping[str, Any]]) -> Trace:
 
 def _due(summary: Mapping[str, Any]) -> float:
     """重试过的任务，run_at 是最后一次重试的时刻，头一次的已不可知。"""
-    return _seconds(summary["run_at"] if summary["attempt"] <= 1 else summary["created_at"])
+    made = _seconds(summary["created_at"])
+    return max(made, _seconds(summary["run_at"])) if summary["attempt"] <= 1 else made  # run_at 可以写在过去
 
 
 def _seconds(text: str) -> float:
