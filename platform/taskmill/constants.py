@@ -190,6 +190,7 @@ KUBE_RETRY_MAX_S: Final = 20.0  # 再长，API 恢复之后状态就要错半分
 KUBE_WATCH_BACKOFFS: Final = (0.5, 1.0, 1.0, 2.0, 2.0, 2.0)  # 看守重连：API 停三十秒后三秒内恢复
 KUBE_WATCH_GUARD_S: Final = 1.0  # 多久看一次各路看守是否都在
 KUBE_WATCH_RESTART_S: Final = 2.0  # 看守线程意外退出后多久重启
+KUBE_WATCH_END_S: Final = 3.0  # 看守收尾的时限
 KUBE_CRD_POLL_S: Final = 5.0  # 等 CRD 装好的轮询间隔
 KUBE_STATUS_PERIOD_S: Final = 15.0  # 只有数字变化时，多久写一次状态
 KUBE_STATUS_DEFER_S: Final = 1.0  # 刚建好对象，等它们的回音再写状态的时间

@@ -52,6 +52,11 @@ class FaultProxy:
         self.seen: Counter[int] = Counter()
         self._port = 0
 
+    @property
+    def watching(self) -> int:
+        """How many watches are open."""
+        return len(self._watches)
+
     def kubeconfig(self, path: Path) -> Path:
         """Write a kubeconfig that leads through the proxy."""
         content = json.loads(json.dumps(self._source))

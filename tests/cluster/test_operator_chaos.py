@@ -15,6 +15,7 @@ import asyncpg
 import pytest
 
 from taskmill.dev.servers import PostgresServer
+from taskmill.kube import kinds as k
 from taskmill.kube import names
 from tests.cluster.fault_proxy import FaultProxy, breathe, writes
 from tests.cluster.kubelet.api import ApiError, Json
@@ -33,6 +34,12 @@ async def proxy(kubeconfig: Path) -> AsyncIterator[FaultProxy]:
     """A proxy before the API server."""
     async with FaultProxy(kubeconfig) as started:
         yield started
+
+
+async def settled(space: QueueSpace, proxy: FaultProxy) -> None:
+    """Make an idle queue and wait until every kind is watched: a watch that just begins would outlive a cut."""
+    await idle(space)
+    await eventually(lambda: proxy.watching >= len(k.WATCHED), why="all kinds are watched")
 
 
 async def idle(space: QueueSpace, name: str = QUEUE, **spec: Any) -> Json:
@@ -106,7 +113,7 @@ async def test_watches_that_break_miss_nothing(
     bare: QueueSpace, operators: Callable[..., OperatorProcess], proxy: FaultProxy, through: Callable[[], OperatorProcess]
 ) -> None:
     await through().leads()
-    await idle(bare)
+    await settled(bare, proxy)
     proxy.blind = True
     proxy.cut()
     await bare.change("TaskQueue", QUEUE, spec={"stopPolicy": "Hold"})
@@ -122,7 +129,7 @@ async def test_what_went_while_the_watch_lost_its_place_is_made_again(
     bare: QueueSpace, proxy: FaultProxy, through: Callable[[], OperatorProcess]
 ) -> None:
     await through().leads()
-    await idle(bare)
+    await settled(bare, proxy)
     proxy.blind = True
     proxy.cut()
     deployment = await bare.find("Deployment", names.workload(QUEUE))

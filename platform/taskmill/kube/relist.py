@@ -36,7 +36,8 @@ class Relister:
     def listed(self, kind: Kind) -> None:
         """Note that the watch layer listed a kind. Again means that it lost its place: then list everything, soon.
 
-        What was deleted meanwhile it does not tell.
+        What was deleted meanwhile it does not tell. A kind that had no object at the start is told of for the first time
+        when it is listed again (or when an object was made in between: then everything is listed once too often).
         """
         now = self._clock.monotonic()
         before, self._listed[kind] = self._listed.get(kind), now
@@ -50,13 +51,17 @@ class Relister:
 
     async def run_once(self) -> None:
         """List everything once; KubeError. That labelled Secrets may not be listed is fine: they are read by name."""
-        begin = self._clock.monotonic()
+        begin, first = self._clock.monotonic(), self._done_at is None
+        empty = set(k.WATCHED)
         for kind in k.WATCHED:  # 一种一种来：上千个对象的列表同时在手要几百 MB
-            await asyncio.gather(*(self._one(kind, namespace) for namespace in self._namespaces))
+            if any(await asyncio.gather(*(self._one(kind, namespace) for namespace in self._namespaces))):
+                empty.discard(kind)
+        if first:
+            self._listed |= dict.fromkeys(empty, float("-inf"))
         self._done_at = begin
         self._done()
 
-    async def _one(self, kind: Kind, namespace: str) -> None:
+    async def _one(self, kind: Kind, namespace: str) -> int:
         try:
             items, version = await self._client.list(kind, namespace)
         except ForbiddenError:
@@ -65,8 +70,10 @@ class Relister:
             if self.sees_secrets:
                 log.info("没有列出 Secret 的权限，改为按名字读取", namespace=namespace or "*", every_s=c.KUBE_SECRET_REFRESH_S)
             self.sees_secrets = False
-            return
+            return 0
+        count = len(items)
         self._replace(kind, namespace, items, version)
+        return count
 
     async def run(self, stop: asyncio.Event) -> None:
         """List again every five minutes until `stop`; while it fails, sooner."""

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import kopf
@@ -58,7 +58,7 @@ class Watch:
     def _run(self) -> None:
         while not self._stop.is_set():
             try:
-                asyncio.run(self._watch())
+                _run_bounded(self._watch())
             except Exception:
                 log.exception("看守线程出错")
             if not self._stop.is_set():
@@ -78,9 +78,13 @@ class Watch:
         ))  # fmt: skip
         guarding = asyncio.create_task(_until_one_is_lost())
         await asyncio.wait((watching, guarding), return_when=asyncio.FIRST_COMPLETED)
-        ending.set()  # 让 kopf 自己收尾：取消它会一直等下去
+        ending.set()  # 让 kopf 自己收尾，给它一点时间：连接断得不巧时它会一直等下去
         guarding.cancel()
-        await watching
+        ended, _ = await asyncio.wait((watching,), timeout=c.KUBE_WATCH_END_S)
+        if ended:
+            await watching
+        else:
+            log.warning("看守迟迟不收尾，丢下它重来", wait_s=c.KUBE_WATCH_END_S)
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
@@ -110,6 +114,20 @@ class Watch:
                 self._sink(*self._events.popleft())
             except Exception:
                 log.exception("事件处理出错")
+
+
+def _run_bounded(work: Coroutine[Any, Any, None]) -> None:
+    """像 asyncio.run，但不会为收不了尾的任务等下去：它们和这个循环一起被丢下。"""
+    loop = asyncio.new_event_loop()
+    try:
+        loop.run_until_complete(work)
+    finally:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=c.KUBE_WATCH_END_S))
+        loop.close()
 
 
 async def _until_one_is_lost() -> None:

@@ -15,14 +15,31 @@ from taskmill.kube.relist import Relister
 
 
 class Lists:
-    """Counts the lists."""
+    """Counts the lists; there is nothing but Deployments."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
 
     async def list(self, kind: Kind, _namespace: str) -> tuple[list[Any], str]:
         self.asked.append(kind.kind)
-        return [], "1"
+        return [{}] if kind is k.DEPLOYMENT else [], "1"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("kind", "again"), [(k.DEPLOYMENT, False), (k.TASK_QUEUE, True)])
+async def test_a_kind_that_was_empty_at_the_start_is_listed_again_when_it_is_told_of(kind: Kind, again: bool) -> None:
+    lists, clock, stop = Lists(), FakeClock(), asyncio.Event()
+    client: Any = lists
+    relister = Relister(client, ("ns",), lambda *_: None, lambda: None, clock)
+    await relister.run_once()
+    lists.asked.clear()
+    running = asyncio.create_task(relister.run(stop))
+    relister.listed(kind)
+    for _ in range(100):
+        await asyncio.sleep(0)
+    stop.set()
+    await running
+    assert bool(lists.asked) is again
 
 
 @pytest.mark.anyio

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from taskmill.kube import kinds as k
+from taskmill.kube import watch
 from taskmill.kube.watch import Watch
 from tests.support.waiting import eventually
 
@@ -51,3 +53,24 @@ async def test_an_event_that_cannot_be_taken_in_holds_up_no_other() -> None:
     for manifest in ({}, {"metadata": {"name": "second"}}):
         await handler(event={"type": None, "object": manifest})
     await eventually(lambda: seen == ["second"])
+
+
+def test_a_watch_that_does_not_end_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_END_S", 0.05)
+    refused = 0
+
+    async def stubborn() -> None:
+        nonlocal refused
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                refused += 1
+
+    async def work() -> None:
+        task = asyncio.create_task(stubborn())
+        await asyncio.sleep(0)
+        assert not task.done()
+
+    watch._run_bounded(work())  # asyncio.run 会永远等下去
+    assert refused == 1
