@@ -120,7 +120,7 @@ async def test_deletion_finishes_what_runs_and_leaves_the_rest(
         await space.delete("TaskQueue", QUEUE)
         await space.condition(QUEUE, "Draining", "WorkersDraining")
         await space.until_gone("TaskQueue", QUEUE, timeout=60)
-        await space.until_gone("Deployment", names.workload(QUEUE), timeout=60)
+        await space.until_gone("Deployment", names.workload(QUEUE), timeout=120)  # 垃圾回收每 30 秒才认一次新的 CRD
         first = await platform.tasks.get(running[0])
         assert (first.state, first.attempt) == ("completed", 1)
         assert (await platform.tasks.get(waiting[0])).state == "available"
