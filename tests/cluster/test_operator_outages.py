@@ -90,6 +90,8 @@ async def away(
     if told:
         await space.condition(QUEUE, "Ready", told, timeout=RIGHT_S)
     await breathe(max(0.0, gone + seconds - time.monotonic()))
+    queue = await space.api.get(space.path("TaskQueue", QUEUE))
+    assert reason_of(queue, "Ready") == (told or "AsDesired")
     assert await uids(space) == before, "no worker was taken away"
     server.start()
     await right(space, fault)

@@ -73,7 +73,7 @@ def _scaling() -> Schema:
 
 def _migration() -> Schema:
     return s.record(
-        "The last migration of the database.",
+        "The migration that the workers of this image waited for.",
         {
             "bundle": s.string("Hash of image, plugins and settings that the migration is for.", limit=64),
             "databaseRevision": s.string("Revision that the database is at.", limit=128),

@@ -95,33 +95,27 @@ def owner(queue: TaskQueue, *, controller: bool) -> dict[str, Any]:
 
 def is_ours(manifest: Manifest, queue: TaskQueue) -> bool:
     """Say whether an object belongs to the TaskQueue, or to nobody and bears its labels (after deletionPolicy Orphan)."""
-    owners = manifest["metadata"].get("ownerReferences") or []
-    controllers = [each for each in owners if each.get("controller")]
-    if controllers:
-        return any(each.get("uid") == queue.uid for each in controllers)
-    return names.label(manifest, names.LABEL_QUEUE) == queue.name
+    owned_by = controller(manifest)
+    return owned_by.get("uid") == queue.uid if owned_by else names.label(manifest, names.LABEL_QUEUE) == queue.name
 
 
-def has_controller(manifest: Manifest) -> bool:
-    """Say whether anything owns an object, so that it goes with its owner."""
-    return any(each.get("controller") for each in manifest["metadata"].get("ownerReferences") or ())
+def controller(manifest: Manifest) -> Manifest:
+    """Return the ownerReference with which an object goes when its owner does; empty without (there is at most one)."""
+    return next((each for each in manifest["metadata"].get("ownerReferences") or () if each.get("controller")), {})
 
 
 def is_of_predecessor(manifest: Manifest, queue: TaskQueue) -> bool:
     """Say whether an object belongs to a TaskQueue of the same name that is gone: the garbage collector will take it."""
-    owners = manifest["metadata"].get("ownerReferences") or []
-    controller = next((each for each in owners if each.get("controller")), {})
-    return (controller.get("kind"), controller.get("name")) == ("TaskQueue", queue.name) and controller.get("uid") != queue.uid
+    owned_by = controller(manifest)
+    return (owned_by.get("kind"), owned_by.get("name")) == ("TaskQueue", queue.name) and owned_by.get("uid") != queue.uid
 
 
 def same_owner(found: Manifest, wanted: Manifest) -> bool:
     """Say whether an object that is there belongs to whom the wanted one would belong."""
-    owners = [
-        next((each["uid"] for each in manifest["metadata"].get("ownerReferences") or () if each.get("controller")), None)
-        for manifest in (found, wanted)
-    ]
-    labels = [names.label(manifest, names.LABEL_QUEUE) for manifest in (found, wanted)]
-    return owners[0] == owners[1] if owners[0] is not None else labels[0] == labels[1] != ""
+    if owned_by := controller(found):
+        return owned_by.get("uid") == controller(wanted).get("uid")
+    label = names.label(found, names.LABEL_QUEUE)
+    return label != "" and label == names.label(wanted, names.LABEL_QUEUE)
 
 
 def spec_hash(queue: TaskQueue) -> str:

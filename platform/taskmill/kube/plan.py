@@ -1,8 +1,8 @@
 """What to do about one TaskQueue: a pure function from what is seen to what is done, published and told.
 
 Stages, the first closed gate ends the way down, the status is always written:
-end (deletion, finalizer) → paused → name clash → Secrets → bundle → migration → ServiceAccount, PodDisruptionBudget,
-Deployment → policy → scale (orders, marks, /scale) → deaths → conditions, numbers, events.
+end (deletion, finalizer) → paused → name clash → Secrets → bundle → migration → ServiceAccount,
+Deployment → policy → scale (orders, marks, /scale) → PodDisruptionBudget → deaths → conditions, numbers, events.
 Workers that exist go on being scaled while a new image waits for its migration.
 """
 

@@ -27,7 +27,7 @@ def is_deleted(draft: Draft) -> bool:
         kept = not state.scaler_owns_replicas  # 只有我们一家拥有 replicas 时，漏掉它就会变回默认的 1
         draft.actions += [Apply(_orphan(live, kept), "留下不管") for live in _children(draft)]
         draft.actions.append(SetFinalizer(present=False))
-    elif forced or policy != "Drain" or draft.deployment is None or not manifests.has_controller(draft.deployment):
+    elif forced or policy != "Drain" or draft.deployment is None or not manifests.controller(draft.deployment):
         draft.actions.append(SetFinalizer(present=False))
     else:
         _drain(draft)

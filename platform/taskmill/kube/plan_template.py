@@ -63,7 +63,7 @@ def migrated(draft: Draft, rendering: Rendering) -> bool:
 
 
 def workload(draft: Draft, rendering: Rendering) -> None:
-    """Have ServiceAccount, PodDisruptionBudget and Deployment as they should be."""
+    """Have ServiceAccount and Deployment as they should be."""
     state, queue = draft.state, draft.queue
     live = (state.service_account, state.deployment)
     if taken := next((each for each in live if each is not None and not manifests.is_ours(each, queue)), None):
