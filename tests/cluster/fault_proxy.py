@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import aiohttp
 import yaml
@@ -21,6 +21,7 @@ from aiohttp import web
 from tests.cluster.kubelet.api import Cluster
 
 REASONS = {409: "Conflict", 410: "Expired", 429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable"}
+GONE = 410
 HOP = frozenset({"host", "connection", "transfer-encoding", "content-length", "content-encoding", "keep-alive"})
 Matches = Callable[[str, str], bool]
 
@@ -39,7 +40,8 @@ class FaultProxy:
     """`async with FaultProxy(kubeconfig) as proxy`; the operator takes `proxy.kubeconfig(path)`.
 
     `refuse(429, 20)` answers the next 20 matching requests itself. `cut()` breaks all watches; while `blind` is true
-    no watch can begin. `lose_place()` answers the next watch of each kind with 410: the client must list anew.
+    no watch can begin. `lose_place()` tells the next watch of each kind that its place is gone (410, as the answer or
+    as an event, both occur): the client must list anew.
     """
 
     def __init__(self, kubeconfig: Path) -> None:
@@ -48,14 +50,16 @@ class FaultProxy:
         self._watches: set[web.StreamResponse] = set()
         self._refusals: list[tuple[int, Matches]] = []
         self._lost: set[str] | None = None
+        self._lost_as_event = False
         self.blind = False
+        self._listed: dict[str, bool] = {}  # 路径 → 最后一次列表是不是 kopf 要的
         self.seen: Counter[int] = Counter()
         self._port = 0
 
-    @property
-    def watching(self) -> int:
-        """How many watches are open."""
-        return len(self._watches)
+    def settled(self, paths: Iterable[str]) -> bool:
+        """Say whether all are watched, and listed by the operator itself after the watch layer listed them."""
+        needed = set(paths)
+        return len(self._watches) >= len(needed) and all(self._listed.get(path) is False for path in needed)
 
     def kubeconfig(self, path: Path) -> Path:
         """Write a kubeconfig that leads through the proxy."""
@@ -75,9 +79,9 @@ class FaultProxy:
             if each._req is not None and each._req.transport is not None:
                 each._req.transport.abort()
 
-    def lose_place(self) -> None:
+    def lose_place(self, *, as_event: bool = False) -> None:
         """Break all watches, and tell each that comes back with a resource version that it is too old, once."""
-        self._lost = set()
+        self._lost, self._lost_as_event = set(), as_event
         self.cut()
 
     async def __aenter__(self) -> Self:
@@ -104,6 +108,8 @@ class FaultProxy:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if (status := self._refused(request)) is not None:
             self.seen[status] += 1
+            if status == GONE and self._lost_as_event:
+                return web.json_response({"type": "ERROR", "object": _body(status)})
             return _status(status)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP}
         body = await request.read()
@@ -122,7 +128,7 @@ class FaultProxy:
             return 503
         if watch and self._lost is not None and "resourceVersion" in request.query and request.path not in self._lost:
             self._lost.add(request.path)
-            return 410
+            return GONE
         for index, (status, matches) in enumerate(self._refusals):
             if not watch and matches(request.method, request.path):
                 del self._refusals[index]
@@ -143,16 +149,20 @@ class FaultProxy:
                 await response.write_eof()
         finally:
             self._watches.discard(response)
+        if request.method == "GET" and not watch:
+            self._listed[request.path] = "kopf" in request.headers.get("User-Agent", "")
         return response
 
 
 def _status(code: int) -> web.Response:
-    body = {
+    return web.json_response(_body(code), status=code, headers={"Retry-After": "1"} if code == 429 else {})
+
+
+def _body(code: int) -> dict[str, Any]:
+    return {
         "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": REASONS[code],
         "message": f"the fault proxy says {code}", "details": {},
     }
-    headers = {"Retry-After": "1"} if code == 429 else {}
-    return web.json_response(body, status=code, headers=headers)
 
 
 async def breathe(seconds: float) -> None:

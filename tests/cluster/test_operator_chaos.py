@@ -37,9 +37,10 @@ async def proxy(kubeconfig: Path) -> AsyncIterator[FaultProxy]:
 
 
 async def settled(space: QueueSpace, proxy: FaultProxy) -> None:
-    """Make an idle queue and wait until every kind is watched: a watch that just begins would outlive a cut."""
+    """Make an idle queue and wait until the operator is at rest: what just begins would outlive a cut."""
     await idle(space)
-    await eventually(lambda: proxy.watching >= len(k.WATCHED), why="all kinds are watched")
+    paths = [kind.path(space.namespace) for kind in k.WATCHED]
+    await eventually(lambda: proxy.settled(paths), why="all kinds are watched and listed")
 
 
 async def idle(space: QueueSpace, name: str = QUEUE, **spec: Any) -> Json:
@@ -125,8 +126,9 @@ async def test_watches_that_break_miss_nothing(
     await right_again(bare, "watches cut")
 
 
+@pytest.mark.parametrize("as_event", [False, True], ids=["answer", "event"])
 async def test_what_went_while_the_watch_lost_its_place_is_made_again(
-    bare: QueueSpace, proxy: FaultProxy, through: Callable[[], OperatorProcess]
+    bare: QueueSpace, proxy: FaultProxy, through: Callable[[], OperatorProcess], as_event: bool
 ) -> None:
     await through().leads()
     await settled(bare, proxy)
@@ -136,14 +138,14 @@ async def test_what_went_while_the_watch_lost_its_place_is_made_again(
     assert deployment is not None
     await bare.delete("Deployment", names.workload(QUEUE))
     await bare.until_gone("Deployment", names.workload(QUEUE))
-    proxy.lose_place()
+    proxy.lose_place(as_event=as_event)
     proxy.blind = False
     begin = time.monotonic()
     await bare.until(
         "Deployment", names.workload(QUEUE), lambda new: new["metadata"]["uid"] != deployment["metadata"]["uid"], timeout=RIGHT_S
     )
-    print(f"\n410 Gone, a Deployment deleted meanwhile: made again after {time.monotonic() - begin:.1f} s")  # noqa: T201
-    assert proxy.seen[410] > 0
+    print(f"\n410 Gone ({as_event=}), a Deployment deleted meanwhile: made again after {time.monotonic() - begin:.1f} s")  # noqa: T201
+    assert proxy.seen[410] >= 1
     await right_again(bare, "410 Gone")
 
 

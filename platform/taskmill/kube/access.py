@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
+from urllib.request import getproxies_environment
 
+import aiohttp
 import yaml
 from kubernetes.aio.client.configuration import Configuration
+from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
 
 from taskmill.errors import Code, SetupError
@@ -50,26 +53,14 @@ async def authorization(configuration: Configuration) -> dict[str, str]:
     if token:
         return {"Authorization": token}
     if configuration.username and configuration.password:
-        from aiohttp import encode_basic_auth  # noqa: PLC0415 - 少见的登录方式
-
-        return {"Authorization": encode_basic_auth(configuration.username, configuration.password)}
+        return {"Authorization": aiohttp.encode_basic_auth(configuration.username, configuration.password)}
     return {}
 
 
-async def connection_info() -> Any:
-    """Return the same access in kopf's words; read anew whenever kopf has to log in."""
-    import kopf  # noqa: PLC0415 - 只有看守线程要它
-
-    configuration = await load_access()
-    header = (await authorization(configuration)).get("Authorization", "")
-    scheme, _, token = header.partition(" ")
-    return kopf.ConnectionInfo(
-        server=configuration.host,
-        ca_path=configuration.ssl_ca_cert,
-        insecure=not configuration.verify_ssl,
-        scheme=scheme or None,
-        token=token or None,
-        certificate_path=configuration.cert_file,
-        private_key_path=configuration.key_file,
-        proxy_url=configuration.proxy,
-    )
+def open_session(configuration: Configuration, **more: Any) -> aiohttp.ClientSession:
+    """Return a session with the certificates, proxies and pool of the official client; `more`: for ClientSession."""
+    configuration.client_session_kwargs = more
+    session: aiohttp.ClientSession = RESTClientObject(configuration)._create_pool_manager()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    if not getproxies_environment():  # 没有代理，就不必每个请求都去翻环境变量和 netrc
+        session._trust_env = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    return session

@@ -12,16 +12,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 from urllib.parse import urlencode
-from urllib.request import getproxies_environment
 
 import aiohttp
 import msgspec
 from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.client.rest import RESTClientObject
 from prometheus_client import Counter
 
 from taskmill import constants as c
-from taskmill.kube.access import authorization, load_access
+from taskmill.kube.access import authorization, load_access, open_session
 from taskmill.kube.failures import KubeError, NotFoundError, TransientError, failure
 from taskmill.kube.kinds import DEPLOYMENT, Kind, kind_of
 from taskmill.kube.state import Manifest
@@ -42,10 +40,7 @@ class KubeClient:
     def __init__(self, configuration: Configuration, requests: Counter) -> None:
         self._configuration = configuration
         self._requests = requests
-        # 代理、证书与连接池由官方客户端按配置建立
-        self._session: aiohttp.ClientSession = RESTClientObject(configuration)._create_pool_manager()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        if not getproxies_environment():  # 没有代理，就不必每个请求都去翻环境变量和 netrc
-            self._session._trust_env = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        self._session = open_session(configuration)
         self._host = str(configuration.host).rstrip("/")
         self._timeout = aiohttp.ClientTimeout(total=c.KUBE_REQUEST_TIMEOUT_S)
         self._status_writes = asyncio.Semaphore(c.KUBE_STATUS_WRITES)

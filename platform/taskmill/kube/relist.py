@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
@@ -30,19 +30,13 @@ class Relister:
         self._done = done
         self._done_at: float | None = None
         self.sees_secrets = True
-        self._listed: dict[Kind, float] = {}  # 看守上次报来列表里的对象是何时
+        self._due: set[Kind] = set()
         self._soon = asyncio.Event()
 
     def listed(self, kind: Kind) -> None:
-        """Note that the watch layer listed a kind. Again means that it lost its place: then list everything, soon.
-
-        What was deleted meanwhile it does not tell. A kind that had no object at the start is told of for the first time
-        when it is listed again (or when an object was made in between: then everything is listed once too often).
-        """
-        now = self._clock.monotonic()
-        before, self._listed[kind] = self._listed.get(kind), now
-        if before is not None and now - before > c.KUBE_LISTING_S:
-            self._soon.set()
+        """Note that the watch layer has listed a kind: what was deleted before, it does not tell. We list it, too."""
+        self._due.add(kind)
+        self._soon.set()
 
     @property
     def age_s(self) -> float | None:
@@ -51,17 +45,21 @@ class Relister:
 
     async def run_once(self) -> None:
         """List everything once; KubeError. That labelled Secrets may not be listed is fine: they are read by name."""
-        begin, first = self._clock.monotonic(), self._done_at is None
-        empty = set(k.WATCHED)
-        for kind in k.WATCHED:  # 一种一种来：上千个对象的列表同时在手要几百 MB
-            if any(await asyncio.gather(*(self._one(kind, namespace) for namespace in self._namespaces))):
-                empty.discard(kind)
-        if first:
-            self._listed |= dict.fromkeys(empty, float("-inf"))
+        begin = self._clock.monotonic()
+        await self._list(k.WATCHED)
         self._done_at = begin
+
+    async def _list(self, kinds: Iterable[Kind]) -> None:
+        for kind in kinds:  # 一种一种来：上千个对象的列表同时在手要几百 MB
+            self._due.discard(kind)
+            try:
+                await asyncio.gather(*(self._one(kind, namespace) for namespace in self._namespaces))
+            except KubeError:
+                self._due.add(kind)
+                raise
         self._done()
 
-    async def _one(self, kind: Kind, namespace: str) -> int:
+    async def _one(self, kind: Kind, namespace: str) -> None:
         try:
             items, version = await self._client.list(kind, namespace)
         except ForbiddenError:
@@ -70,27 +68,31 @@ class Relister:
             if self.sees_secrets:
                 log.info("没有列出 Secret 的权限，改为按名字读取", namespace=namespace or "*", every_s=c.KUBE_SECRET_REFRESH_S)
             self.sees_secrets = False
-            return 0
-        count = len(items)
+            return
         self._replace(kind, namespace, items, version)
-        return count
 
     async def run(self, stop: asyncio.Event) -> None:
-        """List again every five minutes until `stop`; while it fails, sooner."""
-        pause = c.KUBE_RELIST_S
+        """List a kind again when the watch layer has, and all every five minutes, until `stop`; soon if it fails."""
+        pause = self._rest()
         while not stop.is_set():
             await _first(stop, self._soon, seconds=pause)
+            self._soon.clear()
             if not stop.is_set():
-                self._soon.clear()
                 pause = await self._round()
 
     async def _round(self) -> float:
         try:
-            await self.run_once()
+            if self._rest() > 0:
+                await self._list(tuple(self._due))
+            else:
+                await self.run_once()
         except KubeError as error:
             log.warning("完整列表失败，稍后再试", error=str(error))
-            return c.KUBE_RELIST_S / 10
-        return c.KUBE_RELIST_S
+            return c.KUBE_RELIST_RETRY_S
+        return self._rest()
+
+    def _rest(self) -> float:
+        return max(0.0, c.KUBE_RELIST_S - self.age_s) if self.age_s is not None else 0.0
 
 
 async def _first(*events: asyncio.Event, seconds: float) -> None:

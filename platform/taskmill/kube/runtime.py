@@ -26,7 +26,6 @@ from taskmill.kube.failures import KubeError
 from taskmill.kube.health import Health, LoopLag
 from taskmill.kube.intake import Intake
 from taskmill.kube.keys import Key
-from taskmill.kube.kinds import Kind
 from taskmill.kube.lease import Lease
 from taskmill.kube.metrics import Metrics
 from taskmill.kube.plan import plan
@@ -37,7 +36,7 @@ from taskmill.kube.rollouts import Rollouts
 from taskmill.kube.rounds import Tools
 from taskmill.kube.scaling import Scaling
 from taskmill.kube.secret_facts import Secrets
-from taskmill.kube.state import Manifest, Options
+from taskmill.kube.state import Options
 from taskmill.kube.status import StatusWriter
 from taskmill.kube.watch import Watch
 from taskmill.kube.workqueue import WorkQueue
@@ -109,7 +108,7 @@ class Operator:
                 return
             stack.push_async_callback(self._databases.close)
             kinds = [kind for kind in k.WATCHED if kind is not k.SECRET or self._facts.secrets.watching]
-            self._watch = Watch(self._config.namespaces, self._event, kinds)
+            self._watch = Watch(self._config.namespaces, self._intake.event, self._relister.listed, kinds)
             self._watch.start()
             stack.push_async_callback(self._watch.stop)
             for number in range(self._config.workers):
@@ -117,11 +116,6 @@ class Operator:
             await stack.enter_async_context(_running(self._relister.run(stop), "relist"))
             await self._lease.run(stop)
             log.info("控制器正在停止")
-
-    def _event(self, kind: Kind, change: str, manifest: Manifest) -> None:
-        if not change:
-            self._relister.listed(kind)
-        self._intake.event(kind, change, manifest)
 
     async def _sync(self, stop: asyncio.Event) -> bool:
         while not stop.is_set():

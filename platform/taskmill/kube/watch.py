@@ -18,9 +18,9 @@ import kopf
 
 from taskmill import constants as c
 from taskmill.kube import kinds as k
-from taskmill.kube.access import connection_info
 from taskmill.kube.kinds import Kind
 from taskmill.kube.state import Manifest
+from taskmill.kube.watch_session import watch_session
 from taskmill.log import get_logger
 
 log = get_logger(__name__)
@@ -30,17 +30,22 @@ Sink = Callable[[Kind, str, Manifest], None]  # 种类、事件类型（空：�
 class Watch:
     """Feeds `sink`, in the loop that made it, with the events of `namespaces` (empty: of the whole cluster).
 
+    `listed` is told of each kind that was listed: kopf had no place to watch from, or it had lost it.
     `kinds` must hold none that may not be listed: kopf would die of it, again and again.
     """
 
-    def __init__(self, namespaces: Sequence[str], sink: Sink, kinds: Sequence[Kind] = k.WATCHED) -> None:
-        self._namespaces, self._sink, self._kinds = tuple(namespaces), sink, tuple(kinds)
+    def __init__(
+        self, namespaces: Sequence[str], sink: Sink, listed: Callable[[Kind], None], kinds: Sequence[Kind] = k.WATCHED
+    ) -> None:
+        self._namespaces, self._sink, self._listed, self._kinds = tuple(namespaces), sink, listed, tuple(kinds)
+        self._paths = {kind.path(namespace): kind for kind in kinds for namespace in self._namespaces or ("",)}
         self._loop = asyncio.get_running_loop()
         self._events: deque[tuple[Kind, str, Manifest]] = deque()
         self._called = False  # 已叫过、还没开始取
         self._stop = threading.Event()
         self._ending = threading.Event()  # 这一次的 kopf 该停了
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
+        self._begun = False  # 这一次的 kopf 列过表了
         self.restarts = 0
 
     def start(self) -> None:
@@ -70,32 +75,49 @@ class Watch:
         ending = self._ending = threading.Event()
         if self._stop.is_set():
             return
-        watching = asyncio.create_task(kopf.operator(
-            registry=self._registry(), settings=_settings(), standalone=True, stop_flag=ending,
-            clusterwide=not self._namespaces, namespaces=self._namespaces,
-            # 不给名字，kopf 就去查用户名：OpenShift 随机分配的 UID 没有用户名，每次都会失败
-            identity="taskmill",  # pyright: ignore[reportArgumentType] - 只是给 str 起的别名
-        ))  # fmt: skip
-        guarding = asyncio.create_task(_until_one_is_lost())
-        await asyncio.wait((watching, guarding), return_when=asyncio.FIRST_COMPLETED)
-        ending.set()  # 让 kopf 自己收尾，给它一点时间：连接断得不巧时它会一直等下去
-        guarding.cancel()
-        ended, _ = await asyncio.wait((watching,), timeout=c.KUBE_WATCH_END_S)
-        if ended:
-            await watching
-        else:
-            log.warning("看守迟迟不收尾，丢下它重来", wait_s=c.KUBE_WATCH_END_S)
+        self._begun = False
+        async with watch_session(self._tell) as session:
+            watching = asyncio.create_task(kopf.operator(
+                registry=self._registry(session), settings=_settings(), standalone=True, stop_flag=ending,
+                clusterwide=not self._namespaces, namespaces=self._namespaces,
+                # 不给名字，kopf 就去查用户名：OpenShift 随机分配的 UID 没有用户名，每次都会失败
+                identity="taskmill",  # pyright: ignore[reportArgumentType] - 只是给 str 起的别名
+            ))  # fmt: skip
+            guarding = asyncio.create_task(self._until_one_is_missing())
+            ended, _ = await asyncio.wait((watching, guarding), return_when=asyncio.FIRST_COMPLETED)
+            if watching in ended:
+                await watching
 
-    def _registry(self) -> kopf.OperatorRegistry:
+    async def _until_one_is_missing(self) -> None:
+        """一路看守遇到不重试的错误（403、410）就没了，而 kopf 照常运行、或者停不下来：由我们发现，全部重来。
+
+        数的是还有几路，不是少了哪一路：没等我们看到就断了的、发现资源时漏掉的，也都算数。
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + c.KUBE_WATCH_START_S
+        while True:
+            await asyncio.sleep(c.KUBE_WATCH_GUARD_S)
+            alive = sum(task.get_name().startswith("watcher for ") for task in asyncio.all_tasks())
+            # 各路是一起启动的：有一路列过表，就该全都在
+            if alive < len(self._paths) and (self._begun or loop.time() >= deadline):
+                log.warning("有看守断了", alive=alive, needed=len(self._paths))
+                return
+
+    def _registry(self, session: kopf.AiohttpSession) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
 
         @kopf.on.login(registry=registry)
         async def login(**_: Any) -> Any:
-            return await connection_info()
+            return session  # 被拒绝后再给同一个，kopf 就认输，由我们歇一会儿从头来过
 
         for kind in self._kinds:
             kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=kind.plural)(self._handler(kind))
         return registry
+
+    def _tell(self, path: str) -> None:
+        if kind := self._paths.get(path):
+            self._begun = True
+            self._loop.call_soon_threadsafe(self._listed, kind)
 
     def _handler(self, kind: Kind) -> Any:
         async def handle(event: Any, **_: Any) -> None:
@@ -117,7 +139,10 @@ class Watch:
 
 
 def _run_bounded(work: Coroutine[Any, Any, None]) -> None:
-    """像 asyncio.run，但不会为收不了尾的任务等下去：它们和这个循环一起被丢下。"""
+    """像 asyncio.run，但不会为收不了尾的任务等下去：它们和这个循环一起被丢下。
+
+    kopf 的连接断得不巧时，它的任务会一直等着再也不会来的登录。
+    """
     loop = asyncio.new_event_loop()
     try:
         loop.run_until_complete(work)
@@ -126,20 +151,12 @@ def _run_bounded(work: Coroutine[Any, Any, None]) -> None:
         for task in left:
             task.cancel()
         if left:
-            loop.run_until_complete(asyncio.wait(left, timeout=c.KUBE_WATCH_END_S))
+            ended, stuck = loop.run_until_complete(asyncio.wait(left, timeout=c.KUBE_WATCH_END_S))
+            for task in ended:
+                _ = task.cancelled() or task.exception()  # 有错的 kopf 已经记过
+            if stuck:
+                log.warning("看守迟迟不收尾，丢下它", tasks=len(stuck), wait_s=c.KUBE_WATCH_END_S)
         loop.close()
-
-
-async def _until_one_is_lost() -> None:
-    """一路看守遇到不重试的错误（403、410）就没了，而 kopf 照常运行、对那一种从此失明：由我们发现，全部重来。"""
-    seen: set[str] = set()
-    while True:
-        await asyncio.sleep(c.KUBE_WATCH_GUARD_S)
-        alive = {name for task in asyncio.all_tasks() if (name := task.get_name()).startswith("watcher for ")}
-        if seen - alive:
-            log.warning("有看守断了", lost=sorted(seen - alive))
-            return
-        seen |= alive
 
 
 class _Nothing(kopf.DiffBaseStorage):

@@ -1,8 +1,10 @@
-"""When everything is listed: at first, every five minutes, and when the watch layer has lost its place."""
+"""When what is listed: all at first and every five minutes, a kind when the watch layer has listed it."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -10,56 +12,93 @@ import pytest
 from taskmill import constants as c
 from taskmill.clock import FakeClock
 from taskmill.kube import kinds as k
+from taskmill.kube.failures import TransientError
 from taskmill.kube.kinds import Kind
 from taskmill.kube.relist import Relister
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+ALL = sorted(kind.kind for kind in k.WATCHED)
 
 
 class Lists:
-    """Counts the lists; there is nothing but Deployments."""
+    """An API server without objects that counts the lists, and fails the next `broken` of them."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.broken = 0
 
     async def list(self, kind: Kind, _namespace: str) -> tuple[list[Any], str]:
         self.asked.append(kind.kind)
-        return [{}] if kind is k.DEPLOYMENT else [], "1"
+        if self.broken:
+            self.broken -= 1
+            raise TransientError("list", kind.plural, 503, "ServiceUnavailable", "away")
+        return [], "1"
 
 
-@pytest.mark.anyio
-@pytest.mark.parametrize(("kind", "again"), [(k.DEPLOYMENT, False), (k.TASK_QUEUE, True)])
-async def test_a_kind_that_was_empty_at_the_start_is_listed_again_when_it_is_told_of(kind: Kind, again: bool) -> None:
-    lists, clock, stop = Lists(), FakeClock(), asyncio.Event()
+@asynccontextmanager
+async def running(lists: Lists, clock: FakeClock) -> AsyncIterator[Relister]:
     client: Any = lists
-    relister = Relister(client, ("ns",), lambda *_: None, lambda: None, clock)
+    relister, stop = Relister(client, ("ns",), lambda *_: None, lambda: None, clock), asyncio.Event()
     await relister.run_once()
+    assert sorted(lists.asked) == ALL
     lists.asked.clear()
-    running = asyncio.create_task(relister.run(stop))
-    relister.listed(kind)
+    task = asyncio.create_task(relister.run(stop))
+    try:
+        yield relister
+    finally:
+        stop.set()
+        await task
+
+
+async def breaths() -> None:
     for _ in range(100):
         await asyncio.sleep(0)
-    stop.set()
-    await running
-    assert bool(lists.asked) is again
 
 
-@pytest.mark.anyio
-async def test_a_second_listing_of_the_watch_layer_has_everything_listed() -> None:
-    lists, clock, stop = Lists(), FakeClock(), asyncio.Event()
-    client: Any = lists
-    relister = Relister(client, ("ns",), lambda *_: None, lambda: None, clock)
-    running = asyncio.create_task(relister.run(stop))
-    relister.listed(k.DEPLOYMENT)
-    relister.listed(k.DEPLOYMENT)  # 同一次列表里的下一个对象
-    relister.listed(k.TASK_QUEUE)
-    await asyncio.sleep(0)
-    assert lists.asked == []
-    clock.advance(c.KUBE_LISTING_S + 1)
-    relister.listed(k.DEPLOYMENT)
-    async with asyncio.timeout(5):
-        while len(lists.asked) < len(k.WATCHED):
-            await asyncio.sleep(0)
-    relister.listed(k.DEPLOYMENT)
-    await asyncio.sleep(0)
-    stop.set()
-    await running
-    assert sorted(lists.asked) == sorted(kind.kind for kind in k.WATCHED)
+async def test_a_kind_that_the_watch_layer_lists_is_listed_once() -> None:
+    lists = Lists()
+    async with running(lists, FakeClock()) as relister:
+        relister.listed(k.DEPLOYMENT)
+        relister.listed(k.DEPLOYMENT)  # 两个命名空间
+        await breaths()
+        assert lists.asked == ["Deployment"]
+        relister.listed(k.POD)
+        await breaths()
+        assert lists.asked == ["Deployment", "Pod"]
+
+
+async def test_kinds_that_are_listed_again_and_again_put_off_no_full_lists() -> None:
+    lists, clock = Lists(), FakeClock()
+    async with running(lists, clock) as relister:
+        clock.advance(c.KUBE_RELIST_S - 1)
+        relister.listed(k.POD)
+        await breaths()
+        assert lists.asked == ["Pod"]
+        clock.advance(1)
+        relister.listed(k.POD)
+        await breaths()
+        assert sorted(lists.asked[1:]) == ALL
+        assert relister.age_s == 0
+
+
+async def test_a_list_that_fails_is_made_soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskmill.constants.KUBE_RELIST_RETRY_S", 0.001)
+    lists = Lists()
+    async with running(lists, FakeClock()) as relister:
+        lists.broken = 2
+        relister.listed(k.JOB)
+        await eventually(lambda: lists.asked == ["Job"] * 3, poll=0.01)
+        await breaths()
+        assert lists.asked == ["Job"] * 3
+
+
+async def test_full_lists_that_fail_are_made_soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskmill.constants.KUBE_RELIST_RETRY_S", 0.001)
+    lists, clock = Lists(), FakeClock()
+    async with running(lists, clock) as relister:
+        lists.broken = 1
+        clock.advance(c.KUBE_RELIST_S)
+        relister.listed(k.JOB)
+        await eventually(lambda: sorted(lists.asked[1:]) == ALL, poll=0.01)
+        assert relister.age_s == 0

@@ -28,10 +28,14 @@ class Interrupted(deque[Any]):
         return answer
 
 
+def unheard(_kind: k.Kind) -> None:
+    """Take no notice of a list."""
+
+
 @pytest.mark.anyio
 async def test_no_event_is_left_behind() -> None:
     seen: list[str] = []
-    watch = Watch((), lambda _kind, _change, manifest: seen.append(manifest["name"]))
+    watch = Watch((), lambda _kind, _change, manifest: seen.append(manifest["name"]), unheard)
     events = watch._events = Interrupted()
     handler = watch._handler(k.POD)
     events.append((k.POD, "ADDED", {"name": "first"}))  # 读的一方正在取：还剩一个
@@ -48,7 +52,7 @@ async def test_an_event_that_cannot_be_taken_in_holds_up_no_other() -> None:
     def sink(_kind: k.Kind, _change: str, manifest: dict[str, Any]) -> None:
         seen.append(manifest["metadata"]["name"])
 
-    watch = Watch((), sink)
+    watch = Watch((), sink, unheard)
     handler = watch._handler(k.POD)
     for manifest in ({}, {"metadata": {"name": "second"}}):
         await handler(event={"type": None, "object": manifest})
@@ -74,3 +78,47 @@ def test_a_watch_that_does_not_end_is_left_behind(monkeypatch: pytest.MonkeyPatc
 
     watch._run_bounded(work())  # asyncio.run 会永远等下去
     assert refused == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("alive", "listed", "waits"),
+    [
+        pytest.param(9, True, True, id="all-there"),
+        pytest.param(8, True, False, id="one-died-before-anybody-looked"),
+        pytest.param(0, True, False, id="all-died-before-anybody-looked"),
+        pytest.param(0, False, True, id="none-has-begun-yet"),
+    ],
+)
+async def test_a_watch_that_is_missing_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, alive: int, listed: bool, waits: bool
+) -> None:
+    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_GUARD_S", 0.001)
+    watch = Watch((), lambda *_: None, unheard)
+    assert len(k.WATCHED) == 9
+    watchers = [asyncio.create_task(asyncio.Event().wait(), name=f"watcher for {number}") for number in range(alive)]
+    if listed:
+        watch._tell(k.POD.path())
+    looking = asyncio.create_task(watch._until_one_is_missing())
+    done, _ = await asyncio.wait((looking,), timeout=0.2 if waits else 5)
+    assert bool(done) is not waits
+    for task in (*watchers, looking):
+        task.cancel()
+    await asyncio.gather(*watchers, looking, return_exceptions=True)
+
+
+@pytest.mark.anyio
+async def test_watches_that_never_begin_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_GUARD_S", 0.001)
+    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_START_S", 0.01)
+    async with asyncio.timeout(5):
+        await Watch((), lambda *_: None, unheard)._until_one_is_missing()
+
+
+@pytest.mark.anyio
+async def test_the_kind_of_a_list_is_told_and_no_other_path() -> None:
+    told: list[k.Kind] = []
+    watch = Watch(("here", "there"), lambda *_: None, told.append)
+    for path in ("/apis/apps/v1", k.DEPLOYMENT.path("there"), k.DEPLOYMENT.path("elsewhere"), k.POD.path("here")):
+        watch._tell(path)
+    await eventually(lambda: told == [k.DEPLOYMENT, k.POD])
