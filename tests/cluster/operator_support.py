@@ -24,7 +24,7 @@ from tests.cluster.kubelet.api import Json
 from tests.cluster.kubelet.objects import Space
 from tests.support.children import tied
 from tests.support.command import TASKMILL
-from tests.support.waiting import eventually
+from tests.support.waiting import TIMEOUT_S, eventually
 
 OURS = {"TaskQueue": "taskqueues", "TaskSchedule": "taskschedules"}
 SLEEP = "/usr/bin/sleep"
@@ -135,7 +135,7 @@ class QueueSpace(Space):
         }
         return await self.api.request("POST", self.path("TaskQueue") + query, body)
 
-    async def condition(self, name: str, kind: str, reason: str, *, timeout: float = 30) -> Json:
+    async def condition(self, name: str, kind: str, reason: str, *, timeout: float = TIMEOUT_S) -> Json:
         """Wait until a TaskQueue has a reason, and return the whole object."""
         return await self.until(
             "TaskQueue", name, lambda queue: reason_of(queue, kind) == reason, timeout=timeout, why=f"{kind}={reason}"

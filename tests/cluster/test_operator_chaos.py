@@ -121,7 +121,7 @@ async def test_watches_that_break_miss_nothing(
     await breathe(3)
     proxy.blind = False
     begin = time.monotonic()
-    await bare.condition(QUEUE, "Ready", "Suspended")
+    await bare.condition(QUEUE, "Ready", "Suspended", timeout=RIGHT_S)
     print(f"\nwatches cut, none for 3 s: change seen {time.monotonic() - begin:.1f} s after")  # noqa: T201
     await right_again(bare, "watches cut")
 
@@ -214,7 +214,7 @@ async def test_a_secret_that_goes_and_comes_back_harms_no_worker(bare: QueueSpac
     before = await bare.find("Deployment", names.workload(QUEUE))
     begin = time.monotonic()
     await bare.delete("Secret", "database")
-    await bare.condition(QUEUE, "Ready", "ConnectionSecretMissing")
+    await bare.condition(QUEUE, "Ready", "ConnectionSecretMissing", timeout=RIGHT_S)
     print(f"\nSecret deleted: told after {time.monotonic() - begin:.1f} s")  # noqa: T201
     during = await bare.find("Deployment", names.workload(QUEUE))
     assert before is not None
@@ -222,7 +222,7 @@ async def test_a_secret_that_goes_and_comes_back_harms_no_worker(bare: QueueSpac
     assert during["metadata"]["generation"] == before["metadata"]["generation"]  # 缺着的时候什么都不动
     begin = time.monotonic()
     await bare.secret("database", database_url)
-    await bare.condition(QUEUE, "Ready", "AsDesired")
+    await bare.condition(QUEUE, "Ready", "AsDesired", timeout=RIGHT_S)
     print(f"\nSecret restored: right again after {time.monotonic() - begin:.1f} s")  # noqa: T201
     after = await bare.find("Deployment", names.workload(QUEUE))
     assert after is not None
@@ -244,7 +244,7 @@ async def test_a_name_that_somebody_else_has_is_not_taken_over(bare: QueueSpace,
     assert await bare.find("Deployment", theirs) is None
     begin = time.monotonic()
     await bare.delete("ServiceAccount", theirs)
-    await bare.condition(QUEUE, "Ready", "AsDesired")
+    await bare.condition(QUEUE, "Ready", "AsDesired", timeout=RIGHT_S)
     print(f"\nname free again: right after {time.monotonic() - begin:.1f} s")  # noqa: T201
 
 
