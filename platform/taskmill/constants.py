@@ -270,5 +270,6 @@ SERVICE_USUAL_TASKS: Final = 1_000.0  # 平均执行时间大约记住最近这�
 SERVICE_RECENT_TASKS: Final = 50.0  # 有任务在等时也看最近这么多个：任务变长时马上知道
 SERVICE_MIN_S: Final = 0.001  # 毫秒级任务的下限，防止除以零
 ERLANG_SLOTS_MAX: Final = 500.0  # 占用超过这么多槽就不算 Erlang C：利用率的余量已够，也算得慢
+TRACE_MAX_S: Final = 31 * 86_400.0  # 模拟器一次最多重放一个月
 BOOT_PRIOR_S: Final = 30.0  # 还没量到时假定的 Pod 启动时间
 BOOT_FALL: Final = 0.02  # 量到更短的启动时间时，每拍只走这么多：约四分钟

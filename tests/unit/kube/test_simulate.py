@@ -18,6 +18,7 @@ from taskmill.kube.simulate.traces import Setup, Task, make
 from taskmill.kube.simulate.world import World
 
 RECORDED = Path(__file__).parents[3] / "benchmarks" / "traces"
+HEAD = "second,queue,type,service_ms,known,failures\n"
 QUEUE = """
 apiVersion: taskmill.dev/v1alpha1
 kind: TaskQueue
@@ -130,13 +131,24 @@ def test_a_trace_is_recorded_from_finished_tasks() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [("a,b\n1,2\n", "no column second, queue"), ("second,queue,type,service_ms\nx,q,t,5\n", "line 2"),
-     ("second,queue,type,service_ms\n", "no tasks")],
+     ("second,queue,type,service_ms\n", "no tasks"),
+     (f"{HEAD}nan,q,t,5,0,0\n", "line 2: second nan is not between 0 and 2.6784e+06"),
+     (f"{HEAD}2678400.1,q,t,5,0,0\n", "line 2: second"), (f"{HEAD}1,q,t,-1,0,0\n", "line 2: service_ms"),
+     (f"{HEAD}1,q,t,inf,0,0\n", "line 2: service_ms"), (f"{HEAD}1,q,t,604800001,0,0\n", "line 2: service_ms"),
+     (f"{HEAD}1,q,t,5,2,0\n", "line 2: known"), (f"{HEAD}1,q,t,5,0,1000\n", "line 2: failures")],
 )  # fmt: skip
 def test_a_bad_trace_is_told(tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "bad.csv").write_text(text)
     with pytest.raises(InputError) as caught:
         traces.read(tmp_path / "bad.csv", Setup())
     assert words in caught.value.message()["en"]
+
+
+def test_a_trace_at_its_limits_is_read(tmp_path: Path) -> None:
+    (tmp_path / "edge.csv").write_text(f"{HEAD}0,q,t,0,-315360000,0\n2678400,q,t,604800000,2678400,999\n")
+    assert traces.read(tmp_path / "edge.csv", Setup()).tasks == (
+        Task(0, 0, -315_360_000), Task(2_678_400, 604_800, 2_678_400, failures=999)
+    )
 
 
 def test_the_chart_is_an_svg_with_both_policies() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from taskmill import constants as c
 from taskmill.errors import Code, InputError
 from taskmill.kube.scaler import ScalingSpec
 
@@ -72,15 +73,36 @@ def read(path: Path, setup: Setup, queue: str | None = None) -> Trace:
             if queue is not None and row["queue"] != queue:
                 continue
             try:
-                due, service = float(row["second"]), float(row["service_ms"]) / 1000
-                tasks.append(Task(due, service, float(row.get("known") or due), int(row.get("failures") or 0)))
+                tasks.append(_task(row))
             except (TypeError, ValueError):
                 raise InputError(
                     Code.USAGE, reason=f"{path.name}: line {rows.line_num} is not numbers / 第 {rows.line_num} 行不是数字"
                 ) from None
+            except _OutsideError as error:
+                raise InputError(
+                    Code.USAGE, reason=f"{path.name}: line {rows.line_num}: {error} / 第 {rows.line_num} 行超出范围"
+                ) from None
     if not tasks:
         raise InputError(Code.USAGE, reason=f"{path.name}: no tasks / 没有任务")
     return make(path.stem, tasks, setup)
+
+
+class _OutsideError(Exception):
+    """一个数超出了范围。"""
+
+
+def _task(row: dict[str, str]) -> Task:
+    due = _within("second", float(row["second"]), 0, c.TRACE_MAX_S)
+    service = _within("service_ms", float(row["service_ms"]), 0, c.TIMEOUT_MAX_S * 1000) / 1000
+    known = _within("known", float(row.get("known") or due), -c.DELAY_MAX_S, due)
+    failures = _within("failures", int(row.get("failures") or 0), 0, c.MAX_ATTEMPTS_LIMIT - 1)
+    return Task(due, service, known, int(failures))
+
+
+def _within(name: str, value: float, low: float, high: float) -> float:
+    if not low <= value <= high:  # nan 也不在任何范围之内
+        raise _OutsideError(f"{name} {value:g} is not between {low:g} and {high:g}")
+    return value
 
 
 def write(trace: Trace, path: Path, note: str) -> None:
