@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 
 import aiohttp
 import kopf
@@ -15,9 +16,11 @@ from taskmill.kube.access import authorization, load_access, open_session
 async def watch_session(listed: Callable[[str], None]) -> AsyncIterator[kopf.AiohttpSession]:
     """Give a session for kopf; SetupError CONFIG_INVALID. `listed` is called with the path of each list.
 
-    It is called when the answer begins: the list is then of a moment that has passed.
+    It is called when the answer begins: the list is then of a moment that has passed. The path begins with `/api`, also
+    where the API server is behind a longer one.
     """
     configuration = await load_access()
+    base = urlsplit(str(configuration.host)).path.rstrip("/")
     configuration.connection_pool_maxsize = 0  # 每一路看守占一个连接，命名空间再多也不能有谁等着
 
     async def send(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
@@ -26,7 +29,7 @@ async def watch_session(listed: Callable[[str], None]) -> AsyncIterator[kopf.Aio
         answer = await handler(request)
         # 后续的页与第一页是同一时刻的
         if answer.ok and request.method == "GET" and request.url.query.keys().isdisjoint({"watch", "continue"}):
-            listed(request.url.path)
+            listed(request.url.path.removeprefix(base))
         return answer
 
     async with open_session(configuration, middlewares=(send,), proxy=configuration.proxy) as session:
