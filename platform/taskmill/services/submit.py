@@ -95,9 +95,7 @@ class SubmitService:
         future: asyncio.Future[Inserted] = asyncio.get_running_loop().create_future()
         self._waiting.append((task, future))
         if len(self._flushers) < c.GROUP_COMMIT_FLUSHERS:
-            flusher = asyncio.create_task(self._flush())
-            self._flushers.add(flusher)
-            flusher.add_done_callback(self._flushers.discard)
+            self._flushers.add(asyncio.create_task(self._flush()))
         done = await future
         return Submitted(task.id, task.kind, task.queue, done.state, done.run_at)
 
@@ -178,8 +176,12 @@ class SubmitService:
             raise _away(error) from error
 
     async def _flush(self) -> None:
-        while self._waiting:
-            await self._accept([self._waiting.popleft() for _ in range(min(len(self._waiting), c.GROUP_COMMIT_MAX_TASKS))])
+        try:
+            while self._waiting:
+                await self._accept([self._waiting.popleft() for _ in range(min(len(self._waiting), c.GROUP_COMMIT_MAX_TASKS))])
+        finally:
+            # 看到没有人在等与除名之间不能让出：刚醒来的提交者见名额已满就不会再叫人，然后一直等下去
+            self._flushers -= {asyncio.current_task()}
 
     async def _accept(self, batch: Sequence[Waiting]) -> None:
         tasks = [task for task, _ in batch]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import pytest
@@ -15,6 +17,7 @@ from taskmill import task
 from taskmill.errors import Code, InputError, NotFoundError, TaskmillError, UnavailableError
 from taskmill.services.submit import SubmitRequest
 from taskmill.stores.database import DATA_ERRORS
+from taskmill.stores.task_submit import Inserted, NewTask
 from tests.conftest import PostgresFactory
 from tests.support.engines import decoded, history, live, platform_of, registry_of, stage, submit
 from tests.support.platforms import opened
@@ -168,6 +171,34 @@ async def test_concurrent_submits_share_commits(database_url: str, broker_url: s
         assert len(set(done)) == 300
         assert await platform.database.pool.fetchval("select count(*) from taskmill.tasks") == 301
         assert await platform.database.pool.fetchval(commits) < 30
+
+
+async def test_a_submit_at_the_very_end_of_the_flushers_is_not_left_waiting(
+    database_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with platform_of(database_url, broker_url, anything) as platform:
+        insert, stored, gate = platform.submit._insert, asyncio.Semaphore(0), asyncio.Event()
+
+        async def held(tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:
+            inserted = await insert(tasks)
+            stored.release()
+            await gate.wait()
+            return inserted
+
+        monkeypatch.setattr(platform.submit, "_insert", held)
+
+        async def client(times: int) -> list[UUID]:
+            return [await submit(platform, "shop.any") for _ in range(times)]
+
+        clients = [asyncio.create_task(client(2))]
+        await stored.acquire()  # 第一个已经在提交，第二个就得另叫人
+        clients.append(asyncio.create_task(client(1)))
+        await stored.acquire()
+        assert len(platform.submit._flushers) == c.GROUP_COMMIT_FLUSHERS == 2
+        gate.set()  # 两次提交在同一圈里完成：第一个客户端醒来再提交时，两个都已收工
+        async with asyncio.timeout(10):
+            done = await asyncio.gather(*clients)
+        assert len({each for ids in done for each in ids}) == 3
 
 
 async def test_one_bad_submit_does_not_hurt_its_neighbours(database_url: str, broker_url: str) -> None:
