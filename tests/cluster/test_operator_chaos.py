@@ -130,7 +130,8 @@ async def test_watches_that_break_miss_nothing(
 async def test_what_went_while_the_watch_lost_its_place_is_made_again(
     bare: QueueSpace, proxy: FaultProxy, through: Callable[[], OperatorProcess], as_event: bool
 ) -> None:
-    await through().leads()
+    operator = through()
+    await operator.leads()
     await settled(bare, proxy)
     proxy.blind = True
     proxy.cut()
@@ -147,6 +148,7 @@ async def test_what_went_while_the_watch_lost_its_place_is_made_again(
     print(f"\n410 Gone ({as_event=}), a Deployment deleted meanwhile: made again after {time.monotonic() - begin:.1f} s")  # noqa: T201
     assert proxy.seen[410] >= 1
     await right_again(bare, "410 Gone")
+    assert operator.stop() == 0
 
 
 async def test_refusals_are_repeated_and_no_condition_tells_of_them(

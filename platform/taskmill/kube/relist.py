@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
@@ -29,13 +29,14 @@ class Relister:
         self._client, self._namespaces, self._replace, self._clock = client, tuple(namespaces) or ("",), replace, clock
         self._done = done
         self._done_at: float | None = None
+        self._begun_at: float | None = None  # 这一轮完整列表从何时开始；没有在进行就没有
         self.sees_secrets = True
-        self._due: set[Kind] = set()
+        self._due: dict[tuple[Kind, str], None] = {}  # 该列的种类与命名空间，按先后
         self._soon = asyncio.Event()
 
-    def listed(self, kind: Kind) -> None:
+    def listed(self, kind: Kind, namespace: str) -> None:
         """Note that the watch layer has listed a kind: what was deleted before, it does not tell. We list it, too."""
-        self._due.add(kind)
+        self._due[kind, namespace] = None
         self._soon.set()
 
     @property
@@ -44,20 +45,28 @@ class Relister:
         return self._clock.monotonic() - self._done_at if self._done_at is not None else None
 
     async def run_once(self) -> None:
-        """List everything once; KubeError. That labelled Secrets may not be listed is fine: they are read by name."""
-        begin = self._clock.monotonic()
-        await self._list(k.WATCHED)
-        self._done_at = begin
+        """List what is due, everything if it is time; KubeError at the first that fails, which then comes last.
 
-    async def _list(self, kinds: Iterable[Kind]) -> None:
-        for kind in kinds:  # 一种一种来：上千个对象的列表同时在手要几百 MB
-            self._due.discard(kind)
-            try:
-                await asyncio.gather(*(self._one(kind, namespace) for namespace in self._namespaces))
-            except KubeError:
-                self._due.add(kind)
-                raise
+        That labelled Secrets may not be listed is fine: they are read by name.
+        """
+        if self._rest() == 0 and self._begun_at is None:
+            self._begun_at = self._clock.monotonic()
+            self._due |= {(kind, namespace): None for kind in k.WATCHED for namespace in self._namespaces}
+        while self._due:  # 一种一种来：上千个对象的列表同时在手要几百 MB
+            kind, _ = next(iter(self._due))
+            await self._batch([pair for pair in self._due if pair[0] is kind])
+        if self._begun_at is not None:
+            self._done_at, self._begun_at = self._begun_at, None
         self._done()
+
+    async def _batch(self, pairs: Sequence[tuple[Kind, str]]) -> None:
+        for pair in pairs:
+            del self._due[pair]
+        answers = await asyncio.gather(*(self._one(*pair) for pair in pairs), return_exceptions=True)
+        failed = {pair: answer for pair, answer in zip(pairs, answers, strict=True) if answer is not None}
+        self._due |= dict.fromkeys(failed)  # 排到最后：一种列不出，不能挡着别的
+        for error in failed.values():
+            raise error
 
     async def _one(self, kind: Kind, namespace: str) -> None:
         try:
@@ -82,13 +91,10 @@ class Relister:
 
     async def _round(self) -> float:
         try:
-            if self._rest() > 0:
-                await self._list(tuple(self._due))
-            else:
-                await self.run_once()
+            await self.run_once()
         except KubeError as error:
             log.warning("完整列表失败，稍后再试", error=str(error))
-            return c.KUBE_RELIST_RETRY_S
+            return max(c.KUBE_RELIST_RETRY_S, getattr(error, "retry_after_s", None) or 0.0)
         return self._rest()
 
     def _rest(self) -> float:

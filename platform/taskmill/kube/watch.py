@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -25,20 +26,21 @@ from taskmill.log import get_logger
 
 log = get_logger(__name__)
 Sink = Callable[[Kind, str, Manifest], None]  # 种类、事件类型（空：列表里的）、对象
+Listed = Callable[[Kind, str], None]  # 种类、命名空间（空：整个集群）
 
 
 class Watch:
     """Feeds `sink`, in the loop that made it, with the events of `namespaces` (empty: of the whole cluster).
 
-    `listed` is told of each kind that was listed: kopf had no place to watch from, or it had lost it.
+    `listed` is told of each kind and namespace that was listed: kopf had no place to watch from, or it had lost it.
     `kinds` must hold none that may not be listed: kopf would die of it, again and again.
     """
 
     def __init__(
-        self, namespaces: Sequence[str], sink: Sink, listed: Callable[[Kind], None], kinds: Sequence[Kind] = k.WATCHED
+        self, namespaces: Sequence[str], sink: Sink, listed: Listed, kinds: Sequence[Kind] = k.WATCHED
     ) -> None:
         self._namespaces, self._sink, self._listed, self._kinds = tuple(namespaces), sink, listed, tuple(kinds)
-        self._paths = {kind.path(namespace): kind for kind in kinds for namespace in self._namespaces or ("",)}
+        self._paths = {kind.path(each): (kind, each) for kind in kinds for each in self._namespaces or ("",)}
         self._loop = asyncio.get_running_loop()
         self._events: deque[tuple[Kind, str, Manifest]] = deque()
         self._called = False  # 已叫过、还没开始取
@@ -61,32 +63,38 @@ class Watch:
             await asyncio.to_thread(self._thread.join, c.SHUTDOWN_GRACE_S)
 
     def _run(self) -> None:
+        pause = 0.0
         while not self._stop.is_set():
+            begin = time.monotonic()
             try:
                 _run_bounded(self._watch())
             except Exception:
                 log.exception("看守线程出错")
             if not self._stop.is_set():
                 self.restarts += 1
-                log.warning("看守线程退出，重新启动", restarts=self.restarts)
-                self._stop.wait(c.KUBE_WATCH_RESTART_S)
+                pause = restart_pause(pause, time.monotonic() - begin)
+                log.warning("看守线程退出，重新启动", restarts=self.restarts, pause_s=pause)
+                self._stop.wait(pause)
 
     async def _watch(self) -> None:
         ending = self._ending = threading.Event()
         if self._stop.is_set():
             return
         self._begun = False
-        async with watch_session(self._tell) as session:
-            watching = asyncio.create_task(kopf.operator(
-                registry=self._registry(session), settings=_settings(), standalone=True, stop_flag=ending,
-                clusterwide=not self._namespaces, namespaces=self._namespaces,
-                # 不给名字，kopf 就去查用户名：OpenShift 随机分配的 UID 没有用户名，每次都会失败
-                identity="taskmill",  # pyright: ignore[reportArgumentType] - 只是给 str 起的别名
-            ))  # fmt: skip
-            guarding = asyncio.create_task(self._until_one_is_missing())
-            ended, _ = await asyncio.wait((watching, guarding), return_when=asyncio.FIRST_COMPLETED)
-            if watching in ended:
-                await watching
+        try:
+            async with watch_session(self._tell) as session:
+                watching = asyncio.create_task(kopf.operator(
+                    registry=self._registry(session), settings=_settings(), standalone=True, stop_flag=ending,
+                    clusterwide=not self._namespaces, namespaces=self._namespaces,
+                    # 不给名字，kopf 就去查用户名：OpenShift 随机分配的 UID 没有用户名，每次都会失败
+                    identity="taskmill",  # pyright: ignore[reportArgumentType] - 只是给 str 起的别名
+                ))  # fmt: skip
+                guarding = asyncio.create_task(self._until_one_is_missing())
+                ended, _ = await asyncio.wait((watching, guarding), return_when=asyncio.FIRST_COMPLETED)
+                if watching in ended:
+                    await watching
+        finally:
+            ending.set()  # kopf 有一个线程在等它；不设，进程退出时会一直等那个线程
 
     async def _until_one_is_missing(self) -> None:
         """一路看守遇到不重试的错误（403、410）就没了，而 kopf 照常运行、或者停不下来：由我们发现，全部重来。
@@ -115,9 +123,9 @@ class Watch:
         return registry
 
     def _tell(self, path: str) -> None:
-        if kind := self._paths.get(path):
+        if found := self._paths.get(path):
             self._begun = True
-            self._loop.call_soon_threadsafe(self._listed, kind)
+            self._loop.call_soon_threadsafe(self._listed, *found)
 
     def _handler(self, kind: Kind) -> Any:
         async def handle(event: Any, **_: Any) -> None:
@@ -138,10 +146,18 @@ class Watch:
                 log.exception("事件处理出错")
 
 
+def restart_pause(before: float, lived_s: float) -> float:
+    """Return how long to wait before kopf is begun anew, given the last pause (0: none) and how long it lived since."""
+    if lived_s >= c.KUBE_WATCH_STABLE_S or not before:
+        return c.KUBE_WATCH_RESTART_S
+    return min(2 * before, c.KUBE_WATCH_RESTART_MAX_S)
+
+
 def _run_bounded(work: Coroutine[Any, Any, None]) -> None:
     """像 asyncio.run，但不会为收不了尾的任务等下去：它们和这个循环一起被丢下。
 
-    kopf 的连接断得不巧时，它的任务会一直等着再也不会来的登录。
+    kopf 的连接断得不巧时，它的任务会一直等着再也不会来的登录。它被取消时又会取消循环里的一切，
+    所以等它的不能是循环里的任务。
     """
     loop = asyncio.new_event_loop()
     try:
@@ -150,12 +166,14 @@ def _run_bounded(work: Coroutine[Any, Any, None]) -> None:
         left = asyncio.all_tasks(loop)
         for task in left:
             task.cancel()
-        if left:
-            ended, stuck = loop.run_until_complete(asyncio.wait(left, timeout=c.KUBE_WATCH_END_S))
-            for task in ended:
-                _ = task.cancelled() or task.exception()  # 有错的 kopf 已经记过
-            if stuck:
-                log.warning("看守迟迟不收尾，丢下它", tasks=len(stuck), wait_s=c.KUBE_WATCH_END_S)
+        deadline = time.monotonic() + c.KUBE_WATCH_END_S
+        while asyncio.all_tasks(loop) and time.monotonic() < deadline:
+            loop.call_later(c.KUBE_WATCH_END_S / 100, loop.stop)
+            loop.run_forever()
+        for task in left:
+            _ = task.done() and (task.cancelled() or task.exception())  # 有错的 kopf 已经记过
+        if stuck := asyncio.all_tasks(loop):
+            log.warning("看守迟迟不收尾，丢下它", tasks=len(stuck), wait_s=c.KUBE_WATCH_END_S)
         loop.close()
 
 

@@ -11,6 +11,8 @@ import kopf
 
 from taskmill.kube.access import authorization, load_access, open_session
 
+PORTS = {"http": 80, "https": 443}
+
 
 @asynccontextmanager
 async def watch_session(listed: Callable[[str], None]) -> AsyncIterator[kopf.AiohttpSession]:
@@ -20,12 +22,14 @@ async def watch_session(listed: Callable[[str], None]) -> AsyncIterator[kopf.Aio
     where the API server is behind a longer one.
     """
     configuration = await load_access()
-    base = urlsplit(str(configuration.host)).path.rstrip("/")
+    server = urlsplit(str(configuration.host))
+    origin, base = (server.hostname, server.port or PORTS[server.scheme]), server.path.rstrip("/")
     configuration.connection_pool_maxsize = 0  # 每一路看守占一个连接，命名空间再多也不能有谁等着
 
     async def send(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        request.headers.update(await authorization(configuration))
-        request.server_hostname = configuration.tls_server_name
+        if (request.url.host, request.url.port) == origin:  # 被转到别处去的，不能带着我们的令牌
+            request.headers.update(await authorization(configuration))
+            request.server_hostname = configuration.tls_server_name
         answer = await handler(request)
         # 后续的页与第一页是同一时刻的
         if answer.ok and request.method == "GET" and request.url.query.keys().isdisjoint({"watch", "continue"}):

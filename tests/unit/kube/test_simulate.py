@@ -126,6 +126,8 @@ def test_a_trace_is_recorded_from_finished_tasks() -> None:
     assert trace.tasks == (Task(0, 4, -60), Task(10, 2, 10, failures=2), Task(30, 3, 30), Task(35, 1, 35))
     with pytest.raises(InputError, match="no finished task of queue emails"):
         record.trace_of("emails", [never])
+    with pytest.raises(InputError, match=r"span 31\.0 days, at most 31"):
+        record.trace_of("emails", [{**planned, "created_at": "2026-10-24T10:00:59Z", "run_at": "2026-10-24T10:00:59Z"}, again])
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from kubernetes.aio.client import Configuration
 
 from taskmill.kube import kinds as k
 from taskmill.kube import watch
@@ -28,7 +30,7 @@ class Interrupted(deque[Any]):
         return answer
 
 
-def unheard(_kind: k.Kind) -> None:
+def unheard(_kind: k.Kind, _namespace: str) -> None:
     """Take no notice of a list."""
 
 
@@ -117,8 +119,57 @@ async def test_watches_that_never_begin_are_noticed(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.anyio
 async def test_the_kind_of_a_list_is_told_and_no_other_path() -> None:
-    told: list[k.Kind] = []
-    watch = Watch(("here", "there"), lambda *_: None, told.append)
+    told: list[tuple[k.Kind, str]] = []
+    watch = Watch(("here", "there"), lambda *_: None, lambda *each: told.append(each))
     for path in ("/apis/apps/v1", k.DEPLOYMENT.path("there"), k.DEPLOYMENT.path("elsewhere"), k.POD.path("here")):
         watch._tell(path)
-    await eventually(lambda: told == [k.DEPLOYMENT, k.POD])
+    await eventually(lambda: told == [(k.DEPLOYMENT, "there"), (k.POD, "here")])
+
+
+def test_a_watch_that_cancels_everything_when_it_is_cancelled_is_ended() -> None:
+    async def vengeful() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:  # kopf 也这样：它被取消时，取消循环里所有它不认识的任务
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            await asyncio.sleep(0)
+
+    made: list[asyncio.Task[None]] = []
+
+    async def work() -> None:
+        made.append(asyncio.create_task(vengeful()))
+        await asyncio.sleep(0)
+
+    watch._run_bounded(work())
+    assert made[0].done()
+    assert made[0].get_loop().is_closed()
+
+
+@pytest.mark.parametrize(
+    ("before", "lived_s", "pause"),
+    [(0, 0, 1), (1, 59.9, 2), (2, 0, 4), (8, 0, 10), (10, 0, 10), (10, 60, 1)],
+)
+def test_a_watch_that_dies_again_and_again_is_begun_ever_later(before: float, lived_s: float, pause: float) -> None:
+    assert watch.restart_pause(before, lived_s) == pause
+
+
+@pytest.mark.anyio
+async def test_a_watch_that_was_begun_anew_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_RESTART_S", 0.01)
+    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_RESTART_MAX_S", 0.01)
+    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_START_S", 0.01)
+    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_GUARD_S", 0.05)
+
+    async def load() -> Configuration:
+        return Configuration(host="http://127.0.0.1:1")  # 没有谁在听
+
+    monkeypatch.setattr("taskmill.kube.watch_session.load_access", load)
+    await asyncio.to_thread(int)  # 停止时要用的那个线程，先让它在
+    before = set(threading.enumerate())
+    watch = Watch((), lambda *_: None, unheard)
+    watch.start()
+    await eventually(lambda: watch.restarts >= 3)
+    assert watch._thread.is_alive()
+    await watch.stop()
+    await eventually(lambda: not set(threading.enumerate()) - before)

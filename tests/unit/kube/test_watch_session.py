@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,7 +19,10 @@ BASE = "/k8s/clusters/c-1"
 
 
 class Server:
-    """Answers everything with an empty object, `/refused` with 403, and keeps the tokens that it was shown."""
+    """Answers everything with an empty object, `/refused` with 403, and keeps the tokens that it was shown.
+
+    `/elsewhere` leads to the same server under another name.
+    """
 
     def __init__(self) -> None:
         self.tokens: list[str] = []
@@ -26,6 +30,8 @@ class Server:
 
     async def answer(self, request: web.Request) -> web.Response:
         self.tokens.append(request.headers.get("Authorization", ""))
+        if request.path.endswith("/elsewhere"):
+            raise web.HTTPFound(f"http://localhost:{self.port}/login")
         return web.json_response({}, status=403 if request.path.endswith("/refused") else 200)
 
 
@@ -42,23 +48,22 @@ async def server() -> AsyncIterator[Server]:
 
 
 @pytest.fixture
-def kubeconfig(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A kubeconfig for that server, as if it were behind a longer path."""
-    path = tmp_path / "kubeconfig"
+async def access(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configuration:
+    """The login to that server, as if it were behind a longer path."""
+    path, configuration = tmp_path / "kubeconfig", Configuration()
     path.write_text(yaml.safe_dump({
         "apiVersion": "v1", "kind": "Config", "current-context": "it",
         "clusters": [{"name": "it", "cluster": {"server": f"http://127.0.0.1:{server.port}{BASE}"}}],
         "users": [{"name": "it", "user": {"token": "abc"}}],
         "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
     }))  # fmt: skip
+    await load_kube_config(str(path), client_configuration=configuration)
 
     async def load() -> Configuration:  # 官方客户端在导入时就记下了 KUBECONFIG
-        configuration = Configuration()
-        await load_kube_config(str(path), client_configuration=configuration)
         return configuration
 
     monkeypatch.setattr("taskmill.kube.watch_session.load_access", load)
-    return path
+    return configuration
 
 
 @pytest.mark.parametrize(
@@ -73,7 +78,7 @@ def kubeconfig(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ],
 )
 async def test_the_first_page_of_a_list_is_told(
-    server: Server, kubeconfig: Path, method: str, path: str, told: list[str]
+    server: Server, access: Configuration, method: str, path: str, told: list[str]
 ) -> None:
     heard: list[str] = []
     async with watch_session(heard.append) as login:
@@ -81,3 +86,23 @@ async def test_the_first_page_of_a_list_is_told(
             await answer.read()
     assert heard == told
     assert server.tokens == ["Bearer abc"]
+
+
+async def test_every_request_shows_the_newest_token(server: Server, access: Configuration) -> None:
+    turned = itertools.count(1)
+
+    async def turn(configuration: Configuration) -> None:
+        configuration.api_key["BearerToken"] = f"Bearer {next(turned)}"
+
+    access.refresh_api_key_hook = turn
+    async with watch_session(lambda _path: None) as login:
+        for _ in range(2):
+            async with login.aiohttp_session.get(f"{login.server}/api/v1/pods") as answer:
+                await answer.read()
+    assert server.tokens == ["Bearer 1", "Bearer 2"]
+
+
+async def test_whoever_we_are_led_to_gets_no_token(server: Server, access: Configuration) -> None:
+    async with watch_session(lambda _path: None) as login, login.aiohttp_session.get(f"{login.server}/elsewhere") as answer:
+        assert answer.url.host == "localhost"
+    assert server.tokens == ["Bearer abc", ""]

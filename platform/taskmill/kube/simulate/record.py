@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from taskmill import constants as c
 from taskmill.errors import Code, InputError
 from taskmill.kube.simulate.traces import Setup, Task, Trace, make
 
@@ -15,12 +16,17 @@ def trace_of(queue: str, summaries: Iterable[Mapping[str, Any]]) -> Trace:
 
     A task that ran more than once counts from when it was made, with the length of its last run and its failures before.
     One that ended while it waited (no worker) is left out: its last run is not the time that it took to end.
-    Raises InputError if none has run.
+    Raises InputError if none has run, or if they span more than a simulation can replay.
     """
     ran = [each for each in summaries if each["started_at"] and each["finished_at"] and each["worker_id"]]
     if not ran:
         raise InputError(Code.USAGE, reason=f"no finished task of queue {queue} has run / 队列 {queue} 没有跑完的任务")
-    begin = min(_due(each) for each in ran)
+    begin, last = min(_due(each) for each in ran), max(_due(each) for each in ran)
+    if last - begin > c.TRACE_MAX_S:
+        days, most = f"{(last - begin) / 86_400:.1f}", f"{c.TRACE_MAX_S / 86_400:g}"
+        raise InputError(
+            Code.USAGE, reason=f"the tasks span {days} days, at most {most}: give a later --after / 任务跨了 {days} 天，最多 {most} 天"
+        )
     tasks = [
         Task(
             due=_due(each) - begin, known=_seconds(each["created_at"]) - begin,
