@@ -93,7 +93,7 @@ class Relister:
         try:
             await self.run_once()
         except KubeError as error:
-            log.warning("完整列表失败，稍后再试", error=str(error))
+            log.warning("列表失败，稍后再试", error=str(error))
             return max(c.KUBE_RELIST_RETRY_S, getattr(error, "retry_after_s", None) or 0.0)
         return self._rest()
 

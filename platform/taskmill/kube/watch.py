@@ -2,7 +2,7 @@
 
 No handlers but `on.event`, so it writes nothing to any object: no finalizers, annotations or events of its own. It runs
 in a thread with a loop of its own, because it ends every task of its loop when it stops, and is started again if it
-dies. What it does not tell is a deletion that happened while it was away: the full lists of `Relister` do.
+dies. What it does not tell is a deletion that happened while it was away: the lists of `Relister` do.
 """
 
 from __future__ import annotations

@@ -37,6 +37,12 @@ class Lists:
         return [], "1"
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is tried again at once."""
+    monkeypatch.setattr("taskmill.constants.KUBE_RELIST_RETRY_S", 0.001)
+
+
 @asynccontextmanager
 async def running(lists: Lists, clock: FakeClock, *namespaces: str) -> AsyncIterator[Relister]:
     client: Any = lists
@@ -78,8 +84,8 @@ async def test_only_the_namespace_that_was_listed_is_listed_again() -> None:
         assert lists.asked == ["there/Pod"] * 3
 
 
-async def test_a_kind_that_cannot_be_listed_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskmill.constants.KUBE_RELIST_RETRY_S", 0.001)
+@pytest.mark.usefixtures("impatient")
+async def test_a_kind_that_cannot_be_listed_holds_up_no_other() -> None:
     lists, clock = Lists(), FakeClock()
     async with running(lists, clock) as relister:
         lists.away = k.POD
@@ -106,8 +112,8 @@ async def test_kinds_that_are_listed_again_and_again_put_off_no_full_lists() -> 
         assert relister.age_s == 0
 
 
-async def test_a_list_that_fails_is_made_soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskmill.constants.KUBE_RELIST_RETRY_S", 0.001)
+@pytest.mark.usefixtures("impatient")
+async def test_a_list_that_fails_is_made_soon_again() -> None:
     lists = Lists()
     async with running(lists, FakeClock()) as relister:
         lists.broken = 2
@@ -115,14 +121,3 @@ async def test_a_list_that_fails_is_made_soon_again(monkeypatch: pytest.MonkeyPa
         await eventually(lambda: lists.asked == ["Job"] * 3, poll=0.01)
         await breaths()
         assert lists.asked == ["Job"] * 3
-
-
-async def test_full_lists_that_fail_are_made_soon_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskmill.constants.KUBE_RELIST_RETRY_S", 0.001)
-    lists, clock = Lists(), FakeClock()
-    async with running(lists, clock) as relister:
-        lists.broken = 1
-        clock.advance(c.KUBE_RELIST_S)
-        relister.listed(k.JOB, "ns")
-        await eventually(lambda: relister.age_s == 0, poll=0.01)
-        assert sorted(lists.asked[1:]) == ALL
