@@ -20,6 +20,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from taskmill.words import Facts, Words
+
 
 class Code(StrEnum):
     """Stable identifiers of errors; the words stand in `ERRORS`."""
@@ -265,7 +267,7 @@ ERRORS: dict[Code, ErrorSpec] = {
 
 
 class TaskmillError(Exception):
-    """Base of all errors with a code. `details` fill the words of the table and go to the client as they are."""
+    """Base of all errors with a code. `details` fill the words of the table; `facts()` is what a client gets of them."""
 
     def __init__(self, code: Code, **details: Any) -> None:
         super().__init__(code, details)
@@ -279,26 +281,30 @@ class TaskmillError(Exception):
 
     def message(self) -> dict[str, str]:
         """Return `{"zh": …, "en": …}`."""
-        facts = _Facts(self.details)
-        return {"zh": self.spec.zh.format_map(facts), "en": self.spec.en.format_map(facts)}
+        return self._say(self.spec.zh, self.spec.en)
 
     def hint(self) -> dict[str, str] | None:
         """Return what to do next in both languages, if the table says so."""
         if not self.spec.hint_en:
             return None
-        facts = _Facts(self.details)
-        return {"zh": self.spec.hint_zh.format_map(facts), "en": self.spec.hint_en.format_map(facts)}
+        return self._say(self.spec.hint_zh, self.spec.hint_en)
+
+    def facts(self) -> dict[str, Any]:
+        """Return the details as clients get them: of a text in both languages `name` is the English and `name_zh` the Chinese."""
+        told: dict[str, Any] = {}
+        for name, value in self.details.items():
+            if isinstance(value, Words):
+                told |= {name: value.en, f"{name}_zh": value.zh}
+            else:
+                told[name] = value
+        return told
+
+    def _say(self, zh: str, en: str) -> dict[str, str]:
+        return {"zh": zh.format_map(Facts(self.details, "zh")), "en": en.format_map(Facts(self.details, "en"))}
 
     def __str__(self) -> str:
         words = self.message()
         return f"{self.code} {words['zh']} / {words['en']}"
-
-
-class _Facts(dict[str, Any]):
-    """缺少的事实显示为问号，报错本身绝不能再出错。"""
-
-    def __missing__(self, key: str) -> str:
-        return "?"
 
 
 class InputError(TaskmillError):

@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from taskmill import constants as c
+from taskmill import reasons
 from taskmill.errors import Code, SetupError
 
 Names = Annotated[list[str], NoDecode]
@@ -101,13 +102,12 @@ class Settings(BaseSettings):
 
 def _require(value: SecretStr | None, name: str) -> str:
     if value is None:
-        raise SetupError(Code.CONFIG_INVALID, field=name, reason="not set / 未设置")
+        raise SetupError(Code.CONFIG_INVALID, field=name, reason=reasons.NOT_SET)
     url = value.get_secret_value()
     try:
         _ = urlsplit(url).port
     except ValueError:  # 它的文字里有密码的片段，不能往外说
-        reason = "not a URL; percent-encode special characters of the password / 不是网址；密码里的特殊字符要用百分号编码"
-        raise SetupError(Code.CONFIG_INVALID, field=name, reason=reason) from None
+        raise SetupError(Code.CONFIG_INVALID, field=name, reason=reasons.NOT_A_URL) from None
     return url
 
 

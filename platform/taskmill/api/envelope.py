@@ -14,17 +14,11 @@ from litestar.types import Scope
 from taskmill import constants as c
 from taskmill.clock import Timestamp, rfc3339
 from taskmill.errors import TaskmillError
+from taskmill.words import Words
 
 T = TypeVar("T")
 REQUEST_ID_KEY = "taskmill.request_id"  # 外层中间件写入 ASGI scope
 _REQUEST_ID = re.compile(rf"[A-Za-z0-9._:-]{{1,{c.REQUEST_ID_MAX_CHARS}}}")
-
-
-class Words(msgspec.Struct, frozen=True):
-    """A message in both languages."""
-
-    zh: str
-    en: str
 
 
 SUCCESS = Words(zh="成功", en="ok")
@@ -78,7 +72,7 @@ def failure(error: TaskmillError, number: str) -> Failure:
     hint = error.hint()
     return Failure(
         code=error.code, message=Words(**error.message()), hint=Words(**hint) if hint else None,
-        details=error.details, request_id=number, timestamp=rfc3339(datetime.now(UTC)),
+        details=error.facts(), request_id=number, timestamp=rfc3339(datetime.now(UTC)),
     )
 
 

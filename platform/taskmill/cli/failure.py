@@ -1,4 +1,4 @@
-"""How the command line tells an error: code, both languages, one hint; all on standard error."""
+"""How the command line tells an error: code, words in the chosen language, one hint; all on standard error."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import rich_click as click
 
+from taskmill.cli.language import words
 from taskmill.errors import ERRORS, Code, TaskmillError
 
 # 其余退出码写在 errors.py 的表里：2 用法、3 不存在、4 被拒绝、5 连接不上
@@ -53,12 +54,9 @@ def exit_code(error: TaskmillError) -> int:
 def report(error: TaskmillError, *, command: str | None = None) -> int:
     """Tell an error on standard error and return the exit code; `command` is the one whose --help explains it."""
     name = error.name if isinstance(error, RemoteError) else error.code.value
-    message = error.message()
-    click.echo(f"{name} {message['zh']} / {message['en']}", err=True)
+    click.echo(f"{name} {words(**error.message())}", err=True)
     hint = error.hint()
-    if command is not None:
-        click.echo(f"提示 / hint: {command} --help", err=True)
-    elif hint is not None:
-        both = hint["zh"] if hint["zh"] == hint["en"] else f"{hint['zh']} / {hint['en']}"
-        click.echo(f"提示 / hint: {both}", err=True)
+    advice = f"{command} --help" if command is not None else None if hint is None else words(**hint)
+    if advice is not None:
+        click.echo(words("提示：", "hint: ") + advice, err=True)
     return exit_code(error)

@@ -1,4 +1,4 @@
-"""Which language tables and messages are in. Errors are always told in both."""
+"""Which language tables, messages and errors are in."""
 
 from __future__ import annotations
 
