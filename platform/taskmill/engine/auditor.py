@@ -9,9 +9,11 @@ from uuid import UUID
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.log import get_logger
+from taskmill.stores import lanes as streams
 from taskmill.stores import task_audit as store
 from taskmill.stores import task_stage
 from taskmill.stores.database import Database
+from taskmill.stores.lanes import Lane
 from taskmill.stores.tickets import Tickets
 
 log = get_logger(__name__)
@@ -19,7 +21,10 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class AuditorConfig:
-    """When a ticket counts as lost or stuck, and how many are repaired per lane and round."""
+    """When a ticket counts as lost or stuck, and how many are repaired per lane and round.
+
+    `consumers_s`: how often every queue is looked at, also those that no worker serves.
+    """
 
     margin_s: float = c.LOST_TICKET_MARGIN_S
     idle_ms: int = c.PENDING_IDLE_MS
@@ -36,7 +41,6 @@ class Auditor:
     """
 
     name = "auditor"
-    period_s = c.AUDITOR_PERIOD_S
 
     def __init__(
         self, database: Database, tickets: Tickets, config: AuditorConfig | None = None, *, clock: Clock = SYSTEM_CLOCK
@@ -45,15 +49,28 @@ class Auditor:
         self._tickets = tickets
         self._config = config or AuditorConfig()
         self._clock = clock
-        self._consumers_at = float("-inf")
+        self._swept_at = float("-inf")
+        self.period_s = c.AUDITOR_PERIOD_S
 
     async def run_once(self) -> Mapping[str, int]:
         """Do one round; returns lost and stuck (tickets), consumers (removed) and more (a batch was full)."""
+        began = self._clock.monotonic()
         lost, more_lost = await self._lost()
-        lanes = [(queue, p) for queue in await task_stage.queue_states(self._database.pool) for p in c.PRIORITIES]
-        stuck, more_stuck = await self._stuck(lanes)
-        removed = await self._remove_consumers(lanes)
+        sweeping = began - self._swept_at >= self._config.consumers_s
+        stuck, more_stuck = await self._stuck(await self._lanes(everywhere=sweeping))
+        removed = 0
+        if sweeping:
+            removed = await self._remove_consumers(await self._lanes(everywhere=True))
+            self._swept_at = began
+        # 道很多时查得慢，就查得稀一些
+        self.period_s = min(max(c.AUDITOR_PERIOD_S, (self._clock.monotonic() - began) * c.SWEEP_COST_RATIO), c.SWEEP_MAX_S)
         return {"lost": lost, "stuck": stuck, "consumers": removed, "more": int(more_lost or more_stuck)}
+
+    async def _lanes(self, *, everywhere: bool) -> list[Lane]:
+        """票卡住，必有人读过：平时只看有工作进程服务的队列，隔一阵才看所有的。"""
+        pool = self._database.pool
+        queues = await task_stage.queue_states(pool) if everywhere else await store.served_queues(pool)
+        return [(queue, priority) for queue in queues for priority in c.PRIORITIES]
 
     async def _lost(self) -> tuple[int, bool]:
         total, more = 0, False
@@ -69,12 +86,11 @@ class Auditor:
             more = more or count == self._config.batch
         return total, more
 
-    async def _stuck(self, lanes: Iterable[tuple[str, int]]) -> tuple[int, bool]:
+    async def _stuck(self, lanes: list[Lane]) -> tuple[int, bool]:
         total, more = 0, False
-        for queue, priority in lanes:
-            entries = await self._tickets.pending_older_than(queue, priority, self._config.idle_ms, self._config.batch)
-            if not entries:
-                continue
+        filled = [lane for lane, length in (await streams.lengths(self._tickets, lanes)).items() if length]
+        found = await streams.pending(self._tickets, filled, self._config.idle_ms, self._config.batch)
+        for (queue, priority), entries in found.items():
             # 先提交「此行无票」，再撕票：中途死掉最多多出一张票
             await task_stage.unticket(self._database.pool, [(ticket.id, ticket.claim_no) for _, ticket in entries])
             await self._tickets.drop(queue, priority, [entry for entry, _ in entries])
@@ -83,20 +99,15 @@ class Auditor:
             more = more or len(entries) == self._config.batch
         return total, more
 
-    async def _remove_consumers(self, lanes: Iterable[tuple[str, int]]) -> int:
-        now = self._clock.monotonic()
-        if now - self._consumers_at < self._config.consumers_s:
-            return 0
+    async def _remove_consumers(self, lanes: list[Lane]) -> int:
+        named = {lane: _workers(names) for lane, names in (await streams.consumers(self._tickets, lanes)).items()}
+        everyone = sorted({worker_id for workers in named.values() for worker_id in workers.values()})
+        living = await store.alive(self._database.pool, everyone) if everyone else set[UUID]()
         removed = 0
-        for queue, priority in lanes:
-            workers = _workers(await store.consumers(self._tickets, queue, priority))
-            if not workers:
-                continue
-            living = await store.alive(self._database.pool, list(workers.values()))
+        for (queue, priority), workers in named.items():
             dead = [name for name, worker_id in workers.items() if worker_id not in living]
             if dead:
                 removed += await store.remove_consumers(self._tickets, queue, priority, dead)
-        self._consumers_at = now
         if removed:
             log.info("已清理死去的消费者", count=removed)
         return removed

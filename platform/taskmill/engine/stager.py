@@ -1,18 +1,25 @@
-"""Stager: makes due tasks available, tickets rows that have none, rebuilds lost streams, ends expired tasks."""
+"""Stager: makes due tasks available, tickets rows that have none, rebuilds lost streams, ends expired tasks.
+
+A round costs what there is to do, not how many queues there are: only lanes with a row without a ticket are looked at.
+What no row tells, a stream that Valkey lost while its rows believe in their tickets, is found by a sweep over all
+queues; with thousands of them it comes less often.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from taskmill import constants as c
+from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.ids import new_id
 from taskmill.log import get_logger
+from taskmill.stores import lanes as streams
 from taskmill.stores import task_stage as store
 from taskmill.stores.database import AWAY, Connection, Database
+from taskmill.stores.lanes import Lane
 from taskmill.stores.tickets import BROKER_AWAY, Ticket, Tickets
 
 log = get_logger(__name__)
-Lane = tuple[str, int]
 
 
 class Stager:
@@ -21,93 +28,130 @@ class Stager:
     name = "stager"
     period_s = c.STAGER_PERIOD_S
 
-    def __init__(self, database: Database, tickets: Tickets, *, batch: int = c.STAGE_BATCH) -> None:
+    def __init__(
+        self, database: Database, tickets: Tickets, *, batch: int = c.STAGE_BATCH, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self._database = database
         self._tickets = tickets
         self._batch = batch
+        self._clock = clock
         self._writer = new_id()
-        self._epochs: dict[str, int] = {}
-        self._stale: set[Lane] = set()  # 纪元更新后，可能还有旧票的道
+        self._sweep_at = float("-inf")
+        self._stale: dict[Lane, int] = {}  # 有旧票的道，和它们的纪元
+        self._fed: set[Lane] = set()  # 补过票、也许还立着标志的道
 
     async def run_once(self) -> Mapping[str, int]:
         """Do one round; returns staged, expired, fed, epochs (rebuilt) and more (a batch was full)."""
-        staged = await self._database.unit(lambda connection: store.stage_due(connection, self._batch))
+        due = await self._database.unit(lambda connection: store.stage_due(connection, self._batch))
+        waiting = set(await store.unticketed_lanes(self._database.pool))
+        # 刚到期的先补：别的道再多，也不耽误它们
+        first = waiting & set(due)
+        fed, full, rebuilt = await self._feed_all(sorted(first))
         expired = await self._database.unit(lambda connection: store.expire(connection, self._batch, self._writer))
-        queues = await store.queue_states(self._database.pool)
-        rebuilt = await self._refresh_epochs(list(queues)) if queues else 0
-        lanes = set(await store.unticketed_lanes(self._database.pool))
-        fed, full = 0, staged == self._batch
-        for lane in sorted(lanes | self._stale):
-            if queues.get(lane[0], False):
-                continue  # 暂停的队列不补票，恢复之后再补
-            count, more = await self._feed(lane, stale=lane in self._stale)
-            fed += count
-            full = full or more
-        await self._clear_flags([queue for queue, paused in queues.items() if not paused], lanes)
-        return {"staged": staged, "expired": expired, "fed": fed, "epochs": rebuilt, "more": int(full)}
+        if self._clock.monotonic() >= self._sweep_at:
+            rebuilt += await self._sweep()
+        await self._clear_flags(waiting)
+        count, more, begun = await self._feed_all(sorted((waiting | self._stale.keys()) - first))
+        return {
+            "staged": len(due), "expired": expired, "fed": fed + count, "epochs": rebuilt + begun,
+            "more": int(full or more or len(due) == self._batch),
+        }
 
-    async def _refresh_epochs(self, queues: list[str]) -> int:
-        rebuilt = 0
-        epochs = await self._tickets.epochs(queues)
-        for queue, start in epochs.items():
-            begun = start
-            if begun is None:
-                begun = await self._rebuild(queue)
-                rebuilt += begun is not None
-            if begun is not None and self._epochs.get(queue) != begun:
-                self._epochs[queue] = begun
-                self._stale |= {(queue, priority) for priority in c.PRIORITIES}
+    async def _feed_all(self, lanes: list[Lane]) -> tuple[int, bool, int]:
+        """补票，一次一组道；返回补了几张、是否还有、重建了几个纪元。"""
+        fed, full, rebuilt = 0, False, 0
+        for part in streams.chunks(lanes):
+            count, more, begun = await self._feed(part)
+            fed, full, rebuilt = fed + count, full or more, rebuilt + begun
+        return fed, full, rebuilt
+
+    async def _sweep(self) -> int:
+        """遍查所有队列：补上失去的纪元，找出纪元之前的旧票和立着的标志。"""
+        began = self._clock.monotonic()
+        queues = await store.queue_states(self._database.pool)
+        epochs = await streams.epochs(self._tickets, queues)
+        missing = [queue for queue in queues if queue not in epochs]
+        rebuilt = await self._rebuild(missing)
+        if rebuilt:
+            epochs |= await streams.epochs(self._tickets, missing)
+        oldest = await store.ticketed_lanes(self._database.pool)
+        self._stale = {
+            lane: epochs[lane[0]].start for lane, at_ms in oldest.items() if lane[0] in epochs and at_ms < epochs[lane[0]].start
+        }
+        self._fed |= {(q, p) for q, epoch in epochs.items() if not queues.get(q) for p in epoch.full}
+        cost = self._clock.monotonic() - began
+        self._sweep_at = began + (0.0 if len(missing) > rebuilt else min(cost * c.SWEEP_COST_RATIO, c.SWEEP_MAX_S))
         return rebuilt
 
-    async def _rebuild(self, queue: str) -> int | None:
+    async def _rebuild(self, queues: list[str]) -> int:
         """流被清空：重建消费组，再立纪元；纪元之前的票一律作废。同一时刻只有一个重建者。"""
+        if not queues:
+            return 0
         async with self._database.transaction() as connection:
             if not await store.try_lock(connection, c.EPOCH_LOCK_KEY):
-                return None
+                return 0
             start = await store.now_ms(connection)
-            await self._tickets.begin_epoch(queue, start)
-        begun = (await self._tickets.epochs([queue]))[queue]
-        log.info("票据流已建立", queue=queue, epoch=begun)
-        return begun
+            await streams.begin_epochs(self._tickets, queues, start)
+        log.info("票据流已建立", queues=queues[: c.LOG_NAMES_MAX], count=len(queues), epoch=start)
+        return len(queues)
 
-    async def _feed(self, lane: Lane, *, stale: bool) -> tuple[int, bool]:
-        queue, priority = lane
-        room = min(self._tickets.window - await self._tickets.length(queue, priority), self._batch)
-        if room <= 0:
-            return 0, False
+    async def _feed(self, lanes: list[Lane]) -> tuple[int, bool, int]:
+        """给一组道补票。"""
+        queues = {queue for queue, _ in lanes}
+        known = await streams.epochs(self._tickets, queues)
+        rebuilt = await self._rebuild(sorted(queues - set(known))) if len(known) < len(queues) else 0
+        limit = max(c.STAGE_LANE_MIN, self._batch // len(lanes))
+        lengths = await streams.lengths(self._tickets, lanes)
+        rooms = {lane: min(self._tickets.window - lengths[lane], limit) for lane in lanes}
+        rooms = {lane: room for lane, room in rooms.items() if room > 0}
+        if not rooms:
+            return 0, False, rebuilt
+        found = await self._database.unit(lambda connection: self._take(connection, rooms))
+        fed = await self._send(found)
+        self._fed |= set(found)
+        return fed, fed > 0 and any(len(tickets) == limit for tickets in found.values()), rebuilt
 
-        async def take(connection: Connection) -> tuple[list[Ticket], bool]:
-            old = await store.feed_stale(connection, queue, priority, self._epochs[queue], room) if stale else []
-            if len(old) == room:
-                return old, True
-            return old + await store.feed(connection, queue, priority, room - len(old)), bool(old)
+    async def _take(self, connection: Connection, rooms: Mapping[Lane, int]) -> dict[Lane, list[Ticket]]:
+        """旧票在前；一条道的旧票补完了，就不再算它。"""
+        found: dict[Lane, list[Ticket]] = {}
+        stale = {lane: room for lane, room in rooms.items() if lane in self._stale}
+        if stale:
+            found = await store.feed_stale(connection, stale, self._stale)
+            for lane in stale.keys() - found.keys():
+                del self._stale[lane]
+        left = {lane: room - len(found.get(lane, ())) for lane, room in rooms.items()}
+        left = {lane: room for lane, room in left.items() if room > 0}
+        for lane, tickets in (await store.feed(connection, left)).items() if left else ():
+            found[lane] = found.get(lane, []) + tickets
+        return found
 
-        tickets, found_stale = await self._database.unit(take)
-        if stale and not found_stale:
-            self._stale.discard(lane)
-        if tickets and not await self._send(queue, priority, tickets):
-            return 0, False
-        return len(tickets), len(tickets) == self._batch
-
-    async def _send(self, queue: str, priority: int, tickets: list[Ticket]) -> bool:
+    async def _send(self, found: Mapping[Lane, list[Ticket]]) -> int:
         try:
-            sent = await self._tickets.feed(queue, priority, tickets)
+            refused = await streams.feed(self._tickets, found)
         except BROKER_AWAY:
-            await self._take_back(tickets)
+            await self._take_back(found.values())
             raise
-        if not sent:
-            await self._take_back(tickets)
-        return sent
+        if refused:
+            await self._take_back(found[lane] for lane in refused)
+        return sum(len(tickets) for lane, tickets in found.items() if lane not in refused)
 
-    async def _take_back(self, tickets: list[Ticket]) -> None:
+    async def _take_back(self, batches: Iterable[list[Ticket]]) -> None:
+        tickets = [(ticket.id, ticket.claim_no) for batch in batches for ticket in batch]
         try:
-            await store.unticket(self._database.pool, [(t.id, t.claim_no) for t in tickets])
+            await store.unticket(self._database.pool, tickets)
         except AWAY as error:
             log.warning("无法撤回票据标记，由审计发现", count=len(tickets), error=repr(error))
 
-    async def _clear_flags(self, queues: list[str], lanes: set[Lane]) -> None:
-        """上一轮已无缺票的行：提交者可以再次自己送票。"""
-        if queues:
-            for queue, priority in await self._tickets.flags(queues) - lanes - self._stale:
+    async def _clear_flags(self, waiting: set[Lane]) -> None:
+        """补过票的道已无缺票的行：提交者可以再次自己送票。"""
+        done = self._fed - waiting - self._stale.keys()
+        if not done:
+            return
+        queues = {queue for queue, _ in done}
+        paused = await store.paused_among(self._database.pool, queues)
+        epochs = await streams.epochs(self._tickets, queues - paused)
+        for queue, priority in done:
+            if queue in epochs and priority in epochs[queue].full:
                 await self._tickets.clear_flag(queue, priority)
                 log.info("票据窗口已恢复", queue=queue, priority=priority)
+        self._fed -= {lane for lane in done if lane[0] not in paused}

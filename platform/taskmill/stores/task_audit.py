@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
-
-from redis.exceptions import ResponseError
 
 from taskmill import keys
 from taskmill.stores.database import Queryable
@@ -37,6 +34,7 @@ update taskmill.tasks t set ticket_at = null, updated_at = now()
 from lost where t.id = lost.id and coalesce(t.state, '') = 'available' and t.ticket_at < to_timestamp($3::float8 / 1000)
 returning t.id
 """
+SERVED = "select distinct unnest(queues) as name from taskmill.workers order by name"
 ALIVE = "select id from taskmill.workers where id = any ($1::uuid[]) and dead_at is null"
 
 # KEYS 流；ARGV 组、消费者…；返回删掉几个。手里还有票的不删：删了消费者，它的待确认记录也没了，票就卡在流里
@@ -62,20 +60,14 @@ async def forget_lost(connection: Queryable, queue: str, priority: int, before_m
     return len(await connection.fetch(LOST, queue, priority, float(before_ms), limit))
 
 
+async def served_queues(connection: Queryable) -> list[str]:
+    """Return the queues that workers serve or, until their rows go, served."""
+    return [row["name"] for row in await connection.fetch(SERVED)]
+
+
 async def alive(connection: Queryable, workers: Sequence[UUID]) -> set[UUID]:
     """Return those of `workers` that are not dead."""
     return {row["id"] for row in await connection.fetch(ALIVE, workers)}
-
-
-async def consumers(tickets: Tickets, queue: str, priority: int) -> list[str]:
-    """Return the names of a stream's consumers; none if the stream or the group is missing."""
-    try:
-        found: Any = await tickets.redis.xinfo_consumers(keys.tickets(queue, priority), keys.GROUP)
-    except ResponseError as error:
-        if "no such key" in str(error) or "NOGROUP" in str(error):
-            return []
-        raise
-    return [item["name"].decode() for item in found]
 
 
 async def remove_consumers(tickets: Tickets, queue: str, priority: int, names: Sequence[str]) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from taskmill.models import TaskHistory
-from taskmill.stores.database import Queryable
+from taskmill.stores.database import Queryable, Record
+from taskmill.stores.lanes import Lane
 from taskmill.stores.tickets import Ticket
 
 # 转移 stage：scheduled / retryable → available；票由补票步骤给
@@ -18,7 +20,7 @@ with due as materialized (
 )
 update taskmill.tasks t set state = 'available', ticket_at = null, updated_at = now()
 from due where t.id = due.id and coalesce(t.state, '') in ('scheduled', 'retryable')
-returning t.id
+returning t.queue, t.priority
 """
 # 有无票行的 (队列, 优先级)：索引通常是空的，一次扫描即可知道；暂停的队列不补
 LANES = """
@@ -34,28 +36,48 @@ with recursive lanes as (
 select l.queue, l.priority from lanes l
 where not exists (select from taskmill.queues q where q.name = l.queue and q.paused_at is not null)
 """
+# 各道最老的一张票：沿 tasks_available 逐道跳；暂停的队列不补票
+AVAILABLE = """
+with recursive lanes as (
+  (select queue, priority, ticket_at from taskmill.tasks
+   where state = 'available' order by queue, priority, ticket_at limit 1)
+  union all
+  select n.queue, n.priority, n.ticket_at from lanes l cross join lateral (
+    select queue, priority, ticket_at from taskmill.tasks
+    where state = 'available' and (queue, priority) > (l.queue, l.priority)
+    order by queue, priority, ticket_at limit 1) n
+)
+select l.queue, l.priority, (extract(epoch from l.ticket_at) * 1000)::bigint as oldest_ms from lanes l
+where l.ticket_at is not null
+  and not exists (select from taskmill.queues q where q.name = l.queue and q.paused_at is not null)
+"""
+# 参数：队列、优先级、各道至多几行
 FEED = """
 with next as materialized (
-  select id from taskmill.tasks
-  where state = 'available' and ticket_at is null and queue = $1 and priority = $2
-  order by id limit $3 for update skip locked
+  select n.id from unnest($1::text[], $2::smallint[], $3::int[]) as l(queue, priority, room)
+  cross join lateral (
+    select id from taskmill.tasks
+    where state = 'available' and ticket_at is null and queue = l.queue and priority = l.priority
+    order by id limit l.room for update skip locked) n
 )
 update taskmill.tasks t
 set ticket_at = to_timestamp(floor(extract(epoch from now()) * 1000) / 1000.0)
 from next where t.id = next.id and coalesce(t.state, 'available') = 'available'
-returning t.id, t.claim_no, (extract(epoch from t.ticket_at) * 1000)::bigint as at_ms
+returning t.queue, t.priority, t.id, t.claim_no, (extract(epoch from t.ticket_at) * 1000)::bigint as at_ms
 """
-# 纪元开始之前的票算没有票：流被清空过
+# 纪元开始之前的票算没有票：流被清空过。第四个参数是各道的纪元
 STALE = """
 with old as materialized (
-  select id from taskmill.tasks
-  where state = 'available' and queue = $1 and priority = $2 and ticket_at < to_timestamp($3::float8 / 1000)
-  order by ticket_at limit $4 for update skip locked
+  select o.id from unnest($1::text[], $2::smallint[], $3::int[], $4::float8[]) as l(queue, priority, room, begun)
+  cross join lateral (
+    select id from taskmill.tasks
+    where state = 'available' and queue = l.queue and priority = l.priority and ticket_at < to_timestamp(l.begun / 1000)
+    order by ticket_at limit l.room for update skip locked) o
 )
 update taskmill.tasks t
 set ticket_at = to_timestamp(floor(extract(epoch from now()) * 1000) / 1000.0)
 from old where t.id = old.id and coalesce(t.state, 'available') = 'available'
-returning t.id, t.claim_no, (extract(epoch from t.ticket_at) * 1000)::bigint as at_ms
+returning t.queue, t.priority, t.id, t.claim_no, (extract(epoch from t.ticket_at) * 1000)::bigint as at_ms
 """
 UNTICKET = """
 update taskmill.tasks t set ticket_at = null
@@ -97,26 +119,44 @@ select id from d
 """
 
 
-async def stage_due(connection: Queryable, limit: int) -> int:
-    """Make due tasks available; returns how many."""
-    return len(await connection.fetch(DUE, limit))
+async def stage_due(connection: Queryable, limit: int) -> list[Lane]:
+    """Make due tasks available; returns the lane of each."""
+    return [(row["queue"], row["priority"]) for row in await connection.fetch(DUE, limit)]
 
 
-async def unticketed_lanes(connection: Queryable) -> list[tuple[str, int]]:
-    """Return the (queue, priority) pairs, paused queues left out, that have rows without a ticket."""
+async def unticketed_lanes(connection: Queryable) -> list[Lane]:
+    """Return the lanes, those of paused queues left out, that have rows without a ticket."""
     return [(row["queue"], row["priority"]) for row in await connection.fetch(LANES)]
 
 
-async def feed(connection: Queryable, queue: str, priority: int, limit: int) -> list[Ticket]:
-    """Mark the oldest unticketed rows as ticketed and return their tickets, to be sent after the commit."""
-    rows = await connection.fetch(FEED, queue, priority, limit)
-    return sorted((Ticket(row["id"], row["claim_no"], row["at_ms"]) for row in rows), key=lambda t: t.id)
+async def ticketed_lanes(connection: Queryable) -> dict[Lane, int]:
+    """Return the lanes, those of paused queues left out, that have ticketed rows, with the oldest ticket's time in ms."""
+    return {(row["queue"], row["priority"]): row["oldest_ms"] for row in await connection.fetch(AVAILABLE)}
 
 
-async def feed_stale(connection: Queryable, queue: str, priority: int, epoch_ms: int, limit: int) -> list[Ticket]:
-    """The same for rows whose ticket is older than the epoch of the streams."""
-    rows = await connection.fetch(STALE, queue, priority, float(epoch_ms), limit)
-    return sorted((Ticket(row["id"], row["claim_no"], row["at_ms"]) for row in rows), key=lambda t: t.id)
+async def feed(connection: Queryable, rooms: Mapping[Lane, int]) -> dict[Lane, list[Ticket]]:
+    """Mark the oldest unticketed rows of each lane, at most as many as it has room for, as ticketed.
+
+    Returns their tickets in the order of their ids, to be sent after the commit.
+    """
+    return _by_lane(await connection.fetch(FEED, *_columns(rooms)))
+
+
+async def feed_stale(connection: Queryable, rooms: Mapping[Lane, int], begun: Mapping[Lane, int]) -> dict[Lane, list[Ticket]]:
+    """The same for rows whose ticket is older than `begun`, the epoch of their streams in ms."""
+    return _by_lane(await connection.fetch(STALE, *_columns(rooms), [float(begun[lane]) for lane in sorted(rooms)]))
+
+
+def _columns(rooms: Mapping[Lane, int]) -> list[list[Any]]:
+    ordered = sorted(rooms)
+    return [[queue for queue, _ in ordered], [priority for _, priority in ordered], [rooms[lane] for lane in ordered]]
+
+
+def _by_lane(rows: Sequence[Record]) -> dict[Lane, list[Ticket]]:
+    found: dict[Lane, list[Ticket]] = {}
+    for row in sorted(rows, key=lambda row: row["id"]):
+        found.setdefault((row["queue"], row["priority"]), []).append(Ticket(row["id"], row["claim_no"], row["at_ms"]))
+    return found
 
 
 async def unticket(connection: Queryable, tickets: Sequence[tuple[UUID, int]]) -> None:
@@ -134,6 +174,14 @@ async def queue_states(connection: Queryable) -> dict[str, bool]:
     """Return every queue's name and whether it is paused, sorted."""
     rows = await connection.fetch("select name, paused_at is not null as paused from taskmill.queues order by name")
     return {row["name"]: row["paused"] for row in rows}
+
+
+async def paused_among(connection: Queryable, names: Iterable[str]) -> set[str]:
+    """Return those of the queues that are paused."""
+    rows = await connection.fetch(
+        "select name from taskmill.queues where name = any ($1::text[]) and paused_at is not null", sorted(names)
+    )
+    return {row["name"] for row in rows}
 
 
 async def now_ms(connection: Queryable) -> int:

@@ -107,7 +107,7 @@ class Tickets:
             url, socket_timeout=c.BROKER_TIMEOUT_S, socket_connect_timeout=c.BROKER_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
         )
         self._submit = self.redis.register_script(_SUBMIT)
-        self._feed = self.redis.register_script(_FEED)
+        self.feed_script = self.redis.register_script(_FEED)
         self._begin = self.redis.register_script(_BEGIN)
         self._heal = self.redis.register_script(_HEAL)
         self._drop = self.redis.register_script(_DROP)
@@ -143,7 +143,7 @@ class Tickets:
         """Add the stager's tickets; False if the epoch is gone."""
         for start in range(0, len(tickets), c.TICKET_CHUNK):
             chunk = [ticket.pack() for ticket in tickets[start : start + c.TICKET_CHUNK]]
-            if await self._feed(keys=[keys.tickets(queue, priority), keys.epoch(queue)], args=chunk) == NO_EPOCH:
+            if await self.feed_script(keys=[keys.tickets(queue, priority), keys.epoch(queue)], args=chunk) == NO_EPOCH:
                 return False
         return True
 
@@ -152,35 +152,14 @@ class Tickets:
         for start in range(0, len(entries), c.TICKET_CHUNK):
             await self._drop(keys=[keys.tickets(queue, priority)], args=[keys.GROUP, *entries[start : start + c.TICKET_CHUNK]])
 
-    async def epochs(self, queues: Sequence[str]) -> dict[str, int | None]:
-        """Return the start (PostgreSQL time, ms) of each queue's epoch, None where it was lost."""
-        async with self._pipeline() as pipe:
-            for queue in queues:
-                pipe.hget(keys.epoch(queue), "start")
-            replies = await pipe.execute()
-        return {queue: None if raw is None else int(raw) for queue, raw in zip(queues, replies, strict=True)}
-
-    async def flags(self, queues: Sequence[str]) -> set[tuple[str, int]]:
-        """Return the (queue, priority) pairs whose window overflowed."""
-        async with self._pipeline() as pipe:
-            for queue in queues:
-                pipe.hmget(keys.epoch(queue), [keys.epoch_flag(p) for p in c.PRIORITIES])
-            replies = await pipe.execute()
-        return {
-            (queue, priority)
-            for queue, values in zip(queues, replies, strict=True)
-            for priority, value in zip(c.PRIORITIES, values, strict=True)
-            if value is not None
-        }
-
     async def clear_flag(self, queue: str, priority: int) -> None:
         """Let submitters ticket again."""
         await self.redis.execute_command("HDEL", keys.epoch(queue), keys.epoch_flag(priority))
 
-    async def begin_epoch(self, queue: str, start_ms: int) -> None:
+    async def begin_epoch(self, queue: str, start_ms: int, pipe: Any = None) -> None:
         """Make the consumer groups at id 0 and the epoch, all or nothing; what exists is left as it is."""
         streams = [keys.tickets(queue, priority) for priority in c.PRIORITIES]
-        await self._begin(keys=[keys.epoch(queue), *streams], args=[keys.GROUP, start_ms])
+        await self._begin(keys=[keys.epoch(queue), *streams], args=[keys.GROUP, start_ms], client=pipe)
 
     async def _heal_group(self, queue: str, priority: int) -> bool:
         """纪元在而组不在（有人删了流）：补上，从头读起；纪元也不在就等 stager。"""
@@ -194,7 +173,7 @@ class Tickets:
 
     async def nonempty(self, lanes: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
         """Return those (queue, priority) pairs whose stream holds tickets, in one round trip."""
-        async with self._pipeline() as pipe:
+        async with self.pipeline() as pipe:
             for queue, priority in lanes:
                 pipe.xlen(keys.tickets(queue, priority))
             lengths: list[int] = await pipe.execute()
@@ -205,22 +184,14 @@ class Tickets:
         entries: Any = await self.redis.xrange(keys.tickets(queue, priority), count=1)
         return Ticket.unpack(entries[0][1][c.TICKET_FIELD]).at_ms if entries else None
 
-    async def pending_older_than(self, queue: str, priority: int, idle_ms: int, count: int) -> list[Entry]:
-        """Return tickets that were read at least `idle_ms` ago and never dropped, whoever read them."""
+    async def entries(self, queue: str, priority: int, entries: Sequence[bytes]) -> list[Entry]:
+        """Return the entries of these ids that are still in the stream."""
         stream = keys.tickets(queue, priority)
-        try:
-            pending: Any = await self.redis.xpending_range(stream, keys.GROUP, "-", "+", count, idle=idle_ms)
-        except ResponseError as error:
-            if "NOGROUP" in str(error):
-                return []
-            raise
-        if not pending:
-            return []
-        async with self._pipeline() as pipe:
-            for item in pending:
-                pipe.xrange(stream, item["message_id"], item["message_id"])
+        async with self.pipeline() as pipe:
+            for entry in entries:
+                pipe.xrange(stream, entry, entry)
             replies = await pipe.execute()
-        return [(entry, Ticket.unpack(fields[c.TICKET_FIELD])) for reply in replies for entry, fields in reply]
+        return [found for reply in replies for found in _entries(reply)]
 
     async def read(
         self, consumer: str, counts: Mapping[tuple[str, int], int], block_ms: int | None = None
@@ -233,7 +204,7 @@ class Tickets:
         if block_ms is not None:
             return await self._read_blocking(consumer, counts, block_ms)
         streams = list(counts)
-        async with self._pipeline() as pipe:
+        async with self.pipeline() as pipe:
             for queue, priority in streams:
                 pipe.xreadgroup(keys.GROUP, consumer, {keys.tickets(queue, priority): ">"}, count=counts[queue, priority])
             replies = await pipe.execute(raise_on_error=False)
@@ -294,7 +265,8 @@ class Tickets:
         await self.redis.execute_command("PUBLISH", keys.hints(worker_id), b"1")
 
     @asynccontextmanager
-    async def _pipeline(self) -> AsyncIterator[Any]:
+    async def pipeline(self) -> AsyncIterator[Any]:
+        """Give a pipeline: commands that share a round trip, not a transaction."""
         async with self.redis.pipeline(transaction=False) as pipe:
             yield pipe
 

@@ -16,6 +16,7 @@ from taskmill.clock import FakeClock
 from taskmill.engine.auditor import Auditor, AuditorConfig
 from taskmill.engine.stager import Stager
 from taskmill.ids import new_id
+from taskmill.stores import lanes
 from taskmill.stores.database import Database
 from taskmill.stores.tickets import Ticket, Tickets
 from tests.support import rows
@@ -191,7 +192,7 @@ async def test_consumers_of_dead_workers_go_once_they_hold_nothing(
 
     assert await auditor.run_once() == {**NOTHING, "consumers": 2}
     assert await consumers(tickets) == {str(alive), str(holding), "somebody-else"}
-    entries = await tickets.pending_older_than(QUEUE, PRIORITY, 0, 10)
+    entries = (await lanes.pending(tickets, [(QUEUE, PRIORITY)], 0, 10))[QUEUE, PRIORITY]
     await tickets.drop(QUEUE, PRIORITY, [entry for entry, _ in entries])
     assert (await auditor.run_once())["consumers"] == 0  # 不必每一轮都查
 

@@ -14,7 +14,7 @@ from taskmill.engine.stager import Stager
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.services.submit import SubmitRequest
-from taskmill.stores import task_claim, task_stage
+from taskmill.stores import lanes, task_claim, task_stage
 from taskmill.stores.database import Record
 from taskmill.stores.tickets import BROKER_AWAY, Ticket
 from tests.support.engines import (
@@ -54,6 +54,10 @@ async def unticketed(platform: Platform) -> int:
     return await platform.database.pool.fetchval(
         "select count(*) from taskmill.tasks where state = 'available' and ticket_at is null"
     )
+
+
+async def flags(platform: Platform) -> frozenset[int]:
+    return (await lanes.epochs(platform.tickets, ["default"]))["default"].full
 
 
 async def test_a_submit_sends_one_ticket_that_names_the_row(database_url: str, broker_url: str) -> None:
@@ -96,7 +100,7 @@ async def test_the_window_overflows_and_the_stager_feeds_in_order(database_url: 
         await fill(platform, 25)
         assert len(await tickets_in(platform)) == 10
         assert await unticketed(platform) == 15
-        assert await platform.tickets.flags(["default"]) == {("default", 2)}
+        assert await flags(platform) == {2}
 
         fresh = await submit(platform, "test.note")
         await platform.submit.close()
@@ -104,14 +108,14 @@ async def test_the_window_overflows_and_the_stager_feeds_in_order(database_url: 
 
         order = []
         for _ in range(3):
-            assert await platform.tickets.flags(["default"])
+            assert await flags(platform)
             found = await tickets_in(platform)
             order += [t.id for t in found]
             await platform.tickets.redis.xtrim(keys.tickets("default", 2), maxlen=0, approximate=False)
             await stage(platform)
         assert order == sorted(order)
         assert len(order) == 26
-        assert await platform.tickets.flags(["default"]) == set()
+        assert await flags(platform) == set()
 
 
 async def test_everything_runs_through_a_small_window(database_url: str, broker_url: str) -> None:
@@ -288,13 +292,13 @@ async def test_tickets_that_valkey_did_not_take_are_taken_back(database_url: str
         stager, ticket = Stager(platform.database, platform.tickets), (await tickets_in(platform))[0]
         assert await unticketed(platform) == 0
         await platform.tickets.redis.delete(keys.epoch("default"))
-        assert await stager._send("default", 2, [ticket]) is False  # 没有纪元，一张也不收
+        assert await stager._send({("default", 2): [ticket]}) == 0  # 没有纪元，一张也不收
         assert await unticketed(platform) == 1
         await stage(platform)
         assert await unticketed(platform) == 0
         valkey.kill()
         with pytest.raises(BROKER_AWAY):
-            await stager._send("default", 2, [ticket])
+            await stager._send({("default", 2): [ticket]})
         assert await unticketed(platform) == 1
         row = await live(platform, task_id)
         assert row is not None and row["state"] == "available"
@@ -308,7 +312,7 @@ async def test_tickets_that_cannot_be_taken_back_either_are_left_to_the_auditor(
         stager, ticket = Stager(platform.database, platform.tickets), (await tickets_in(platform))[0]
         await platform.tickets.redis.delete(keys.epoch("default"))
         postgres.kill()
-        assert await stager._send("default", 2, [ticket]) is False
+        assert await stager._send({("default", 2): [ticket]}) == 0
 
 
 async def test_only_one_stager_rebuilds_an_epoch(database_url: str, broker_url: str) -> None:

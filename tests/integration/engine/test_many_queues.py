@@ -1,0 +1,96 @@
+"""Thousands of queues: the scheduler's rounds cost what there is to do, not how many queues exist."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from taskmill import keys, task
+from taskmill.engine.auditor import Auditor
+from taskmill.engine.stager import Stager
+from taskmill.services.platform import Platform
+from taskmill.stores import lanes
+from tests.support.engines import platform_of
+
+pytestmark = pytest.mark.anyio
+MANY = 3_000
+FILL = """
+with q as (insert into taskmill.queues (name) select 'many-' || n from generate_series(1, $1) n returning name)
+insert into taskmill.tasks (id, queue, kind, state, args, timeout_ms)
+select gen_random_uuid(), name, 'test.note', 'available', '{}', 1000 from q
+"""
+DUE = """
+insert into taskmill.tasks (id, queue, kind, state, args, timeout_ms, run_at)
+values (gen_random_uuid(), 'zz-last-by-name', 'test.note', 'scheduled', '{}', 1000, now())
+"""
+
+
+@task("test.note")
+async def note() -> None:
+    return None
+
+
+async def fill(platform: Platform) -> None:
+    await platform.database.pool.execute(FILL, MANY)
+
+
+async def commands(platform: Platform) -> int:
+    found: Any = await platform.tickets.redis.info("stats")
+    return int(found["total_commands_processed"])
+
+
+async def test_a_task_that_comes_due_is_ticketed_before_thousands_of_waiting_lanes(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, note) as platform:
+        await fill(platform)
+        await platform.database.pool.execute(DUE)
+        counts = await Stager(platform.database, platform.tickets).run_once()
+        assert (counts["staged"], counts["fed"]) == (1, MANY + 1)
+        redis = platform.tickets.redis
+        due = (await redis.xrange(keys.tickets("zz-last-by-name", 2)))[0][0]
+        others = [(await redis.xrange(keys.tickets(f"many-{n}", 2)))[0][0] for n in range(1, MANY + 1, 50)]
+        assert all(_at(due) < _at(other) for other in others)
+
+
+def _at(entry: bytes) -> tuple[int, int]:
+    ms, number = entry.split(b"-")
+    return int(ms), int(number)
+
+
+async def test_a_new_scheduler_asks_once_for_each_queue_and_touches_no_stream(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, note) as platform:
+        await fill(platform)
+        await Stager(platform.database, platform.tickets).run_once()
+        stager = Stager(platform.database, platform.tickets)
+        before = await commands(platform)
+        assert (await stager.run_once())["epochs"] == 0
+        swept = await commands(platform)
+        assert swept - before < MANY * 1.2
+        assert (await stager.run_once())["fed"] == 0
+        assert await commands(platform) - swept < 20  # 没有事，就不再问 Valkey
+
+
+async def test_after_a_flush_thousands_of_queues_are_rebuilt_in_one_round(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, note) as platform:
+        await fill(platform)
+        await Stager(platform.database, platform.tickets).run_once()
+        await platform.tickets.redis.flushdb()
+        stager = Stager(platform.database, platform.tickets)
+        counts = await stager.run_once()
+        assert (counts["epochs"], counts["fed"]) == (MANY + 1, MANY)
+        length = await lanes.lengths(platform.tickets, [(f"many-{n}", 2) for n in range(1, MANY + 1)])
+        assert set(length.values()) == {1}
+
+
+async def test_the_auditor_looks_at_served_queues_each_round_and_at_all_of_them_seldom(
+    database_url: str, broker_url: str
+) -> None:
+    async with platform_of(database_url, broker_url, note) as platform:
+        await fill(platform)
+        await Stager(platform.database, platform.tickets).run_once()
+        auditor = Auditor(platform.database, platform.tickets)
+        await auditor.run_once()
+        assert auditor.period_s > 1.0
+        before = await commands(platform)
+        await auditor.run_once()
+        assert await commands(platform) - before < 20
