@@ -57,6 +57,7 @@ TRACEBACK_MAX_CHARS: Final = 16_000
 BODY_MAX_BYTES: Final = 8 * 1024 * 1024
 BATCH_BODY_MAX_BYTES: Final = 32 * 1024 * 1024
 BATCH_MAX_TASKS: Final = 10_000
+QUEUES_MAX: Final = 20_000  # 队列数的上限：名字由提交者取，写错的程序能造出无数个
 PAGE_SIZE_DEFAULT: Final = 20
 PAGE_SIZE_MAX: Final = 100
 TOTAL_EXACT_MAX: Final = 10_000  # 超过就只说 total_capped
@@ -68,6 +69,7 @@ GROUP_COMMIT_QUEUE_MAX: Final = 20_000  # 等待组提交的上限，满了就�
 SUBMIT_CHUNK: Final = 1_000  # 批量提交时每条 INSERT 的行数
 FLAG_MEMORY_S: Final = 0.25  # 记住「该流已满/失联」的时间，其间直接写 NULL
 KIND_CACHE_S: Final = 5.0  # 提交方缓存 kinds 表的时间
+QUEUE_KNOWN_S: Final = 60.0  # 提交方记住一个队列已经登记的时间；队列被删除之后最迟这么久重新登记
 
 # ── 票据与流 ──────────────────────────────────────────────────────────────
 TICKET_FIELD: Final = b"t"
@@ -163,6 +165,8 @@ SCHEMA_WAIT_POLL_S: Final = 1.0  # migrate wait 查询的间隔；等的是分�
 SCHEMA_CHECK_S: Final = 5.0  # 迁移版本已知相符时多久再查一次
 STATS_MINUTES_DEFAULT: Final = 60
 STATS_MINUTES_MAX: Final = 1_440
+STATS_QUEUES_MAX: Final = 100  # 概览里最多列多少个队列，任务多的在前
+METRICS_QUEUES_MAX: Final = 100  # 指标里最多给多少个队列各自的标签，其余合成一个：标签由提交者取，不能无限多
 SHUTDOWN_GRACE_S: Final = 5.0
 
 # ── 命令行 ────────────────────────────────────────────────────────────────

@@ -53,6 +53,8 @@ class Code(StrEnum):
     PLUGIN_FAILED = "PLUGIN_FAILED"
     PLUGIN_INCOMPATIBLE = "PLUGIN_INCOMPATIBLE"
     PLUGIN_NOT_FOUND = "PLUGIN_NOT_FOUND"
+    QUEUE_LIMIT = "QUEUE_LIMIT"
+    QUEUE_NOT_EMPTY = "QUEUE_NOT_EMPTY"
     QUEUE_NOT_FOUND = "QUEUE_NOT_FOUND"
     RESULT_NOT_READY = "RESULT_NOT_READY"
     RESULT_NOT_ENCODABLE = "RESULT_NOT_ENCODABLE"
@@ -193,6 +195,15 @@ ERRORS: dict[Code, ErrorSpec] = {
     Code.PLUGIN_NOT_FOUND: ErrorSpec(
         404, 3, "没有自带迁移的插件：{plugin}", "no plugin with migrations: {plugin}",
         "taskmill plugin list", "taskmill plugin list",
+    ),
+    Code.QUEUE_LIMIT: ErrorSpec(
+        429, 1, "队列已有 {limit} 个，到了上限，不能再建 {queue}", "there are {limit} queues, the limit; {queue} cannot be made",
+        "删去不用的：taskmill queue delete NAME，或调高 TASKMILL_QUEUES_MAX",
+        "delete unused ones: taskmill queue delete NAME, or raise TASKMILL_QUEUES_MAX",
+    ),
+    Code.QUEUE_NOT_EMPTY: ErrorSpec(
+        409, 4, "队列 {queue} 里还有未结束的任务", "queue {queue} still has live tasks",
+        "先取消或等待它们：taskmill task list --queue {queue}", "cancel or await them first: taskmill task list --queue {queue}",
     ),
     Code.QUEUE_NOT_FOUND: ErrorSpec(
         404, 3, "队列不存在：{queue}", "no such queue: {queue}", "taskmill queue list", "taskmill queue list",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -11,10 +12,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from taskmill import __version__
+from taskmill import constants as c
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 UNMATCHED = "unmatched"  # 没有路由的请求共用一个标签，标签数不随路径增长
 OTHER = "OTHER"
+OTHER_QUEUES = "(other)"  # 队列名里没有括号，不会撞上
 BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -74,6 +77,7 @@ class Telemetry:
         self._tasks = _gauge("taskmill_tasks", self.registry)
         self._oldest = _gauge("taskmill_queue_oldest_wait_seconds", self.registry)
         self._workers = _gauge("taskmill_workers", self.registry)
+        self._counted: set[str] = set()
         # labels() 每次都要拼键加锁；热路径直接记住子指标
         self._http: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -88,18 +92,32 @@ class Telemetry:
         found[1].observe(seconds)
 
     def submitted(self, queues: Iterable[str]) -> None:
-        """Count tasks that were accepted, by queue."""
+        """Count tasks that were accepted, by queue; queues beyond METRICS_QUEUES_MAX share a label."""
         for queue in queues:
-            self._submitted.labels(queue).inc()
+            if queue not in self._counted and len(self._counted) < c.METRICS_QUEUES_MAX:
+                self._counted.add(queue)
+            self._submitted.labels(queue if queue in self._counted else OTHER_QUEUES).inc()
 
     def backlog(self, live: Mapping[tuple[str, str], int], oldest_wait_s: Mapping[str, float]) -> None:
-        """Set the gauges of live tasks by (queue, state) and the waits by queue; queues that emptied disappear."""
+        """Set the gauges of live tasks by (queue, state) and the waits by queue; queues that emptied disappear.
+
+        The METRICS_QUEUES_MAX queues with the most tasks have labels of their own; the others share one, with the sum of
+        their tasks and the longest of their waits.
+        """
         self._tasks.clear()
         self._oldest.clear()
+        sums: Tally[str] = Tally()
+        for (queue, _), number in live.items():
+            sums[queue] += number
+        shown = {queue for queue, _ in sums.most_common(c.METRICS_QUEUES_MAX)}
         for (queue, state), number in live.items():
-            self._tasks.labels(queue, state).set(number)
+            self._tasks.labels(queue if queue in shown else OTHER_QUEUES, state).inc(number)
+        waits: dict[str, float] = {}
         for queue, seconds in oldest_wait_s.items():
-            self._oldest.labels(queue).set(seconds)
+            name = queue if queue in shown else OTHER_QUEUES
+            waits[name] = max(seconds, waits.get(name, 0.0))
+        for name, seconds in waits.items():
+            self._oldest.labels(name).set(seconds)
 
     def workers(self, counts: Mapping[str, int]) -> None:
         """Set the gauges of workers by state."""

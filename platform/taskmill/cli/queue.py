@@ -8,6 +8,7 @@ import rich_click as click
 
 from taskmill.cli.arguments import compact, seconds, usage
 from taskmill.cli.batch import each
+from taskmill.cli.language import words
 from taskmill.cli.output import Column, Output, age, duration, emit, output_option
 from taskmill.cli.rest import Api, paged, remote, segment
 
@@ -77,6 +78,22 @@ def resume(ctx: click.Context, api: Api, names: tuple[str, ...], output: Output)
     Example: taskmill queue resume emails
     """
     ctx.exit(each(names, lambda name: api.post(f"/queues/{segment(name)}/resume"), output, COLUMNS, name="name"))
+
+
+@queue.command()
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@output_option
+@remote
+@click.pass_context
+def delete(ctx: click.Context, api: Api, names: tuple[str, ...], yes: bool, output: Output) -> None:
+    """Delete queues that have no live task, with their policies; finished tasks stay.
+
+    Example: taskmill queue delete typo --yes
+    """
+    if not yes:
+        click.confirm(words(f"删除 {', '.join(names)}？", f"Delete {', '.join(names)}?"), abort=True, err=True)
+    ctx.exit(each(names, lambda name: api.call("DELETE", f"/queues/{segment(name)}"), output, COLUMNS, name="name"))
 
 
 @queue.command("set")

@@ -8,7 +8,7 @@ import msgspec
 
 from taskmill import constants as c
 from taskmill.clock import Timestamp, rfc3339
-from taskmill.errors import Code, InputError, NotFoundError
+from taskmill.errors import Code, ConflictError, InputError, NotFoundError
 from taskmill.log import get_logger
 from taskmill.models import TaskQueue
 from taskmill.services.backlog import BacklogService
@@ -18,6 +18,7 @@ from taskmill.services.task_view import stamp
 from taskmill.stores import task_queue
 from taskmill.stores.backlog import Backlog
 from taskmill.stores.database import Database
+from taskmill.stores.tickets import BROKER_AWAY, Tickets
 
 log = get_logger(__name__)
 
@@ -73,8 +74,9 @@ class QueueView(msgspec.Struct, frozen=True, kw_only=True):
 class QueueService:
     """Queues appear with their first task, or when somebody sets their policy."""
 
-    def __init__(self, database: Database, backlog: BacklogService) -> None:
+    def __init__(self, database: Database, tickets: Tickets, backlog: BacklogService) -> None:
         self._database = database
+        self._tickets = tickets
         self._backlog = backlog
 
     async def list(self, paging: Paging) -> Page[QueueView]:
@@ -111,6 +113,25 @@ class QueueService:
         async with self._database.sessions.begin() as session:
             await task_queue.put(session, name, change.values(), by)
         return await self._changed(name, "队列策略已设置", found=True, by=by)
+
+    async def delete(self, name: str, *, by: str | None = None) -> QueueView:
+        """Delete a queue and its policy; what it finished stays in history. A later task makes it anew.
+
+        NotFoundError QUEUE_NOT_FOUND, ConflictError QUEUE_NOT_EMPTY while it has live tasks.
+        """
+        view = await self.get(name)
+        async with self._database.sessions.begin() as session:
+            gone = await task_queue.remove(session, name)
+        if gone is None:
+            raise NotFoundError(Code.QUEUE_NOT_FOUND, queue=name)
+        if not gone:
+            raise ConflictError(Code.QUEUE_NOT_EMPTY, queue=name)
+        log.info("队列已删除", queue=name, by=by)
+        try:
+            await self._tickets.forget(name)
+        except BROKER_AWAY as error:
+            log.warning("队列的票据流留在 Valkey 里", queue=name, error=repr(error))  # 空的，无害
+        return view
 
     async def _changed(self, name: str, event: str, *, found: bool, by: str | None) -> QueueView:
         if not found:

@@ -44,13 +44,17 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
-    """All queues with live tasks or finished ones in the window, their sums, and workers by state."""
+    """Sums over all queues, workers by state, and each queue with live tasks or finished ones in the window.
+
+    At most STATS_QUEUES_MAX queues are listed, those with the most live tasks; `queues_total` counts them all.
+    """
 
     minutes: int
     live: LiveCounts
     finished: FinishedCounts
     workers: dict[str, int]
     queues: list[QueueStats]
+    queues_total: int
 
 
 class StatsService:
@@ -67,7 +71,11 @@ class StatsService:
         async with self._database.sessions.begin() as session:
             sums = await rollup.totals(session, window.minutes)
         final = [row for row in sums if row.outcome in FINAL]
-        names = sorted({*counts, *(row.queue for row in final)})
+        by_queue: dict[str, list[Any]] = {}
+        for row in final:
+            by_queue.setdefault(row.queue, []).append(row)
+        names = {*counts, *by_queue}
+        shown = sorted(names, key=lambda name: (-counts[name].total if name in counts else 0, name))[: c.STATS_QUEUES_MAX]
         return Stats(
             minutes=window.minutes,
             live=_all(counts),
@@ -77,10 +85,11 @@ class StatsService:
                 QueueStats(
                     queue=name, live=live(counts.get(name) or Backlog(name)),
                     oldest_wait_s=round((counts.get(name) or Backlog(name)).oldest_wait_s, 3),
-                    finished=_finished([row for row in final if row.queue == name]),
+                    finished=_finished(by_queue.get(name, [])),
                 )
-                for name in names
+                for name in sorted(shown)
             ],
+            queues_total=len(names),
         )
 
 

@@ -70,17 +70,18 @@ class SubmitService:
     def __init__(self, settings: Settings, database: Database, tickets: Tickets, clock: Clock) -> None:
         self._settings = settings
         self._database = database
+        self._clock = clock
         self.kinds = KindCache(database, clock)
         self._ticketing = Ticketing(database, tickets, clock)
         self._waiting: deque[Waiting] = deque()
         self._flushers: set[asyncio.Task[None]] = set()
         self._sending: set[asyncio.Task[None]] = set()
-        self._known_queues: set[str] = set()
+        self._known_queues: dict[str, float] = {}  # 队列 → 登记到何时可信
 
     async def submit(self, request: SubmitRequest, *, created_by: str | None = None) -> Submitted:
         """Accept one task and return after its commit.
 
-        Raises InputError or NotFoundError (nothing is stored), LimitError SUBMIT_BUSY, UnavailableError
+        Raises InputError or NotFoundError (nothing is stored), LimitError SUBMIT_BUSY or QUEUE_LIMIT, UnavailableError
         DATABASE_UNAVAILABLE (the task was stored once or not at all).
         """
         return await self._submit(await self.prepare(request, created_by=created_by))
@@ -188,8 +189,8 @@ class SubmitService:
         try:
             inserted = await self._insert(tasks)
         except Exception as error:  # noqa: BLE001 - 原样交给每个等待者
-            if len(batch) > 1 and isinstance(error, DATA_ERRORS):
-                # 数据错误只来自某一行，整组已回滚：逐个再存，只让那一个得到错误
+            if len(batch) > 1 and isinstance(error, (*DATA_ERRORS, LimitError)):
+                # 错在某一行，整组已回滚：逐个再存，只让那一个得到错误
                 log.warning("组提交中有存不进去的任务，改为逐个提交", count=len(batch), error=repr(error))
                 for one in batch:
                     await self._accept([one])
@@ -208,12 +209,12 @@ class SubmitService:
     async def _insert(self, tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:
         if not tasks:
             return {}
-        queues = {task.queue for task in tasks}
-        fresh = queues - self._known_queues
+        now = self._clock.monotonic()
+        fresh = {task.queue for task in tasks if self._known_queues.get(task.queue, now) <= now}
 
         async def work(connection: Connection) -> dict[UUID, Inserted]:
             if fresh:
-                await store.ensure_queues(connection, sorted(fresh))
+                await self._register(connection, fresh)
             inserted: dict[UUID, Inserted] = {}
             for start in range(0, len(tasks), c.SUBMIT_CHUNK):
                 inserted |= await store.insert(connection, tasks[start : start + c.SUBMIT_CHUNK])
@@ -225,8 +226,13 @@ class SubmitService:
             raise SetupError(Code.SCHEMA_BEHIND, found="empty", expected="head") from error
         except AWAY as error:
             raise _away(error) from error
-        self._known_queues |= queues
+        self._known_queues.update(dict.fromkeys(fresh, now + c.QUEUE_KNOWN_S))
         return inserted
+
+    async def _register(self, connection: Connection, queues: set[str]) -> None:
+        made, limit = await store.ensure_queues(connection, sorted(queues)), self._settings.queues_max
+        if made and await store.count_queues(connection) > limit:
+            raise LimitError(Code.QUEUE_LIMIT, queue=made[0], limit=limit)
 
 
 def check_request(request: SubmitRequest) -> None:

@@ -35,6 +35,11 @@ class Backlog:
     due_soon: int = 0
     oldest_wait_s: float = 0.0
 
+    @property
+    def total(self) -> int:
+        """Return how many live tasks it has."""
+        return self.scheduled + self.available + self.running + self.retryable
+
 
 async def load(session: AsyncSession, due_soon_s: float) -> dict[str, Backlog]:
     """Count live tasks by queue; queues without any are absent."""

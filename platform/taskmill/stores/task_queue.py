@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from taskmill.models import TaskQueue
+from taskmill.models import Task, TaskQueue
 
 
 async def fetch_all(session: AsyncSession) -> Sequence[TaskQueue]:
@@ -46,6 +46,17 @@ async def resume(session: AsyncSession, name: str) -> bool:
         .returning(TaskQueue.name)
     )
     return (await session.execute(statement)).first() is not None
+
+
+async def remove(session: AsyncSession, name: str) -> bool | None:
+    """Delete a queue without live tasks; False if it has some, None if it is unknown."""
+    found = await session.get(TaskQueue, name, with_for_update=True)
+    if found is None:
+        return None
+    if await session.scalar(select(exists().where(Task.queue == name))):
+        return False
+    await session.execute(delete(TaskQueue).where(TaskQueue.name == name))
+    return True
 
 
 async def put(session: AsyncSession, name: str, policy: Mapping[str, Any], by: str | None) -> None:

@@ -67,7 +67,7 @@ from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::smallint[], $6::j
        expires_at, schedule_id, fire_at, created_by, ticketed)
 returning id, state, run_at, (extract(epoch from ticket_at) * 1000)::bigint as ticket_ms
 """
-QUEUES = "insert into taskmill.queues (name) select unnest($1::text[]) on conflict do nothing"
+QUEUES = "insert into taskmill.queues (name) select unnest($1::text[]) on conflict do nothing returning name"
 
 
 def _columns(tasks: Sequence[NewTask]) -> list[list[Any]]:
@@ -99,6 +99,12 @@ async def insert(connection: Connection, tasks: Sequence[NewTask]) -> dict[UUID,
     return {row["id"]: Inserted(row["state"], row["run_at"], row["ticket_ms"]) for row in rows}
 
 
-async def ensure_queues(connection: Queryable, names: Sequence[str]) -> None:
-    """Make the rows of queues that have none yet."""
-    await connection.execute(QUEUES, sorted(names))
+async def ensure_queues(connection: Queryable, names: Sequence[str]) -> list[str]:
+    """Make the rows of queues that have none yet; returns their names."""
+    return [row["name"] for row in await connection.fetch(QUEUES, sorted(names))]
+
+
+async def count_queues(connection: Queryable) -> int:
+    """Return how many queues there are."""
+    rows = await connection.fetch("select count(*) as n from taskmill.queues")
+    return int(rows[0]["n"])

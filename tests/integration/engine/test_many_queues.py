@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from taskmill import constants as c
 from taskmill import keys, task
+from taskmill.clock import FakeClock
 from taskmill.engine.auditor import Auditor
 from taskmill.engine.stager import Stager
+from taskmill.errors import Code, ConflictError, LimitError, NotFoundError
 from taskmill.services.platform import Platform
+from taskmill.services.submit import SubmitRequest
 from taskmill.stores import lanes
 from tests.support.engines import platform_of
 
@@ -94,3 +99,43 @@ async def test_the_auditor_looks_at_served_queues_each_round_and_at_all_of_them_
         before = await commands(platform)
         await auditor.run_once()
         assert await commands(platform) - before < 20
+
+
+async def test_a_queue_beyond_the_limit_is_refused_and_strangers_in_the_same_commit_are_not(
+    database_url: str, broker_url: str
+) -> None:
+    async with platform_of(database_url, broker_url, note, queues_max=3) as platform:
+        requests = [SubmitRequest(kind="test.note", queue=name) for name in ("default", "a", "b", "c", "default")]
+        found = await asyncio.gather(*(platform.submit.submit(one) for one in requests), return_exceptions=True)
+        refused = [error for error in found if isinstance(error, LimitError)]
+        assert [(error.code, error.details["limit"]) for error in refused] == [(Code.QUEUE_LIMIT, 3)]
+        names = await platform.database.pool.fetch("select name from taskmill.queues")
+        assert len(names) == 3
+        assert await platform.database.pool.fetchval("select count(*) from taskmill.tasks") == 4
+        with pytest.raises(LimitError):
+            await platform.submit.submit_many([SubmitRequest(kind="test.note", queue="d"), SubmitRequest(kind="test.note")])
+        assert await platform.database.pool.fetchval("select count(*) from taskmill.tasks") == 4
+
+
+async def test_a_deleted_queue_is_gone_from_both_servers_and_comes_back_with_its_next_task(
+    database_url: str, broker_url: str
+) -> None:
+    clock = FakeClock()
+    async with platform_of(database_url, broker_url, note, clock=clock) as platform:
+        await platform.submit.submit(SubmitRequest(kind="test.note", queue="typo"))
+        await platform.submit.close()
+        await Stager(platform.database, platform.tickets).run_once()
+        with pytest.raises(ConflictError) as caught:
+            await platform.queues.delete("typo")
+        assert caught.value.code is Code.QUEUE_NOT_EMPTY
+        await platform.database.pool.execute("delete from taskmill.tasks")
+        assert (await platform.queues.delete("typo")).name == "typo"
+        with pytest.raises(NotFoundError):
+            await platform.queues.delete("typo")
+        assert await platform.tickets.redis.keys("*typo*") == []
+        clock.advance(c.QUEUE_KNOWN_S)  # 提交者此后重新登记
+        await platform.submit.submit(SubmitRequest(kind="test.note", queue="typo"))
+        await platform.submit.close()
+        assert (await platform.queues.get("typo")).live.available == 1
+        await Stager(platform.database, platform.tickets).run_once()
+        assert (await lanes.lengths(platform.tickets, [("typo", 2)]))["typo", 2] == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from litestar import Router, get, post, put
+from litestar import Router, delete, get, post, put
 from litestar.status_codes import HTTP_200_OK
 
 from taskmill.api import body
@@ -45,6 +45,16 @@ async def put_queue(request: Call, queue: QueueName) -> Envelope[QueueView]:
     return ok(request, await platform.queues.put(body.name(queue, "queue"), change, by=caller(request)))
 
 
+@delete(
+    "/queues/{queue:str}", operation_id="deleteQueue", summary="Delete a queue", status_code=HTTP_200_OK,
+    opt={"errors": (Code.QUEUE_NOT_FOUND, Code.QUEUE_NOT_EMPTY)},
+)
+async def delete_queue(request: Call, queue: QueueName) -> Envelope[QueueView]:
+    """Delete a queue that has no live task, with its policy; finished tasks stay, and a later task makes it anew."""
+    await body.refuse_body(request)
+    return ok(request, await platform_of(request).queues.delete(body.name(queue, "queue"), by=caller(request)))
+
+
 @post(
     "/queues/{queue:str}/pause", operation_id="pauseQueue", summary="Pause a queue", status_code=HTTP_200_OK, opt=UNKNOWN
 )
@@ -70,5 +80,5 @@ async def scaling(request: Call, queue: QueueName) -> Envelope[Scaling]:
     return ok(request, await platform_of(request).scaling.get(body.name(queue, "queue")))
 
 
-router = Router("/", route_handlers=[list_queues, get_queue, put_queue, pause, resume], tags=["queues"])
+router = Router("/", route_handlers=[list_queues, get_queue, put_queue, delete_queue, pause, resume], tags=["queues"])
 scaling_router = Router("/", route_handlers=[scaling])
