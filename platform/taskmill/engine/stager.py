@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from taskmill import constants as c
+from taskmill.engine.tally import Tally
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.stores import task_stage as store
@@ -21,11 +22,14 @@ class Stager:
     name = "stager"
     period_s = c.STAGER_PERIOD_S
 
-    def __init__(self, database: Database, tickets: Tickets, *, batch: int = c.STAGE_BATCH) -> None:
+    def __init__(
+        self, database: Database, tickets: Tickets, *, batch: int = c.STAGE_BATCH, tally: Tally | None = None
+    ) -> None:
         self._database = database
         self._tickets = tickets
         self._batch = batch
         self._writer = new_id()
+        self._tally = tally or Tally()
         self._epochs: dict[str, int] = {}
         self._stale: set[Lane] = set()  # 纪元更新后，可能还有旧票的道
 
@@ -33,6 +37,8 @@ class Stager:
         """Do one round; returns staged, expired, fed, epochs (rebuilt) and more (a batch was full)."""
         staged = await self._database.unit(lambda connection: store.stage_due(connection, self._batch))
         expired = await self._database.unit(lambda connection: store.expire(connection, self._batch, self._writer))
+        for row in expired:
+            self._tally.expired(row["id"], row["kind"], row["queue"], row["attempt"])
         queues = await store.queue_states(self._database.pool)
         rebuilt = await self._refresh_epochs(list(queues)) if queues else 0
         lanes = set(await store.unticketed_lanes(self._database.pool))
@@ -44,7 +50,7 @@ class Stager:
             fed += count
             full = full or more
         await self._clear_flags([queue for queue, paused in queues.items() if not paused], lanes)
-        return {"staged": staged, "expired": expired, "fed": fed, "epochs": rebuilt, "more": int(full)}
+        return {"staged": staged, "expired": len(expired), "fed": fed, "epochs": rebuilt, "more": int(full)}
 
     async def _refresh_epochs(self, queues: list[str]) -> int:
         rebuilt = 0
