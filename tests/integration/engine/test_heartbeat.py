@@ -59,13 +59,13 @@ def test_a_loop_that_has_ended_gets_no_renewal(database_url: str, broker_url: st
 
     ending.run(main())
     (beat,) = beats
-    at, tried = beat.last_renewal, beat.last_attempt
-    assert wait_until(lambda: beat.last_attempt > tried + 5 * BEAT_S, 60)
-    assert beat.last_renewal <= at + 2 * BEAT_S + 1.0
-    at = beat.last_renewal
-    tried = beat.last_attempt
-    assert wait_until(lambda: beat.last_attempt > tried, 60)
-    assert beat.last_renewal == at
+    try:
+        for _ in range(2):  # 循环停下时也许正有一次续租在路上
+            at, tried = beat.last_renewal, beat.last_attempt
+            assert wait_until(lambda tried=tried: beat.last_attempt > tried + 2 * BEAT_S, 60)
+        assert beat.last_renewal == at
+    finally:
+        ending.run(beat.stop())
 
 
 @pytest.mark.anyio
