@@ -40,6 +40,12 @@ METRICS = (
     Metric("taskmill_queue_oldest_wait_seconds", "gauge", ("queue",), "How long the oldest available task has been ready."),
     Metric("taskmill_workers", "gauge", ("state",), "Worker processes by state, as the database knows them."),
 )
+Attempts = Mapping[tuple[str, str, str, str], int]
+ATTEMPTS = Metric(
+    "taskmill_attempts_total", "counter", ("kind", "queue", "outcome", "cause"),
+    "Attempts that ended, by what became of the task and why: by a worker those that it ran, by a scheduler those that it took "
+    "back from workers and the tasks that expired. `kind` and `queue` are `other` once there are very many.",
+)
 WORKER_METRICS = (
     Metric("taskmill_worker_info", "gauge", ("version", "python"), "Always 1; says what runs."),
     Metric("taskmill_worker_slots", "gauge", (), "Tasks that this worker runs at once."),
@@ -52,6 +58,8 @@ WORKER_METRICS = (
     Metric("taskmill_worker_cordoned", "gauge", (), "1 while an operator's order says to read no more."),
     Metric("taskmill_worker_draining", "gauge", (), "1 after SIGTERM."),
     Metric("taskmill_worker_ready", "gauge", (), "1 while `/readyz` says so."),
+    Metric("taskmill_worker_abandoned", "gauge", (), "Coroutines that still run although their attempt was cancelled and given up."),
+    ATTEMPTS,
 )
 SCHEDULER_METRICS = (
     Metric("taskmill_scheduler_info", "gauge", ("version", "python"), "Always 1; says what runs."),
@@ -61,6 +69,7 @@ SCHEDULER_METRICS = (
     ),
     Metric("taskmill_loop_failures", "gauge", ("loop",), "Rounds of a loop that failed since the last one that succeeded."),
     Metric("taskmill_loop_success_age_seconds", "gauge", ("loop",), "Time since a round of a loop last succeeded."),
+    ATTEMPTS,
 )
 _BY_NAME = {metric.name: metric for metric in METRICS}
 
@@ -135,17 +144,20 @@ class Telemetry:
 
 
 class WorkerTelemetry(Collector):
-    """The metrics of one worker process, read when somebody asks. `read` returns values by metric name."""
+    """The metrics of one worker process, read when somebody asks. `read` returns values by metric name, `attempts` counts."""
 
-    def __init__(self, read: Callable[[], Mapping[str, float]]) -> None:
+    def __init__(self, read: Callable[[], Mapping[str, float]], attempts: Callable[[], Attempts] = dict) -> None:
         self.registry = CollectorRegistry()
-        self._read = read
+        self._read, self._attempts = read, attempts
         self.registry.register(self)
 
     def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
         """Yield every metric with its value now."""
         values = self._read()
         for metric in WORKER_METRICS:
+            if metric is ATTEMPTS:
+                yield _family(metric, self._attempts())
+                continue
             labels = (__version__, platform.python_version()) if metric.labels else ()
             family = CounterMetricFamily if metric.type == "counter" else GaugeMetricFamily
             found = family(metric.name, metric.help, labels=metric.labels)
@@ -171,15 +183,16 @@ class LoopFacts:
 class SchedulerTelemetry(Collector):
     """The metrics of one scheduler process, read when somebody asks."""
 
-    def __init__(self, read: Callable[[], Iterable[LoopFacts]]) -> None:
+    def __init__(self, read: Callable[[], Iterable[LoopFacts]], attempts: Callable[[], Attempts] = dict) -> None:
         self.registry = CollectorRegistry()
-        self._read = read
+        self._read, self._attempts = read, attempts
         self.registry.register(self)
 
     def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
         """Yield every metric with its values now."""
         facts = list(self._read())
         values: dict[str, list[tuple[tuple[str, ...], float]]] = {
+            ATTEMPTS.name: list(self._attempts().items()),
             "taskmill_scheduler_info": [((__version__, platform.python_version()), 1)],
             "taskmill_loop_work_total": [((f.name, what), n) for f in facts for what, n in f.done.items()],
             "taskmill_loop_failures": [((f.name,), f.failures) for f in facts],
@@ -195,6 +208,13 @@ class SchedulerTelemetry(Collector):
     def render(self) -> bytes:
         """Return all metrics in the Prometheus text format."""
         return generate_latest(self.registry)
+
+
+def _family(metric: Metric, counts: Attempts) -> CounterMetricFamily:
+    found = CounterMetricFamily(metric.name, metric.help, labels=metric.labels)
+    for labels, number in counts.items():
+        found.add_metric(labels, number)
+    return found
 
 
 def _words(name: str) -> tuple[str, str, tuple[str, ...]]:

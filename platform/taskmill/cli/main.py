@@ -150,4 +150,7 @@ def main() -> None:
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+    role = sys.modules.get("taskmill.cli.ending")  # 只有角色导入它；--help 不必为它等
+    if role is not None:
+        role.settle(code)
     sys.exit(code)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
@@ -13,6 +12,8 @@ from urllib.parse import urlsplit
 import rich_click as click
 
 from taskmill import constants as c
+from taskmill.cli import ending
+from taskmill.cli.ending import until_signal
 from taskmill.log import configure_logging, get_logger
 from taskmill.settings import Settings, load_settings
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 log = get_logger(__name__)
 T = TypeVar("T")
-Work = Callable[[asyncio.Event, asyncio.Event], Awaitable[object]]
 
 
 def configured(**overrides: object) -> Settings:
@@ -71,40 +71,9 @@ def _changed(settings: Settings) -> dict[str, object]:
     return dict(sorted(values.items()))
 
 
-def until_signal(work: Work) -> None:
-    """Run `work(stop, now)`: the first SIGTERM or SIGINT sets `stop`, the second `now`, the third kills."""
-
-    async def main() -> None:
-        stop, now = asyncio.Event(), asyncio.Event()
-        loop = asyncio.get_running_loop()
-        numbers = (signal.SIGTERM, signal.SIGINT)
-
-        def on_signal(number: signal.Signals) -> None:
-            log.info("收到停止信号", signal=number.name, again=stop.is_set())
-            if not stop.is_set():
-                stop.set()
-                return
-            now.set()
-            for each in numbers:
-                loop.remove_signal_handler(each)
-                signal.signal(each, signal.SIG_DFL)
-
-        for number in numbers:
-            loop.add_signal_handler(number, on_signal, number)
-        await work(stop, now)
-
-    run_async(main())
-
-
 def run_async(work: Awaitable[T]) -> T:
     """Run to the end on the event loop that production uses."""
-    import uvloop
-
-    async def wait() -> T:
-        return await work
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(wait())
+    return ending.run(work)
 
 
 async def first_of(work: Awaitable[object], now: asyncio.Event) -> None:
@@ -165,7 +134,7 @@ def worker(queues: tuple[str, ...], concurrency: int | None) -> None:
         async with opened(settings, "worker", stop) as platform:
             await WorkerRole(platform, settings.queues, settings.concurrency).run(stop, now)
 
-    until_signal(work)
+    until_signal(work, settings.drain_grace_s)
 
 
 @click.command()

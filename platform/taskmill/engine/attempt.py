@@ -18,11 +18,14 @@ import pydantic
 
 from taskmill import constants as c
 from taskmill.errors import Code, Discard, Retry, Snooze, TaskmillError
+from taskmill.log import get_logger
 from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import RetryPolicy, TaskDefinition
 from taskmill.states import By, Cause, State
 from taskmill.stores.database import Record
 from taskmill.stores.task_settle import Outcome
+
+log = get_logger(__name__)
 
 
 class Stop(StrEnum):
@@ -46,7 +49,8 @@ class Attempt:
     task: asyncio.Task[None] | None = None
     context: TaskContext | None = None
     stop: Stop | None = None
-    halted: tuple[Stop, float] | None = None  # 上次为何、何时取消
+    halted: Stop | None = None  # 上次为何取消
+    halted_at: float | None = None  # 第一次取消的时刻（单调时钟）
 
     @property
     def key(self) -> tuple[UUID, int]:
@@ -59,11 +63,10 @@ class Attempt:
             self.stop = stop
         if self.context is not None:
             self.context.cancelled = True
-        now = time.monotonic()
-        again = self.halted is not None and self.halted[0] is stop and now - self.halted[1] < c.DEADLINE_GRACE_S
-        if self.task is not None and not again:
-            self.halted = (stop, now)
-            self.task.cancel()  # 反复取消会打断处理函数的清理
+        if self.task is not None and self.halted is not stop:
+            self.halted = stop
+            self.halted_at = self.halted_at or time.monotonic()
+            self.task.cancel()  # 同一个理由只取消一次：反复取消会打断处理函数的清理
 
 
 def _enc_hook(value: Any) -> Any:
@@ -127,6 +130,17 @@ def failed(attempt: Attempt, error: BaseException, *, cause: Cause = Cause.ERROR
     return outcome
 
 
+def judged(attempt: Attempt, error: BaseException) -> Outcome | None:
+    """Return the outcome of an attempt that ended in `error`, whatever that is; None if the lease is lost. Never raises."""
+    try:
+        if attempt.stop is not None or isinstance(error, asyncio.CancelledError):
+            return stopped(attempt)
+        return failed(attempt, error)
+    except BaseException as broken:
+        log.exception("结局无法得出，记为失败", task_id=str(attempt.row["id"]))
+        return unusable(attempt, broken)
+
+
 def unusable(attempt: Attempt, error: BaseException) -> Outcome:
     """Return the outcome when a result or policy of the handler broke the building of one; runs no user code."""
     row = attempt.row
@@ -155,7 +169,7 @@ def describe(outcome: Outcome, error: BaseException) -> None:
 def _words(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as broken:  # noqa: BLE001 - 异常自己的 __str__ 也会出错，那也不能弄丢这次尝试
+    except BaseException as broken:  # noqa: BLE001 - 异常自己的 __str__ 也会出错，甚至抛 SystemExit，那也不能弄丢这次尝试
         return f"{type(error).__name__}.__str__: {type(broken).__name__}"
 
 

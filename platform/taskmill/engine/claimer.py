@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from uuid import UUID
 
 from taskmill import constants as c
@@ -15,14 +16,25 @@ from taskmill.stores.database import AWAY, SERIALIZATION, Database, Queryable, R
 from taskmill.stores.tickets import BROKER_AWAY, Entry, Tickets
 
 log = get_logger(__name__)
+
+
+@asynccontextmanager
+async def _at_once() -> AsyncIterator[bool]:
+    yield True
+
+
 Claim = Callable[[Queryable, Sequence[tuple[UUID, int]], UUID, Sequence[str]], Awaitable[list[Record]]]
 
 
 class Claimer:
-    """Claims for one incarnation. `doubtful` is set when a claim's commit has an unknown outcome."""
+    """Claims for one incarnation. `doubtful` is set when a claim's commit has an unknown outcome.
+
+    `alone` empties the worker for a suspect and keeps everything else out during the block; False: not to be had now.
+    """
 
     def __init__(
-        self, database: Database, tickets: Tickets, reader: Reader, worker_id: UUID, served: Sequence[str]
+        self, database: Database, tickets: Tickets, reader: Reader, worker_id: UUID, served: Sequence[str],
+        alone: Callable[[], AbstractAsyncContextManager[bool]] = _at_once,
     ) -> None:
         self._database = database
         self._tickets = tickets
@@ -33,7 +45,7 @@ class Claimer:
         self.claiming: set[UUID] = set()
         self.doubtful = False
         self.claims = 0
-        self._one_suspect = asyncio.Lock()  # 两个读取者不能各领一个
+        self._alone = alone
 
     async def claim(self, found: dict[Lane, list[Entry]], take: Callable[[list[Record]], None]) -> int:
         """Claim what was read, hand the rows to `take`, then acknowledge; returns how many rows.
@@ -55,10 +67,13 @@ class Claimer:
         return len(rows)
 
     async def _rest(self, lost: list[tuple[UUID, int]], take: Callable[[list[Record]], None]) -> list[Record]:
-        """没领到的：里面也许有一个轮到的可疑任务，其余推迟或撕票。"""
-        async with self._one_suspect:
-            rows = await self._claim(lost, store.claim_suspect)
-            take(rows)
+        """没领到的：里面也许有可疑任务，腾空了进程才领一个；其余推迟或撕票。"""
+        rows: list[Record] = []
+        if await store.suspects(self._database.pool, lost, self._served):
+            async with self._alone() as alone:
+                if alone:
+                    rows = await self._claim(lost, store.claim_suspect)
+                    take(rows)
         await store.decline(self._database.pool, _without(lost, rows), self._served)
         return rows
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from taskmill import constants as c
 from taskmill.engine.endpoint import Endpoint, listening
 from taskmill.settings import Settings
-from taskmill.telemetry import WorkerTelemetry
+from taskmill.telemetry import Attempts, WorkerTelemetry
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Vitals:
     settled: int
     unsettled: int
     paused: int
+    abandoned: int = 0
 
     def stuck(self, now: float) -> str | None:
         """Return what has not been tried for too long, None if the worker lives."""
@@ -48,7 +49,7 @@ class Vitals:
         values: dict[str, float] = {
             "slots": self.slots, "running": self.running, "unsettled": self.unsettled, "claimed_total": self.claimed,
             "settled_total": self.settled, "paused_queues": self.paused, "cordoned": self.cordoned,
-            "draining": self.draining, "ready": self.ready,
+            "draining": self.draining, "ready": self.ready, "abandoned": self.abandoned,
         }
         if self.renewed_at is not None:
             values["lease_age_seconds"] = now - self.renewed_at
@@ -58,9 +59,9 @@ class Vitals:
 class HealthApp(Endpoint):
     """The ASGI application; it only looks at the vitals, so that an answer costs the worker nothing."""
 
-    def __init__(self, vitals: Callable[[], Vitals]) -> None:
+    def __init__(self, vitals: Callable[[], Vitals], attempts: Callable[[], Attempts] = dict) -> None:
         self._vitals = vitals
-        self._telemetry = WorkerTelemetry(lambda: vitals().metrics(time.monotonic()))
+        self._telemetry = WorkerTelemetry(lambda: vitals().metrics(time.monotonic()), attempts)
 
     def answer(self, path: str) -> tuple[int, bytes]:
         """Return status and body for a path."""
@@ -76,8 +77,10 @@ class HealthApp(Endpoint):
 
 
 @asynccontextmanager
-async def serving(settings: Settings, vitals: Callable[[], Vitals]) -> AsyncIterator[int | None]:
+async def serving(
+    settings: Settings, vitals: Callable[[], Vitals], attempts: Callable[[], Attempts] = dict
+) -> AsyncIterator[int | None]:
     """Serve during the block if a port is set, and give the port; SetupError CONFIG_INVALID if it cannot be bound."""
-    app, port = HealthApp(vitals), settings.worker_health_port
+    app, port = HealthApp(vitals, attempts), settings.worker_health_port
     async with listening(app, settings.bind_host, port, "TASKMILL_WORKER_HEALTH_PORT") as bound:
         yield bound

@@ -1,15 +1,22 @@
-"""Heartbeat: a thread with a loop and a connection of its own keeps the lease, whatever handlers do to the main loop."""
+"""Heartbeat: a thread with a loop and a connection of its own keeps the lease while handlers block the main loop.
+
+It proves that the main loop lives: each beat asks that loop for a sign, and the lease is renewed only while the last sign
+is younger than WORKER_LIVE_S. That is when the liveness probe asks for a restart too, since nothing but a restart would
+help; others may then have the tasks. A loop that is not running at all gets no renewal.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from uuid import UUID
 
 from taskmill import constants as c
 from taskmill.log import get_logger
+from taskmill.services.faults import translate
 from taskmill.stores.database import AWAY
 from taskmill.stores.worker import LeaseConnection, Renewal, Report
 
@@ -20,19 +27,21 @@ class Heartbeat:
     """Renews one incarnation's lease. `on_reply` runs on the main loop with each answer.
 
     `last_renewal` is the monotonic time of the last success, `last_attempt` that of the last try; `report` goes with the
-    next renewal and is replaced as a whole, since the thread reads it.
+    next renewal and is replaced as a whole, since the thread reads it. `settling` is called in the thread for the tasks
+    whose outcome waits to be written, so that they are told even while the main loop is blocked.
     """
 
     def __init__(
         self, database_url: str, worker_id: UUID, on_reply: Callable[[Renewal], None], *,
-        lease_s: float = c.LEASE_S, period_s: float = c.HEARTBEAT_S,
+        settling: Callable[[], Sequence[UUID]] = tuple, lease_s: float = c.LEASE_S, period_s: float = c.HEARTBEAT_S,
     ) -> None:
         self.worker_id = worker_id
         self.last_renewal = time.monotonic()
         self.last_attempt = self.last_renewal
+        self.last_sign = self.last_renewal  # 主循环最近一次答应
         self.report = Report()
         self._connection = LeaseConnection(database_url, worker_id, lease_s)
-        self._on_reply = on_reply
+        self._on_reply, self._settling = on_reply, settling
         self._lease_s, self._period_s = lease_s, period_s
         self._main = asyncio.get_running_loop()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -69,19 +78,35 @@ class Heartbeat:
             except AWAY as error:
                 log.warning("续租失败", worker_id=str(self.worker_id), error=repr(error))
                 delay = min(1.0, self._period_s)
-            except Exception:
-                log.exception("续租出错", worker_id=str(self.worker_id))  # 线程若死去，租约就再也续不上
+            except Exception as error:
+                log.warning("续租出错", worker_id=str(self.worker_id), error=repr(error), exc_info=translate(error) is None)
                 delay = min(1.0, self._period_s)
             await self._pause(delay)
         self._connection.close()
 
     async def _beat(self) -> None:
         asked = self.last_attempt = time.monotonic()
-        renewal = await self._connection.renew(self.report)
+        if not self._main_lives(asked):
+            return
+        renewal = await self._connection.renew(replace(self.report, settling=self._settling()))
         if renewal.alive:
             self.last_renewal = asked
         if not self._main.is_closed():
             self._main.call_soon_threadsafe(self._on_reply, renewal)
+
+    def _main_lives(self, now: float) -> bool:
+        """续租之前先问主循环：停了的、太久不答的，租约就让它到期，任务好归别人。"""
+        if self._main.is_closed() or not self._main.is_running():
+            log.error("主循环停了，不再续租", worker_id=str(self.worker_id))
+            return False
+        self._main.call_soon_threadsafe(self._sign)
+        if now - self.last_sign <= c.WORKER_LIVE_S:
+            return True
+        log.error("主循环太久没有转，不再续租", worker_id=str(self.worker_id), silent_s=round(now - self.last_sign, 1))
+        return False
+
+    def _sign(self) -> None:
+        self.last_sign = time.monotonic()
 
     async def _pause(self, seconds: float) -> None:
         assert self._poke is not None  # noqa: S101 - _run 里先建

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from collections import Counter
@@ -11,6 +12,7 @@ from typing import Protocol
 
 from taskmill import constants as c
 from taskmill.log import get_logger
+from taskmill.services.faults import translate
 from taskmill.stores.database import AWAY
 from taskmill.stores.tickets import BROKER_AWAY
 
@@ -68,9 +70,12 @@ class Looper:
         except (*AWAY, *BROKER_AWAY) as error:
             self.failures += 1
             log.warning("循环暂停：服务器不可用", loop=self.loop.name, error=repr(error), failures=self.failures)
-        except Exception:
+        except Exception as error:
             self.failures += 1
-            log.exception("循环出错，稍后再试", loop=self.loop.name, failures=self.failures)
+            log.log(
+                logging.WARNING if (known := translate(error)) else logging.ERROR, "循环出错，稍后再试", loop=self.loop.name,
+                failures=self.failures, error=repr(error), exc_info=known is None,
+            )
         else:
             self.failures = 0
             self.last_success = time.monotonic()

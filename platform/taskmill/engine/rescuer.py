@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from uuid import UUID
 
 import msgspec
 
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.engine.attempt import backoff_s
+from taskmill.engine.tally import Tally
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.plugin.definition import RetryPolicy
@@ -61,12 +63,15 @@ class Rescuer:
     name = "rescuer"
 
     def __init__(
-        self, database: Database, config: RescuerConfig | None = None, *, clock: Clock = SYSTEM_CLOCK
+        self, database: Database, config: RescuerConfig | None = None, *, clock: Clock = SYSTEM_CLOCK,
+        tally: Tally | None = None,
     ) -> None:
         self._database = database
         self._config = config or RescuerConfig()
         self._clock = clock
         self._writer = new_id()
+        self.tally = tally or Tally()
+        self._written: tuple[list[Outcome], set[UUID]] = ([], set())  # 这一轮写了什么；提交之后才算数
         self._since: float | None = None  # 不间断的一串成功从何时开始
         self._seen = clock.monotonic()  # 上一次成功
         self.period_s = min(c.RESCUER_PERIOD_S, self._config.lease_s / 8)
@@ -89,6 +94,8 @@ class Rescuer:
         except BaseException:
             self._since = None
             raise
+        else:
+            self.tally.note(*self._written)
         self._seen = self._clock.monotonic()
         if self._since is None:
             self._since = self._seen
@@ -98,16 +105,18 @@ class Rescuer:
         return self._clock.monotonic() - self._seen > self._config.gap_s
 
     async def _round(self, connection: Connection) -> Mapping[str, int]:
+        self._written = ([], set())
         if not self.armed:
             await store.ping(connection)
             return IDLE
         dead = await store.mark_dead(connection)
-        lost = await store.fetch_lost(connection, c.SUSPECT_FROM)
-        overdue = await store.fetch_overdue(connection, self._config.grace_s, self._config.batch)
+        lost = await store.fetch_lost(connection)
+        overdue = await store.fetch_overdue(connection, self._config.grace_s, self._config.batch, self._config.lease_s)
         outcomes = [_taken_back(row) for row in lost] + [_timed_out(row) for row in overdue]
         if moved := {outcome.queue for outcome in outcomes if outcome.queue is not None}:
             await task_submit.ensure_queues(connection, sorted(moved))
         settled = await task_settle.settle(connection, outcomes, self._writer) if outcomes else set()
+        self._written = (outcomes, settled)
         # 语句可能正好卡在停摆里，停摆之后才看到一片过期的租约
         if self._interrupted():
             raise _InterruptedError
@@ -130,7 +139,7 @@ class Rescuer:
 def _outcome(row: RunningRow, state: State, cause: Cause, kind: str, message: str) -> Outcome:
     if row.cancelling:
         state = State.CANCELLED
-    outcome = Outcome(row.id, row.claim_no, row.worker_id, state, by=By.RESCUE, cause=cause)
+    outcome = Outcome(row.id, row.claim_no, row.worker_id, state, by=By.RESCUE, cause=cause).of(row.kind, row.queue, row.attempt)
     outcome.error_type, outcome.message = kind, message
     outcome.error = msgspec.json.encode({"type": kind, "message": message})
     return outcome
@@ -139,7 +148,7 @@ def _outcome(row: RunningRow, state: State, cause: Cause, kind: str, message: st
 def _taken_back(row: RunningRow) -> Outcome:
     """工作进程没了：尝试不计。崩溃与内存耗尽算崩溃，基础设施的事不算（不变量 8）。
 
-    崩溃次数只有在嫌疑唯一时才升到上限，免得误伤与毒丸同处一室的任务。
+    可疑的任务独自运行；崩溃次数只有在它确实独自一个时才升到上限，免得误伤与毒丸同处一室的任务。
     """
     cause = row.cause or Cause.CRASH
     outcome = _outcome(row, State.AVAILABLE, cause, "WorkerLost", REASONS.get(cause, cause.value))
@@ -147,7 +156,7 @@ def _taken_back(row: RunningRow) -> Outcome:
         outcome.cause, outcome.error = None, None  # 它自己停下的，不是崩溃，也不留失败记录
     elif cause in INFRASTRUCTURE:
         pass
-    elif row.crash_count < c.SUSPECT_FROM or row.suspects == 1:
+    elif row.crash_count < c.SUSPECT_FROM or row.held == 1:
         outcome.crash_delta = 1
     if outcome.state is State.AVAILABLE and row.crash_count + outcome.crash_delta >= c.CRASH_BUDGET:
         outcome.state = State.DISCARDED

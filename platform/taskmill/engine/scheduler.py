@@ -14,6 +14,7 @@ from taskmill.engine.looper import Loop, Looper
 from taskmill.engine.pruner import Pruner, PrunerConfig
 from taskmill.engine.rescuer import Rescuer, RescuerConfig
 from taskmill.engine.stager import Stager
+from taskmill.engine.tally import Tally
 from taskmill.log import get_logger
 from taskmill.services.platform import Platform
 from taskmill.services.schedule_sync import sync
@@ -25,9 +26,10 @@ log = get_logger(__name__)
 class SchedulerHealth(Endpoint):
     """`/healthz` and `/metrics` of a scheduler. Live: every loop has come round lately, whether it succeeded or not."""
 
-    def __init__(self, loopers: Sequence[Looper]) -> None:
+    def __init__(self, loopers: Sequence[Looper], tally: Tally | None = None) -> None:
         self._loopers = loopers
-        self._telemetry = SchedulerTelemetry(self._facts)
+        counted = tally or Tally()
+        self._telemetry = SchedulerTelemetry(self._facts, lambda: counted.counts)
 
     def answer(self, path: str) -> tuple[int, bytes]:
         """Return status and body for a path."""
@@ -66,14 +68,14 @@ class ScheduleSync:
         return counts
 
 
-def build_loops(platform: Platform) -> list[Loop]:
-    """Return every duty of the scheduler, not started."""
+def build_loops(platform: Platform, tally: Tally | None = None) -> list[Loop]:
+    """Return every duty of the scheduler, not started; `tally` counts the tasks that they end."""
     settings, database, tickets = platform.settings, platform.database, platform.tickets
     return [
         ScheduleSync(platform),
-        Stager(database, tickets),
+        Stager(database, tickets, tally=tally),
         Cron(database, platform.submit),
-        Rescuer(database, RescuerConfig(lease_s=settings.lease_s), clock=platform.clock),
+        Rescuer(database, RescuerConfig(lease_s=settings.lease_s), clock=platform.clock, tally=tally),
         Pruner(database, PrunerConfig(retention_days=settings.history_retention_days)),
         Auditor(database, tickets, clock=platform.clock),
     ]
@@ -84,9 +86,10 @@ async def run_scheduler(platform: Platform, stop: asyncio.Event) -> None:
 
     SetupError CONFIG_INVALID if the port of the health endpoint is taken.
     """
-    loopers = [Looper(loop) for loop in build_loops(platform)]
+    tally = Tally()
+    loopers = [Looper(loop) for loop in build_loops(platform, tally)]
     settings = platform.settings
-    app, port = SchedulerHealth(loopers), settings.scheduler_health_port
+    app, port = SchedulerHealth(loopers, tally), settings.scheduler_health_port
     async with listening(app, settings.bind_host, port, "TASKMILL_SCHEDULER_HEALTH_PORT"):
         await _run(loopers, stop)
 

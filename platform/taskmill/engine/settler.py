@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
+from functools import partial
 from uuid import UUID
 
 from taskmill import constants as c
 from taskmill.engine.attempt import describe
+from taskmill.engine.tally import Tally
 from taskmill.errors import Code, TaskmillError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
+from taskmill.services.faults import translate
 from taskmill.states import Cause, State
-from taskmill.stores.database import AWAY, DATA_ERRORS, MISSING_PARTITION, Database
-from taskmill.stores.task_settle import Outcome, settle
+from taskmill.stores import task_settle as store
+from taskmill.stores.database import AWAY, DATA_ERRORS, LOCKED_OUT, MISSING_PARTITION, Connection, Database
+from taskmill.stores.task_settle import Outcome
 
 log = get_logger(__name__)
 
@@ -22,15 +27,20 @@ UNSTORABLE = "ResultNotEncodable"  # task_attempts.error_type
 
 
 class Settler:
-    """Two coroutines, so that one's fsync overlaps the other's work. `backlog` counts outcomes not yet committed."""
+    """Two coroutines, so that one's fsync overlaps the other's work. `backlog` counts outcomes not yet committed.
+
+    A row that a stranger has locked delays only itself: it is put aside and tried again by a third coroutine.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._waiting: deque[Outcome] = deque()
-        self._wake = asyncio.Event()
+        self._locked: list[Outcome] = []
+        self._wake, self._aside = asyncio.Event(), asyncio.Event()
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
-        self.unsettled: set[tuple[UUID, int]] = set()
+        self.unsettled: dict[tuple[UUID, int], float] = {}  # 何时得出结局（单调时钟）
+        self.tally = Tally()
         self.settled = 0
         self.fenced = 0
         self.statements = 0
@@ -40,24 +50,36 @@ class Settler:
         """Return how many outcomes wait for their commit."""
         return len(self.unsettled)
 
+    def late(self) -> list[UUID]:
+        """Return the tasks whose outcome has waited for SETTLING_S or longer; safe to call from other threads."""
+        before = time.monotonic() - c.SETTLING_S
+        return [key[0] for key, since in self.unsettled.copy().items() if since <= before]
+
     def start(self) -> None:
         """Begin to settle."""
         self._tasks = [asyncio.create_task(self._run(new_id()), name="settler") for _ in range(c.SETTLERS)]
+        self._tasks.append(asyncio.create_task(self._run_locked(new_id()), name="settler-locked"))
 
     def put(self, outcome: Outcome) -> None:
         """Take an outcome; it is written within milliseconds while PostgreSQL answers."""
         self._waiting.append(outcome)
-        self.unsettled.add((outcome.id, outcome.claim_no))
+        self.unsettled[outcome.id, outcome.claim_no] = time.monotonic()
         self._wake.set()
 
     async def stop(self, grace_s: float) -> int:
         """Write what waits, for at most `grace_s` seconds; returns how many could not be written."""
         self._stopping = True
         self._wake.set()
-        _, late = await asyncio.wait(self._tasks, timeout=grace_s) if self._tasks else (set(), set())
+        deadline = time.monotonic() + grace_s
+        late: set[asyncio.Task[None]] = set()
+        for tasks, wake in ((self._tasks[: c.SETTLERS], self._wake), (self._tasks[c.SETTLERS :], self._aside)):
+            wake.set()  # 先等会搁置别人的，再等收拾搁置的
+            if tasks:
+                late |= (await asyncio.wait(tasks, timeout=max(0.0, deadline - time.monotonic())))[1]
         for task in late:
             task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        if late:
+            await asyncio.wait(late, timeout=c.SETTLE_CUT_S)
         return self.backlog
 
     async def _run(self, writer: UUID) -> None:
@@ -73,30 +95,60 @@ class Settler:
             elif self._stopping:
                 return
 
-    async def _settle(self, batch: list[Outcome], writer: UUID) -> None:
+    async def _run_locked(self, writer: UUID) -> None:
+        """别人锁着的行：过一会儿再试，锁得住哪些就写哪些。"""
+        while True:
+            await self._aside.wait()
+            if not self._locked:
+                return  # 停机，而且没有搁置的
+            await asyncio.sleep(c.SETTLE_LOCKED_RETRY_S)
+            batch, self._locked = self._locked, []
+            if not self._stopping:
+                self._aside.clear()
+            await self._settle(batch, writer, wary=True)
+
+    async def _settle(self, batch: list[Outcome], writer: UUID, *, wary: bool = False) -> None:
         delay = 0.05
         while True:
             try:
-                done = await self._database.unit(lambda connection: settle(connection, batch, writer))
+                held, done = await self._database.unit(partial(self._write, batch, writer, wary))
             except DATA_ERRORS as error:
                 await self._bisect(batch, writer, error)
                 return
+            except LOCKED_OUT as error:
+                if not wary:
+                    wary = True  # 陌生人锁着其中的行：改为只写锁得住的
+                    continue
+                log.warning("结算等不到表锁，稍后重试", count=len(batch), error=str(error))
             except (*AWAY, MISSING_PARTITION) as error:
                 # 提交结果未知也照样重来：每次尝试的栅栏只匹配一次
                 log.warning("结算未写入，稍后重试", count=len(batch), error=repr(error))
-            except Exception:
-                # 死锁重试用尽、磁盘满……结算协程绝不能死：结果留在内存里，再试
-                log.exception("结算出错，稍后重试", count=len(batch))
+            except Exception as error:
+                log.warning("结算出错，稍后重试", count=len(batch), error=repr(error), exc_info=translate(error) is None)
             else:
                 self.statements += 1
-                self._finish(batch, done)
+                self._finish(batch, held, done)
                 return
             await asyncio.sleep(delay)
             delay = min(delay * 2, c.RECONNECT_MAX_S)
 
-    def _finish(self, batch: list[Outcome], done: set[UUID]) -> None:
-        self.unsettled.difference_update((o.id, o.claim_no) for o in batch)
+    async def _write(self, batch: list[Outcome], writer: UUID, wary: bool, connection: Connection) -> tuple[set[UUID], set[UUID]]:  # noqa: FBT001 - 由 partial 给
+        """返回被别人锁着因而没写的，与写了而且栅栏相符的。"""
+        await store.hurry(connection)
+        held = await store.locked(connection, [outcome.id for outcome in batch]) if wary else set[UUID]()
+        free = [outcome for outcome in batch if outcome.id not in held]
+        return held, await store.settle(connection, free, writer) if free else set[UUID]()
+
+    def _finish(self, batch: list[Outcome], held: set[UUID], done: set[UUID]) -> None:
+        if held:
+            self._locked += [outcome for outcome in batch if outcome.id in held]
+            self._aside.set()
+            log.debug("行被别人锁着，结果搁置", count=len(held))
+            batch = [outcome for outcome in batch if outcome.id not in held]
+        for outcome in batch:
+            self.unsettled.pop((outcome.id, outcome.claim_no), None)
         self.settled += len(done)
+        self.tally.note(batch, done)
         if len(done) < len(batch):
             self.fenced += len(batch) - len(done)
             log.warning("结果作废：租约已失或任务已改", count=len(batch) - len(done))

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from uuid import UUID
 
 from taskmill import constants as c
-from taskmill.engine.attempt import Attempt, Stop, handed_back, stopped, unusable
+from taskmill.engine.attempt import Attempt, Stop, handed_back, judged, stopped, unusable
 from taskmill.engine.receiver import TaskmillReceiver
 from taskmill.engine.settler import Settler
 from taskmill.log import get_logger
@@ -20,7 +20,11 @@ log = get_logger(__name__)
 
 
 class Slots:
-    """At most `concurrency` attempts run. Claimed rows wait in `ready` only while recent attempts are short."""
+    """At most `concurrency` attempts run. Claimed rows wait in `ready` only while recent attempts are short.
+
+    Whatever ends an attempt, its slot comes back and it has one outcome. `abandoned` are coroutines that swallowed their
+    cancellation: their slot went to others, what they return counts no more.
+    """
 
     def __init__(self, concurrency: int, receiver: TaskmillReceiver, settler: Settler) -> None:
         self.concurrency = concurrency
@@ -28,15 +32,25 @@ class Slots:
         self._settler = settler
         self.running: dict[tuple[UUID, int], Attempt] = {}
         self.ready: deque[Attempt] = deque()
+        self.abandoned: set[asyncio.Task[None]] = set()
         self.reserved = 0  # 正在读取、认领的名额
+        self.reading = 0  # 正在读取、认领的读取者
         self.free = asyncio.Event()
+        self.suspect: Attempt | None = None  # 在跑的可疑任务：它独占整个进程
+        self.isolating = False  # 正腾空进程，好让可疑任务独自运行
+        self.common_until = 0.0  # 到此时刻为止进程归大家：可疑任务占了多久，就还多久
         self._mean_s = 1.0  # 运行时间的指数平均
 
     def room(self) -> int:
         """Return how many tickets may be read now."""
-        if self._settler.backlog >= c.UNSETTLED_MAX:
+        if self.suspect is not None or self.isolating or self._settler.backlog >= c.UNSETTLED_MAX:
             return 0
         return min(c.READ_MAX, self._target() - len(self.running) - len(self.ready) - self.reserved)
+
+    @property
+    def empty(self) -> bool:
+        """Say whether this worker holds no row at all, not even one whose outcome is still to be written."""
+        return not self.running and not self.ready and self._settler.backlog == 0
 
     def _target(self) -> int:
         """运行中与待运行的总数：任务短才预取，且只取很快就能开始的那么多。"""
@@ -50,6 +64,8 @@ class Slots:
 
     def add(self, attempt: Attempt) -> None:
         """Start a claimed row, or let it wait for a slot."""
+        if attempt.row["crash_count"] >= c.SUSPECT_FROM:
+            self.suspect = attempt
         if len(self.running) < self.concurrency:
             self._start(attempt)
         else:
@@ -59,56 +75,84 @@ class Slots:
         self.running[attempt.key] = attempt
         attempt.expires = time.monotonic() + attempt.row["timeout_ms"] / 1000
         attempt.task = asyncio.create_task(self._run(attempt))
-        attempt.task.add_done_callback(partial(self._never_ran, attempt))
-
-    def _never_ran(self, attempt: Attempt, task: asyncio.Task[None]) -> None:
-        """协程还没迈出第一步就被取消：它的收尾不会执行，由这里补上，否则名额永远收不回。"""
-        if task.cancelled() and attempt.key in self.running:
-            self._end(attempt, stopped(attempt))
+        attempt.task.add_done_callback(partial(self._over, attempt))
 
     async def _run(self, attempt: Attempt) -> None:
-        started = time.monotonic()
+        started, outcome = time.monotonic(), None
         try:
             outcome = await self._receiver.execute(attempt)
-        except Exception as error:
-            log.exception("结局无法得出，记为失败", task_id=str(attempt.row["id"]))
-            outcome = unusable(attempt, error)
-        self._mean_s += 0.1 * (time.monotonic() - started - self._mean_s)
-        self._end(attempt, outcome)
+        except BaseException as error:  # noqa: BLE001 - GeneratorExit 会关掉 execute，直接落到这里
+            outcome = judged(attempt, error)
+        finally:
+            self._mean_s += 0.1 * (time.monotonic() - started - self._mean_s)
+            self._end(attempt, outcome)
+
+    def _over(self, attempt: Attempt, task: asyncio.Task[None]) -> None:
+        """协程没了而名额还占着（第一步之前就被取消，或收尾自己出了错）：补上结局，否则名额永远收不回。"""
+        if attempt.key not in self.running:
+            return
+        error = None if task.cancelled() else task.exception()
+        self._end(attempt, stopped(attempt) if error is None else unusable(attempt, error))
 
     def _end(self, attempt: Attempt, outcome: Outcome | None) -> None:
-        del self.running[attempt.key]
-        if outcome is not None:
-            self._settler.put(outcome)
-        if self.ready and len(self.running) < self.concurrency:
+        if self.running.pop(attempt.key, None) is None:
+            return  # 早已放弃，结局已经写下
+        if self.suspect is attempt:
+            now = time.monotonic()
+            self.suspect, self.common_until = None, now + (now - attempt.claimed)
+        self._put(attempt, outcome)
+        while self.ready and len(self.running) < self.concurrency:
             self._start(self.ready.popleft())
         # 短任务攒到一半再领，一次领一批；长任务有空位就领
         if self._mean_s >= c.PREFETCH_FAST_S or len(self.ready) + len(self.running) <= self._target() // 2:
             self.free.set()
 
+    def _put(self, attempt: Attempt, outcome: Outcome | None) -> None:
+        if outcome is not None:
+            outcome.of(attempt.row["kind"], attempt.row["queue"], attempt.row["attempt"])
+            self._settler.put(outcome)
+
     def tick(self) -> None:
-        """Stop what ran out of time and hand back what waited too long for a slot."""
+        """Stop what ran out of time, give up what does not stop, hand back what waited too long for a slot."""
         now = time.monotonic()
         for attempt in list(self.running.values()):
-            if now >= attempt.expires:
+            if attempt.task is not None and attempt.task.done():
+                self._over(attempt, attempt.task)
+            elif attempt.halted_at is not None and now - attempt.halted_at > c.STUBBORN_S:
+                self._abandon(attempt)
+            elif now >= attempt.expires:
                 attempt.halt(Stop.TIMEOUT)
         while self.ready and now - self.ready[0].claimed > c.PREFETCH_MAX_WAIT_S:
-            self._hand_back(self.ready.popleft())
+            self.hand_back(self.ready.popleft())
             self.free.set()
 
-    def _hand_back(self, attempt: Attempt) -> None:
-        self._settler.put(handed_back(attempt.row, attempt.worker_id))
+    def _abandon(self, attempt: Attempt) -> None:
+        """处理函数吞掉了取消：名额给别人，它此后的结果作废。"""
+        if attempt.task is not None and not attempt.task.done():
+            self.abandoned.add(attempt.task)
+            attempt.task.add_done_callback(self.abandoned.discard)
+            log.warning("处理函数不理会取消，已放弃它", task_id=str(attempt.row["id"]), kind=attempt.row["kind"])
+        self._end(attempt, stopped(attempt))
+
+    def hand_back(self, attempt: Attempt) -> None:
+        """Give a claimed row back that has not started; one that somebody asked to cancel thereby ends cancelled."""
+        if self.suspect is attempt:
+            self.suspect = None
+        self._put(attempt, handed_back(attempt.row, attempt.worker_id))
 
     def forget_ready(self) -> None:
         """Drop rows that have not started: the lease is lost, they belong to others."""
         self.ready.clear()
+        if self.suspect is not None and self.suspect.key not in self.running:
+            self.suspect = None
 
-    def hand_back_ready(self) -> int:
-        """Give all rows back that have not started; returns how many."""
-        count = len(self.ready)
-        while self.ready:
-            self._hand_back(self.ready.popleft())
-        return count
+    def hand_back_ready(self, only: Collection[UUID] | None = None) -> int:
+        """Give rows back that have not started, all or those with these ids; returns how many."""
+        chosen = [attempt for attempt in self.ready if only is None or attempt.row["id"] in only]
+        for attempt in chosen:
+            self.ready.remove(attempt)
+            self.hand_back(attempt)
+        return len(chosen)
 
     def halt(self, stop: Stop, *, only: Callable[[Attempt], bool] = lambda _: True) -> int:
         """Stop running attempts from outside; returns how many."""
@@ -117,9 +161,15 @@ class Slots:
             attempt.halt(stop)
         return len(chosen)
 
+    def cut(self) -> None:
+        """Give up whatever still runs, now."""
+        for attempt in list(self.running.values()):
+            self._abandon(attempt)
+
     async def idle(self, seconds: float) -> bool:
         """Wait until nothing runs, for at most `seconds`; says whether that came true."""
-        tasks = [attempt.task for attempt in self.running.values() if attempt.task is not None]
-        if tasks:
-            await asyncio.wait(tasks, timeout=seconds)
+        deadline = time.monotonic() + seconds
+        while self.running and (left := deadline - time.monotonic()) > 0:
+            tasks = [attempt.task for attempt in self.running.values() if attempt.task is not None]
+            await asyncio.wait(tasks, timeout=min(left, c.IDLE_POLL_S))
         return not self.running

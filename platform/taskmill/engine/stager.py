@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.engine.tally import Tally
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.stores import lanes as streams
@@ -29,11 +30,13 @@ class Stager:
     period_s = c.STAGER_PERIOD_S
 
     def __init__(
-        self, database: Database, tickets: Tickets, *, batch: int = c.STAGE_BATCH, clock: Clock = SYSTEM_CLOCK
+        self, database: Database, tickets: Tickets, *, batch: int = c.STAGE_BATCH, tally: Tally | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._database = database
         self._tickets = tickets
         self._batch = batch
+        self._tally = tally or Tally()
         self._clock = clock
         self._writer = new_id()
         self._sweep_at = float("-inf")
@@ -48,12 +51,14 @@ class Stager:
         first = waiting & set(due)
         fed, full, rebuilt = await self._feed_all(sorted(first))
         expired = await self._database.unit(lambda connection: store.expire(connection, self._batch, self._writer))
+        for row in expired:
+            self._tally.expired(row["id"], row["kind"], row["queue"], row["attempt"])
         if self._clock.monotonic() >= self._sweep_at:
             rebuilt += await self._sweep()
         await self._clear_flags(waiting)
         count, more, begun = await self._feed_all(sorted((waiting | self._stale.keys()) - first))
         return {
-            "staged": len(due), "expired": expired, "fed": fed + count, "epochs": rebuilt + begun,
+            "staged": len(due), "expired": len(expired), "fed": fed + count, "epochs": rebuilt + begun,
             "more": int(full or more or len(due) == self._batch),
         }
 

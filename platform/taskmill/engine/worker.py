@@ -16,12 +16,13 @@ import msgspec
 import taskmill
 from taskmill import constants as c
 from taskmill import keys
-from taskmill.engine.attempt import Attempt, Stop, cut_off
+from taskmill.engine.attempt import Attempt, Stop
 from taskmill.engine.broker import TaskmillBroker
 from taskmill.engine.claimer import Claimer
 from taskmill.engine.executors import register_builtin
 from taskmill.engine.health import Vitals, serving
 from taskmill.engine.heartbeat import Heartbeat
+from taskmill.engine.isolation import Isolation
 from taskmill.engine.orders import Orders
 from taskmill.engine.reader import Reader
 from taskmill.engine.receiver import TaskmillReceiver
@@ -30,6 +31,7 @@ from taskmill.engine.slots import Slots
 from taskmill.errors import Code, UnavailableError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
+from taskmill.services.faults import translate
 from taskmill.services.platform import Platform
 from taskmill.services.submit import SubmitRequest
 from taskmill.states import By, State
@@ -64,6 +66,7 @@ class WorkerRole:
         )
         self.slots = Slots(self._concurrency, self.receiver, self.settler)
         self.orders = Orders(self.slots)
+        self._isolation = Isolation(self.slots, lambda: self._ended() or self.orders.cordoned)
         self.ready = asyncio.Event()
         self.last_read: float | None = None
         self.last_turn = time.monotonic()  # 读取的循环最近一次转过来，不论读没读到
@@ -72,6 +75,7 @@ class WorkerRole:
         self.claimed = 0
         self._claims = 0  # 以前各编号的认领次数
         self.worker_id: UUID = new_id()
+        self._cancels: frozenset[UUID] = frozenset()  # 上次续租时，归我而被要求取消的
         self._worn_out = False
         self._stop = asyncio.Event()
         self._lost = asyncio.Event()
@@ -92,7 +96,7 @@ class WorkerRole:
             renewed_at=beat.last_renewal if beat else None, ready=self._ready_now, draining=self._stop.is_set(),
             cordoned=self.orders.cordoned, slots=self._concurrency, running=len(self.slots.running),
             claimed=self.claimed, settled=self.settler.settled, unsettled=self.settler.backlog,
-            paused=len(claimer.reader.paused & set(self.queues)) if claimer else 0,
+            paused=len(claimer.reader.paused & set(self.queues)) if claimer else 0, abandoned=len(self.slots.abandoned),
         )
 
     async def run(self, stop: asyncio.Event, now: asyncio.Event | None = None) -> int:
@@ -102,7 +106,7 @@ class WorkerRole:
         too many threads hang, SetupError CONFIG_INVALID if the port of the health endpoint is taken.
         """
         self.broker.is_worker_process = True
-        async with serving(self._platform.settings, lambda: self.vitals):
+        async with serving(self._platform.settings, lambda: self.vitals, lambda: self.settler.tally.counts):
             return await self._run(stop, now or asyncio.Event())
 
     async def _run(self, stop: asyncio.Event, now: asyncio.Event) -> int:
@@ -137,11 +141,11 @@ class WorkerRole:
             return
         reader = Reader(self._platform.tickets, str(self.worker_id), self.queues)
         self._claimer = claimer = Claimer(
-            self._platform.database, self._platform.tickets, reader, self.worker_id, self._served
+            self._platform.database, self._platform.tickets, reader, self.worker_id, self._served, self._isolation.alone
         )
         self._heartbeat = Heartbeat(
             self._platform.database.url, self.worker_id, partial(self._on_renewal, self.worker_id),
-            lease_s=settings.lease_s, period_s=settings.heartbeat_s,
+            settling=self.settler.late, lease_s=settings.lease_s, period_s=settings.heartbeat_s,
         )
         self._say()
         self._heartbeat.start()
@@ -196,7 +200,9 @@ class WorkerRole:
         if self._claimer is not None and self._claimer.reader.paused != renewal.paused:
             self._claimer.reader.paused = renewal.paused
             self.slots.free.set()
+        self._cancels = renewal.cancels
         if renewal.cancels:
+            self.slots.hand_back_ready(renewal.cancels)
             self.slots.halt(Stop.CANCEL, only=lambda attempt: attempt.row["id"] in renewal.cancels)
 
     async def _fetch(self, claimer: Claimer, fetchers: int) -> None:
@@ -215,8 +221,8 @@ class WorkerRole:
                 log.warning("领取暂停：服务器不可用", error=repr(error))
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, c.RECONNECT_MAX_S)
-            except Exception:
-                log.exception("领取出错，稍后再试")
+            except Exception as error:
+                log.warning("领取出错，稍后再试", error=repr(error), exc_info=translate(error) is None)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, c.RECONNECT_MAX_S)
 
@@ -230,6 +236,7 @@ class WorkerRole:
 
     async def _fetch_once(self, claimer: Claimer, room: int) -> None:
         self.slots.reserved += room
+        self.slots.reading += 1
         try:
             found = await claimer.reader.read(room)
             if not found:
@@ -241,13 +248,18 @@ class WorkerRole:
                 await claimer.claim(found, self._take)
         finally:
             self.slots.reserved -= room
+            self.slots.reading -= 1
 
     def _take(self, rows: list[Record]) -> None:
         now = time.monotonic()
         self.claimed += len(rows)
         for row in rows:
             definition = self._registry.tasks[row["kind"], row["kind_version"]]
-            self.slots.add(Attempt(row, definition, self.worker_id, now, now))
+            attempt = Attempt(row, definition, self.worker_id, now, now)
+            if row["id"] in self._cancels:
+                self.slots.hand_back(attempt)  # 认领的回复还在路上，取消就先到了
+            else:
+                self.slots.add(attempt)
 
     async def _reconcile(self, claimer: Claimer) -> None:
         """定期、以及提交结果不明之后，对照数据库里归我的行：不认识的交还。"""
@@ -295,13 +307,14 @@ class WorkerRole:
         while True:
             await asyncio.sleep(TICK_S)
             self.slots.tick()
-            if self.receiver.exhausted and not self._stop.is_set():
-                log.error("停不下来的线程太多：停止领取，结束本进程，请外面重启它", limit=self._platform.settings.threads_abandoned_max)
+            limit = self._platform.settings.threads_abandoned_max
+            if (self.receiver.exhausted or len(self.slots.abandoned) >= limit) and not self._stop.is_set():
+                log.error("停不下来的线程或协程太多：停止领取，结束本进程，请外面重启它", limit=limit)
                 self._worn_out = True
                 self._stop.set()
                 self.slots.free.set()
-            if self._stop.is_set():
-                self.last_turn = time.monotonic()  # 停机时不再读取，循环还转着就算活着
+            if self._stop.is_set() or self.slots.isolating:
+                self.last_turn = time.monotonic()  # 停机、腾空时不再读取，循环还转着就算活着
             self._say()
 
     def _say(self) -> None:
@@ -348,8 +361,7 @@ class WorkerRole:
         """宽限已过：取消剩下的，交还且不计次数；停不下来的线程也照样交还，它们的结果会被栅栏挡住。"""
         count = self.slots.halt(Stop.DRAIN)
         if count and not await self.slots.idle(1.0):
-            for attempt in list(self.slots.running.values()):
-                self.settler.put(cut_off(attempt.row, attempt.worker_id))
+            self.slots.cut()
         return count
 
     async def _leave(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Index, Text, text
+from sqlalchemy import BigInteger, Index, Text, Uuid, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -16,7 +16,8 @@ class Worker(Base):
     """One incarnation of one worker process. `dead_at` set: it can never renew again.
 
     `order_token` fences who may give orders; `order_no` counts the changes of the order and `order_seen` is the one that
-    was obeyed last. `death_cause`: why the pod's container ended, as the cluster tells it.
+    was obeyed last. `death_cause`: why the pod's container ended, as the cluster tells it. `settling`: the tasks that have
+    ended here and whose outcome could not be written yet.
     """
 
     __tablename__ = "workers"
@@ -43,5 +44,6 @@ class Worker(Base):
     order_no: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     order_seen: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     death_cause: Mapped[str | None]
+    settling: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid), server_default=text("'{}'"))
 
     __table_args__ = (Index("workers_lease", "lease_until", postgresql_where=text("dead_at is null")),)

@@ -33,18 +33,22 @@ from unnest($1::uuid[], $2::int[]) as u(id, claim_no)
 where {_CLAIMABLE} and t.crash_count < {c.SUSPECT_FROM}
 {_RETURNING}
 """
-# 转移 claim：可疑的（再崩一次就用完预算）一个进程同时只领一个，在领取时就排他。领了再交还就晚了：
-# 毒丸一起步就带走进程，交还还没写下，救援者看到多个嫌疑，谁也不能加到上限，于是永远循环
+# 转移 claim：可疑的（再崩一次就用完预算）独占一个进程，在领取时就排他：手里一行也没有才领，一次一个。
+# 领了再交还就晚了：毒丸一起步就带走进程，救援者看到它有伴，不能加到上限，于是永远循环
 CLAIM_SUSPECT = f"""
 with chosen as materialized (
   select t.id from unnest($1::uuid[], $2::int[]) as u(id, claim_no) join taskmill.tasks t on {_CLAIMABLE}
   where t.crash_count >= {c.SUSPECT_FROM} and not exists (
-    select from taskmill.tasks x where x.worker_id = $3 and x.state = 'running' and x.crash_count >= {c.SUSPECT_FROM})
+    select from taskmill.tasks x where x.worker_id = $3 and x.state = 'running')
   order by t.id limit 1 for update of t skip locked
 )
 update taskmill.tasks t {_SET}
 from chosen where t.id = chosen.id
 {_RETURNING}
+"""
+SUSPECTS = f"""
+select count(*) from unnest($1::uuid[], $2::int[]) as u(id, claim_no) join taskmill.tasks t on {_CLAIMABLE.replace("$4", "$3")}
+where t.crash_count >= {c.SUSPECT_FROM}
 """
 # 转移 decline：available → scheduled（类型不归我管，5 秒后再试；可疑而没轮到，1 秒后再试）；暂停或过期的只撕票
 DECLINE = f"""
@@ -81,9 +85,15 @@ async def claim(
 async def claim_suspect(
     connection: Queryable, tickets: Sequence[tuple[UUID, int]], worker_id: UUID, served: Sequence[str]
 ) -> list[Record]:
-    """Claim at most one suspect, and none while this worker holds one; not safe to run twice at once for a worker."""
+    """Claim at most one suspect, and none while this worker holds any row; not safe to run twice at once for a worker."""
     ordered = sorted(tickets)
     return await connection.fetch(CLAIM_SUSPECT, [t[0] for t in ordered], [t[1] for t in ordered], worker_id, served)
+
+
+async def suspects(connection: Queryable, tickets: Sequence[tuple[UUID, int]], served: Sequence[str]) -> int:
+    """Return how many of `tickets` name a claimable suspect."""
+    ordered = sorted(tickets)
+    return int(await connection.fetchval(SUSPECTS, [t[0] for t in ordered], [t[1] for t in ordered], served) or 0)
 
 
 async def decline(connection: Queryable, tickets: Sequence[tuple[UUID, int]], served: Sequence[str]) -> int:

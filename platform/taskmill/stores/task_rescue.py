@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from taskmill import constants as c
 from taskmill.states import Cause
 from taskmill.stores.database import Connection, Queryable, Record
 
@@ -25,7 +26,7 @@ update taskmill.workers w
 set dead_at = now(), death = case when w.death_cause is null then $1 else $2 end, running = 0, ready = false
 from late where w.id = late.id returning w.id
 """
-# 先沿索引跳着找出占着任务的工作进程，再看谁已死或查无此人；suspects 数的是那个进程手里所有可疑的行
+# 先沿索引跳着找出占着任务的工作进程，再看谁已死或查无此人；held 数的是那个进程手里所有的行
 LOST = """
 with recursive holders as (
   (select worker_id from taskmill.tasks where state = 'running' and worker_id is not null order by worker_id limit 1)
@@ -35,24 +36,27 @@ with recursive holders as (
     where state = 'running' and worker_id > h.worker_id order by worker_id limit 1) n
 ), gone as materialized (
   select h.worker_id,
-         case when coalesce(w.death, $1) in ($1, $3) then coalesce(w.death_cause, 'crash') end as cause,
+         case when coalesce(w.death, $1) in ($1, $2) then coalesce(w.death_cause, 'crash') end as cause,
          (select count(*) from taskmill.tasks x
-          where x.state = 'running' and x.worker_id = h.worker_id and x.crash_count >= $2) as suspects
+          where x.state = 'running' and x.worker_id = h.worker_id) as held
   from holders h left join taskmill.workers w on w.id = h.worker_id
   where w.id is null or w.dead_at is not null
 )
 select t.id, t.claim_no, t.worker_id, t.attempt, t.max_attempts, t.crash_count,
-       t.cancel_requested_at is not null as cancelling, g.cause, g.suspects, t.queue, k.on_oom_queue
+       t.cancel_requested_at is not null as cancelling, g.cause, g.held, t.queue, t.kind, k.on_oom_queue
 from gone g join taskmill.tasks t on t.worker_id = g.worker_id and t.state = 'running'
 left join taskmill.kinds k on k.kind = t.kind and k.version = t.kind_version
 order by t.id for update of t skip locked
 """
+# 截止之后又续过租、而没说有它的结果待写的，才是真超时。说了的：结果也许被锁或断线耽误，它是按时结束的
 OVERDUE = """
 select t.id, t.claim_no, t.worker_id, t.attempt, t.max_attempts, t.crash_count,
-       t.cancel_requested_at is not null as cancelling, null as cause, 0::bigint as suspects, t.queue, null as on_oom_queue
+       t.cancel_requested_at is not null as cancelling, null as cause, 0::bigint as held, t.queue, t.kind, null as on_oom_queue
 from taskmill.tasks t
 where t.state = 'running' and t.deadline_at < now() - $1 * interval '1 second'
-  and exists (select from taskmill.workers w where w.id = t.worker_id and w.dead_at is null)
+  and exists (select from taskmill.workers w where w.id = t.worker_id and w.dead_at is null
+              and w.lease_until - $3 * interval '1 second' > t.deadline_at + $4 * interval '1 second'
+              and t.id <> all (w.settling))
 order by t.id limit $2 for update of t skip locked
 """
 
@@ -62,7 +66,7 @@ class RunningRow:
     """A running row to take back, with its fence.
 
     `cause`: why its worker died, or None if it stopped by itself; one that fell silent or is unknown has crashed.
-    `suspects`: how many rows with a nearly used crash budget that worker held. `on_oom_queue`: where the kind wants its
+    `held`: how many rows that worker ran in all. `on_oom_queue`: where the kind wants its
     tasks to go after a death for want of memory.
     """
 
@@ -74,8 +78,9 @@ class RunningRow:
     crash_count: int
     cancelling: bool
     cause: Cause | None
-    suspects: int
+    held: int
     queue: str
+    kind: str
     on_oom_queue: str | None
 
 
@@ -89,14 +94,17 @@ async def mark_dead(connection: Connection) -> list[UUID]:
     return [row["id"] for row in await connection.fetch(MARK, DEATH_LEASE, DEATH_POD)]
 
 
-async def fetch_lost(connection: Connection, suspect_from: int) -> Sequence[RunningRow]:
-    """Lock and return every running row whose worker is dead or unknown; a suspect has crash_count ≥ `suspect_from`."""
-    return [_row(record) for record in await connection.fetch(LOST, DEATH_LEASE, suspect_from, DEATH_POD)]
+async def fetch_lost(connection: Connection) -> Sequence[RunningRow]:
+    """Lock and return every running row whose worker is dead or unknown."""
+    return [_row(record) for record in await connection.fetch(LOST, DEATH_LEASE, DEATH_POD)]
 
 
-async def fetch_overdue(connection: Connection, grace_s: float, limit: int) -> Sequence[RunningRow]:
-    """Lock and return running rows of living workers whose deadline passed more than `grace_s` seconds ago."""
-    return [_row(record) for record in await connection.fetch(OVERDUE, grace_s, limit)]
+async def fetch_overdue(connection: Connection, grace_s: float, limit: int, lease_s: float) -> Sequence[RunningRow]:
+    """Lock and return running rows of living workers whose deadline passed more than `grace_s` seconds ago.
+
+    Only of workers that have renewed their lease of `lease_s` since, and did not say that the outcome waits to be written.
+    """
+    return [_row(record) for record in await connection.fetch(OVERDUE, grace_s, limit, lease_s, c.REPORT_GRACE_S)]
 
 
 def _row(record: Record) -> RunningRow:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
+from taskmill import constants as c
 from taskmill.models import TaskHistory
 from taskmill.states import FINAL, By, Cause, State
 from taskmill.stores.arrays import sparse
@@ -19,7 +20,8 @@ class Outcome:
 
     `result` and `error` are JSON bytes; `run_at` or `delay_s` (from the database's now) say when a waiting target may
     run; `attempt_delta` −1 refunds the attempt; `crash_delta` 1 counts a crash; a `cause` leaves a row in
-    task_attempts; `queue` moves a waiting target there.
+    task_attempts; `queue` moves a waiting target there. `kind`, `home` (the queue it ran in) and `attempt` are for people;
+    `landed` is the state that `settle` gave it.
     """
 
     id: UUID
@@ -38,6 +40,15 @@ class Outcome:
     attempt_delta: int = 0
     crash_delta: int = 0
     queue: str | None = None
+    kind: str = ""
+    home: str = ""
+    attempt: int = 0
+    landed: State | None = None
+
+    def of(self, kind: str, home: str, attempt: int) -> Outcome:
+        """Say whose outcome it is, for logs and counts."""
+        self.kind, self.home, self.attempt = kind, home, attempt
+        return self
 
 
 _COLUMNS = [column.name for column in TaskHistory.__table__.columns]
@@ -105,6 +116,24 @@ from unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::text[], $6::text[]
 on conflict do nothing
 """
 
+# 被别人锁着的行：锁得住的就此锁住，剩下还在的就是
+LOCKED = """
+with free as materialized (
+  select t.id from taskmill.tasks t where t.id = any ($1::uuid[]) order by t.id for update skip locked
+)
+select t.id from taskmill.tasks t where t.id = any ($1::uuid[]) and not exists (select from free f where f.id = t.id)
+"""
+
+
+async def hurry(connection: Connection) -> None:
+    """Let the transaction wait SETTLE_LOCK_MS at most for a stranger's lock: then LOCKED_OUT, and nothing was done."""
+    await connection.execute(f"set local lock_timeout = {c.SETTLE_LOCK_MS}")
+
+
+async def locked(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
+    """Lock the rows that are free, in the caller's transaction; returns those that somebody else holds."""
+    return {row["id"] for row in await connection.fetch(LOCKED, sorted(ids))}
+
 
 async def settle(connection: Connection, outcomes: Sequence[Outcome], writer: UUID) -> set[UUID]:
     """Apply all outcomes in the caller's transaction; returns the ids whose fence matched.
@@ -120,6 +149,8 @@ async def settle(connection: Connection, outcomes: Sequence[Outcome], writer: UU
         for row in await _wait(connection, waiting):
             facts[row["id"]] = (row["attempt"], row["started_at"])
         finals += [_cancelled(o) for o in waiting if o.id not in facts]
+    for outcome in ordered:
+        outcome.landed = outcome.state if outcome.state in FINAL or outcome.id in facts else State.CANCELLED
     if finals:
         for row in await _finish(connection, sorted(finals, key=lambda o: o.id), writer):
             facts[row["id"]] = (row["attempt"], row["started_at"])

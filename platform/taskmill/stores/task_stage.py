@@ -115,7 +115,7 @@ with old as materialized (
   group by queue, kind, state order by queue, kind, state
   on conflict (minute, queue, kind, outcome, writer) do update set n = r.n + excluded.n
 )
-select id from d
+select id, kind, queue, attempt from d
 """
 
 
@@ -165,9 +165,9 @@ async def unticket(connection: Queryable, tickets: Sequence[tuple[UUID, int]]) -
     await connection.execute(UNTICKET, [t[0] for t in ordered], [t[1] for t in ordered])
 
 
-async def expire(connection: Queryable, limit: int, writer: UUID) -> int:
-    """Discard waiting tasks whose expires_at has passed; returns how many."""
-    return len(await connection.fetch(EXPIRE, limit, writer))
+async def expire(connection: Queryable, limit: int, writer: UUID) -> list[Record]:
+    """Discard waiting tasks whose expires_at has passed; returns id, kind, queue and attempt of each."""
+    return await connection.fetch(EXPIRE, limit, writer)
 
 
 async def queue_states(connection: Queryable) -> dict[str, bool]:

@@ -29,7 +29,7 @@ returning order_kind, order_no
 RENEW = """
 with renewed as (
   update taskmill.workers
-  set lease_until = now() + $2 * interval '1 second', running = $3, draining = $4, ready = $5, order_seen = $6
+  set lease_until = now() + $2 * interval '1 second', running = $3, draining = $4, ready = $5, order_seen = $6, settling = $7
   where id = $1 and dead_at is null returning order_kind, order_no
 )
 select exists (select from renewed) as alive,
@@ -38,7 +38,7 @@ select exists (select from renewed) as alive,
        array(select q.name from taskmill.queues q where q.paused_at is not null) as paused,
        (select order_kind from renewed) as order_kind, (select order_no from renewed) as order_no
 """
-LEAVE = "update taskmill.workers set dead_at = now(), running = 0, ready = false, death = $2 where id = $1 and dead_at is null"
+LEAVE = "update taskmill.workers set dead_at = now(), running = 0, ready = false, settling = '{}', death = $2 where id = $1 and dead_at is null"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,16 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What a worker says of itself with every renewal; `order_seen` is the number of the order that it has obeyed."""
+    """What a worker says of itself with every renewal; `order_seen` is the number of the order that it has obeyed.
+
+    `settling`: tasks that have ended and whose outcome waits to be written; the rescuer leaves them alone.
+    """
 
     running: int = 0
     draining: bool = False
     ready: bool = False
     order_seen: int = 0
+    settling: Sequence[UUID] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +94,8 @@ async def register(connection: Queryable, worker: Registration, lease_s: float) 
 async def renew(connection: Queryable, worker_id: UUID, lease_s: float, report: Report) -> Renewal:
     """Renew the lease by the database's clock."""
     row = await connection.fetchrow(
-        RENEW, worker_id, lease_s, report.running, report.draining, report.ready, report.order_seen
+        RENEW, worker_id, lease_s, report.running, report.draining, report.ready, report.order_seen,
+        report.settling,
     )
     if row is None or not row["alive"]:
         return Renewal(alive=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 
@@ -11,6 +12,7 @@ from taskmill import constants as c
 from taskmill import keys, task
 from taskmill.engine.attempt import Stop
 from taskmill.engine.claimer import Claimer
+from taskmill.engine.isolation import Isolation
 from taskmill.engine.reader import Reader
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
@@ -90,8 +92,8 @@ async def test_invariant_8_only_one_suspect_runs_at_a_time(database_url: str, br
         assert gate.most == 1
 
 
-async def test_invariant_8_suspects_are_never_claimed_together_however_fast_one_kills(database_url: str, broker_url: str) -> None:
-    """Were they claimed and handed back, a pill that kills at once would never be the only suspect, and never end."""
+async def test_invariant_8_a_suspect_is_claimed_only_by_a_worker_that_holds_nothing(database_url: str, broker_url: str) -> None:
+    """Were it claimed and handed back, a pill that kills at once would never be alone, and never end."""
     async with platform_of(database_url, broker_url, quick) as platform:
         ids = [await submit(platform, "test.quick") for _ in range(6)]
         await platform.database.pool.execute("update taskmill.tasks set crash_count = $1 where id <> $2", c.SUSPECT_FROM, ids[3])
@@ -103,20 +105,120 @@ async def test_invariant_8_suspects_are_never_claimed_together_however_fast_one_
             held.extend(row["crash_count"] for row in rows)
 
         first, second = await reader.read(3), await reader.read(3)
-        await asyncio.gather(claimer.claim(first, take), claimer.claim(second, take))
-        assert sorted(held) == [0, c.SUSPECT_FROM]
-        assert await count(platform, "state = 'running'") == 2
-        assert await count(platform, "state = 'scheduled' and claim_no = 0 and run_at > now()") == 4
+        await claimer.claim(second, take)
+        await claimer.claim(first, take)
+        assert held == [0]
+        assert await count(platform, "state = 'running'") == 1
+        assert await count(platform, "state = 'scheduled' and claim_no = 0 and run_at > now()") == 5
+        await platform.database.pool.execute("update taskmill.tasks set state = 'available', run_at = now() where state = 'scheduled'")
+        other = new_id()
+        for expected in (1, 0):
+            rows = await task_claim.claim_suspect(platform.database.pool, [(i, 0) for i in ids], other, ["test.quick:1"])
+            assert len(rows) == expected
 
 
-async def test_a_suspect_does_not_keep_others_from_running(database_url: str, broker_url: str) -> None:
+async def test_invariant_8_nothing_else_runs_beside_a_suspect(database_url: str, broker_url: str) -> None:
+    before, inside, company = Gate(), Gate(), []
+
+    @task("test.suspect")
+    async def suspicious() -> None:
+        await inside()
+
+    @task("test.other")
+    async def another() -> None:
+        company.append(inside.inside)
+
+    async with platform_of(database_url, broker_url, gated(before), suspicious, another) as platform:
+        first = await submit(platform, "test.gated")
+        async with worker_on(platform) as engine, staged(platform):
+            await eventually(lambda: before.inside)
+            suspect = await submit(platform, "test.suspect", delay_s=0.2)
+            await platform.database.pool.execute("update taskmill.tasks set crash_count = $2 where id = $1", suspect, c.SUSPECT_FROM)
+            await eventually(lambda: engine.worker.slots.isolating, why="room is made for the suspect")
+            assert (await live(platform, suspect))["claim_no"] == 0  # type: ignore[index]
+            before.open.set()
+            await eventually(lambda: inside.inside, why="the suspect runs")
+            assert await final(platform, first)
+            other = await submit(platform, "test.other")
+            assert engine.worker.slots.room() == 0
+            assert await count(platform, "state = 'running'") == 1
+            inside.open.set()
+            for task_id in (suspect, other):
+                assert (await final(platform, task_id))["state"] == "completed"
+            assert company == [0]
+
+
+async def test_room_for_a_suspect_is_not_waited_for_without_end(
+    database_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that cannot be emptied goes back to work for a while; the suspect waits for a better time."""
+    monkeypatch.setattr(c, "ISOLATION_S", 0.2)
     gate = Gate()
     async with platform_of(database_url, broker_url, gated(gate), quick) as platform:
-        suspect = await submit(platform, "test.gated")
-        await platform.database.pool.execute("update taskmill.tasks set crash_count = $1", c.CRASH_BUDGET - 1)
-        async with worker_on(platform, concurrency=2):
-            await in_state(platform, suspect, "running")
+        long = await submit(platform, "test.gated")
+        async with worker_on(platform, concurrency=4) as engine, staged(platform):
+            await eventually(lambda: gate.inside)
+            suspect = await submit(platform, "test.quick", delay_s=0.1)
+            await platform.database.pool.execute("update taskmill.tasks set crash_count = $2 where id = $1", suspect, c.SUSPECT_FROM)
+            await eventually(lambda: engine.worker.slots.isolating)
             assert (await final(platform, await submit(platform, "test.quick")))["state"] == "completed"
+            assert not gate.open.is_set()
+            gate.open.set()
+            assert (await final(platform, suspect))["state"] == "completed"
+            assert (await final(platform, long))["state"] == "completed"
+
+
+async def test_after_a_suspect_the_worker_is_for_the_others_as_long_as_that_one_ran(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, quick) as platform, worker_on(platform) as engine:
+        slots = engine.worker.slots
+        isolation = Isolation(slots, lambda: False)
+        async with isolation.alone() as alone:
+            assert alone
+            assert slots.room() == 0
+            async with isolation.alone() as second:
+                assert not second
+        assert not slots.isolating
+        slots.common_until = time.monotonic() + 60
+        async with isolation.alone() as alone:
+            assert not alone
+
+
+async def test_a_cancel_reaches_what_is_claimed_and_not_started(database_url: str, broker_url: str) -> None:
+    gate, ran = Gate(), []
+
+    @task("test.never")
+    async def never() -> None:
+        ran.append(1)
+
+    async with platform_of(database_url, broker_url, gated(gate), quick, never, heartbeat_s=0.1) as platform:
+        async with worker_on(platform, concurrency=1) as engine:
+            await platform.submit.submit_many([SubmitRequest(kind="test.quick")] * 80)  # 让它以为任务都很短
+            await finished(platform, 80)
+            done = await platform.submit.submit_many([SubmitRequest(kind=kind) for kind in ("test.gated", "test.never")])
+            await eventually(lambda: len(engine.worker.slots.ready) == 1, why="prefetched")
+            engine.worker.slots.ready[0].claimed += 1_000  # 不让它因等太久而交还
+            await platform.tasks.cancel(done[1].id)
+            assert (await final(platform, done[1].id))["state"] == "cancelled"
+            assert not gate.open.is_set()
+            gate.open.set()
+            await finished(platform, 82)
+        assert ran == []
+        await consistent(platform)
+
+
+async def test_a_cancel_that_overtakes_the_reply_to_the_claim_stops_the_start(database_url: str, broker_url: str) -> None:
+    gate = Gate()
+    async with platform_of(database_url, broker_url, gated(gate)) as platform, worker_on(platform) as engine:
+        task_id = await submit(platform, "test.gated", delay_s=3_600)
+        worker = engine.worker
+        worker._cancels = frozenset({task_id})
+        await platform.database.pool.execute(
+            "update taskmill.tasks set state = 'available', run_at = now(), cancel_requested_at = now() where id = $1", task_id
+        )
+        rows = await task_claim.claim(platform.database.pool, [(task_id, 0)], worker.worker_id, ["test.gated:1"])
+        worker._take(rows)
+        assert (await final(platform, task_id))["state"] == "cancelled"
+        assert gate.inside == 0
 
 
 async def test_what_was_prefetched_and_cannot_start_is_handed_back(database_url: str, broker_url: str) -> None:

@@ -109,10 +109,10 @@ async def test_invariant_8_what_a_stopped_worker_left_behind_is_no_crash(pool: P
     assert await rows.attempts(pool, task_id) == []
 
 
-async def test_invariant_8_the_third_crash_discards_the_only_suspect(pool: Pool, rescuer: Rescuer) -> None:
-    silent = await rows.add_worker(pool, lease_s=-1)
+async def test_invariant_8_the_third_crash_discards_what_ran_alone(pool: Pool, rescuer: Rescuer) -> None:
+    silent, other = await rows.add_worker(pool, lease_s=-1), await rows.add_worker(pool, lease_s=-1)
     poison = await rows.add_running(pool, silent, crash_count=2, attempt=3)
-    bystander = await rows.add_running(pool, silent, crash_count=1)
+    bystander = await rows.add_running(pool, other, crash_count=1)
 
     assert (await rescuer.run_once())["rescued"] == 2
 
@@ -120,9 +120,20 @@ async def test_invariant_8_the_third_crash_discards_the_only_suspect(pool: Pool,
     assert (row["state"], row["crash_count"], row["attempt"]) == ("discarded", 3, 3)
     assert b"WorkerLost" in row["error"]
     assert await rows.attempts(pool, poison) == [(1, "crash")]
-    other = await rows.live(pool, bystander)
-    assert (other["state"], other["crash_count"]) == ("available", 2)
+    found = await rows.live(pool, bystander)
+    assert (found["state"], found["crash_count"]) == ("available", 2)
     assert await rows.imbalance(pool) == []
+
+
+async def test_invariant_8_a_task_with_two_crashes_survives_beside_a_fresh_poison_pill(pool: Pool, rescuer: Rescuer) -> None:
+    silent = await rows.add_worker(pool, lease_s=-1)
+    bystander = await rows.add_running(pool, silent, crash_count=2)
+    fresh = await rows.add_running(pool, silent)
+
+    await rescuer.run_once()
+
+    states = [await rows.live(pool, task_id) for task_id in (bystander, fresh)]
+    assert [(row["state"], row["crash_count"]) for row in states] == [("available", 2), ("available", 1)]
 
 
 async def test_invariant_8_two_suspects_on_one_worker_both_survive(pool: Pool, rescuer: Rescuer) -> None:
@@ -179,6 +190,22 @@ async def test_an_attempt_far_past_its_deadline_counts_and_is_retried(pool: Pool
     assert (ended["state"], ended["attempt"]) == ("discarded", 3)
     assert await rows.attempts(pool, retried) == await rows.attempts(pool, used_up) == [(1, "timeout")]
     assert (await rows.live(pool, in_grace))["state"] == "running"
+
+
+@pytest.mark.parametrize(
+    ("settling", "renewed_s", "taken"),
+    [(True, 0.0, 0), (False, 0.0, 1), (False, 16.0, 0), (False, 14.0, 1)],
+    ids=["the outcome waits", "nothing waits", "heard of too soon after the deadline", "heard of late enough"],
+)
+async def test_invariant_8_an_attempt_that_ended_in_time_is_never_recorded_as_timed_out(
+    pool: Pool, rescuer: Rescuer, settling: bool, renewed_s: float, taken: int
+) -> None:
+    """The deadline was 20 s ago; the worker renewed its lease `renewed_s` ago and said what it still has to write."""
+    alive = await rows.add_worker(pool, lease_s=LEASE - renewed_s)
+    task_id = await rows.add_running(pool, alive, deadline_at=await deadline(pool, 20), max_attempts=1)
+    if settling:
+        await pool.execute("update taskmill.workers set settling = array[$2::uuid] where id = $1", alive, task_id)
+    assert (await rescuer.run_once())["overdue"] == taken
 
 
 async def test_a_full_batch_of_overdue_rows_asks_for_more(database: Database, pool: Pool, clock: FakeClock) -> None:

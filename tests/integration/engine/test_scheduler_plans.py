@@ -13,8 +13,8 @@ from taskmill.stores.database import Database
 
 pytestmark = pytest.mark.anyio
 STATEMENTS: dict[str, tuple[str, tuple[Any, ...], str]] = {
-    "rescue: lost": (task_rescue.LOST, (task_rescue.DEATH_LEASE, 2, task_rescue.DEATH_POD), "tasks_running"),
-    "rescue: overdue": (task_rescue.OVERDUE, (10.0, 1000), "tasks_running"),
+    "rescue: lost": (task_rescue.LOST, (task_rescue.DEATH_LEASE, task_rescue.DEATH_POD), "tasks_running"),
+    "rescue: overdue": (task_rescue.OVERDUE, (10.0, 1000, 20.0, 5.0), "tasks_running"),
     "audit: oldest": (task_audit.OLDEST, (5.0,), "tasks_available"),
     "audit: lost": (task_audit.LOST, ("q1", 2, 1e12, 5000), "tasks_available"),
     "cron: due": (schedule.DUE, (100,), "schedules_due"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskmill import constants as c
-from taskmill.engine.attempt import Attempt, Stop, backoff_s, completed, failed, handed_back, scrub, stopped
+from taskmill.engine.attempt import Attempt, Stop, backoff_s, completed, failed, handed_back, judged, scrub, stopped
 from taskmill.errors import Discard, Retry, Snooze
 from taskmill.ids import new_id
 from taskmill.plugin.definition import RetryPolicy, TaskDefinition, task
@@ -36,6 +37,16 @@ def attempt(number: int = 1, of: int = 3, *, retry: RetryPolicy | None = None) -
 class SilentError(Exception):
     def __str__(self) -> str:
         raise RuntimeError
+
+
+class ExitingError(Exception):
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+class InterruptingError(Exception):
+    def __str__(self) -> str:
+        raise KeyboardInterrupt
 
 
 class Model(pydantic.BaseModel):
@@ -111,6 +122,9 @@ def test_a_result_that_cannot_be_stored_is_a_failed_attempt(result: Any) -> None
         (Retry(after=1), 1, RetryPolicy(retry_on=(ValueError,)), State.RETRYABLE),
         (SystemExit(1), 1, None, State.RETRYABLE),
         (SilentError(), 1, None, State.RETRYABLE),
+        (ExitingError(), 1, None, State.RETRYABLE),
+        (InterruptingError(), 3, None, State.DISCARDED),
+        (GeneratorExit(), 1, None, State.RETRYABLE),
     ],
 )
 def test_failed(error: BaseException, number: int, retry: RetryPolicy | None, state: State) -> None:
@@ -170,6 +184,40 @@ def test_a_timeout_on_the_last_attempt_discards() -> None:
     assert outcome is not None
     assert (outcome.state, outcome.cause) == (State.DISCARDED, Cause.TIMEOUT)
     assert "1.5" in str(outcome.message)
+
+
+class OddMeta(type):
+    def __instancecheck__(cls, _: object) -> bool:
+        raise SystemExit
+
+
+class OddError(Exception, metaclass=OddMeta):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("error", "stop", "kind"),
+    [
+        (ValueError("x"), None, "ValueError"),
+        (GeneratorExit(), None, "GeneratorExit"),
+        (asyncio.CancelledError(), None, "CancelledError"),
+        (GeneratorExit(), Stop.TIMEOUT, "TimeoutError"),
+        (ValueError("x"), Stop.DRAIN, None),
+    ],
+)
+def test_whatever_ends_an_attempt_there_is_an_outcome(error: BaseException, stop: Stop | None, kind: str | None) -> None:
+    ended = attempt()
+    ended.stop = stop
+    outcome = judged(ended, error)
+    assert outcome is not None
+    assert outcome.error_type == kind
+
+
+def test_an_outcome_that_cannot_be_made_is_a_failed_attempt() -> None:
+    """A policy that looks at the error runs code of the handler's author, and that may do anything."""
+    outcome = judged(attempt(retry=RetryPolicy(discard_on=(OddError,))), ValueError("x"))
+    assert outcome is not None
+    assert (outcome.state, outcome.cause) == (State.RETRYABLE, Cause.ERROR)
 
 
 def test_the_first_reason_to_stop_stands() -> None:

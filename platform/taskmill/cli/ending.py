@@ -1,0 +1,209 @@
+"""How a process runs its event loop, and how it ends: the loop outlives what handlers raise, the end waits for nobody.
+
+`SystemExit` and `KeyboardInterrupt` in a child task or a callback make asyncio leave the loop, and so does `loop.stop()`.
+They belong to one attempt, so `run` goes on where the loop stopped. A `Watch` bounds the end of a role: signals come to a thread of its own, which ends
+the process by force when its time is up, whatever the loop, other threads or the servers do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from types import FrameType
+from typing import TypeVar
+
+from taskmill import constants as c
+from taskmill.log import get_logger
+
+log = get_logger(__name__)
+T = TypeVar("T")
+EXIT_STUCK = 70  # 到了时限还没结束，被强行结束；EX_SOFTWARE
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_WAKE = 0  # 管道里的这个字节不是信号，只叫看守重看时限
+
+
+def run(work: Awaitable[T], *, survive: tuple[type[BaseException], ...] = (SystemExit,)) -> T:
+    """Run to the end on the event loop that production uses; `survive` are those that do not stop the loop.
+
+    At the end tasks that still run are cancelled, and left behind if they do not end at once.
+    """
+    import uvloop
+
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    try:
+        return _until_done(loop, asyncio.ensure_future(_awaited(work), loop=loop), survive)
+    finally:
+        _close(loop)
+
+
+async def _awaited(work: Awaitable[T]) -> T:
+    return await work
+
+
+def _until_done(loop: asyncio.AbstractEventLoop, main: asyncio.Future[T], survive: tuple[type[BaseException], ...]) -> T:
+    interrupted = False
+    while True:
+        try:
+            return loop.run_until_complete(main)
+        except (SystemExit, KeyboardInterrupt) as error:
+            if main.done():
+                raise
+            if isinstance(error, survive):
+                log.exception("有协程或回调抛出了要结束进程的异常；事件循环接着转", error=type(error).__name__)
+                continue
+            if interrupted:
+                raise
+            interrupted = True
+            main.cancel()  # Ctrl-C：让主协程收尾
+        except RuntimeError as error:
+            if main.done() or loop.is_closed():
+                raise
+            log.exception("有人停了事件循环，接着转", error=str(error))
+        except asyncio.CancelledError:
+            if interrupted:
+                raise KeyboardInterrupt from None
+            raise
+
+
+def _close(loop: asyncio.AbstractEventLoop) -> None:
+    """取消剩下的，等一小会儿；停不下来的就丢下，绝不为它们等下去。"""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    with contextlib.suppress(Exception):
+        if left:
+            _until_done(loop, loop.create_task(_wait(left)), (SystemExit, KeyboardInterrupt))
+        _until_done(loop, loop.create_task(_bounded(loop.shutdown_asyncgens())), (SystemExit, KeyboardInterrupt))
+    asyncio.set_event_loop(None)
+    stubborn = [task.get_name() for task in left if not task.done()]
+    if stubborn:
+        log.warning("有协程不理会取消，丢下它们", count=len(stubborn))
+        _leftovers.extend(left)  # 不能让它们在解释器收尾时被回收：那又要执行处理函数的代码
+        return
+    loop.close()
+
+
+_leftovers: list[asyncio.Task[object]] = []
+
+
+async def _wait(tasks: set[asyncio.Task[object]]) -> None:
+    await asyncio.wait(tasks, timeout=c.END_CANCEL_S)
+
+
+async def _bounded(work: Awaitable[object]) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(work, c.END_CANCEL_S)
+
+
+class Watch:
+    """Bounds the end of this process: `grace_s` + END_MARGIN_S after the first signal, END_HURRY_S after the second, END_HURRY_S
+    after `over`. The third signal ends it in the same moment.
+
+    `on_stop` and `on_hurry` run in the watch's thread at the first and second signal. The exit code of a forced end is that
+    of `over`, EXIT_STUCK if the work was not over.
+    """
+
+    def __init__(self, grace_s: float, on_stop: Callable[[], object], on_hurry: Callable[[], object]) -> None:
+        self._grace_s, self._on_stop, self._on_hurry = grace_s, on_stop, on_hurry
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+        self._heard = 0
+        self._signals = 0
+        self._deadline: float | None = None
+        self._code = EXIT_STUCK
+        threading.Thread(target=self._main, name="watch", daemon=True).start()
+
+    def take_signals(self) -> None:
+        """Take over SIGTERM and SIGINT; only in the main thread."""
+        for number in SIGNALS:
+            signal.signal(number, self._on_signal)
+
+    def over(self, code: int) -> None:
+        """Say that the work is over: what is left to do has END_HURRY_S, then the process ends with `code`."""
+        self._code = code
+        self._limit(c.END_HURRY_S)
+        os.write(self._write, bytes([_WAKE]))
+
+    def _on_signal(self, number: int, _: FrameType | None) -> None:
+        """在主线程任意两条字节码之间执行：只写管道，不碰任何锁。"""
+        self._signals += 1
+        if self._signals > len(SIGNALS):
+            os._exit(128 + number)
+        os.write(self._write, bytes([number]))
+
+    def _limit(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        self._deadline = until if self._deadline is None else min(self._deadline, until)
+
+    def _main(self) -> None:
+        while True:
+            left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
+            if not select.select([self._read], [], [], left)[0]:
+                self._force()
+            for number in os.read(self._read, 64):
+                if number != _WAKE:
+                    self._hear(number)
+
+    def _hear(self, number: int) -> None:
+        self._heard += 1
+        self._limit(self._grace_s + c.END_MARGIN_S if self._heard == 1 else c.END_HURRY_S)
+        with contextlib.suppress(RuntimeError):  # 循环已经关了
+            (self._on_stop if self._heard == 1 else self._on_hurry)()
+        _aside(lambda: log.info("收到停止信号", signal=signal.Signals(number).name, again=self._heard > 1))
+
+    def _force(self) -> None:
+        frame = sys._current_frames().get(threading.main_thread().ident or 0)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - 看别的线程停在哪只有这个办法
+        where = traceback.format_stack(frame, limit=3) if frame is not None else []
+        _aside(lambda: log.error("没有按时结束，强行结束", exit_code=self._code, main_thread="".join(where).strip()))
+        os._exit(self._code)
+
+
+def _aside(tell: Callable[[], object]) -> None:
+    """日志可能堵住（主线程拿着锁、标准错误没人读），看守不能陪着等。"""
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    thread.join(c.END_LOG_S)
+
+
+_watch: Watch | None = None
+
+
+def until_signal(work: Callable[[asyncio.Event, asyncio.Event], Awaitable[object]], grace_s: float = c.SHUTDOWN_GRACE_S) -> None:
+    """Run `work(stop, now)`: the first SIGTERM or SIGINT sets `stop`, the second `now`, the third ends the process at once.
+
+    The process ends `grace_s` + END_MARGIN_S after the first, and END_HURRY_S after the second, whatever hangs.
+    """
+
+    async def main() -> None:
+        global _watch  # noqa: PLW0603 - 一个进程只有一个结局
+        stop, now = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        _watch = Watch(
+            grace_s, lambda: loop.call_soon_threadsafe(stop.set), lambda: loop.call_soon_threadsafe(now.set)
+        )
+        _watch.take_signals()
+        try:
+            await work(stop, now)
+        finally:
+            _watch.over(1)
+
+    run(main(), survive=(SystemExit, KeyboardInterrupt))
+
+
+def settle(code: int) -> None:
+    """Say with which code a role ends, now that everything is told; commands that are no role end as ever."""
+    if _watch is not None:
+        _watch.over(code)
+        if _leftovers:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
