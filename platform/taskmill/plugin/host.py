@@ -17,6 +17,7 @@ from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.errors import Code, PluginError, TaskmillError
 from taskmill.log import get_logger
 from taskmill.plugin.breaker import Breaker
+from taskmill.plugin.checks import unknown_kinds
 from taskmill.plugin.config import masked
 from taskmill.plugin.info import PluginInfo, PluginProblem, PluginState
 from taskmill.plugin.loader import Loaded, Loader, environment
@@ -75,6 +76,7 @@ class PluginHost:
         loader = Loader(environment() if env is None else env, names, budget_s)
         for candidate in found:
             host._load_one(candidate, loader, settings)
+        host._look_at_schedules()
         return host
 
     def plugins(self) -> list[PluginInfo]:
@@ -137,6 +139,14 @@ class PluginHost:
             return
         self.registry.adopt(entry.loaded.registry)
         log.info("插件已加载", plugin=entry.name, version=entry.loaded.manifest.version, kinds=self._kinds(entry))
+
+    def _look_at_schedules(self) -> None:
+        """全部加载之后再看：计划可以用别的插件的类型；这里没有的，也许别处装着，所以只提醒。"""
+        for entry in self._entries:
+            words = unknown_kinds(self.registry, entry.name) if entry.loaded is not None else []
+            if words:
+                entry.problem = PluginProblem(code=Code.SCHEDULE_INVALID.value, en=words[0].en, zh=words[0].zh)
+                log.warning("插件的计划用了这里没有的类型", plugin=entry.name, reasons=[each.en for each in words])
 
     def _check_unique(self, candidate: Candidate, name: str) -> None:
         for other in self._entries:
