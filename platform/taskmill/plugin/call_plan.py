@@ -132,8 +132,8 @@ def _coroutine(function: Callable[..., Any]) -> bool:
 
 
 def as_function(function: Callable[..., Any], name: str, plan: CallPlan) -> Callable[..., Any]:
-    """Return `function` itself, or a function that calls it if it is an object or a partial: taskiq takes nothing else."""
-    if inspect.isroutine(function):
+    """Return `function` itself, or a function that calls it if it is an object, a method or a partial, which taskiq does not take."""
+    if inspect.isfunction(function):
         return function
 
     async def later(*args: Any, **kwargs: Any) -> Any:

@@ -36,7 +36,8 @@ def test_a_delay_out_of_bounds_is_a_failed_attempt_in_words(make: Any, value: An
     assert verdict.cause.details["field"] == f"{type(error).__name__}.after"
 
 
-@pytest.mark.parametrize("value", [datetime.max, datetime.min, datetime(3000, 1, 1, tzinfo=UTC), "tomorrow", 5])
+@pytest.mark.parametrize("value", [datetime.max, datetime.min,  # noqa: DTZ901 - 处理函数就会这样写
+     datetime(3000, 1, 1, tzinfo=UTC), "tomorrow", 5])
 def test_a_moment_out_of_bounds_is_a_failed_attempt_in_words(value: Any) -> None:
     verdict = judge(Snooze(until=value), ANY)
     assert verdict.wish is Wish.RETRY

@@ -12,8 +12,8 @@ import pytest
 from taskiq import TaskiqDepends
 
 from taskmill import constants as c
-from taskmill.plugin.context import TaskContext
 from taskmill.plugin.call_plan import CallPlan
+from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import RetryPolicy, TaskDefinition, seconds, task
 
 
