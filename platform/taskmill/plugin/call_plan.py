@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import sys
 import types
 import typing
 from collections.abc import Callable
@@ -132,8 +133,8 @@ def _coroutine(function: Callable[..., Any]) -> bool:
 
 
 def as_function(function: Callable[..., Any], name: str, plan: CallPlan) -> Callable[..., Any]:
-    """Return `function` itself, or a function that calls it if it is an object, a method or a partial, which taskiq does not take."""
-    if inspect.isfunction(function):
+    """Return `function` itself, or a function that calls it: taskiq takes no objects, methods, partials, and looks for the module."""
+    if inspect.isfunction(function) and function.__module__ in sys.modules:
         return function
 
     async def later(*args: Any, **kwargs: Any) -> Any:

@@ -18,13 +18,14 @@ from taskmill.errors import Code, PluginError, TaskmillError
 from taskmill.log import get_logger
 from taskmill.plugin.breaker import Breaker
 from taskmill.plugin.checks import unknown_kinds
-from taskmill.plugin.config import masked
+from taskmill.plugin.config import Secret, masked
 from taskmill.plugin.info import PluginInfo, PluginProblem, PluginState
 from taskmill.plugin.loader import Loaded, Loader, environment
 from taskmill.plugin.manifest import Health, Manifest
 from taskmill.plugin.registry import Registry
 from taskmill.plugin.source import Candidate, candidates
 from taskmill.settings import Settings
+from taskmill.stores.urls import asyncpg_url
 
 log = get_logger("taskmill.plugin")
 
@@ -71,6 +72,8 @@ class PluginHost:
         `env` replaces the variables of the process. Not to be called while a module is being imported.
         """
         host = cls(clock=clock, health_timeout_s=health_timeout_s)
+        if settings.database_url is not None:
+            host.registry.database_url = Secret(asyncpg_url(settings.database_url.get_secret_value()))
         found = list(candidates(settings.plugin_modules, extra or {}))
         names = {candidate.name for candidate in found}
         loader = Loader(environment() if env is None else env, names, budget_s)
@@ -90,6 +93,15 @@ class PluginHost:
     def routes(self) -> dict[str, list[Any]]:
         """Return Litestar routers by plugin name; plugins without routes are left out."""
         return {name: list(loaded.routes) for name, loaded in self._up() if loaded.routes}
+
+    def fail(self, name: str, error: Exception) -> None:
+        """Mark a plugin as failed whose routes or other parts turned out not to work; what it registered stays served."""
+        for entry in self._entries:
+            if entry.loaded is not None and entry.name == name:
+                reason = f"{type(error).__name__}: {error}"
+                entry.state = PluginState.FAILED
+                entry.problem = PluginProblem.of(PluginError(Code.PLUGIN_FAILED, plugin=name, reason=reason))
+                log.error("插件失败", plugin=name, error=reason, trace=_trace(error))
 
     def migrations(self) -> dict[str, Path]:
         """Return folders of alembic versions by plugin name."""

@@ -11,6 +11,7 @@ from taskiq import AsyncTaskiqDecoratedTask
 from taskmill import constants as c
 from taskmill import reasons
 from taskmill.errors import Code, KindError, PluginError, UnfitError
+from taskmill.plugin.config import Secret
 from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import TaskDefinition, seconds, task
 from taskmill.words import Words
@@ -43,7 +44,10 @@ class ScheduleDefinition:
 
 
 class Registry:
-    """Kinds by (kind, version), executors by name, schedules by name; a second owner is refused."""
+    """Kinds by (kind, version), executors by name, schedules by name; a second owner is refused.
+
+    `database_url` is Taskmill's database as `postgresql://…` for connections of the plugin's own, None if it is not set.
+    """
 
     def __init__(self) -> None:
         self.tasks: dict[tuple[str, int], TaskDefinition[..., Any]] = {}
@@ -51,6 +55,7 @@ class Registry:
         self.versions: dict[str, str] = {}  # 插件名 → 版本
         self.executors: dict[str, Callable[[], Executor]] = {}
         self.schedules: dict[str, ScheduleDefinition] = {}
+        self.database_url: Secret | None = None  # postgresql://…：插件自己的连接用它；没有设就是 None
         self._plugin = "taskmill"
 
     def bound(self, plugin: str, version: str) -> None:
@@ -112,6 +117,7 @@ class Registry:
         """Take over everything that `other`, a fork of this one, knows."""
         self.tasks, self.owners, self.versions = dict(other.tasks), dict(other.owners), dict(other.versions)
         self.executors, self.schedules = dict(other.executors), dict(other.schedules)
+        self.database_url = other.database_url
 
     def queues(self) -> list[str]:
         """Return every queue that a registered kind names, and the default one, sorted."""

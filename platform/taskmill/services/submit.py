@@ -89,6 +89,14 @@ class SubmitService:
         """
         return await self._submit(await self.prepare(request, created_by=created_by))
 
+    async def submit_kind(self, kind: str, args: Any = None, *, created_by: str | None = None, **options: Any) -> UUID:
+        """Accept one task given as plugins give it, args as any type that msgspec knows, and return its id; errors as in `submit`."""
+        try:
+            request = msgspec.convert({"kind": kind, "args": {} if args is None else msgspec.to_builtins(args), **options}, SubmitRequest)
+        except msgspec.ValidationError as error:
+            raise InputError(Code.INVALID_REQUEST, field="submit", reason=str(error)) from error
+        return (await self.submit(request, created_by=created_by)).id
+
     async def submit_as(self, task_id: str, request: SubmitRequest) -> Submitted:
         """Accept one task under an id that `ids.new_id` made earlier (taskiq's `kiq` names it first)."""
         return await self._submit(await self.prepare(request, task_id=UUID(task_id)))
