@@ -82,7 +82,9 @@ def _schemas(handlers: Sequence[HTTPRouteHandler]) -> tuple[dict[Any, str], Json
     written = msgspec.json.encode(components)
     renamed: Json = msgspec.json.decode(_REFERENCE.sub(lambda match: match[1] + _plain(match[2]) + b'"', written))
     names = {kind: _name(ref["$ref"].removeprefix(PREFIX)) for kind, ref in zip(unique, references, strict=True)}
-    own = {_name(name): {**schema, "title": _name(name)} if "title" in schema else schema for name, schema in renamed.items()}
+    own: Json = {
+        _name(name): {**schema, "title": _name(name)} if "title" in schema else schema for name, schema in renamed.items()
+    }
     for handler in handlers:
         for field, words in handler.opt.get("limits", {}).items():
             _given(own[handler.opt["body"].__name__]["properties"][field]).update(words)

@@ -98,3 +98,32 @@ async def test_routes_of_plugins_are_mounted_behind_the_same_door(database_url: 
         assert {plugin["name"]: plugin["state"] for plugin in page["items"]}["greeter"] == "loaded"
     finally:
         await platform.close()
+
+
+class Broken:
+    """A plugin whose routes Litestar refuses."""
+
+    @contract.hookimpl
+    def taskmill_manifest(self) -> Manifest:
+        """Say who it is."""
+        return Manifest(name="broken", version="1", requires_api=">=1.0", title_en="B", title_zh="坏", summary_en="B.", summary_zh="坏。")
+
+    @contract.hookimpl
+    def taskmill_routes(self) -> list[Any]:
+        """Bring nonsense."""
+        return ["not a router"]
+
+
+async def test_routes_that_litestar_refuses_fail_their_plugin_and_nobody_else(database_url: str, broker_url: str) -> None:
+    settings = api.settings(database_url, broker_url, plugins_allow=["greeter", "broken"])
+    host = PluginHost.load(settings, {"broken": Broken(), "greeter": Greeter()}, env={})
+    platform = await Platform.open(settings, host)
+    try:
+        async with api.api(platform) as client:
+            assert (await client.get("/plugins/greeter/hello")).status_code == 200
+        states = {info.name: (info.state.value, info.error) for info in host.plugins()}
+        assert states["greeter"] == ("loaded", None)
+        assert states["broken"][0] == "failed"
+        assert states["broken"][1] is not None
+    finally:
+        await platform.close()

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import logging
 import threading
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import pytest
@@ -17,7 +17,18 @@ from taskmill.errors import Code
 from taskmill.log import get_logger
 from taskmill.plugin.definition import RetryPolicy, TaskDefinition
 from tests.support import api
-from tests.support.engines import attempts, decoded, final, finished, in_state, platform_of, registry_of, running, staged, submit, worker_on
+from tests.support.engines import (
+    attempts,
+    decoded,
+    final,
+    finished,
+    in_state,
+    platform_of,
+    running,
+    staged,
+    submit,
+    worker_on,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +45,7 @@ class Recorder(TaskiqMiddleware):
 class Own:
     """An executor of a plugin."""
 
-    ran: list[str] = []
+    ran: ClassVar[list[str]] = []
 
     async def run(self, definition: TaskDefinition[..., Any], parameters: dict[str, Any], context: TaskContext) -> Any:
         self.ran.append(definition.kind)
@@ -172,9 +183,7 @@ async def test_an_impossible_delay_fails_the_attempt_and_every_read_goes_on(data
     async def late(after: float | None = None) -> None:
         raise Snooze(after=1e12) if after is None else Retry(after=after)
 
-    registry = registry_of(late)
     async with running(database_url, broker_url, late) as platform, api.api(platform) as client:
-        assert registry.tasks
         for args in ({}, {"after": 1.7e12}):
             task_id = await submit(platform, "test.late", args)
             row = await in_state(platform, task_id, "retryable")
@@ -184,6 +193,18 @@ async def test_an_impossible_delay_fails_the_attempt_and_every_read_goes_on(data
             for path in ("/api/v1/tasks", f"/api/v1/tasks/{task_id}", f"/api/v1/tasks/{task_id}/attempts"):
                 assert (await client.get(path)).status_code == 200
             assert api.data(await client.post(f"/api/v1/tasks/{task_id}/cancel"))["state"] == "cancelled"
+
+
+@pytest.mark.parametrize("moment", ["33700-01-01", "infinity"])
+async def test_a_moment_stored_long_ago_that_nobody_can_read_breaks_no_list(database_url: str, broker_url: str, moment: str) -> None:
+    async with platform_of(database_url, broker_url, leaf) as platform, api.api(platform) as client:
+        task_id = await submit(platform, "test.leaf", delay_s=60)
+        await platform.database.pool.execute(f"update taskmill.tasks set run_at = '{moment}' where id = $1", task_id)
+        for path in ("/api/v1/tasks", f"/api/v1/tasks/{task_id}"):
+            assert (await client.get(path)).status_code == 200
+        assert api.data(await client.post(f"/api/v1/tasks/{task_id}/cancel"))["state"] == "cancelled"
+        for path in ("/api/v1/tasks", f"/api/v1/tasks/{task_id}"):
+            assert (await client.get(path)).status_code == 200
 
 
 async def test_control_flow_inside_a_task_group_means_what_it_says(database_url: str, broker_url: str) -> None:
