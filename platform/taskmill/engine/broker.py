@@ -17,6 +17,7 @@ from taskmill.errors import Code, SetupError
 from taskmill.ids import new_id
 from taskmill.plugin.registry import Registry
 from taskmill.services.submit import SubmitRequest, SubmitService
+from taskmill.similar import did_you_mean
 from taskmill.stores import task_result
 from taskmill.stores.database import Database
 
@@ -58,7 +59,8 @@ class TaskmillBroker(RedisStreamBroker):
             (d for d in self._registry.tasks.values() if d.kind == sent.task_name), key=lambda d: d.version, default=None
         )
         if definition is None:
-            raise SetupError(Code.KIND_NOT_FOUND, kind=sent.task_name)
+            known = did_you_mean(sent.task_name, self._registry.owners)
+            raise SetupError(Code.KIND_NOT_FOUND, kind=sent.task_name, known=known)
         names = [name for name in inspect.signature(definition.function).parameters if name != definition.call.context]
         args: Any = dict(zip(names, sent.args, strict=False)) | sent.kwargs
         if definition.call.single is not None:

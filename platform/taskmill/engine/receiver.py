@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -11,14 +12,19 @@ from taskiq import TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from taskiq.acks import AcknowledgeType
 from taskiq.receiver import Receiver
 
-from taskmill.engine.attempt import Attempt, completed, failed, stopped
+from taskmill import reasons
+from taskmill.engine.attempt import Attempt, completed, failed, stopped, unreadable
 from taskmill.engine.broker import TaskmillBroker
 from taskmill.engine.executors.thread import ThreadExecutor
+from taskmill.errors import Code, PluginError, UnfitError
+from taskmill.log import attempt_in_log, get_logger
 from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import TaskDefinition
 from taskmill.plugin.registry import Executor, Registry
 from taskmill.stores.task_settle import Outcome
 
+log = get_logger(__name__)
+_VALUES = (type(None), str, int, float, dict, list)  # 绝大多数结果：不必再看是不是可等待的
 _HOOKS = ("pre_execute", "post_execute", "on_error")
 
 
@@ -28,7 +34,7 @@ class TaskmillReceiver(Receiver):
     def __init__(
         self, broker: TaskmillBroker, registry: Registry, *, result_max_bytes: int, submit: Callable[..., Any] | None = None
     ) -> None:
-        self._executors: dict[str, Executor] = {name: make() for name, make in registry.executors.items()}
+        self._executors = {name: _made(name, make) for name, make in registry.executors.items()}
         threads = self._executors.get("thread")
         super().__init__(
             broker, executor=threads.pool if isinstance(threads, ThreadExecutor) else None,
@@ -46,16 +52,23 @@ class TaskmillReceiver(Receiver):
 
     async def execute(self, attempt: Attempt) -> Outcome | None:
         """Run one attempt to its outcome; None if the lease was lost meanwhile. Never raises but on loop shutdown."""
-        definition = attempt.definition
+        definition, row = attempt.definition, attempt.row
+        attempt_in_log.set((row["id"], row["kind"], row["attempt"]))
         try:
             if definition.call.context is not None:
                 attempt.context = self._context(attempt)
-            parameters = definition.call.parameters(definition.call.decode(attempt.row["args"]))
+            try:
+                model = definition.call.read(row["args"])
+            except UnfitError as error:
+                return unreadable(attempt, error.words)
+            parameters = definition.call.parameters(model)
             if (definition.kind, definition.version) in self._slow:
                 result = await self._through_taskiq(attempt, parameters)
             else:
                 executor = self._executors[definition.executor]
                 result = await executor.run(definition, parameters, attempt.context)  # pyright: ignore[reportArgumentType]
+                if not isinstance(result, _VALUES) and inspect.isawaitable(result):
+                    result = await result  # 没写 async 却返回协程的函数：在循环里等它
         except asyncio.CancelledError:
             return stopped(attempt)
         except BaseException as error:  # noqa: BLE001 - 处理函数抛什么都只是一次失败的尝试
@@ -77,14 +90,12 @@ class TaskmillReceiver(Receiver):
         return TaskContext(
             id=row["id"], kind=row["kind"], queue=row["queue"], claim_no=row["claim_no"], attempt=row["attempt"],
             max_attempts=row["max_attempts"], deadline=row["deadline_at"], meta=None if row["meta"] is None else msgspec.json.decode(row["meta"]),
-            tags=tuple(row["tags"] or ()), submitter=self._submit,
+            tags=tuple(row["tags"] or ()), submitter=self._submit, home=asyncio.get_running_loop(),
         )
 
     async def _through_taskiq(self, attempt: Attempt, parameters: dict[str, Any]) -> Any:
         """中间件与依赖都按 taskiq 的次序走；只有取信与确认是我们的。"""
         definition = attempt.definition
-        if definition.call.context is not None:
-            parameters[definition.call.context] = attempt.context
         message = TaskiqMessage.model_construct(
             task_id=str(attempt.row["id"]), task_name=definition.kind, labels={"attempt": attempt.row["attempt"]},
             labels_types={}, args=[], kwargs=parameters,
@@ -92,14 +103,46 @@ class TaskmillReceiver(Receiver):
         for middleware in self.broker.middlewares:
             if _overrides(middleware, "pre_execute"):
                 message = await _maybe(middleware.pre_execute(message))
-        result = await self.run_task(self._target(definition), message)
+        result = await self.run_task(self._target(attempt), message)
         for middleware in reversed(self.broker.middlewares):
             if _overrides(middleware, "post_execute"):
                 await _maybe(middleware.post_execute(message, result))
         return _unwrap(result)
 
-    def _target(self, definition: TaskDefinition) -> Callable[..., Any]:
-        return definition.function
+    def _target(self, attempt: Attempt) -> Callable[..., Any]:
+        """依赖图按类型名存着，来自处理函数；真正执行的仍是这个类型的执行器。"""
+        definition = attempt.definition
+        if definition.kind not in self.known_tasks:
+            self._prepare_task(definition.kind, definition.function)
+        executor = self._executors[definition.executor]
+
+        async def target(**parameters: Any) -> Any:
+            return await executor.run(definition, parameters, attempt.context)  # pyright: ignore[reportArgumentType]
+
+        return target
+
+
+class _NoExecutor:
+    """顶替造不出来的执行器：用它的类型逐个失败并说明原因，别的类型照常。"""
+
+    def __init__(self, name: str, error: BaseException) -> None:
+        self._name, self._error = name, error
+
+    async def run(self, definition: TaskDefinition[..., Any], parameters: dict[str, Any], context: TaskContext) -> Any:  # noqa: ARG002 - 接口如此
+        """Raise PluginError PLUGIN_FAILED."""
+        reason = reasons.EXECUTOR_BROKEN(name=self._name, error=repr(self._error))
+        raise PluginError(Code.PLUGIN_FAILED, plugin=definition.kind, reason=reason) from self._error
+
+    async def close(self) -> None:
+        """Hold nothing."""
+
+
+def _made(name: str, make: Callable[[], Executor]) -> Executor:
+    try:
+        return make()
+    except Exception as error:
+        log.exception("执行器造不出来，用它的任务会失败", executor=name)
+        return _NoExecutor(name, error)
 
 
 def _unwrap(result: TaskiqResult[Any]) -> Any:

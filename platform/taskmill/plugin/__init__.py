@@ -1,9 +1,10 @@
 """What a plugin imports: the hook marker, its manifest, the registry."""
 
 from taskmill.plugin.config import Secret
+from taskmill.plugin.context import Submit
 from taskmill.plugin.definition import OnOom, RetryPolicy, TaskDefinition, task
 from taskmill.plugin.manifest import Health, Manifest
 from taskmill.plugin.registry import Registry
 from taskmill.plugin.specs import hookimpl
 
-__all__ = ["Health", "Manifest", "OnOom", "Registry", "RetryPolicy", "Secret", "TaskDefinition", "hookimpl", "task"]
+__all__ = ["Health", "Manifest", "OnOom", "Registry", "RetryPolicy", "Secret", "Submit", "TaskDefinition", "hookimpl", "task"]

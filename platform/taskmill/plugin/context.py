@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -33,6 +34,7 @@ class TaskContext:
     tags: tuple[str, ...] = ()
     submitter: Submit | None = None
     cancelled: bool = False
+    home: asyncio.AbstractEventLoop | None = None  # worker 的事件循环：提交只能在那里进行
 
     @property
     def log(self) -> Any:
@@ -40,8 +42,36 @@ class TaskContext:
         return get_logger("taskmill.task").bind(task_id=str(self.id), kind=self.kind, attempt=self.attempt)
 
     async def submit(self, kind: str, args: Any = None, **options: Any) -> UUID:
-        """Submit a further task and return its id; options as in the submit service. Errors: InputError."""
+        """Submit a further task and return its id; options as in the submit service. Errors: InputError.
+
+        Works in any event loop, also in one that a thread made with `asyncio.run`.
+        """
+        submitting = self._submitting(kind, args, options)
+        if self.home is None or self.home is asyncio.get_running_loop():
+            return await submitting
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(submitting, self.home))
+
+    def submit_sync(self, kind: str, args: Any = None, **options: Any) -> UUID:
+        """Submit from a plain function, which runs in a thread; waits for the commit, at most until the deadline.
+
+        Errors as in `submit`; RuntimeError in a coroutine, whose event loop it would block; TimeoutError.
+        """
+        if self.home is None or _running_loop() is self.home:
+            message = "submit_sync is for threads; in a coroutine write `await ctx.submit(…)`"
+            raise RuntimeError(message)
+        left = max(0.0, (self.deadline - datetime.now(UTC)).total_seconds())
+        submitting = asyncio.run_coroutine_threadsafe(self._submitting(kind, args, options), self.home)
+        return submitting.result(left)
+
+    async def _submitting(self, kind: str, args: Any, options: dict[str, Any]) -> UUID:
         if self.submitter is None:
             message = "this context cannot submit tasks"
             raise RuntimeError(message)
         return await self.submitter(kind, args, **options)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -17,13 +17,15 @@ from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.errors import Code, PluginError, TaskmillError
 from taskmill.log import get_logger
 from taskmill.plugin.breaker import Breaker
-from taskmill.plugin.config import masked
+from taskmill.plugin.checks import unknown_kinds
+from taskmill.plugin.config import Secret, masked
 from taskmill.plugin.info import PluginInfo, PluginProblem, PluginState
 from taskmill.plugin.loader import Loaded, Loader, environment
 from taskmill.plugin.manifest import Health, Manifest
 from taskmill.plugin.registry import Registry
 from taskmill.plugin.source import Candidate, candidates
 from taskmill.settings import Settings
+from taskmill.stores.urls import asyncpg_url
 
 log = get_logger("taskmill.plugin")
 
@@ -70,11 +72,14 @@ class PluginHost:
         `env` replaces the variables of the process. Not to be called while a module is being imported.
         """
         host = cls(clock=clock, health_timeout_s=health_timeout_s)
+        if settings.database_url is not None:
+            host.registry.database_url = Secret(asyncpg_url(settings.database_url.get_secret_value()))
         found = list(candidates(settings.plugin_modules, extra or {}))
         names = {candidate.name for candidate in found}
         loader = Loader(environment() if env is None else env, names, budget_s)
         for candidate in found:
             host._load_one(candidate, loader, settings)
+        host._look_at_schedules()
         return host
 
     def plugins(self) -> list[PluginInfo]:
@@ -88,6 +93,15 @@ class PluginHost:
     def routes(self) -> dict[str, list[Any]]:
         """Return Litestar routers by plugin name; plugins without routes are left out."""
         return {name: list(loaded.routes) for name, loaded in self._up() if loaded.routes}
+
+    def fail(self, name: str, error: Exception) -> None:
+        """Mark a plugin as failed whose routes or other parts turned out not to work; what it registered stays served."""
+        for entry in self._entries:
+            if entry.loaded is not None and entry.name == name:
+                reason = f"{type(error).__name__}: {error}"
+                entry.state = PluginState.FAILED
+                entry.problem = PluginProblem.of(PluginError(Code.PLUGIN_FAILED, plugin=name, reason=reason))
+                log.error("插件失败", plugin=name, error=reason, trace=_trace(error))
 
     def migrations(self) -> dict[str, Path]:
         """Return folders of alembic versions by plugin name."""
@@ -137,6 +151,14 @@ class PluginHost:
             return
         self.registry.adopt(entry.loaded.registry)
         log.info("插件已加载", plugin=entry.name, version=entry.loaded.manifest.version, kinds=self._kinds(entry))
+
+    def _look_at_schedules(self) -> None:
+        """全部加载之后再看：计划可以用别的插件的类型；这里没有的，也许别处装着，所以只提醒。"""
+        for entry in self._entries:
+            words = unknown_kinds(self.registry, entry.name) if entry.loaded is not None else []
+            if words:
+                entry.problem = PluginProblem(code=Code.SCHEDULE_INVALID.value, en=words[0].en, zh=words[0].zh)
+                log.warning("插件的计划用了这里没有的类型", plugin=entry.name, reasons=[each.en for each in words])
 
     def _check_unique(self, candidate: Candidate, name: str) -> None:
         for other in self._entries:

@@ -21,7 +21,7 @@ class PluginState(StrEnum):
 
 
 class PluginProblem(msgspec.Struct, frozen=True, kw_only=True):
-    """Why a plugin is not loaded: the code and the words in both languages."""
+    """Why a plugin is not loaded, or what of a loaded one cannot work here: the code and the words in both languages."""
 
     code: str
     en: str

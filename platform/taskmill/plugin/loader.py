@@ -14,9 +14,10 @@ import pluggy
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from taskmill import constants as c
-from taskmill.errors import Code, PluginError, TaskmillError
+from taskmill.errors import Code, PluginError, TaskmillError, UnfitError
 from taskmill.log import get_logger
 from taskmill.plugin import specs
+from taskmill.plugin.checks import check_manifest, check_registered
 from taskmill.plugin.config import load_config
 from taskmill.plugin.manifest import Manifest
 from taskmill.plugin.registry import Registry
@@ -123,6 +124,7 @@ def _manifest(candidate: Candidate, plugin: object) -> Manifest:
     if not isinstance(manifest, Manifest):
         reason = "taskmill_manifest did not return a Manifest / taskmill_manifest 没有返回 Manifest"
         raise PluginError(Code.PLUGIN_FAILED, plugin=candidate.name, reason=reason)
+    check_manifest(manifest)
     if manifest.name != candidate.name and not candidate.guessed:
         reason = f"its manifest names it {manifest.name} / 清单里的名字是 {manifest.name}"
         raise PluginError(Code.PLUGIN_FAILED, plugin=candidate.name, reason=reason)
@@ -144,6 +146,7 @@ def _set_up(loaded: Loaded) -> None:
     """调用全部启动期钩子；任何一个失败，整个插件就算失败。"""
     hook = loaded.manager.hook
     hook.taskmill_register(registry=loaded.registry, config=loaded.config)
+    check_registered(loaded.registry, loaded.manifest.name)
     loaded.middlewares = [item for items in hook.taskmill_middlewares(config=loaded.config) for item in items]
     loaded.routes = [item for items in hook.taskmill_routes(config=loaded.config) for item in items]
     for folder in hook.taskmill_migrations():
@@ -156,6 +159,8 @@ def _set_up(loaded: Loaded) -> None:
 def _as_error(name: str, error: BaseException) -> TaskmillError:
     if isinstance(error, TaskmillError):
         return error
+    if isinstance(error, UnfitError):
+        return PluginError(Code.PLUGIN_FAILED, plugin=name, reason=error.words)
     return PluginError(Code.PLUGIN_FAILED, plugin=name, reason=f"{type(error).__name__}: {error}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -10,15 +9,18 @@ from typing import Any, Protocol
 from taskiq import AsyncTaskiqDecoratedTask
 
 from taskmill import constants as c
-from taskmill.errors import Code, PluginError
+from taskmill import reasons
+from taskmill.errors import Code, KindError, PluginError, UnfitError
+from taskmill.plugin.config import Secret
 from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import TaskDefinition, seconds, task
+from taskmill.words import Words
 
 
 class Executor(Protocol):
     """A way to run a handler. One instance per worker process."""
 
-    async def run(self, definition: TaskDefinition, parameters: dict[str, Any], context: TaskContext) -> Any:
+    async def run(self, definition: TaskDefinition[..., Any], parameters: dict[str, Any], context: TaskContext) -> Any:
         """Run the handler and return its result; asyncio.CancelledError ends it."""
         ...
 
@@ -42,14 +44,18 @@ class ScheduleDefinition:
 
 
 class Registry:
-    """Kinds by (kind, version), executors by name, schedules by name; a second owner is refused."""
+    """Kinds by (kind, version), executors by name, schedules by name; a second owner is refused.
+
+    `database_url` is Taskmill's database as `postgresql://…` for connections of the plugin's own, None if it is not set.
+    """
 
     def __init__(self) -> None:
-        self.tasks: dict[tuple[str, int], TaskDefinition] = {}
+        self.tasks: dict[tuple[str, int], TaskDefinition[..., Any]] = {}
         self.owners: dict[str, str] = {}  # kind → 插件名
         self.versions: dict[str, str] = {}  # 插件名 → 版本
         self.executors: dict[str, Callable[[], Executor]] = {}
         self.schedules: dict[str, ScheduleDefinition] = {}
+        self.database_url: Secret | None = None  # postgresql://…：插件自己的连接用它；没有设就是 None
         self._plugin = "taskmill"
 
     def bound(self, plugin: str, version: str) -> None:
@@ -57,9 +63,12 @@ class Registry:
         self._plugin = plugin
         self.versions[plugin] = version
 
-    def add(self, *definitions: TaskDefinition | AsyncTaskiqDecoratedTask[..., Any]) -> None:
+    def add(self, *definitions: TaskDefinition[..., Any] | AsyncTaskiqDecoratedTask[..., Any]) -> None:
         """Register kinds: `@task` definitions, or ordinary taskiq tasks. PluginError KIND_TAKEN names both owners."""
         for item in definitions:
+            if not isinstance(item, (TaskDefinition, AsyncTaskiqDecoratedTask)):  # pyright: ignore[reportUnnecessaryIsInstance] - 插件不一定查类型
+                reason = reasons.NOT_A_TASK(value=repr(item)[: c.NAME_MAX_CHARS])
+                raise PluginError(Code.PLUGIN_FAILED, plugin=self._plugin, reason=reason)
             definition = item if isinstance(item, TaskDefinition) else from_taskiq(item)
             owner = self.owners.get(definition.kind, self._plugin)
             if owner != self._plugin or (definition.kind, definition.version) in self.tasks:
@@ -86,11 +95,15 @@ class Registry:
     ) -> None:
         """Register a schedule: a `cron` expression or an interval `every` (seconds or text such as `5m`)."""
         if (cron is None) == (every is None) or name in self.schedules:
-            reason = f"schedule {name}: give cron or every, and a free name / 计划需给出 cron 或 every 且不重名"
+            reason = reasons.SCHEDULE_OF(name=name, reason=reasons.SCHEDULE_TWICE)
             raise PluginError(Code.PLUGIN_FAILED, plugin=self._plugin, reason=reason)
-        interval = None if every is None else seconds(every)
+        try:
+            interval, window = None if every is None else seconds(every), seconds(catch_up)
+        except UnfitError as error:
+            reason = reasons.SCHEDULE_OF(name=name, reason=error.words)
+            raise PluginError(Code.PLUGIN_FAILED, plugin=self._plugin, reason=reason) from error
         self.schedules[name] = ScheduleDefinition(
-            name, kind, {} if args is None else args, cron, interval, timezone, seconds(catch_up), self._plugin
+            name, kind, {} if args is None else args, cron, interval, timezone, window, self._plugin
         )
 
     def fork(self, plugin: str, version: str) -> Registry:
@@ -104,6 +117,7 @@ class Registry:
         """Take over everything that `other`, a fork of this one, knows."""
         self.tasks, self.owners, self.versions = dict(other.tasks), dict(other.owners), dict(other.versions)
         self.executors, self.schedules = dict(other.executors), dict(other.schedules)
+        self.database_url = other.database_url
 
     def queues(self) -> list[str]:
         """Return every queue that a registered kind names, and the default one, sorted."""
@@ -112,15 +126,18 @@ class Registry:
         return sorted(named | after_oom | {c.QUEUE_DEFAULT})
 
 
-def from_taskiq(decorated: AsyncTaskiqDecoratedTask[..., Any]) -> TaskDefinition:
-    """Return a definition for an ordinary taskiq task; its labels `queue`, `priority`, `timeout` are honoured."""
-    labels = decorated.labels
-    function = decorated.original_func
-    definition = task(
-        decorated.task_name.replace(":", "."),
-        queue=str(labels.get("queue", c.QUEUE_DEFAULT)),
-        priority=int(labels.get("priority", c.PRIORITY_DEFAULT)),
-        timeout=float(labels.get("timeout", c.TIMEOUT_DEFAULT_S)),
-        executor="async" if inspect.iscoroutinefunction(function) else "thread",
-    )(function)
-    return replace(definition, taskiq=decorated)
+def from_taskiq(decorated: AsyncTaskiqDecoratedTask[..., Any]) -> TaskDefinition[..., Any]:
+    """Return a definition for an ordinary taskiq task; its labels `queue`, `priority`, `timeout` are honoured.
+
+    KindError if it cannot be a kind.
+    """
+    labels, kind = decorated.labels, decorated.task_name.replace(":", ".")
+    try:
+        options: dict[str, Any] = {
+            "queue": str(labels.get("queue", c.QUEUE_DEFAULT)),
+            "priority": int(labels.get("priority", c.PRIORITY_DEFAULT)),
+            "timeout": float(labels.get("timeout", c.TIMEOUT_DEFAULT_S)),
+        }
+    except (TypeError, ValueError) as error:
+        raise KindError(kind, Words(zh=str(error), en=str(error))) from error
+    return replace(task(kind, **options)(decorated.original_func), taskiq=decorated)

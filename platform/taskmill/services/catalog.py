@@ -13,8 +13,10 @@ from taskmill.models import Kind
 from taskmill.plugin.host import PluginHost
 from taskmill.plugin.info import PluginInfo
 from taskmill.services.page import Page, Paging, cut
+from taskmill.similar import did_you_mean
 from taskmill.stores import kind_read
 from taskmill.stores.database import Database
+from taskmill.words import Words
 
 
 class KindSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +76,7 @@ class CatalogService:
         async with self._database.sessions.begin() as session:
             rows = await kind_read.fetch_versions(session, kind)
         if not rows:
-            raise NotFoundError(Code.KIND_NOT_REGISTERED, kind=kind)
+            raise NotFoundError(Code.KIND_NOT_REGISTERED, kind=kind, known=await self._close_to(kind))
         newest = rows[-1]
         schemas = [
             KindVersion(
@@ -85,6 +87,10 @@ class CatalogService:
         return KindDetail(
             **_summary(list(rows)), args_schema=newest.args_schema, result_schema=newest.result_schema, schemas=schemas
         )
+
+    async def _close_to(self, kind: str) -> Words | str:
+        async with self._database.sessions.begin() as session:
+            return did_you_mean(kind, {row.kind for row in await kind_read.fetch_all(session)})
 
     def plugins(self, paging: Paging) -> Page[PluginInfo]:
         """Return one page of the plugins that this process found, loaded or not."""

@@ -123,7 +123,7 @@ async def _workers(settings: Settings) -> list[Finding]:
 def _plugins(host: PluginHost) -> list[Finding]:
     found: list[Finding] = []
     for info in host.plugins():
-        bad = info.state in {PluginState.FAILED, PluginState.INCOMPATIBLE}
+        bad = info.state in {PluginState.FAILED, PluginState.INCOMPATIBLE} or info.error is not None
         detail = f"{info.version}, {info.state.value}" + (f": {info.error.en} / {info.error.zh}" if info.error else "")
         fix = "repair or deny it: TASKMILL_PLUGINS_DENY / 修好它，或禁用" if bad else ""
         ok = None if info.state is PluginState.DISABLED else not bad

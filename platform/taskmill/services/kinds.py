@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import jsonschema_rs
 import msgspec
 
+from taskmill import args_schema, reasons
 from taskmill import constants as c
 from taskmill.clock import Clock
 from taskmill.errors import Code, InputError, NotFoundError, SetupError
 from taskmill.log import get_logger
 from taskmill.plugin.registry import Registry
+from taskmill.similar import did_you_mean
 from taskmill.stores import kind as store
 from taskmill.stores.database import MISSING_SCHEMA, Database
+from taskmill.words import Words
 
 log = get_logger(__name__)
 
@@ -50,7 +52,7 @@ class KindPolicy:
         self.kind, self.version, self.queue, self.priority = row.kind, row.version, row.queue, row.priority
         self.max_attempts, self.timeout_ms = row.max_attempts, row.timeout_ms
         try:
-            self.validator = jsonschema_rs.validator_for(msgspec.json.decode(row.args_schema))
+            self.validator = args_schema.compiled(msgspec.json.decode(row.args_schema))
         except ValueError as error:  # 一个插件的坏样式不能挡住别的类型
             log.error("参数的 JSON Schema 无法编译", kind=row.kind, error=str(error))  # noqa: TRY400
             self.validator = None
@@ -58,8 +60,7 @@ class KindPolicy:
     def check(self, args: Any) -> None:
         """Raise InputError ARGS_INVALID that names the field and the reason."""
         if self.validator is None:
-            reason = "the schema of this kind does not compile; ask its plugin / 此类型的 Schema 无法编译"
-            raise InputError(Code.ARGS_INVALID, field="args", reason=reason, kind=self.kind)
+            raise InputError(Code.ARGS_INVALID, field="args", reason=reasons.SCHEMA_OF_OLD, kind=self.kind)
         if self.validator.is_valid(args):
             return
         error = next(iter(self.validator.iter_errors(args)))
@@ -95,8 +96,14 @@ class KindCache:
                     await self._read()
             found = self._latest.get(kind) if version is None else self._kinds.get((kind, version))
         if found is None:
-            raise NotFoundError(Code.KIND_NOT_FOUND, kind=kind if version is None else f"{kind}:{version}")
+            asked_for = kind if version is None else f"{kind}:{version}"
+            raise NotFoundError(Code.KIND_NOT_FOUND, kind=asked_for, known=self._close_to(kind))
         return found
+
+    def _close_to(self, kind: str) -> Words | str:
+        """版本不对就说有哪些版本，名字不对就说相近的名字。"""
+        versions = [f"{name}:{number}" for name, number in self._kinds if name == kind]
+        return reasons.DID_YOU_MEAN(names=", ".join(versions)) if versions else did_you_mean(kind, self._latest)
 
     async def _read(self) -> None:
         try:

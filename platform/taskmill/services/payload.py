@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
-
+from taskmill import reasons
 from taskmill.errors import Code, InputError
+from taskmill.strict_json import Encoder, NotJsonError
 
-_ENCODER = msgspec.json.Encoder()
+_ENCODER = Encoder()
 
 
 def encode(value: Any, *, field: str, max_bytes: int, max_depth: int) -> bytes:
     """Return `value` as JSON bytes; InputError ARGS_INVALID, ARGS_TOO_LARGE or ARGS_TOO_DEEP names `field`."""
     try:
         raw = _ENCODER.encode(value)
-    except (TypeError, ValueError, RecursionError, OverflowError) as error:
-        raise InputError(Code.ARGS_INVALID, field=field, reason=f"not JSON / 不是 JSON: {error}") from error
+    except NotJsonError as error:
+        raise InputError(Code.ARGS_INVALID, field=field, reason=error.words) from error
     if len(raw) > max_bytes:
         raise InputError(Code.ARGS_TOO_LARGE, field=field, size=len(raw), limit=max_bytes)
     # 括号总数不超过上限时深度也不会超过：绝大多数请求免去遍历
     if raw.count(b"{") + raw.count(b"[") > max_depth and _deeper(value, max_depth):
         raise InputError(Code.ARGS_TOO_DEEP, field=field, limit=max_depth)
     if b"\\u0000" in raw and (path := _nul(value, field)) is not None:
-        raise InputError(Code.ARGS_INVALID, field=path, reason="contains a NUL character / 含有 NUL 字符")
+        raise InputError(Code.ARGS_INVALID, field=path, reason=reasons.HAS_NUL)
     return raw
 
 

@@ -13,10 +13,13 @@ from uuid import UUID
 import msgspec
 
 from taskmill import constants as c
+from taskmill import reasons
+from taskmill.bounds import bad_delay, bad_moment
 from taskmill.clock import Clock
 from taskmill.errors import Code, InputError, LimitError, SetupError, TaskmillError, UnavailableError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
+from taskmill.plugin.definition import QUEUE_PATTERN
 from taskmill.services.kinds import KindCache, KindPolicy
 from taskmill.services.payload import encode
 from taskmill.services.ticketing import Ticketing
@@ -25,10 +28,10 @@ from taskmill.stores import task_submit as store
 from taskmill.stores.database import AWAY, DATA_ERRORS, MISSING_SCHEMA, Connection, Database
 from taskmill.stores.task_submit import Inserted, NewTask
 from taskmill.stores.tickets import Tickets
+from taskmill.words import Words
 
 log = get_logger(__name__)
 Waiting = tuple[NewTask, asyncio.Future[Inserted]]
-QUEUE_PATTERN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
 TAG_PATTERN = re.compile(r"^[^\s\x00-\x1f\ud800-\udfff]+$")
 KIND_SHAPE = re.compile(r"^[A-Za-z_][A-Za-z0-9_.]*$")
 
@@ -60,7 +63,7 @@ class Submitted(msgspec.Struct):
     run_at: datetime
 
 
-def _refuse(field: str, reason: str) -> InputError:
+def _refuse(field: str, reason: str | Words) -> InputError:
     return InputError(Code.INVALID_REQUEST, field=field, reason=reason)
 
 
@@ -77,6 +80,7 @@ class SubmitService:
         self._flushers: set[asyncio.Task[None]] = set()
         self._sending: set[asyncio.Task[None]] = set()
         self._known_queues: dict[str, float] = {}  # 队列 → 登记到何时可信
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def submit(self, request: SubmitRequest, *, created_by: str | None = None) -> Submitted:
         """Accept one task and return after its commit.
@@ -85,6 +89,14 @@ class SubmitService:
         DATABASE_UNAVAILABLE (the task was stored once or not at all).
         """
         return await self._submit(await self.prepare(request, created_by=created_by))
+
+    async def submit_kind(self, kind: str, args: Any = None, *, created_by: str | None = None, **options: Any) -> UUID:
+        """Accept one task given as plugins give it, args as any type that msgspec knows, and return its id; errors as in `submit`."""
+        try:
+            request = msgspec.convert({"kind": kind, "args": {} if args is None else msgspec.to_builtins(args), **options}, SubmitRequest)
+        except msgspec.ValidationError as error:
+            raise InputError(Code.INVALID_REQUEST, field="submit", reason=str(error)) from error
+        return (await self.submit(request, created_by=created_by)).id
 
     async def submit_as(self, task_id: str, request: SubmitRequest) -> Submitted:
         """Accept one task under an id that `ids.new_id` made earlier (taskiq's `kiq` names it first)."""
@@ -129,12 +141,13 @@ class SubmitService:
         task_id: UUID | None = None,
     ) -> NewTask:
         """Check one request and fill in the defaults, without storing it; InputError or NotFoundError."""
+        self._check_loop()
         policy = self.kinds.peek(request.kind, request.version) or await self._policy(request)
         check_request(request)
         limits = self._settings
         args = encode(request.args, field="args", max_bytes=limits.args_max_bytes, max_depth=limits.args_max_depth)
         if not isinstance(request.args, dict):
-            raise InputError(Code.ARGS_INVALID, field="args", reason="must be an object / 必须是对象", kind=request.kind)
+            raise InputError(Code.ARGS_INVALID, field="args", reason=reasons.NOT_AN_OBJECT, kind=request.kind)
         if policy is not None:
             policy.check(request.args)
         meta = None
@@ -152,6 +165,14 @@ class SubmitService:
             expires_at=request.expires_at, schedule_id=schedule_id, fire_at=fire_at, created_by=created_by,
             ticketed=self._ticketing.wanted(queue, priority),
         )
+
+    def _check_loop(self) -> None:
+        """排队的人、冲刷者与连接都属于一个事件循环：别的循环进来，会把它们全弄坏。"""
+        running = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = running
+        elif self._loop is not running:
+            raise InputError(Code.USAGE, reason=reasons.OTHER_LOOP)
 
     async def store(self, connection: Connection, task: NewTask) -> None:
         """Insert a prepared task in the caller's transaction; the stager tickets it after the commit."""
@@ -252,16 +273,16 @@ def check_request(request: SubmitRequest) -> None:
 
 
 def _check_times(request: SubmitRequest) -> None:
-    if request.delay_s is not None and not 0 <= request.delay_s <= c.DELAY_MAX_S:
-        raise _refuse("delay_s", f"must be within 0 and {c.DELAY_MAX_S:.0f} / 须在 0 到 {c.DELAY_MAX_S:.0f} 之间")
+    if request.delay_s is not None and (reason := bad_delay(request.delay_s)) is not None:
+        raise _refuse("delay_s", reason)
     if request.run_at is not None and request.delay_s is not None:
         raise _refuse("delay_s", "give run_at or delay_s, not both / 与 run_at 只能给一个")
     for field, value in (("run_at", request.run_at), ("expires_at", request.expires_at)):
         if value is not None and value.tzinfo is None:
             raise _refuse(field, "needs a time zone, e.g. 2026-01-01T08:00:00Z / 需要时区")
         # 驱动读不回年份 0 或 10000：一个这样的任务会让同组提交全部失败
-        if value is not None and not c.TIME_YEARS[0] <= value.year <= c.TIME_YEARS[1]:
-            raise _refuse(field, f"year must be within {c.TIME_YEARS[0]} and {c.TIME_YEARS[1]} / 年份超出范围")
+        if value is not None and (reason := bad_moment(value)) is not None:
+            raise _refuse(field, reason)
 
 
 def _check_budget(request: SubmitRequest) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -33,7 +33,9 @@ from taskmill.stores.database import Connection
 
 _COLUMNS = [column.name for column in Task.__table__.columns]
 _LIST = [name for name in _COLUMNS if name not in {"args", "meta"}]  # 列表不带大字段
-_NAMES = ", ".join(_COLUMNS)
+# 以前存下的、驱动读不回的时刻（公元一万年以后）：照样列得出来
+_READABLE = datetime(c.TIME_YEARS[1] + 1, 1, 1, tzinfo=UTC)
+_NAMES = ", ".join(f"least(run_at, '{_READABLE.isoformat()}') as run_at" if name == "run_at" else name for name in _COLUMNS)
 # id 由提交者的时钟生成，created_at 由数据库的时钟生成；相差超过一天才会漏行
 _CLOCK_MARGIN_S = 86_400.0
 _ID_TIME_BITS = 48  # UUIDv7 开头的毫秒数
@@ -148,7 +150,10 @@ def _branch(
     states: frozenset[State],
     possible: frozenset[State],
 ) -> Select[Any]:
-    chosen = [getattr(model, name) for name in columns]
+    chosen = [
+        func.least(model.run_at, literal(_READABLE, DateTime(timezone=True))).label(name) if name == "run_at" else getattr(model, name)
+        for name in columns
+    ]
     branch: Any = select(*chosen, finished_at) if chosen else select(literal(1).label("one")).select_from(model)
     for condition in _conditions(model, query):
         branch = branch.where(condition)

@@ -258,14 +258,15 @@ async def test_whatever_a_handler_raises_is_only_a_failed_attempt(database_url: 
         assert (await final(platform, await submit(platform, "test.double", {"n": 1})))["state"] == "completed"
 
 
-async def test_args_that_no_longer_fit_the_handler_fail_the_attempt(database_url: str, broker_url: str) -> None:
+async def test_args_that_do_not_fit_the_handler_are_final_on_the_first_attempt(database_url: str, broker_url: str) -> None:
     async with running(database_url, broker_url, double) as platform:
-        task_id = await submit(platform, "test.double", {"n": 1}, delay_s=3_600, max_attempts=1)
+        task_id = await submit(platform, "test.double", {"n": 1}, delay_s=3_600)
         await platform.database.pool.execute(
             "update taskmill.tasks set args = $2, run_at = now() where id = $1", task_id, b'{"m": 1}'
         )
         row = await final(platform, task_id)
-        assert (row["state"], decoded(row["error"])["type"]) == ("discarded", "ValidationError")
+        assert (row["state"], row["attempt"], decoded(row["error"])["type"]) == ("discarded", 1, "InputError")
+        assert "ARGS_INVALID" in decoded(row["error"])["message"]
 
 
 async def test_delayed_tasks_wait_and_then_run(database_url: str, broker_url: str) -> None:

@@ -335,3 +335,20 @@ async def test_a_past_expiry_is_not_an_error_but_the_task_never_runs(database_ur
 def test_every_refusal_has_words_in_both_languages() -> None:
     error = TaskmillError(Code.ARGS_INVALID, field="args.to", reason="x", kind="shop.send")
     assert "args.to" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("request_", "known"),
+    [({"kind": "shop.anny"}, "shop.any"), ({"kind": "shop.any", "version": 9}, "shop.any:"), ({"kind": "zzz.qqq"}, "")],
+)
+async def test_an_unknown_kind_is_met_with_the_ones_that_are_close(
+    database_url: str, broker_url: str, request_: dict[str, Any], known: str
+) -> None:
+    async with platform_of(database_url, broker_url, anything) as platform:
+        with pytest.raises(NotFoundError) as caught:
+            await platform.submit.submit(SubmitRequest(**request_))
+        hint = caught.value.hint()
+        assert hint is not None
+        assert "taskmill plugin kinds" in hint["en"]
+        assert known in hint["en"]
+        assert known in hint["zh"]

@@ -12,8 +12,9 @@ import pytest
 from taskiq import TaskiqDepends
 
 from taskmill import constants as c
+from taskmill.plugin.call_plan import CallPlan
 from taskmill.plugin.context import TaskContext
-from taskmill.plugin.definition import CallPlan, RetryPolicy, TaskDefinition, seconds, task
+from taskmill.plugin.definition import RetryPolicy, TaskDefinition, seconds, task
 
 
 class Mail(msgspec.Struct):

@@ -1,0 +1,106 @@
+"""Everything that a plugin says is checked here while it comes up, so that no role stumbles over it later."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from taskmill import args_schema, reasons
+from taskmill import constants as c
+from taskmill.errors import Code, InputError, PluginError, TaskmillError, UnfitError
+from taskmill.plugin.definition import TaskDefinition, check, storable
+from taskmill.plugin.manifest import Capability, Manifest
+from taskmill.plugin.registry import Registry, ScheduleDefinition
+from taskmill.services.schedules import ScheduleRequest
+from taskmill.similar import did_you_mean
+from taskmill.strict_json import Encoder, NotJsonError
+from taskmill.words import Words
+
+BUILT_IN_EXECUTORS = ("async", "thread")  # worker 自带的，登记在插件之后
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_TEXTS = ("version", "requires_api", "title_en", "title_zh", "summary_en", "summary_zh")
+_ENCODER = Encoder()
+
+
+def check_manifest(manifest: Manifest) -> None:
+    """Raise UnfitError unless every text is one that can be stored and the name fits URLs and variables."""
+    name = manifest.name
+    if not isinstance(name, str) or len(name) > c.NAME_MAX_CHARS or _NAME.fullmatch(name) is None:  # pyright: ignore[reportUnnecessaryIsInstance] - Struct 的构造函数不查类型
+        raise UnfitError(reasons.NOT_STORABLE(field="Manifest.name"))
+    for field in _TEXTS:
+        if not storable(getattr(manifest, field)):
+            raise UnfitError(reasons.NOT_STORABLE(field=f"Manifest.{field}"))
+    try:
+        msgspec.convert(list(manifest.capabilities), list[Capability])
+    except (TypeError, msgspec.ValidationError) as error:
+        raise UnfitError(Words(zh=f"Manifest.capabilities：{error}", en=f"Manifest.capabilities: {error}")) from error
+
+
+def check_registered(registry: Registry, plugin: str) -> None:
+    """Raise PluginError PLUGIN_FAILED unless all kinds and schedules of `plugin` can work; the words name the first that cannot."""
+    executors = {*BUILT_IN_EXECUTORS, *registry.executors}
+    for definition in registry.tasks.values():
+        if registry.owners[definition.kind] == plugin:
+            _check_kind(definition, executors, plugin)
+    for schedule in registry.schedules.values():
+        if schedule.plugin == plugin and (reason := bad_schedule(schedule, registry)) is not None:
+            raise PluginError(Code.PLUGIN_FAILED, plugin=plugin, reason=reason)
+
+
+def _check_kind(definition: TaskDefinition[..., object], executors: Iterable[str], plugin: str) -> None:
+    reason: Words | None = None
+    try:
+        check(definition)
+    except UnfitError as error:
+        reason = error.words
+    if reason is None and definition.executor not in executors:
+        reason = reasons.UNKNOWN_EXECUTOR(name=definition.executor, known=", ".join(sorted(executors)))
+    if reason is not None:
+        kind = definition.kind
+        reason = Words(zh=f"{kind}：{reason.zh}", en=f"{kind}: {reason.en}")
+        raise PluginError(Code.PLUGIN_FAILED, plugin=plugin, reason=reason)
+
+
+def bad_schedule(schedule: ScheduleDefinition, registry: Registry) -> Words | None:
+    """Return what is wrong with a schedule, apart from a kind that no plugin here has."""
+    try:
+        _check_schedule(schedule, registry)
+    except TaskmillError as error:
+        field, reason = error.details.get("field"), error.details.get("reason", "")
+        words = reason if isinstance(reason, Words) else Words(zh=str(reason), en=str(reason))
+        words = Words(zh=f"{field}：{words.zh}", en=f"{field}: {words.en}")
+        return reasons.SCHEDULE_OF(name=schedule.name, reason=words)
+    return None
+
+
+def _check_schedule(schedule: ScheduleDefinition, registry: Registry) -> None:
+    ScheduleRequest(
+        name=schedule.name, kind=schedule.kind, cron=schedule.cron, interval_s=schedule.interval_s, timezone=schedule.timezone,
+        catch_up_s=schedule.catch_up_s,
+    ).check()
+    versions = [definition for definition in registry.tasks.values() if definition.kind == schedule.kind]
+    if not versions:
+        return
+    newest = max(versions, key=lambda definition: definition.version)
+    try:
+        args = msgspec.json.decode(_ENCODER.encode(schedule.args))
+    except NotJsonError as error:
+        raise InputError(Code.SCHEDULE_INVALID, field="args", reason=error.words) from error
+    found = next(iter(args_schema.compiled(newest.call.schema()).iter_errors(args)), None)
+    if found is not None:
+        field = "args" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in found.instance_path)
+        raise InputError(Code.SCHEDULE_INVALID, field=field, reason=Words(zh=found.message, en=found.message))
+
+
+def unknown_kinds(registry: Registry, plugin: str) -> list[Words]:
+    """Return what to say of the plugin's schedules whose kind no loaded plugin has; another installation may have it."""
+    return [
+        reasons.SCHEDULE_OF(
+            name=schedule.name,
+            reason=reasons.UNKNOWN_KIND(kind=schedule.kind, known=did_you_mean(schedule.kind, registry.owners)),
+        )
+        for schedule in registry.schedules.values()
+        if schedule.plugin == plugin and schedule.kind not in registry.owners
+    ]

@@ -1,0 +1,77 @@
+"""What the validator of a submit accepts, the decoder of the worker accepts."""
+
+from __future__ import annotations
+
+import datetime as dt
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+import msgspec
+import pydantic
+import pytest
+
+from taskmill.args_schema import compiled
+from taskmill.errors import UnfitError
+from taskmill.plugin.call_plan import CallPlan
+
+
+async def typed(
+    n: int = 0, i: UUID | None = None, d: dt.date | None = None, m: Decimal | None = None, b: bytes | None = None,
+    td: dt.timedelta | None = None, at: Annotated[dt.datetime, msgspec.Meta(tz=True)] | None = None, f: float = 0.0,
+    tags: Annotated[tuple[Annotated[str, msgspec.Meta(pattern="^[a-z]+$")], ...], msgspec.Meta(max_length=2)] = (),
+) -> None: ...
+
+
+class Visit(pydantic.BaseModel):
+    url: pydantic.HttpUrl | None = None
+    at: dt.datetime | None = None
+    ip: pydantic.IPvAnyAddress | None = None
+    n: int = 0
+
+
+async def visiting(visit: Visit) -> None: ...
+
+
+GOOD: list[tuple[Any, dict[str, Any]]] = [
+    (typed, {"n": 1.0}), (typed, {"n": 10**30}), (typed, {"i": "12345678-1234-5678-1234-567812345678"}),
+    (typed, {"d": "2026-02-28"}), (typed, {"m": "1.50"}), (typed, {"b": "YQ=="}), (typed, {"td": "PT5M"}),
+    (typed, {"at": "2026-02-28T00:00:00Z"}), (typed, {"f": 1}), (typed, {"tags": ["a", "b"]}),
+    (visiting, {"url": "http://exämple.org/ü", "n": 2.0}), (visiting, {"at": "2026-01-01T00:00:00Z"}),
+]  # fmt: skip
+BAD: list[tuple[Any, dict[str, Any]]] = [
+    (typed, {"n": 1.5}), (typed, {"n": "1"}), (typed, {"i": "nope"}), (typed, {"d": "2026-02-30"}), (typed, {"m": "x"}),
+    (typed, {"b": "%%"}), (typed, {"b": "YQ"}), (typed, {"td": "soon"}), (typed, {"at": "2026-02-30T00:00:00Z"}),
+    (typed, {"tags": ["A"]}), (typed, {"tags": ["a", "b", "c"]}), (visiting, {"at": "soon"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "args"), GOOD)
+def test_both_accept(function: Any, args: dict[str, Any]) -> None:
+    plan = CallPlan.of(function)
+    assert compiled(plan.schema()).is_valid(args)
+    plan.read(msgspec.json.encode(args))
+
+
+@pytest.mark.parametrize(("function", "args"), BAD)
+def test_both_refuse(function: Any, args: dict[str, Any]) -> None:
+    plan = CallPlan.of(function)
+    assert not compiled(plan.schema()).is_valid(args)
+    with pytest.raises(UnfitError):
+        plan.read(msgspec.json.encode(args))
+
+
+def test_a_whole_number_with_a_point_arrives_as_an_integer() -> None:
+    plan = CallPlan.of(typed)
+    found = plan.parameters(plan.read(b'{"n": 1.0, "f": 2.0}'))
+    assert (found["n"], type(found["n"]), found["f"], type(found["f"])) == (1, int, 2.0, float)
+
+
+@pytest.mark.parametrize("pattern", [r"\A[a-z]+\Z", r"^(?>a+)b", "("])
+def test_a_pattern_that_the_validator_does_not_know_is_no_schema(pattern: str) -> None:
+    with pytest.raises(ValueError, match="regex"):
+        compiled({"type": "string", "pattern": pattern})
+
+
+def test_formats_that_no_decoder_reads_are_notes() -> None:
+    assert compiled({"type": "string", "format": "email"}).is_valid("anything")
