@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from taskmill.cli.failure import EXIT_FAILED
-from taskmill.cli.output import Output, cells, colored, emit, output_option
+from taskmill.cli.output import Output, cells, colored, emit, output_option, say
 from taskmill.cli.roles import run_async
 from taskmill.log import configure_logging
 from taskmill.settings import load_settings
@@ -48,6 +48,6 @@ def _show(findings: list[Finding]) -> None:
         sign, color = SIGNS[finding.ok]
         padding = " " * (size - cells(finding.name))
         click.echo(click.style(sign, fg=color) if colored() else sign, nl=False)
-        click.echo(f" {finding.name}{padding}  {finding.detail}")
+        say(f" {finding.name}{padding}  {finding.detail}")
         if finding.fix:
-            click.echo(f"  {' ' * size}  → {finding.fix}")
+            say(f"  {' ' * size}  → {finding.fix}")

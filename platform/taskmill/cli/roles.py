@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import rich_click as click
 
 from taskmill import constants as c
+from taskmill.cli.language import words
 from taskmill.log import configure_logging, get_logger
 from taskmill.settings import Settings, load_settings
 
@@ -197,4 +198,4 @@ def dev(ctx: click.Context, demo: bool, exit_after: bool) -> None:
     settings = configured()
     from taskmill.dev.dev import run_dev
 
-    ctx.exit(run_async(run_dev(settings, demo=demo, exit_after=exit_after)))
+    ctx.exit(run_async(run_dev(settings, demo=demo, exit_after=exit_after, choose=lambda text: words(text.zh, text.en))))

@@ -44,12 +44,13 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
-    """All queues with live tasks or finished ones in the window, their sums, and workers by state."""
+    """All queues with live tasks or finished ones in the window, their sums, workers by state, and the schedulers that live."""
 
     minutes: int
     live: LiveCounts
     finished: FinishedCounts
     workers: dict[str, int]
+    schedulers: int
     queues: list[QueueStats]
 
 
@@ -73,6 +74,7 @@ class StatsService:
             live=_all(counts),
             finished=_finished(final),
             workers=await self._workers.counts(),
+            schedulers=await self._workers.schedulers(),
             queues=[
                 QueueStats(
                     queue=name, live=live(counts.get(name) or Backlog(name)),
