@@ -170,6 +170,7 @@ SHUTDOWN_GRACE_S: Final = 5.0
 CLI_TIMEOUT_S: Final = 60.0  # 等接口回答的最长时间：一万个任务的批量也够
 CLI_WATCH_POLL_S: Final = 0.5  # task watch 查询的间隔
 CLI_RECONNECT_S: Final = 300.0  # task watch 等一个不在的接口最多这么久：够滚动升级，又不至于永远挂着
+DOCTOR_LINES_MAX: Final = 10  # doctor 对同一件事最多说这么多条
 CLOCK_SKEW_MAX_S: Final = 1.0  # doctor 容忍的时钟偏差；票据与租约都以 PostgreSQL 的时钟为准
 
 # ── 插件 ──────────────────────────────────────────────────────────────────

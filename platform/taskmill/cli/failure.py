@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import rich_click as click
+
 from taskmill.cli.language import words
 from taskmill.cli.output import say
 from taskmill.errors import ERRORS, Code, InputError, TaskmillError
@@ -47,6 +49,21 @@ class RemoteError(TaskmillError):
         return {"zh": f"request_id {number}", "en": f"request_id {number}"} if number else None
 
 
+class OptionError(InputError):
+    """The API's refusal of what stands in an option; `--help` of the command says what it takes."""
+
+    def __init__(self, code: Code, **details: Any) -> None:
+        super().__init__(code, **details)
+        context = click.get_current_context(silent=True)
+        self.command = None if context is None else context.command_path
+
+    def hint(self) -> dict[str, str] | None:
+        """Return where to look."""
+        if self.code is not Code.INVALID_REQUEST or self.command is None:
+            return super().hint()
+        return {"zh": f"{self.command} --help", "en": f"{self.command} --help"}
+
+
 @contextmanager
 def named(options: Mapping[str, str]) -> Iterator[None]:
     """Let the API's errors speak of the options that a person typed: `options` maps the API's fields to them."""
@@ -59,7 +76,7 @@ def named(options: Mapping[str, str]) -> Iterator[None]:
             raise
         english = _renamed(str(error.details.get("reason", "")), options)
         reason = Words(zh=_renamed(str(error.details.get("reason_zh", english)), options), en=english)
-        raise InputError(error.code, **{**error.details, "field": f"{option}{field['rest']}", "reason": reason}) from error
+        raise OptionError(error.code, **{**error.details, "field": f"{option}{field['rest']}", "reason": reason}) from error
 
 
 def _renamed(reason: str, options: Mapping[str, str]) -> str:

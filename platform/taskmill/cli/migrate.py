@@ -28,12 +28,13 @@ COLUMNS = (
 
 
 @click.group()
-def migrate() -> None:
+@click.pass_context
+def migrate(ctx: click.Context) -> None:
     """Bring the database to this program's schema, or tell where it stands.
 
     Example: taskmill migrate up
     """
-    configure_logging()
+    configure_logging(level="WARNING" if ctx.invoked_subcommand == "status" else "INFO")
 
 
 def _plugins(settings: Settings) -> dict[str, Path]:

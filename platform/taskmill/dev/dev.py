@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import signal
+import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -46,10 +48,7 @@ T = TypeVar("T")
 STARTING = Words("正在启动数据库与各角色……", "starting the servers and the roles …")
 API, DOCS, TOKEN = Words("接口", "API"), Words("接口文档", "docs"), Words("令牌", "token")
 ALSO, LOGS = Words("以上也在", "also in"), Words("日志", "logs")
-NEXT = Words(
-    "另开一个终端，在此目录运行 taskmill task list；按 Ctrl-C 停止",
-    "in a second terminal, in this folder: taskmill task list; Ctrl-C stops everything",
-)
+NEXT = Words("另开一个终端，在此目录：{program} task list；Ctrl-C 停止", "in a second terminal, here: {program} task list; Ctrl-C stops")
 
 
 async def run_dev(
@@ -207,9 +206,17 @@ async def _serve_people(
     if exit_after:
         return 0 if completed else 1
     if not stop.is_set():
-        screen.say(NEXT)
+        screen.say(NEXT(program=_program()))
     await stop.wait()
     return 0
+
+
+def _program() -> str:
+    """怎么再叫到这个程序：虚拟环境未必在 PATH 里。"""
+    if shutil.which("taskmill") is not None:
+        return "taskmill"
+    path = Path(sys.argv[0]).absolute()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 async def _demo(facts: Mapping[str, str], servers: DemoServers, screen: Screen) -> bool:

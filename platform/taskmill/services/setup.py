@@ -108,6 +108,15 @@ async def migration_status(
     return found
 
 
+async def behind(database_url: str, plugins: Mapping[str, Path]) -> dict[str, MigrationStatus]:
+    """Return the plugins whose own tables do not fit: migrations that they need are pending, or they cannot read what is there.
+
+    UnavailableError DATABASE_UNAVAILABLE.
+    """
+    found = {name: await migrations.status(database_url, chain_of(name, versions)) for name, versions in sorted(plugins.items())}
+    return {name: chain for name, chain in found.items() if chain.needed or not chain.readable}
+
+
 async def verify(database_url: str) -> None:
     """Refuse to run on a schema that does not fit: SetupError SCHEMA_BEHIND, or SCHEMA_AHEAD and not readable for us."""
     await migrations.verify(database_url)
