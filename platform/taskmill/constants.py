@@ -16,7 +16,9 @@ MIGRATION_LOCK_PAUSE_S: Final = 2.0  # 两次之间让业务先走
 TERMINATION_MAX_BYTES: Final = 4_096  # Kubernetes 只读终止消息的前 4 KiB
 MIGRATION_STATEMENT_LOCK_TIMEOUT: Final = "3s"  # DDL 等锁的上限，避免排队堵住业务
 POOL_SIZE: Final = 10  # 每个进程的热路径连接数
-ORM_POOL_SIZE: Final = 5  # 每个进程的 ORM 连接数；两者之和 ≤ 25
+ORM_POOL_SIZE: Final = 5  # 每个进程的 ORM 连接数
+POOL_TOTAL_MAX: Final = 25  # 两者之和的上限：几个角色加起来也不该占满 PostgreSQL 默认的 100 个
+SETTING_LIKENESS: Final = 0.8  # 变量名与某项设置像到这个程度，才猜是写错了
 CONNECT_TIMEOUT_S: Final = 5
 DATABASE_WAIT_S: Final = 60.0  # 启动时等 PostgreSQL 的最长时间：够它重启一次，又不至于让人以为卡住
 STARTUP_RETRY_S: Final = 0.25  # 启动时第一次重试的间隔，逐次加倍
@@ -106,6 +108,7 @@ UNSETTLED_MAX: Final = 20_000  # 数据库不在时内存里最多等多少个�
 RECONCILE_PERIOD_S: Final = 30.0  # 对照 running 行与内存的周期
 LEASE_S: Final = 20.0
 HEARTBEAT_S: Final = 5.0
+HEARTBEATS_PER_LEASE: Final = 3  # 一个租约里至少续这么多次：丢一次、慢一次都不算死
 DRAIN_GRACE_S: Final = 30.0
 WORKER_LIVE_S: Final = 120.0  # 读取或续租这么久没有尝试过，存活探针才失败；重启救不回别人的数据库，却会打断在跑的任务
 HEALTH_STOP_S: Final = 5.0  # 等健康端点的线程结束的时限
@@ -117,6 +120,9 @@ STUBBORN_S: Final = 8.0  # 取消之后给处理函数清理的时间，过了�
 # ── 调度器的循环 ──────────────────────────────────────────────────────────
 STAGER_PERIOD_S: Final = 0.25
 CRON_PERIOD_S: Final = 0.5
+SCHEDULER_BEAT_S: Final = 5.0  # 调度器多久说一次自己活着
+SCHEDULER_LEAVE_S: Final = 1.0  # 停机时注销自己的时限；来不及就等租约到期
+SCHEDULER_LEASE_S: Final = 20.0  # 这么久没说就当它没了：与工作进程的租约相同
 RESCUER_PERIOD_S: Final = 1.0
 AUDITOR_PERIOD_S: Final = 1.0
 PRUNER_PERIOD_S: Final = 60.0
@@ -188,6 +194,8 @@ END_LOG_S: Final = 1.0  # 强行结束之前写日志的时限：标准错误堵
 # ── 命令行 ────────────────────────────────────────────────────────────────
 CLI_TIMEOUT_S: Final = 60.0  # 等接口回答的最长时间：一万个任务的批量也够
 CLI_WATCH_POLL_S: Final = 0.5  # task watch 查询的间隔
+CLI_RECONNECT_S: Final = 300.0  # task watch 等一个不在的接口最多这么久：够滚动升级，又不至于永远挂着
+DOCTOR_LINES_MAX: Final = 10  # doctor 对同一件事最多说这么多条
 CLOCK_SKEW_MAX_S: Final = 1.0  # doctor 容忍的时钟偏差；票据与租约都以 PostgreSQL 的时钟为准
 
 # ── 插件 ──────────────────────────────────────────────────────────────────

@@ -69,6 +69,17 @@ class _JsonLine(logging.Formatter):
         return _json(record.msg) if isinstance(record.msg, dict) else super().format(record)
 
 
+class _Terminal(logging.StreamHandler[Any]):
+    """总是写到此刻的标准错误：rich 的表格在更新时会把它换成自己的，日志才不会撕破表格。"""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stderr)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.setStream(sys.stderr)
+        super().emit(record)
+
+
 class _Rotating(RotatingFileHandler):
     """看文件大小与年龄决定轮转；标准库会为此把每行先格式化一遍，而且两者只能选一。"""
 
@@ -123,8 +134,9 @@ def configure_logging(
     max_bytes: int = c.LOG_FILE_MAX_BYTES,
     max_age_s: float = c.LOG_FILE_MAX_AGE_S,
     count: int = c.LOG_FILE_COUNT,
+    terminal_level: str | None = None,
 ) -> None:
-    """Send logs to standard error, and to `taskmill.log` and `access.log` in `log_dir` if it is set.
+    """Send logs to standard error (from `terminal_level` on, if that is given), and to `taskmill.log` and `access.log` in `log_dir` if it is set.
 
     A file is rotated when it has `max_bytes` or is `max_age_s` old; `count` rotated ones are kept.
     """
@@ -134,7 +146,8 @@ def configure_logging(
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    stream = logging.StreamHandler(sys.stderr)
+    stream = _Terminal()
+    stream.setLevel(terminal_level or logging.NOTSET)
     stream.setFormatter(_formatter(as_json=log_format == "json", colors=sys.stderr.isatty()))
     root = logging.getLogger()
     for old in (*root.handlers, *_access.handlers):

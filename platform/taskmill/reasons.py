@@ -72,3 +72,14 @@ UNKNOWN_KIND: Final = Words("这里没有插件提供类型 {kind}。{known}", "
 OTHER_LOOP: Final = Words(
     "提交属于另一个事件循环；在线程里用 ctx.submit_sync", "submits belong to another event loop; in a thread use ctx.submit_sync"
 )
+NOT_A_TAG: Final = Words(
+    "须为 1 到 {limit} 个字符，不含空白与控制符", "must have 1 to {limit} characters, none of them blank, control or invisible"
+)
+UNKNOWN_SETTING: Final = Words("没有这项设置", "no such setting")
+UNKNOWN_SETTING_LIKE: Final = Words("没有这项设置，是否想写 {close}？", "no such setting; did you mean {close}?")
+THIRD_OF: Final = Words(
+    "是 {value}，不能大于 {limit}：{other}（{given}）的三分之一", "it is {value}, at most {limit} will do: a third of {other} ({given})"
+)
+NOT_ABOVE: Final = Words("是 {value}，不能大于 {other}（{given}）", "it is {value}, at most {other} ({given}) will do")
+SUM_ABOVE: Final = Words("合计 {sum}，每个进程至多 {limit} 个连接", "together {sum}; a process may have {limit} connections at most")
+IN_BOTH: Final = Words("两边都有：{names}", "in both: {names}")

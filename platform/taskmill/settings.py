@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from taskmill import constants as c
 from taskmill import reasons
 from taskmill.errors import Code, SetupError
+from taskmill.settings_check import check_names, check_together, without_service_links
 
 Names = Annotated[list[str], NoDecode]
 
@@ -46,7 +48,7 @@ class Settings(BaseSettings):
     queues: Names = Field([], description="Queues a worker serves; empty: every queue that a registered kind names.")
     concurrency: int = Field(c.CONCURRENCY_DEFAULT, ge=1, le=c.CONCURRENCY_MAX, description="Tasks run at once per worker.")
     lease_s: float = Field(c.LEASE_S, ge=1, description="Life of a worker's lease.")
-    heartbeat_s: float = Field(c.HEARTBEAT_S, gt=0, description="Period of lease renewals; below a third of the lease.")
+    heartbeat_s: float = Field(c.HEARTBEAT_S, gt=0, description="Period of lease renewals; at most a third of the lease.")
     bind_host: str = Field("0.0.0.0", description="Address that the health endpoints of workers and schedulers bind.")  # noqa: S104 - 探针从节点来
     worker_health_port: int = Field(0, ge=0, le=65535, description="Port of a worker's health endpoint; 0: none.")
     scheduler_health_port: int = Field(0, ge=0, le=65535, description="Port of a scheduler's health endpoint; 0: none.")
@@ -85,6 +87,16 @@ class Settings(BaseSettings):
     plugins_deny: Names = Field([], description="Plugins that are never loaded.")
     plugin_modules: Names = Field([], description="Import paths of plugin modules to load besides the installed ones.")
 
+    @classmethod
+    def settings_customise_sources(  # noqa: D102 - pydantic 的钩子，参数由它决定
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        if isinstance(env_settings, EnvSettingsSource):
+            env_settings.env_vars = without_service_links(env_settings.env_vars)
+        return init_settings, env_settings, dotenv_settings, file_secret_settings
+
     @field_validator("queues", "operator_namespaces", "plugins_allow", "plugins_deny", "plugin_modules", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -113,13 +125,19 @@ def _require(value: SecretStr | None, name: str) -> str:
 
 
 def load_settings(**overrides: object) -> Settings:
-    """Read the environment; raise SetupError CONFIG_INVALID that names the variable and the reason."""
+    """Read the environment; raise SetupError CONFIG_INVALID that names the variable and the reason.
+
+    That also says no to a variable `TASKMILL_…` that no setting reads, and to settings that contradict each other.
+    """
+    check_names(os.environ, Settings.model_fields)
     try:
-        return Settings(**overrides)  # pyright: ignore[reportArgumentType] - 值由 pydantic 校验
+        found = Settings(**overrides)  # pyright: ignore[reportArgumentType] - 值由 pydantic 校验
     except ValidationError as error:
         first = error.errors()[0]
         field = "TASKMILL_" + "_".join(str(part) for part in first["loc"]).upper()
         raise SetupError(Code.CONFIG_INVALID, field=field, reason=first["msg"]) from error
+    check_together(found)
+    return found
 
 
 @lru_cache(maxsize=1)

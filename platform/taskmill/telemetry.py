@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping
@@ -39,6 +40,7 @@ METRICS = (
     Metric("taskmill_tasks", "gauge", ("queue", "state"), "Live tasks in the database."),
     Metric("taskmill_queue_oldest_wait_seconds", "gauge", ("queue",), "How long the oldest available task has been ready."),
     Metric("taskmill_workers", "gauge", ("state",), "Worker processes by state, as the database knows them."),
+    Metric("taskmill_schedulers", "gauge", (), "Schedulers that live, as the database knows them; none: nothing that is due is let go."),
 )
 Attempts = Mapping[tuple[str, str, str, str], int]
 ATTEMPTS = Metric(
@@ -87,6 +89,8 @@ class Telemetry:
         self._oldest = _gauge("taskmill_queue_oldest_wait_seconds", self.registry)
         self._workers = _gauge("taskmill_workers", self.registry)
         self._counted: set[str] = set()
+        self._schedulers = _gauge("taskmill_schedulers", self.registry)
+        self._schedulers.set(math.nan)
         # labels() 每次都要拼键加锁；热路径直接记住子指标
         self._http: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -128,15 +132,17 @@ class Telemetry:
         for name, seconds in waits.items():
             self._oldest.labels(name).set(seconds)
 
-    def workers(self, counts: Mapping[str, int]) -> None:
-        """Set the gauges of workers by state."""
-        for state, number in counts.items():
+    def processes(self, workers: Mapping[str, int], schedulers: int) -> None:
+        """Set the gauges of workers by state and of the schedulers that live."""
+        for state, number in workers.items():
             self._workers.labels(state).set(number)
+        self._schedulers.set(schedulers)
 
     def forget(self) -> None:
         """Drop what came from the database: old numbers would look like fresh ones."""
         for gauge in (self._tasks, self._oldest, self._workers):
             gauge.clear()
+        self._schedulers.set(math.nan)
 
     def render(self) -> bytes:
         """Return all metrics in the Prometheus text format."""

@@ -35,6 +35,7 @@ class Dev:
         self.folder = folder
         self.timed = False  # 要计时的启动不测覆盖率，那会慢许多
         self.mark = f"TASKMILL_E2E={uuid4()}"
+        self.extra: dict[str, str] = {}
         self.output = folder / "output.txt"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -49,7 +50,7 @@ class Dev:
         # 没有字节码缓存时每次启动都要重新编译，量到的就不是第二次启动
         dropped = ("TASKMILL_", "PYTHONDONTWRITEBYTECODE", *(("COVERAGE_",) if self.timed else ()))
         kept = {key: text for key, text in os.environ.items() if not key.startswith(dropped)}
-        return {**kept, name: value, "TASKMILL_API_PORT": "0"}
+        return {**kept, name: value, "TASKMILL_API_PORT": "0", **self.extra}
 
     def start(self, *options: str) -> float:
         """Start, wait for the API and return the seconds that took."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
 import signal
+import socket
 import subprocess
 
 import pytest
 
 from taskmill.dev.process_table import wait_until
 from tests.e2e.conftest import TASKMILL, Dev
+from tests.support import ledger_plugin
 from tests.support.children import tied
 from tests.support.waiting import slowness
 
@@ -80,3 +85,80 @@ def test_a_second_start_in_the_same_folder_is_refused_with_the_owner(dev: Dev) -
     assert done.returncode != 0
     assert f"in use by process {owner.pid}" in done.stdout + done.stderr
     assert dev.alive
+
+
+def run(dev: Dev, *arguments: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run one command in the folder of `taskmill dev`, with nothing set but `settings`."""
+    return subprocess.run(
+        tied(TASKMILL, *arguments), cwd=dev.folder, env={**dev.environment(), "LANG": "C", **settings}, stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, timeout=DEMO_S, check=False,
+    )  # fmt: skip
+
+
+def test_keys_on_the_dev_database_leave_make_run_working(dev: Dev) -> None:
+    dev.start()
+    # 服务器的地址由 run.json 找到
+    made = run(dev, "key", "create", "mine")
+    assert made.returncode == 0, made.stderr
+    assert "run.json" in made.stderr
+    assert run(dev, "migrate", "status").returncode == 0
+    assert "✓ schedulers" in run(dev, "doctor").stdout
+    listed = run(dev, "key", "list").stdout
+    assert run(dev, "key", "revoke", listed.splitlines()[1].split()[0]).returncode == 0
+    assert dev.signal(signal.SIGINT, within=STOP_S) == 0, dev.told()
+    done = run(dev, "dev", "--demo", "--exit")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_port_that_is_taken_is_one_good_line_and_nothing_was_touched(dev: Dev) -> None:
+    for name in ("TASKMILL_API_PORT", "TASKMILL_WORKER_HEALTH_PORT", "TASKMILL_SCHEDULER_HEALTH_PORT"):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = str(taken.getsockname()[1])
+            done = run(dev, "dev", "--demo", **{name: port, "TASKMILL_BIND_HOST": "127.0.0.1"})
+        assert done.returncode == 2
+        told = (done.stdout + done.stderr).splitlines()
+        assert len(told) == 2, told
+        assert name in told[0]
+        assert port in told[0]
+        assert not (dev.folder / ".taskmill").exists()
+
+
+def test_the_tables_of_plugins_are_made(dev: Dev) -> None:
+    settings = ledger_plugin.write(dev.folder)
+    dev.extra = settings
+    dev.start()
+    found = run(dev, "migrate", "status", "-o", "json", **settings)
+    assert {chain["chain"]: chain["state"] for chain in json.loads(found.stdout)} == {"taskmill": "ok", "ledger": "ok"}
+    done = run(dev, "task", "submit", "ledger.note", "--wait", "-o", "json")
+    assert json.loads(done.stdout)["result"] == "noted", done.stderr
+
+
+def test_who_follows_a_task_survives_a_restart_of_the_api_and_keeps_the_id_on_ctrl_c(dev: Dev) -> None:
+    dev.start()
+    command = tied(TASKMILL, "task", "submit", "shell.run", "--args", '{"argv": ["/bin/true"]}', "--in", "2h", "--wait")
+    heard = dev.folder / "heard.txt"
+    with heard.open("w") as output:
+        waiting = subprocess.Popen(
+            command, cwd=dev.folder, env={**dev.environment(), "LANG": "C"}, stdin=subprocess.DEVNULL, stdout=output,
+            stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        assert wait_until(lambda: "NOT_DUE" in heard.read_text(), FINISH_S), heard.read_text()
+        assert dev.signal(signal.SIGTERM, within=STOP_S) == 0, dev.told()
+        assert wait_until(lambda: "still waiting" in heard.read_text(), FINISH_S), heard.read_text()
+        dev.start()  # 令牌与端口都换了
+        task_id = re.search(r"submitted (\S+)", heard.read_text())
+        assert task_id is not None
+        assert run(dev, "task", "cancel", task_id[1]).returncode == 0
+        assert waiting.wait(FINISH_S) == 1, heard.read_text()
+    assert "cancelled" in heard.read_text()
+    with heard.open("w") as output:
+        waiting = subprocess.Popen(
+            command, cwd=dev.folder, env={**dev.environment(), "LANG": "C"}, stdin=subprocess.DEVNULL, stdout=output,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        assert wait_until(lambda: "NOT_DUE" in heard.read_text(), FINISH_S), heard.read_text()
+        os.killpg(waiting.pid, signal.SIGINT)
+        assert waiting.wait(FINISH_S) == 130, heard.read_text()
+    task_id = re.search(r"submitted (\S+)", heard.read_text())
+    assert task_id is not None
+    assert f"taskmill task watch {task_id[1]}" in heard.read_text()

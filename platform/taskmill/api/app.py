@@ -32,8 +32,10 @@ ROUTERS = (
 )
 
 
-def create_app(platform: Platform, *, dev_token: str | None = None, telemetry: Telemetry | None = None) -> Litestar:
-    """Build the application. `dev_token` opens it from loopback while no API key exists (see `auth.new_dev_token`)."""
+def create_app(
+    platform: Platform, *, dev_token: str | None = None, beside_keys: bool = False, telemetry: Telemetry | None = None
+) -> Litestar:
+    """Build the application. `dev_token` opens it from loopback while no API key exists, with `beside_keys` always."""
     measures = telemetry or Telemetry()
     guards = [authorize]
     app = Litestar(
@@ -53,7 +55,7 @@ def create_app(platform: Platform, *, dev_token: str | None = None, telemetry: T
     # 构造之后再放：构造参数会被深拷贝，而连接不能拷贝
     app.state.platform = platform
     app.state.telemetry = measures
-    app.state.guard = Guard(platform.keys, dev_token)
+    app.state.guard = Guard(platform.keys, dev_token, beside_keys=beside_keys)
     access_log.install(app, measures.request)
     return app
 

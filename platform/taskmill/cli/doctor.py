@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from taskmill.cli.failure import EXIT_FAILED
-from taskmill.cli.output import Output, cells, colored, emit, output_option
+from taskmill.cli.language import words
+from taskmill.cli.output import Output, cells, colored, emit, output_option, say
 from taskmill.cli.roles import run_async
+from taskmill.cli.run_json import beside_dev
+from taskmill.errors import SetupError
 from taskmill.log import configure_logging
 from taskmill.settings import load_settings
 
@@ -22,19 +25,25 @@ SIGNS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "yellow")}
 @output_option
 @click.pass_context
 def doctor(ctx: click.Context, output: Output) -> None:
-    """Check PostgreSQL, Valkey, clocks, migrations, partitions, workers, plugins and the port; exit code 1 if any is ✗.
+    """Check PostgreSQL, Valkey, clocks, migrations, partitions, workers, schedulers, waiting tasks, plugins and the port; exit code 1 if any is ✗.
 
     Example: taskmill doctor -o json
     """
     import msgspec
 
     from taskmill.plugin.host import PluginHost
-    from taskmill.services.doctor import examine
+    from taskmill.services.doctor import Finding, examine
 
     # 插件加载失败会作为一条结论显示，不必再进日志
     configure_logging(level="CRITICAL")
-    settings = load_settings()
-    findings = run_async(examine(settings, PluginHost.load(settings)))
+    try:
+        settings = beside_dev(load_settings())
+    except SetupError as error:
+        # 设置有误，别的检查也无从谈起
+        told, hint = error.message(), error.hint()
+        findings = [Finding(name="settings", ok=False, detail=words(**told), fix="" if hint is None else words(**hint))]
+    else:
+        findings = run_async(examine(settings, PluginHost.load(settings)))
     if output in {"table", "wide"}:
         _show(findings)
     else:
@@ -48,6 +57,6 @@ def _show(findings: list[Finding]) -> None:
         sign, color = SIGNS[finding.ok]
         padding = " " * (size - cells(finding.name))
         click.echo(click.style(sign, fg=color) if colored() else sign, nl=False)
-        click.echo(f" {finding.name}{padding}  {finding.detail}")
+        say(f" {finding.name}{padding}  {finding.detail}")
         if finding.fix:
-            click.echo(f"  {' ' * size}  → {finding.fix}")
+            say(f"  {' ' * size}  → {finding.fix}")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import rich_click as click
 
 from taskmill.cli.language import words
-from taskmill.errors import ERRORS, Code, TaskmillError
+from taskmill.cli.output import say
+from taskmill.errors import ERRORS, Code, InputError, TaskmillError
+from taskmill.words import Words
 
 # 其余退出码写在 errors.py 的表里：2 用法、3 不存在、4 被拒绝、5 连接不上
 EXIT_OK = 0
@@ -16,6 +21,7 @@ EXIT_PARTIAL = 6  # 一批里有的成了，有的没成
 EXIT_TIMEOUT = 124  # 与 timeout(1) 相同
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
 _BY_STATUS = {404: 3, 401: 4, 403: 4, 409: 4, 502: 5, 503: 5, 504: 5}
+_FIELD = re.compile(r"(?P<name>\w+)(?P<rest>.*)", re.DOTALL)  # 例如 tags[0]、args.url
 _BAD_REQUESTS = range(400, 500)
 
 
@@ -43,6 +49,44 @@ class RemoteError(TaskmillError):
         return {"zh": f"request_id {number}", "en": f"request_id {number}"} if number else None
 
 
+class OptionError(InputError):
+    """The API's refusal of what stands in an option; `--help` of the command says what it takes."""
+
+    def __init__(self, code: Code, **details: Any) -> None:
+        super().__init__(code, **details)
+        context = click.get_current_context(silent=True)
+        self.command = None if context is None else context.command_path
+
+    def hint(self) -> dict[str, str] | None:
+        """Return where to look."""
+        if self.code is not Code.INVALID_REQUEST or self.command is None:
+            return super().hint()
+        return {"zh": f"{self.command} --help", "en": f"{self.command} --help"}
+
+
+@contextmanager
+def named(options: Mapping[str, str]) -> Iterator[None]:
+    """Let the API's errors speak of the options that a person typed: `options` maps the API's fields to them."""
+    try:
+        yield
+    except RemoteError as error:
+        field = _FIELD.match(str(error.details.get("field", "")))
+        option = options.get(field["name"]) if field is not None and error.known else None
+        if field is None or option is None:
+            raise
+        english = _renamed(str(error.details.get("reason", "")), options)
+        reason = Words(zh=_renamed(str(error.details.get("reason_zh", english)), options), en=english)
+        raise OptionError(error.code, **{**error.details, "field": f"{option}{field['rest']}", "reason": reason}) from error
+
+
+def _renamed(reason: str, options: Mapping[str, str]) -> str:
+    """理由里也会提到别的字段；带下划线的名字才不会是普通的词。"""
+    for name, option in options.items():
+        if "_" in name:
+            reason = re.sub(rf"\b{name}\b", option, reason)
+    return reason
+
+
 def exit_code(error: TaskmillError) -> int:
     """Return the exit code for an error: that of the table, or for an unknown one by the HTTP status."""
     if isinstance(error, RemoteError) and not error.known:
@@ -54,9 +98,9 @@ def exit_code(error: TaskmillError) -> int:
 def report(error: TaskmillError, *, command: str | None = None) -> int:
     """Tell an error on standard error and return the exit code; `command` is the one whose --help explains it."""
     name = error.name if isinstance(error, RemoteError) else error.code.value
-    click.echo(f"{name} {words(**error.message())}", err=True)
+    say(f"{name} {words(**error.message())}", err=True)
     hint = error.hint()
     advice = f"{command} --help" if command is not None else None if hint is None else words(**hint)
     if advice is not None:
-        click.echo(words("提示：", "hint: ") + advice, err=True)
+        say(words("提示：", "hint: ") + advice, err=True)
     return exit_code(error)

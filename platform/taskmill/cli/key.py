@@ -12,6 +12,7 @@ from taskmill.cli.arguments import seconds
 from taskmill.cli.language import words
 from taskmill.cli.output import Column, Output, age, emit, output_option
 from taskmill.cli.roles import run_async
+from taskmill.cli.run_json import beside_dev
 from taskmill.log import configure_logging
 from taskmill.settings import load_settings
 
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 COLUMNS = (
-    Column("name", "名称", "NAME"), Column("prefix", "前缀", "PREFIX"), Column("scopes", "权限", "SCOPES"),
-    Column("expires_at", "过期", "EXPIRES", show=age, rank=1), Column("revoked_at", "吊销于", "REVOKED", show=age),
-    Column("created_at", "创建于", "AGE", show=age, rank=2), Column("id", "编号", "ID", wide=True),
+    Column("id", "编号", "ID"), Column("name", "名称", "NAME"), Column("prefix", "前缀", "PREFIX"),
+    Column("scopes", "权限", "SCOPES", rank=1), Column("expires_at", "过期", "EXPIRES", show=age, rank=2),
+    Column("created_at", "创建于", "AGE", show=age, rank=3), Column("revoked_at", "吊销于", "REVOKED", show=age),
 )  # fmt: skip
 
 
@@ -85,7 +86,7 @@ def _on_database(work: Callable[[KeyService], Awaitable[Any]]) -> Any:
 
     from taskmill.services.setup import keys_of
 
-    url = load_settings().require_database_url()
+    url = beside_dev(load_settings()).require_database_url()
 
     async def run() -> Any:
         async with keys_of(url) as keys:

@@ -13,6 +13,7 @@ from taskmill.cli.language import words
 from taskmill.cli.migrate_wait import wait
 from taskmill.cli.output import Column, Output, emit, output_option
 from taskmill.cli.roles import run_async
+from taskmill.cli.run_json import beside_dev
 from taskmill.cli.termination import telling
 from taskmill.log import configure_logging
 from taskmill.settings import Settings, load_settings
@@ -27,12 +28,13 @@ COLUMNS = (
 
 
 @click.group()
-def migrate() -> None:
+@click.pass_context
+def migrate(ctx: click.Context) -> None:
     """Bring the database to this program's schema, or tell where it stands.
 
     Example: taskmill migrate up
     """
-    configure_logging()
+    configure_logging(level="WARNING" if ctx.invoked_subcommand == "status" else "INFO")
 
 
 def _plugins(settings: Settings) -> dict[str, Path]:
@@ -76,7 +78,7 @@ def up(revision: str | None, phase: str, allow_ahead: bool, wait_s: float) -> No
     from taskmill.services.setup import migrate_up
     from taskmill.services.startup import patiently
 
-    settings = load_settings()
+    settings = beside_dev(load_settings())
     if revision is not None and phase != "all":
         raise click.UsageError("--revision and --phase exclude each other")
     with telling(settings.termination_message) as tell:
@@ -106,7 +108,7 @@ def down(revision: str, plugin: str | None, yes: bool) -> None:
     """
     from taskmill.services.setup import migrate_down
 
-    settings = load_settings()
+    settings = beside_dev(load_settings())
     url = settings.require_database_url()
     if not yes:
         click.confirm(words(f"退回到 {revision} 会删除数据，继续？", f"Going down to {revision} deletes data. Go on?"),
@@ -125,7 +127,7 @@ def status(ctx: click.Context, output: Output) -> None:
     """
     from taskmill.services.setup import migration_status
 
-    settings = load_settings()
+    settings = beside_dev(load_settings())
     url = settings.require_database_url()
     chains = run_async(migration_status(url, plugins=_plugins(settings)))
     emit([_row(name, chain) for name, chain in chains.items()], output, COLUMNS, name="chain")

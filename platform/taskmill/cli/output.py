@@ -13,11 +13,13 @@ from typing import Any, Literal
 import rich_click as click
 
 from taskmill.cli.language import words
+from taskmill.printable import is_hidden, json_safe, printable, shown
 
 Output = Literal["table", "wide", "json", "jsonl", "yaml", "name"]
 OUTPUTS: tuple[Output, ...] = ("table", "wide", "json", "jsonl", "yaml", "name")
 NONE = "-"
 GAP = 2  # 两列之间的空格
+BREAKS = "\n\t"  # 多行文字里照原样写出的控制符
 LAST_MIN = 16  # 最后一列截短到这么宽还值得显示
 UNLIMITED = 100_000  # 输出到管道时的行宽：不折行，便于 grep
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
@@ -33,7 +35,7 @@ class Column:
     """One column: where its value is (`a.b` goes into objects), its title in both languages, how it is shown.
 
     `rank` 0 is always shown; of the others, the highest go first when the terminal is narrow; `wide` ones are shown
-    by `-o wide` only.
+    by `-o wide` only. `when` says for which items it has anything to say.
     """
 
     path: str
@@ -42,13 +44,21 @@ class Column:
     show: Callable[[Any], str] | None = None
     rank: int = 0
     wide: bool = False
+    when: Callable[[Mapping[str, Any]], bool] | None = None
 
     def text(self, item: Mapping[str, Any]) -> str:
-        """Return the cell of one item."""
+        """Return the cell of one item, safe for a terminal; only `show` can give it several lines."""
+        if self.when is not None and not self.when(item):
+            return NONE
         value: Any = item
         for part in self.path.split("."):
             value = value.get(part) if isinstance(value, Mapping) else None
-        return NONE if value is None or value == "" else (self.show or plain)(value)
+        return NONE if value is None or value == "" else printable((self.show or plain)(value), BREAKS)
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print words that may hold what others wrote: everything but line breaks and tabs is made harmless."""
+    click.echo(printable(text, BREAKS), err=err)
 
 
 def plain(value: Any) -> str:
@@ -84,20 +94,37 @@ def emit(data: Any, output: Output, columns: Sequence[Column], *, name: str = "i
     """
     items = _items(data)
     if output == "json":
-        click.echo(json.dumps(data, ensure_ascii=False, indent=2))
+        click.echo(_json(data, indent=2))
     elif output == "jsonl":
         for item in items:
-            click.echo(json.dumps(item, ensure_ascii=False))
+            click.echo(_json(item))
     elif output == "yaml":
-        import yaml
-
-        click.echo(yaml.safe_dump(data, allow_unicode=True, sort_keys=False), nl=False)
+        click.echo(_yaml(data), nl=False)
     elif output == "name":
         for item in items:
-            click.echo(str(item[name]))
+            say(str(item[name]))
     else:
         _table(items, [column for column in columns if output == "wide" or not column.wide], whole=output == "wide")
         _footer(data)
+
+
+def _json(data: Any, indent: int | None = None) -> str:
+    return json_safe(json.dumps(data, ensure_ascii=False, indent=indent))
+
+
+def _yaml(data: Any) -> str:
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        """有隐形字符的文字一律加双引号：那里可以写转义，读回来仍是原文。"""
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        style = '"' if any(map(is_hidden, value.replace("\n", ""))) else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, text)
+    dumped = yaml.dump(data, Dumper=Dumper, allow_unicode=True, sort_keys=False)
+    return "".join(char if char == "\n" or not is_hidden(char) else shown(char) for char in dumped)
 
 
 def _items(data: Any) -> list[Any]:
@@ -123,9 +150,9 @@ def cells(text: str) -> int:
 
 def _table(items: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, whole: bool) -> None:
     if not items:
-        click.echo(words("没有内容", "nothing there"), err=True)
+        say(words("没有内容", "nothing there"), err=True)
         return
-    grid = [(column, [words(column.zh, column.en), *(column.text(item) for item in items)]) for column in columns]
+    grid = [(column, [words(column.zh, column.en), *(" ".join(column.text(item).split()) for item in items)]) for column in columns]
     if not whole:
         grid = _fitting(grid, width())
     widths = [max(cells(text) for text in texts) for _, texts in grid]
@@ -177,13 +204,14 @@ def _footer(data: Any) -> None:
         more = "+" if data.get("total_capped") else ""
         click.echo(words(f"共 {total}{more} 条，此处 {shown} 条", f"{shown} of {total}{more}"), err=True)
     if cursor:
-        click.echo(words(f"下一页：--cursor {cursor}", f"next page: --cursor {cursor}"), err=True)
+        say(words(f"下一页：--cursor {cursor}", f"next page: --cursor {cursor}"), err=True)
 
 
 def record(item: Mapping[str, Any], rows: Iterable[Column]) -> None:
-    """Print one object as `title  value` lines; long values go on over several lines."""
-    lines = [(words(column.zh, column.en), column.text(item)) for column in rows]
+    """Print one object as `title  value` lines; long values go on over several lines. A row that has nothing to say is left out."""
+    lines = [(words(row.zh, row.en), row.text(item)) for row in rows if row.when is None or row.when(item)]
     size = max(cells(title) for title, _ in lines)
     for title, text in lines:
         label = title + " " * (size - cells(title))
-        click.echo(f"{click.style(label, bold=True) if colored() else label}  {text}")
+        body = text.replace("\n", "\n" + " " * (size + GAP))
+        click.echo(f"{click.style(label, bold=True) if colored() else label}{' ' * GAP}{body}")

@@ -8,6 +8,7 @@ import rich_click as click
 
 from taskmill.cli.arguments import compact, seconds, usage
 from taskmill.cli.batch import each
+from taskmill.cli.failure import named
 from taskmill.cli.language import words
 from taskmill.cli.output import Column, Output, age, duration, emit, output_option
 from taskmill.cli.rest import Api, paged, remote, segment
@@ -112,4 +113,6 @@ def set_policy(api: Api, name: str, retention: str | None, paused: bool | None, 
     change = compact({"paused": paused})
     if retention is not None:
         change["retention_s"] = None if retention == "default" else math.ceil(seconds(retention, "--retention") or 0)
-    emit(api.call("PUT", f"/queues/{segment(name)}", body=change), output, COLUMNS, name="name")
+    with named({"name": "NAME", "retention_s": "--retention", "paused": "--paused"}):
+        made = api.call("PUT", f"/queues/{segment(name)}", body=change)
+    emit(made, output, COLUMNS, name="name")

@@ -7,8 +7,6 @@ directory, else this machine's default port. The key likewise: `--token`, TASKMI
 from __future__ import annotations
 
 import functools
-import json
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ import rich_click as click
 
 from taskmill import constants as c
 from taskmill.cli.failure import RemoteError
+from taskmill.cli.run_json import find_running
 from taskmill.errors import Code, InputError, UnavailableError
 from taskmill.strict_json import Encoder, NotJsonError
 
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _ENCODER = Encoder()
-RUN_FILE = Path(c.DEV_FOLDER) / "run.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +43,9 @@ def find_target(url: str | None, token: str | None, start: Path) -> Target:
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise InputError(Code.USAGE, reason=f"not an http URL / 不是 http 地址：{url}")
         return Target(url.rstrip("/"), token)
-    found = _run_file(start)
+    found = find_running(start)
     if found is not None:
-        return Target(found.url, token or found.token)
+        return Target(found.api_url, token or found.token)
     return Target(f"http://127.0.0.1:{c.API_PORT}", token)
 
 
@@ -59,29 +57,24 @@ def _content(body: object) -> dict[str, Any]:
         raise InputError(Code.USAGE, reason=error.words) from error
 
 
-def _run_file(start: Path) -> Target | None:
-    for folder in (start, *start.parents):
-        path = folder / RUN_FILE
-        try:
-            # 别人放在上层目录里的文件不可信：令牌和任务会送到他那里去
-            if path.stat().st_uid != os.geteuid():
-                continue
-            facts = json.loads(path.read_text())
-            return Target(str(facts["api_url"]), str(facts["token"]))
-        except FileNotFoundError:
-            continue
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(Code.USAGE, reason=f"{path}: {error!r}") from error
-    return None
-
-
 class Api:
-    """One connection to the API; answers are the envelope's `data`."""
+    """One connection to the API; answers are the envelope's `data`. `find` says where it is, if it may have moved."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, find: Callable[[], Target] | None = None) -> None:
         self.url = target.url
         self._target = target
+        self._find = find or (lambda: target)
         self._client: httpx2.Client | None = None
+
+    def moved(self) -> bool:
+        """Say whether the API is to be found elsewhere or with another key by now: `taskmill dev` was started again."""
+        return self._find() != self._target
+
+    def find_again(self) -> None:
+        """Look anew for where the API is."""
+        if self.moved():
+            self._target = self._find()
+            self.url, self._client = self._target.url, None
 
     def get(self, path: str, **query: object) -> Any:
         """Read; `path` is below the prefix, arguments that are None are left out. Errors as in `call`."""
@@ -148,7 +141,8 @@ def remote(command: Callable[..., None]) -> Callable[..., None]:
     @click.option("--token", envvar="TASKMILL_API_TOKEN", metavar="KEY", help="API key; better given by TASKMILL_API_TOKEN.")
     @functools.wraps(command)
     def wrapped(*args: Any, url: str | None, token: str | None, **options: Any) -> None:
-        command(Api(find_target(url or None, token or None, Path.cwd())), *args, **options)
+        find = functools.partial(find_target, url or None, token or None, Path.cwd())
+        command(Api(find(), find), *args, **options)
 
     return wrapped
 

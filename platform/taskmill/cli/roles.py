@@ -14,6 +14,7 @@ import rich_click as click
 from taskmill import constants as c
 from taskmill.cli import ending
 from taskmill.cli.ending import until_signal
+from taskmill.cli.language import words
 from taskmill.log import configure_logging, get_logger
 from taskmill.settings import Settings, load_settings
 
@@ -42,7 +43,7 @@ async def opened(settings: Settings, role: str, stop: asyncio.Event) -> AsyncIte
     """
     from taskmill.plugin.host import PluginHost
     from taskmill.services.platform import Platform
-    from taskmill.services.setup import verify
+    from taskmill.services.setup import behind, verify
     from taskmill.services.startup import patiently
 
     url = settings.require_database_url()
@@ -50,6 +51,12 @@ async def opened(settings: Settings, role: str, stop: asyncio.Event) -> AsyncIte
     log.info("启动", role=role, pid=os.getpid(), database=_address(url), broker=_address(broker), changed=_changed(settings))
     await patiently(lambda: verify(url), settings.database_wait_s, stop)
     host = PluginHost.load(settings)
+    if role == "worker":
+        late = await patiently(lambda: behind(url, host.migrations()), settings.database_wait_s, stop)
+        for name, chain in late.items():
+            log.error("插件的表没有迁移好，这个工作进程不运行它：taskmill migrate up", plugin=name, current=chain.current, head=chain.head)
+        if late:
+            host = PluginHost.load(settings.model_copy(update={"plugins_deny": [*settings.plugins_deny, *late]}))
     platform = await patiently(lambda: Platform.open(settings, host), settings.database_wait_s, stop)
     try:
         yield platform
@@ -166,4 +173,4 @@ def dev(ctx: click.Context, demo: bool, exit_after: bool) -> None:
     settings = configured()
     from taskmill.dev.dev import run_dev
 
-    ctx.exit(run_async(run_dev(settings, demo=demo, exit_after=exit_after)))
+    ctx.exit(run_async(run_dev(settings, demo=demo, exit_after=exit_after, choose=lambda text: words(text.zh, text.en))))

@@ -9,6 +9,7 @@ import rich_click as click
 from taskmill import constants as c
 from taskmill.cli.arguments import compact, read_args, seconds, usage
 from taskmill.cli.batch import each
+from taskmill.cli.failure import named
 from taskmill.cli.language import words
 from taskmill.cli.output import Column, Output, age, duration, emit, output_option
 from taskmill.cli.rest import Api, paged, remote, segment
@@ -24,6 +25,10 @@ COLUMNS = (
 )  # fmt: skip
 RUN = (Column("schedule_id", "计划", "SCHEDULE"), Column("task_id", "任务", "TASK"))
 NEXT_FIRES = 5
+OPTIONS = {
+    "name": "NAME", "kind": "KIND", "cron": "--cron", "interval_s": "--every", "timezone": "--timezone", "args": "--args",
+    "queue": "--queue", "priority": "--priority", "catch_up_s": "--catch-up",
+}
 
 
 @click.group()
@@ -84,7 +89,9 @@ def create(
         "name": name, "kind": kind, "interval_s": seconds(every, "--every"), "args": read_args(args),
         "catch_up_s": seconds(catch_up, "--catch-up"), **plain,
     }  # fmt: skip
-    emit(api.post("/schedules", compact(request)), output, COLUMNS, name="name")
+    with named(OPTIONS):
+        made = api.post("/schedules", compact(request))
+    emit(made, output, COLUMNS, name="name")
 
 
 @schedule.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,37 @@ import rich_click as click
 from taskmill.cli import task_watch
 from taskmill.cli.arguments import compact, parse_json, read_args, seconds, timestamp
 from taskmill.cli.batch import each
-from taskmill.cli.output import Column, Output, age, duration, emit, output_option, record
+from taskmill.cli.failure import named
+from taskmill.cli.language import words
+from taskmill.cli.output import Column, Output, age, duration, emit, output_option, plain, record, say
 from taskmill.cli.rest import Api, paged, remote, segment
+from taskmill.cli.task_watch import told
 from taskmill.states import State
+
+
+def _unfinished(item: Mapping[str, Any]) -> bool:
+    """完成的任务身上的错误是以前某次尝试的，不是它现在的。"""
+    return item.get("state") != State.COMPLETED
+
+
+def _overcome(item: Mapping[str, Any]) -> bool:
+    return not _unfinished(item) and bool(item.get("error"))
+
+
+def _waits(item: Mapping[str, Any]) -> bool:
+    return bool(item.get("waiting"))
+
+
+def _error(value: Any) -> str:
+    """`类型: 文字`，保留原来的分行。"""
+    if not isinstance(value, Mapping):
+        return plain(value)
+    return ": ".join(str(part) for part in (value.get("type"), value.get("message")) if part)
+
+
+def _reasons(value: Any) -> str:
+    return "\n".join(told(reason) for reason in value)
+
 
 COLUMNS = (
     Column("id", "编号", "ID"),
@@ -26,7 +55,7 @@ COLUMNS = (
     Column("tags", "标签", "TAGS", wide=True),
     Column("worker_id", "工作进程", "WORKER", wide=True),
     Column("created_at", "提交于", "AGE", show=age, rank=2),
-    Column("error.message", "错误", "ERROR", rank=4),
+    Column("error.message", "错误", "ERROR", rank=4, when=_unfinished),
 )
 ACCEPTED = (
     Column("id", "编号", "ID"), Column("kind", "类型", "KIND"), Column("queue", "队列", "QUEUE"),
@@ -40,12 +69,21 @@ DETAIL = (
     Column("finished_at", "结束于", "FINISHED_AT"), Column("created_at", "提交于", "CREATED_AT"),
     Column("created_by", "提交者", "CREATED_BY"), Column("worker_id", "工作进程", "WORKER"),
     Column("schedule_id", "计划", "SCHEDULE"), Column("tags", "标签", "TAGS"), Column("args", "参数", "ARGS"),
-    Column("meta", "附注", "META"), Column("error", "错误", "ERROR"),
+    Column("meta", "附注", "META"), Column("waiting", "在等什么", "WAITING", show=_reasons, when=_waits),
+    Column("error", "错误", "ERROR", show=_error, when=_unfinished),
+    Column("error", "此前的错误", "EARLIER_ERROR", show=_error, when=_overcome),
+    Column("result", "结果", "RESULT", when=lambda item: "result" in item),
 )
 RESULT = (
     Column("id", "编号", "ID"), Column("state", "状态", "STATE"), Column("finished_at", "结束于", "FINISHED_AT"),
-    Column("result", "结果", "RESULT"), Column("error", "错误", "ERROR"),
+    Column("result", "结果", "RESULT"), Column("error", "错误", "ERROR", show=_error, when=_unfinished),
 )
+# 接口的字段 → 这里的选项：错误说的是用户敲的东西
+OPTIONS = {
+    "kind": "KIND", "args": "--args", "queue": "--queue", "priority": "--priority", "run_at": "--at", "delay_s": "--in",
+    "expires_at": "--expires", "max_attempts": "--max-attempts", "timeout_s": "--timeout", "tags": "--tag", "meta": "--meta",
+    "version": "--kind-version",
+}
 ATTEMPTS = (
     Column("claim_no", "认领", "CLAIM"), Column("attempt", "尝试", "ATTEMPT"), Column("cause", "原因", "CAUSE"),
     Column("error_type", "错误类型", "ERROR_TYPE", rank=2), Column("finished_at", "结束于", "AGE", show=age, rank=1),
@@ -97,8 +135,10 @@ def submit(
             "tags": list(tags) or None, "meta": None if meta is None else parse_json(meta, "--meta"), **plain,
         }
     )
-    accepted = api.post("/tasks", request)
+    with named(OPTIONS):
+        accepted = api.post("/tasks", request)
     if wait:
+        say(words(f"已提交 {accepted['id']}", f"submitted {accepted['id']}"), err=True)
         _follow(ctx, api, accepted["id"], patience, output)
     else:
         emit(accepted, output, ACCEPTED)
@@ -145,7 +185,7 @@ def list_tasks(
 @output_option
 @remote
 def show(api: Api, task_id: str, output: Output) -> None:
-    """Show one task with its args and its last error.
+    """Show one task with its args, its last error and, while it waits, what it waits for.
 
     Example: taskmill task show 0190a5c8-7d3f-7aaa-8000-000000000001 -o yaml
     """
@@ -157,11 +197,16 @@ def show(api: Api, task_id: str, output: Output) -> None:
 @output_option
 @remote
 def attempts(api: Api, task_id: str, output: Output) -> None:
-    """List the attempts that did not complete, with their errors; tracebacks are in -o json.
+    """List the attempts that did not complete, with the newest traceback; -o wide prints all of them.
 
     Example: taskmill task attempts 0190a5c8-7d3f-7aaa-8000-000000000001
     """
-    emit(api.get(f"/tasks/{segment(task_id)}/attempts"), output, ATTEMPTS, name="claim_no")
+    found = api.get(f"/tasks/{segment(task_id)}/attempts")
+    emit(found, output, ATTEMPTS, name="claim_no")
+    if output in {"table", "wide"}:
+        traced = [item for item in found["items"] if item.get("traceback")]
+        for item in traced if output == "wide" else traced[-1:]:
+            say(words(f"\n第 {item['attempt']} 次尝试：", f"\nattempt {item['attempt']}:") + f"\n{item['traceback'].rstrip()}")
 
 
 @task.command()

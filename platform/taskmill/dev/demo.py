@@ -8,21 +8,26 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import httpx2
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from taskmill import constants as c
+from taskmill.printable import printable
 from taskmill.states import FINAL, State
+from taskmill.words import Words
 
 if TYPE_CHECKING:
     from taskmill.dev.demo_servers import DemoServers
+    from taskmill.dev.screen import Screen
 
 Task = dict[str, Any]
 
 # shell 插件只认绝对路径；各系统放的地方不同
 COMMANDS = {name: shutil.which(name) or f"/bin/{name}" for name in ("echo", "uname")}
 
+TITLE = Words("演示任务", "demo tasks")
+COLUMNS = (Words("编号", "id"), Words("类型", "kind"), Words("状态", "state"), Words("尝试", "attempt"))
+CUT_SHORT = Words("演示中断：{error}", "the demo was cut short: {error}")
 STYLES = {State.COMPLETED: "green", State.RUNNING: "cyan", State.RETRYABLE: "yellow", State.DISCARDED: "red"}
 
 
@@ -54,9 +59,10 @@ def requests(servers: DemoServers) -> list[Task]:
 class Demo:
     """Submits the tasks and watches them. `run` tells whether all of them completed."""
 
-    def __init__(self, api_url: str, token: str, servers: DemoServers, console: Console) -> None:
+    def __init__(self, api_url: str, token: str, servers: DemoServers, screen: Screen) -> None:
         self.servers = servers
-        self.console = console
+        self.screen = screen
+        self.console = screen.console
         self.client = httpx2.AsyncClient(
             base_url=f"{api_url}{c.API_PREFIX}", headers={"Authorization": f"Bearer {token}"}, trust_env=False
         )
@@ -67,24 +73,35 @@ class Demo:
             try:
                 return await self._watch()
             except httpx2.HTTPError as error:
-                self.console.print(f"演示中断 / the demo was cut short: {error}", markup=False)
+                self.screen.say(CUT_SHORT(error=printable(str(error))))
                 return False
 
     async def _watch(self) -> bool:
         tasks = [await self._call("POST", "/tasks", json=body) for body in requests(self.servers)]
         deadline = time.monotonic() + c.DEMO_TIMEOUT_S
-        with Live(_table(tasks), console=self.console, auto_refresh=False) as live:
+        # 更新期间 rich 接管标准输出与标准错误，别的输出都落在表格上方
+        with Live(self._table(tasks), console=self.console, auto_refresh=False) as live:
             while not _all_final(tasks) and time.monotonic() < deadline:
                 await asyncio.sleep(c.DEMO_POLL_S)
                 tasks = [await self._call("GET", f"/tasks/{task['id']}") for task in tasks]
-                live.update(_table(tasks), refresh=self.console.is_terminal)
+                live.update(self._table(tasks), refresh=self.console.is_terminal)
         return all(task["state"] == State.COMPLETED for task in tasks) and len(self.servers.mails) > 0
+
+    def _table(self, tasks: list[Task]) -> Table:
+        table = Table(title=self.screen.choose(TITLE), title_justify="left")
+        for column in COLUMNS:
+            table.add_column(self.screen.choose(column), no_wrap=True)
+        for task in tasks:
+            style = STYLES.get(State(task["state"]), "")
+            state = f"[{style}]{task['state']}[/]" if style else task["state"]
+            table.add_row(task["id"], task["kind"], state, str(task.get("attempt", 0)))
+        return table
 
     async def _call(self, method: str, path: str, **facts: Any) -> Task:
         """Return the envelope's data. Raises httpx2.HTTPStatusError after showing the server's words."""
         answer = await self.client.request(method, path, **facts)
         if answer.is_error:
-            self.console.print(answer.text, markup=False)
+            self.console.print(printable(answer.text, "\n"), markup=False)
         answer.raise_for_status()
         data: Task = answer.json()["data"]
         return data
@@ -92,13 +109,3 @@ class Demo:
 
 def _all_final(tasks: list[Task]) -> bool:
     return all(task["state"] in FINAL for task in tasks)
-
-
-def _table(tasks: list[Task]) -> Table:
-    table = Table(title="演示任务 / demo tasks", title_justify="left")
-    for column in ("id", "kind", "state", "attempt"):
-        table.add_column(column, no_wrap=column != "id")
-    for task in tasks:
-        style = STYLES.get(State(task["state"]), "")
-        table.add_row(task["id"], task["kind"], f"[{style}]{task['state']}[/]" if style else task["state"], str(task.get("attempt", 0)))
-    return table

@@ -1,7 +1,7 @@
 """`taskmill dev`: embedded servers, api, worker and scheduler in one process.
 
-    servers → migrate → platform → api + worker + scheduler → run.json → demo → wait for Ctrl-C
-Everything is closed in the opposite order; the servers last, so that the roles can settle what they ran.
+    ports → servers → plugins → migrate → platform → api + worker + scheduler → run.json → demo → wait for Ctrl-C
+The ports come first: one that is taken stops the start before anything has been touched. Everything is closed in the opposite order; the servers last, so that the roles can settle what they ran.
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import signal
+import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import SecretStr
-from rich.console import Console
 
 from taskmill import constants as c
 from taskmill.api.app import create_app
@@ -23,48 +24,59 @@ from taskmill.api.auth import new_dev_token
 from taskmill.api.server import serve
 from taskmill.dev import ports
 from taskmill.dev.run_file import run_file
+from taskmill.dev.screen import Screen
 from taskmill.dev.servers import PostgresServer, ValkeyServer
 from taskmill.engine.scheduler import run_scheduler
 from taskmill.engine.worker import WorkerRole
 from taskmill.log import configure_logging, get_logger
 from taskmill.plugin.host import PluginHost
 from taskmill.services.platform import Platform
-from taskmill.stores import migrations
-from taskmill.stores.database import Database
-from taskmill.stores.partitions import ensure_partitions
+from taskmill.services.setup import migrate_up
+from taskmill.words import Words
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
+    from collections.abc import Awaitable, Mapping
 
     from taskmill.dev.child_server import ChildServer
     from taskmill.dev.demo_servers import DemoServers
+    from taskmill.dev.screen import Choose
     from taskmill.settings import Settings
 
 log = get_logger(__name__)
 
 T = TypeVar("T")
+STARTING = Words("正在启动数据库与各角色……", "starting the servers and the roles …")
+API, DOCS, TOKEN = Words("接口", "API"), Words("接口文档", "docs"), Words("令牌", "token")
+ALSO, LOGS = Words("以上也在", "also in"), Words("日志", "logs")
+NEXT = Words("另开一个终端，在此目录：{program} task list；Ctrl-C 停止", "in a second terminal, here: {program} task list; Ctrl-C stops")
 
 
-async def run_dev(settings: Settings, *, demo: bool, exit_after: bool, folder: Path | None = None) -> int:
+async def run_dev(
+    settings: Settings, *, demo: bool, exit_after: bool, folder: Path | None = None, choose: Choose = str
+) -> int:
     """Run everything until SIGINT or SIGTERM and return the exit code.
 
     `demo` submits real tasks; with `exit_after` the process ends after them: 0 if all completed, else 1.
     `folder` keeps the data of the embedded servers, by default `.taskmill` here; a server whose URL is set in
-    `settings` is used as it is. Raises SetupError and UnavailableError of the servers and migrations.
+    `settings` is used as it is. `choose` takes the form of a text in the reader's language. Raises SetupError and
+    UnavailableError of ports, servers and migrations.
     """
+    settings, screen = _with_ports(settings), Screen(choose)
     home = (folder or Path(c.DEV_FOLDER)).resolve()
     home.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         stop = asyncio.Event()
         _stop_on_signals(stop)
         _log_to_files(settings, home)
+        screen.say(STARTING)
         settings = await _with_servers(settings, home, stack)
-        await _migrate(settings.require_database_url())
         servers = await _demo_servers(stack) if demo else None
-        platform = await Platform.open(settings, PluginHost.load(settings))
+        host = PluginHost.load(settings)
+        await migrate_up(settings.require_database_url(), plugins=host.migrations())
+        platform = await Platform.open(settings, host)
         stack.push_async_callback(platform.close)
         try:
-            return await _run_roles(platform, home, servers, stop, exit_after=exit_after)
+            return await _run_roles(platform, home, screen, servers, stop, exit_after=exit_after)
         except BaseExceptionGroup as group:
             # 命令行认得的是错误本身，不是任务组的包装
             for other in group.exceptions[1:]:
@@ -73,11 +85,12 @@ async def run_dev(settings: Settings, *, demo: bool, exit_after: bool, folder: P
 
 
 def _log_to_files(settings: Settings, home: Path) -> None:
-    """逐个请求的日志进文件，终端留给人看。"""
+    """日志进文件，终端留给人看：只有警告与错误，除非明说要别的。"""
     folder = settings.log_dir or home / "logs"
     configure_logging(
         level=settings.log_level, log_format=settings.log_format, log_dir=folder, max_bytes=settings.log_file_max_bytes,
         max_age_s=settings.log_file_max_age_s, count=settings.log_file_count,
+        terminal_level=settings.log_level if "log_level" in settings.model_fields_set else "WARNING",
     )
     for chatty in ("httpx2", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -97,6 +110,18 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
         loop.add_signal_handler(number, first, number)
 
 
+def _with_ports(settings: Settings) -> Settings:
+    """默认端口被占用就换一个；明说的端口则必须空着，现在就说，免得迁移完了、工作进程登记了才发现。"""
+    if "api_port" not in settings.model_fields_set and not ports.is_free(settings.api_port):
+        settings = settings.model_copy(update={"api_port": ports.choose(None)})
+    for address, port in (
+        ("api_host", "api_port"), ("bind_host", "worker_health_port"), ("bind_host", "scheduler_health_port"),
+    ):
+        field = f"TASKMILL_{address.upper()}, TASKMILL_{port.upper()}"
+        ports.require(getattr(settings, address), getattr(settings, port), field)
+    return settings
+
+
 async def _with_servers(settings: Settings, home: Path, stack: AsyncExitStack) -> Settings:
     """Start the servers whose URL is not set and return settings that name them and suit one process."""
     changes: dict[str, Any] = {"drain_grace_s": min(settings.drain_grace_s, c.DEV_DRAIN_GRACE_S)}
@@ -110,21 +135,7 @@ async def _with_servers(settings: Settings, home: Path, stack: AsyncExitStack) -
         await asyncio.to_thread(server.start)
         stack.push_async_callback(asyncio.to_thread, server.stop)
         changes[name] = SecretStr(server.url)
-    # 默认端口被占用就换一个；明说的端口则照用，让错误显现
-    if "api_port" not in settings.model_fields_set and not ports.is_free(settings.api_port):
-        changes["api_port"] = ports.choose(None)
     return settings.model_copy(update=changes)
-
-
-async def _migrate(url: str) -> None:
-    await migrations.upgrade(url)
-    database = Database(url)
-    await database.open()
-    try:
-        async with database.transaction() as connection:
-            await ensure_partitions(connection, c.PARTITION_DAYS_AHEAD)
-    finally:
-        await database.close()
 
 
 async def _demo_servers(stack: AsyncExitStack) -> DemoServers:
@@ -139,12 +150,12 @@ async def _demo_servers(stack: AsyncExitStack) -> DemoServers:
 
 
 async def _run_roles(
-    platform: Platform, home: Path, servers: DemoServers | None, stop: asyncio.Event, *, exit_after: bool
+    platform: Platform, home: Path, screen: Screen, servers: DemoServers | None, stop: asyncio.Event, *, exit_after: bool
 ) -> int:
     """Run the three roles; whichever ends first, by itself or by an error, ends the others."""
     settings, token, listening = platform.settings, new_dev_token(), asyncio.Future[int]()
     ready = asyncio.Event()
-    app = create_app(platform, dev_token=token)
+    app = create_app(platform, dev_token=token, beside_keys=True)
     worker = WorkerRole(platform, settings.queues, settings.concurrency)
     async with asyncio.TaskGroup() as group:
         for role in (
@@ -156,7 +167,12 @@ async def _run_roles(
         try:
             if await _first(asyncio.ensure_future(ready.wait()), stop) is None:
                 return 1
-            return await _serve_people(listening.result(), token, home, servers, stop, exit_after=exit_after)
+            facts = {
+                "api_url": f"http://{ports.HOST}:{listening.result()}", "token": token,
+                "database_url": settings.require_database_url(), "broker_url": settings.require_broker_url(),
+            }
+            with run_file(home, **facts) as path:
+                return await _serve_people(facts, path, screen, servers, stop, exit_after=exit_after)
         finally:
             stop.set()
 
@@ -180,33 +196,33 @@ async def _until_end(role: Awaitable[object], stop: asyncio.Event) -> None:
 
 
 async def _serve_people(
-    port: int,
-    token: str,
-    home: Path,
-    servers: DemoServers | None,
-    stop: asyncio.Event,
-    *,
-    exit_after: bool,
+    facts: Mapping[str, str], path: Path, screen: Screen, servers: DemoServers | None, stop: asyncio.Event, *, exit_after: bool
 ) -> int:
-    api_url = f"http://{ports.HOST}:{port}"
-    console = Console(highlight=False, soft_wrap=True)
-    with run_file(home, api_url=api_url, token=token) as path:
-        console.print(f"API      {api_url}\n接口文档 {api_url}/schema\n令牌     {token}\n         (also in {path})")
-        completed = True
-        if servers is not None:
-            completed = bool(await _first(asyncio.ensure_future(_demo(api_url, token, servers)), stop))
-        if exit_after:
-            return 0 if completed else 1
-        if not stop.is_set():
-            console.print("按 Ctrl-C 停止 / press Ctrl-C to stop")
-        await stop.wait()
+    rows = [(API, facts["api_url"]), (DOCS, f"{facts['api_url']}/schema"), (TOKEN, facts["token"])]
+    screen.facts([*rows, (ALSO, str(path)), (LOGS, str(path.parent / "logs"))])
+    completed = True
+    if servers is not None:
+        completed = bool(await _first(asyncio.ensure_future(_demo(facts, servers, screen)), stop))
+    if exit_after:
+        return 0 if completed else 1
+    if not stop.is_set():
+        screen.say(NEXT(program=_program()))
+    await stop.wait()
     return 0
 
 
-async def _demo(api_url: str, token: str, servers: DemoServers) -> bool:
+def _program() -> str:
+    """怎么再叫到这个程序：虚拟环境未必在 PATH 里。"""
+    if shutil.which("taskmill") is not None:
+        return "taskmill"
+    path = Path(sys.argv[0]).absolute()
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+async def _demo(facts: Mapping[str, str], servers: DemoServers, screen: Screen) -> bool:
     from taskmill.dev.demo import Demo  # noqa: PLC0415 - 见 _demo_servers
 
-    return await Demo(api_url, token, servers, Console()).run()
+    return await Demo(facts["api_url"], facts["token"], servers, screen).run()
 
 
 async def _first(work: asyncio.Future[T], stop: asyncio.Event) -> T | None:

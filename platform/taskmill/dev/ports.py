@@ -6,6 +6,7 @@ import random
 import socket
 
 from taskmill import constants
+from taskmill.errors import Code, SetupError
 
 HOST = "127.0.0.1"
 
@@ -19,6 +20,18 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def require(host: str, port: int, field: str) -> None:
+    """Raise SetupError CONFIG_INVALID that names the setting `field` if `port` of `host` cannot be bound now; 0 always can."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen()  # 只绑不听，别人正在听也看不出来
+        except OSError as error:
+            raise SetupError(Code.CONFIG_INVALID, field=field, reason=f"{host}:{port}: {error.strerror or error}") from error
 
 
 def choose(remembered: int | None) -> int:

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from taskmill.dev import account, ports
+from taskmill.dev import account, passwords, ports
 from taskmill.dev.child_server import ChildServer
 from taskmill.dev.spawn import server_environment
 from taskmill.errors import Code, SetupError
@@ -37,8 +37,16 @@ SETTINGS: dict[str, str] = {
 }
 
 
+# 信任认证等于把超级用户给了这台机器上的每个人：COPY … TO PROGRAM 就能以服务器的身份运行命令
+ACCESS = """# taskmill dev writes this file
+local all         all               scram-sha-256
+host  all         all 127.0.0.1/32  scram-sha-256
+host  replication all 127.0.0.1/32  scram-sha-256
+"""
+
+
 class PostgresServer(ChildServer):
-    """PostgreSQL with trust authentication, reachable over TCP on 127.0.0.1 only."""
+    """PostgreSQL on 127.0.0.1, for whoever knows the password in `root/password`."""
 
     name: ClassVar[str] = "PostgreSQL"
     executables: ClassVar[frozenset[str]] = frozenset({"postgres"})
@@ -58,7 +66,7 @@ class PostgresServer(ChildServer):
     @property
     def url(self) -> str:
         """The URL of the database `postgres`, for its superuser."""
-        return f"postgresql://{SUPERUSER}@{ports.HOST}:{self.port}/postgres"
+        return f"postgresql://{SUPERUSER}:{passwords.read(self.root) or ''}@{ports.HOST}:{self.port}/postgres"
 
     def _prepare(self) -> None:
         self.account = account.server_account(self.home)
@@ -71,6 +79,8 @@ class PostgresServer(ChildServer):
             self._create()
         # 已确认没有活着的服务器；旧文件里的进程号可能是无人收尸的僵尸，PostgreSQL 会误以为它还在
         (self.home / "postmaster.pid").unlink(missing_ok=True)
+        if passwords.read(self.root) is None:
+            self._lock_up()
 
     def _create(self) -> None:
         """Run initdb beside the final place and rename: a start cut short leaves no half a database."""
@@ -83,8 +93,25 @@ class PostgresServer(ChildServer):
         command += ["--encoding=UTF8", f"--locale={LOCALE}"]
         if self.settings.get("fsync") == "off":
             command.append("--no-sync")
+        self._run(command)
+        (self.root / passwords.NAME).unlink(missing_ok=True)  # 属于已被删掉的旧数据
+        fresh.rename(self.home)
+
+    def _lock_up(self) -> None:
+        """给超级用户一个密码，再关掉信任认证；旧版本留下的数据也在这里补上。最后才记下密码：中途断电就重来。"""
+        password = passwords.new()
+        command = [str(self._bin / "postgres"), "--single", "-D", str(self.home), "-c", "exit_on_error=on", "postgres"]
+        self._run(command, f"alter role {SUPERUSER} password '{passwords.scram(password)}';\n")
+        access = self.home / "pg_hba.conf"
+        access.write_text(ACCESS)
+        if self.account is not None:
+            os.chown(access, self.account.uid, self.account.gid)
+        passwords.write(self.root, password)
+
+    def _run(self, command: list[str], text: str = "") -> None:
         done = subprocess.run(  # noqa: S603 - 命令由本项目拼成
             command,
+            input=text,
             capture_output=True,
             text=True,
             check=False,
@@ -96,7 +123,6 @@ class PostgresServer(ChildServer):
         )
         if done.returncode != 0:
             raise self._failed((done.stderr or done.stdout).strip())
-        fresh.rename(self.home)
 
     def _command(self) -> list[str]:
         fixed = {"listen_addresses": ports.HOST, "port": str(self.port), "unix_socket_directories": ""}

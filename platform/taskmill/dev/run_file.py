@@ -12,15 +12,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NAME = "run.json"
-OWNER_ONLY = 0o600  # 里面有令牌
+OWNER_ONLY = 0o600  # 里面有令牌与密码
 
 
 @contextmanager
-def run_file(folder: Path, *, api_url: str, token: str) -> Iterator[Path]:
-    """Write the file for as long as the process runs; a kill leaves it behind and the next start replaces it."""
+def run_file(folder: Path, *, api_url: str, token: str, **servers: str) -> Iterator[Path]:
+    """Write the file for as long as the process runs; a kill leaves it behind and the next start replaces it.
+
+    `servers` are more facts: the URLs of PostgreSQL and Valkey, with their passwords.
+    """
     path = folder / NAME
     fresh = folder / f"{NAME}.new"
-    facts = {"api_url": api_url, "token": token, "schema_url": f"{api_url}/schema", "pid": os.getpid()}
+    facts = {"api_url": api_url, "token": token, "schema_url": f"{api_url}/schema", "pid": os.getpid(), **servers}
     fresh.unlink(missing_ok=True)
     # 创建时就限定权限，令牌一刻也不对别人可读
     with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, OWNER_ONLY), "w") as file:

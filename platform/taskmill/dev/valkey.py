@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from taskmill import constants
-from taskmill.dev import ports
+from taskmill.dev import passwords, ports
 from taskmill.dev.child_server import ChildServer
 from taskmill.errors import Code, SetupError
 
@@ -31,7 +31,7 @@ SETTINGS: dict[str, str] = {
 
 
 class ValkeyServer(ChildServer):
-    """Valkey (or Redis) with an append-only file, reachable over TCP on 127.0.0.1 only."""
+    """Valkey (or Redis) with an append-only file, on 127.0.0.1, for whoever knows the password in `root/password`."""
 
     name: ClassVar[str] = "Valkey"
     executables: ClassVar[frozenset[str]] = frozenset({"valkey-server", "redis-server"})
@@ -51,21 +51,32 @@ class ValkeyServer(ChildServer):
     @property
     def url(self) -> str:
         """The URL of logical database 0."""
-        return f"redis://{ports.HOST}:{self.port}/0"
+        return f"redis://:{passwords.read(self.root) or ''}@{ports.HOST}:{self.port}/0"
+
+    @property
+    def _config(self) -> Path:
+        return self.root / "valkey.conf"
 
     def _prepare(self) -> None:
         self.home.mkdir(exist_ok=True)
+        password = passwords.read(self.root)
+        if password is None:
+            password = passwords.new()
+            passwords.write(self.root, password)
+        # 写进文件：命令行人人看得见
+        passwords.write_private(self._config, f"requirepass {password}\n")
 
     def _command(self) -> list[str]:
         fixed = {"bind": ports.HOST, "port": str(self.port), "dir": str(self.home), "daemonize": "no"}
         options = [[f"--{name}", value] for name, value in {**SETTINGS, **self.settings, **fixed}.items()]
-        return [str(self._binary), *(part for option in options for part in option)]
+        return [str(self._binary), str(self._config), *(part for option in options for part in option)]
 
     def _is_ready(self) -> bool:
         try:
             with socket.create_connection((ports.HOST, self.port), constants.DEV_PROBE_TIMEOUT_S) as probe:
-                probe.sendall(b"PING\r\n")
-                return probe.recv(len(PONG)) == PONG  # 加载 AOF 期间回答 -LOADING
+                probe.sendall(f"AUTH {passwords.read(self.root)}\r\nPING\r\n".encode())
+                answers = probe.makefile("rb")
+                return answers.readline().startswith(b"+OK") and answers.readline().startswith(PONG)  # 加载 AOF 期间回答 -LOADING
         except OSError:
             return False
 

@@ -11,6 +11,7 @@ from taskmill.engine.auditor import Auditor
 from taskmill.engine.cron import Cron
 from taskmill.engine.endpoint import Endpoint, listening
 from taskmill.engine.looper import Loop, Looper
+from taskmill.engine.presence import Presence
 from taskmill.engine.pruner import Pruner, PrunerConfig
 from taskmill.engine.rescuer import Rescuer, RescuerConfig
 from taskmill.engine.stager import Stager
@@ -36,10 +37,14 @@ class SchedulerHealth(Endpoint):
         if path == "/metrics":
             return 200, self._telemetry.render()
         if path == "/healthz":
-            now = time.monotonic()
-            stuck = [x.loop.name for x in self._loopers if now - x.last_turn > x.loop.period_s + c.LOOP_LIVE_S]
+            stuck = self.stuck()
             return (503, f"stuck: {', '.join(stuck)}\n".encode()) if stuck else (200, b"ok\n")
         return 404, b"/healthz /metrics\n"
+
+    def stuck(self) -> list[str]:
+        """Return the names of the loops that no longer come round."""
+        now = time.monotonic()
+        return [x.loop.name for x in self._loopers if now - x.last_turn > x.loop.period_s + c.LOOP_LIVE_S]
 
     def _facts(self) -> list[LoopFacts]:
         now = time.monotonic()
@@ -90,11 +95,14 @@ async def run_scheduler(platform: Platform, stop: asyncio.Event) -> None:
     loopers = [Looper(loop) for loop in build_loops(platform, tally)]
     settings = platform.settings
     app, port = SchedulerHealth(loopers, tally), settings.scheduler_health_port
+    presence = Presence(platform.database, app.stuck)
     async with listening(app, settings.bind_host, port, "TASKMILL_SCHEDULER_HEALTH_PORT"):
-        await _run(loopers, stop)
+        if await _run([*loopers, Looper(presence)], stop):
+            await presence.leave()
 
 
-async def _run(loopers: list[Looper], stop: asyncio.Event) -> None:
+async def _run(loopers: list[Looper], stop: asyncio.Event) -> bool:
+    """Return whether every loop ended in time; if not, a server hangs."""
     for looper in loopers:
         looper.start()
     log.info("调度器已启动", loops=[looper.loop.name for looper in loopers])
@@ -103,6 +111,9 @@ async def _run(loopers: list[Looper], stop: asyncio.Event) -> None:
     finally:
         try:
             await asyncio.wait_for(asyncio.gather(*(looper.stop() for looper in loopers)), c.SHUTDOWN_GRACE_S)
+            in_time = True
         except TimeoutError:
+            in_time = False
             log.warning("有循环未能及时结束，已取消")
         log.info("调度器已停止")
+    return in_time

@@ -5,6 +5,7 @@ from taskmill.models.base import Base, metadata
 from taskmill.models.kind import Kind
 from taskmill.models.rollup import Rollup
 from taskmill.models.schedule import Schedule, ScheduleFire
+from taskmill.models.scheduler import Scheduler
 from taskmill.models.schema_info import SchemaInfo
 from taskmill.models.task import Task, TaskHistory
 from taskmill.models.task_attempt import TaskAttempt
@@ -12,6 +13,6 @@ from taskmill.models.task_queue import TaskQueue
 from taskmill.models.worker import Worker
 
 __all__ = [
-    "ApiKey", "Base", "Kind", "Rollup", "Schedule", "ScheduleFire", "SchemaInfo", "Task", "TaskAttempt", "TaskHistory",
+    "ApiKey", "Base", "Kind", "Rollup", "Schedule", "ScheduleFire", "Scheduler", "SchemaInfo", "Task", "TaskAttempt", "TaskHistory",
     "TaskQueue", "Worker", "metadata",
 ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from advanced_alchemy.base import BasicAttributes
 from sqlalchemy import DateTime, MetaData, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
@@ -19,7 +18,7 @@ Json = JSONB(none_as_null=True)
 Time = DateTime(timezone=True)
 
 
-class Base(BasicAttributes, DeclarativeBase):
+class Base(DeclarativeBase):
     """Base of all tables: no foreign keys, no relationships (a contract test holds both)."""
 
     metadata = metadata

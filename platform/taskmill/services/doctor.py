@@ -12,11 +12,14 @@ from taskmill import constants as c
 from taskmill.errors import Code, TaskmillError
 from taskmill.plugin.host import PluginHost
 from taskmill.plugin.info import PluginState
+from taskmill.services import doctor_fleet
 from taskmill.services.faults import translate
 from taskmill.services.setup import CORE, migration_status
 from taskmill.settings import Settings
 from taskmill.stores import diagnose
+from taskmill.words import Words
 
+UNWELL = Words("它说自己不健康，没有说为什么", "it says that it is not well, not why")
 GOOD_POLICY = "noeviction"
 
 
@@ -37,11 +40,13 @@ async def examine(settings: Settings, host: PluginHost) -> list[Finding]:
     if all(finding.ok for finding in found):
         found += await _guarded("partitions", lambda: _partitions(settings))
         found += await _guarded("workers", lambda: _workers(settings))
+        found += await _guarded("schedulers", lambda: _fleet(settings))
     found += await _guarded("valkey", lambda: _valkey(settings))
     found += _plugins(host)
     for name, health in sorted((await host.health()).items()):
         fix = "" if health.ok else "see its documentation / 见该插件的文档"
-        found.append(Finding(name=f"health of {name}", ok=health.ok, detail=health.detail or "ok", fix=fix))
+        detail = health.detail or ("ok" if health.ok else _both(UNWELL))
+        found.append(Finding(name=f"health of {name}", ok=health.ok, detail=detail, fix=fix))
     found.append(_port(settings))
     return found
 
@@ -118,6 +123,17 @@ async def _workers(settings: Settings) -> list[Finding]:
     fix = "" if good else "run a scheduler: it takes back their tasks / 运行调度器，它会收回任务"
     detail = f"{held} of {registered} hold a lease / {registered} 个中 {held} 个持有租约"
     return [Finding(name="workers", ok=good, detail=detail, fix=fix)]
+
+
+async def _fleet(settings: Settings) -> list[Finding]:
+    return [
+        Finding(name=each.name, ok=each.ok, detail=_both(each.detail), fix=_both(each.fix))
+        for each in await doctor_fleet.examine(settings)
+    ]
+
+
+def _both(text: Words | str) -> str:
+    return text if isinstance(text, str) else f"{text.en} / {text.zh}"
 
 
 def _plugins(host: PluginHost) -> list[Finding]:

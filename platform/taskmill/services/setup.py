@@ -6,17 +6,17 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from taskmill import constants as c
 from taskmill.errors import Code, NotFoundError
-from taskmill.services.keys import KeyService
 from taskmill.stores import migrations
-from taskmill.stores.database import Database
 from taskmill.stores.migrations import Applied, Chain, MigrationStatus, Phase
-from taskmill.stores.partitions import ensure_partitions
+
+if TYPE_CHECKING:
+    from taskmill.services.keys import KeyService
 
 CORE = migrations.CORE.name  # 核心自己的迁移链
 
@@ -73,6 +73,10 @@ async def migrate_up(
 
 
 async def _partitions(database_url: str) -> int:
+    # 只看一眼状态的命令不该为连接池与模型等一秒
+    from taskmill.stores.database import Database  # noqa: PLC0415
+    from taskmill.stores.partitions import ensure_partitions  # noqa: PLC0415
+
     database = Database(database_url, pool_size=2, orm_pool_size=1)
     await database.open()
     try:
@@ -108,6 +112,15 @@ async def migration_status(
     return found
 
 
+async def behind(database_url: str, plugins: Mapping[str, Path]) -> dict[str, MigrationStatus]:
+    """Return the plugins whose own tables do not fit: migrations that they need are pending, or they cannot read what is there.
+
+    UnavailableError DATABASE_UNAVAILABLE.
+    """
+    found = {name: await migrations.status(database_url, chain_of(name, versions)) for name, versions in sorted(plugins.items())}
+    return {name: chain for name, chain in found.items() if chain.needed or not chain.readable}
+
+
 async def verify(database_url: str) -> None:
     """Refuse to run on a schema that does not fit: SetupError SCHEMA_BEHIND, or SCHEMA_AHEAD and not readable for us."""
     await migrations.verify(database_url)
@@ -121,6 +134,9 @@ def schema_sql(revision: str = "head") -> str:
 @asynccontextmanager
 async def keys_of(database_url: str) -> AsyncIterator[KeyService]:
     """Give the keys of a database whose schema fits, without the rest of a platform; errors as in `verify`."""
+    from taskmill.services.keys import KeyService  # noqa: PLC0415 - 见 _partitions
+    from taskmill.stores.database import Database  # noqa: PLC0415
+
     await verify(database_url)
     database = Database(database_url, pool_size=2, orm_pool_size=1)
     await database.open()

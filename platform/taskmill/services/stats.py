@@ -44,7 +44,7 @@ class QueueStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stats(msgspec.Struct, frozen=True, kw_only=True):
-    """Sums over all queues, workers by state, and each queue with live tasks or finished ones in the window.
+    """Sums over all queues, workers by state, the schedulers that live, and each queue with live tasks or finished ones in the window.
 
     At most STATS_QUEUES_MAX queues are listed, those with the most live tasks; `queues_total` counts them all.
     """
@@ -53,6 +53,7 @@ class Stats(msgspec.Struct, frozen=True, kw_only=True):
     live: LiveCounts
     finished: FinishedCounts
     workers: dict[str, int]
+    schedulers: int
     queues: list[QueueStats]
     queues_total: int
 
@@ -81,6 +82,7 @@ class StatsService:
             live=_all(counts),
             finished=_finished(final),
             workers=await self._workers.counts(),
+            schedulers=await self._workers.schedulers(),
             queues=[
                 QueueStats(
                     queue=name, live=live(counts.get(name) or Backlog(name)),

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from unicodedata import category
 from uuid import UUID
 
 import msgspec
@@ -33,6 +34,7 @@ from taskmill.words import Words
 log = get_logger(__name__)
 Waiting = tuple[NewTask, asyncio.Future[Inserted]]
 TAG_PATTERN = re.compile(r"^[^\s\x00-\x1f\ud800-\udfff]+$")
+STEERING = frozenset({"Cc", "Cf"})  # 控制符与格式控制符（转义序列、双向文字）：看不见，却左右显示它的终端
 KIND_SHAPE = re.compile(r"^[A-Za-z_][A-Za-z0-9_.]*$")
 
 
@@ -296,8 +298,8 @@ def _check_tags(tags: list[str]) -> None:
     if len(tags) > c.TAGS_MAX:
         raise _refuse("tags", f"at most {c.TAGS_MAX} / 至多 {c.TAGS_MAX} 个")
     for index, tag in enumerate(tags):
-        if len(tag) > c.NAME_MAX_CHARS or TAG_PATTERN.fullmatch(tag) is None:
-            raise _refuse(f"tags[{index}]", "no spaces, at most 100 characters / 不含空白，至多 100 字")
+        if len(tag) > c.NAME_MAX_CHARS or TAG_PATTERN.fullmatch(tag) is None or STEERING.intersection(map(category, tag)):
+            raise InputError(Code.INVALID_REQUEST, field=f"tags[{index}]", reason=reasons.NOT_A_TAG(limit=c.NAME_MAX_CHARS))
 
 
 def _away(error: BaseException) -> UnavailableError:

@@ -9,6 +9,7 @@ from uuid import UUID
 import msgspec
 
 from taskmill.clock import Timestamp, rfc3339
+from taskmill.services.waiting import WaitReason
 from taskmill.states import Cause, State
 
 
@@ -43,10 +44,14 @@ class TaskSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskDetail(TaskSummary, frozen=True, kw_only=True):
-    """A task with its args and meta; `error` is the last one, `{"type", "message"}` or null."""
+    """A task with its args and meta; `error` is the last one, `{"type", "message"}` or null.
+
+    `waiting` says why it does not run yet: empty once it runs, and while nothing holds it up.
+    """
 
     args: Any
     meta: Any
+    waiting: list[WaitReason]
 
 
 class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -116,9 +121,9 @@ def summary(row: Any) -> TaskSummary:
     return TaskSummary(**_fields(row))
 
 
-def detail(row: Any) -> TaskDetail:
+def detail(row: Any, waiting: list[WaitReason]) -> TaskDetail:
     """Build the full form from a row of the hot pool."""
-    return TaskDetail(**_fields(row), args=json_of(row["args"]), meta=json_of(row["meta"]))
+    return TaskDetail(**_fields(row), args=json_of(row["args"]), meta=json_of(row["meta"]), waiting=waiting)
 
 
 def result(row: Any) -> TaskResult:

@@ -15,7 +15,7 @@ from taskmill import constants as c
 from taskmill.errors import Code, ConflictError, InputError, NotFoundError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
-from taskmill.services import task_view
+from taskmill.services import task_view, waiting
 from taskmill.services.page import Page, Paging
 from taskmill.services.task_view import TaskAttemptView, TaskDetail, TaskResult, TaskState, TaskSummary
 from taskmill.states import LIVE, State
@@ -95,12 +95,12 @@ class TaskService:
         return _page(rows, wanted, total)
 
     async def get(self, task_id: UUID) -> TaskDetail:
-        """Return one task; NotFoundError TASK_NOT_FOUND."""
+        """Return one task and, while it waits, why; NotFoundError TASK_NOT_FOUND."""
         async with self._database.pool.acquire(timeout=c.CONNECT_TIMEOUT_S) as connection:
             row = await task_read.fetch(connection, task_id)
-        if row is None:
-            raise NotFoundError(Code.TASK_NOT_FOUND, id=str(task_id))
-        return task_view.detail(row)
+            if row is None:
+                raise NotFoundError(Code.TASK_NOT_FOUND, id=str(task_id))
+            return task_view.detail(row, await waiting.reasons(connection, row))
 
     async def attempts(self, task_id: UUID) -> list[TaskAttemptView]:
         """Return the attempts that did not complete, the oldest first; NotFoundError TASK_NOT_FOUND."""

@@ -7,19 +7,20 @@ from uuid import UUID
 
 import msgspec
 
+from taskmill import constants as c
 from taskmill.clock import Timestamp, rfc3339
 from taskmill.services.page import Page, Paging
 from taskmill.services.task_view import stamp
-from taskmill.stores import worker_read
+from taskmill.stores import scheduler, worker_read
 from taskmill.stores.database import Database
 from taskmill.stores.worker_read import WorkerRow
 
-WorkerState = Literal["live", "draining", "lost", "dead"]
-WORKER_STATES: tuple[WorkerState, ...] = ("live", "draining", "lost", "dead")
+WorkerState = Literal["live", "draining", "lost", "stopped", "dead"]
+WORKER_STATES: tuple[WorkerState, ...] = ("live", "draining", "lost", "stopped", "dead")
 
 
 class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
-    """One incarnation of a worker process; `lost`: its lease ran out and the rescuer has not acted yet.
+    """One incarnation of a worker process; `lost`: its lease ran out and the rescuer has not acted yet; `stopped`: it ended in order.
 
     In a cluster: its `pod` and `bundle`, the operator's standing `order`, and why the pod ended (`death_cause`).
     """
@@ -64,6 +65,12 @@ class WorkerService:
         async with self._database.sessions.begin() as session:
             counts = await worker_read.count_by_state(session)
         return {state: counts.get(state, 0) for state in WORKER_STATES}
+
+
+    async def schedulers(self) -> int:
+        """Return how many schedulers live."""
+        async with self._database.pool.acquire(timeout=c.CONNECT_TIMEOUT_S) as connection:
+            return await scheduler.count_living(connection)
 
 
 def _view(row: WorkerRow) -> WorkerView:

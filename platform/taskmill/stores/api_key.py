@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from advanced_alchemy.repository import SQLAlchemyAsyncRepository
 from sqlalchemy import exists, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from taskmill.models import ApiKey
 
 
-class ApiKeyRepository(SQLAlchemyAsyncRepository[ApiKey]):
-    """Plain CRUD of keys."""
-
-    model_type = ApiKey
-
-
 async def add(session: AsyncSession, key: ApiKey) -> ApiKey:
     """Insert a key and return it with its creation time."""
-    return await ApiKeyRepository(session=session).add(key, auto_refresh=True)
+    session.add(key)
+    await session.flush()
+    await session.refresh(key)
+    return key
 
 
 async def fetch_all(session: AsyncSession) -> Sequence[ApiKey]:

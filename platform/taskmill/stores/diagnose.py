@@ -38,13 +38,14 @@ class ValkeyFacts:
     skew_s: float
 
 
-async def _connect(database_url: str) -> asyncpg.Connection:
+async def connect(database_url: str) -> asyncpg.Connection:
+    """Open a connection for one probe; the caller closes it."""
     return await asyncpg.connect(asyncpg_url(database_url), timeout=c.CONNECT_TIMEOUT_S, command_timeout=c.CONNECT_TIMEOUT_S)
 
 
 async def postgres(database_url: str) -> PostgresFacts:
     """Return version and clock of PostgreSQL; errors of asyncpg pass through."""
-    connection = await _connect(database_url)
+    connection = await connect(database_url)
     try:
         before = time.time()
         epoch: Any = await connection.fetchval("select extract(epoch from clock_timestamp())")
@@ -73,7 +74,7 @@ async def valkey(broker_url: str) -> ValkeyFacts:
 
 async def partitions(database_url: str) -> tuple[date, list[date]]:
     """Return the database's day (UTC) and the days that have a partition of the history."""
-    connection = await _connect(database_url)
+    connection = await connect(database_url)
     try:
         today: Any = await connection.fetchval(TODAY)
         return today, await list_partitions(connection)
@@ -83,7 +84,7 @@ async def partitions(database_url: str) -> tuple[date, list[date]]:
 
 async def leases(database_url: str) -> tuple[int, int]:
     """Return how many workers hold a lease, and how many are registered and not dead."""
-    connection = await _connect(database_url)
+    connection = await connect(database_url)
     try:
         row: Any = await connection.fetchrow(LEASES)
     finally:

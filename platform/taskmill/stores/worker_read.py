@@ -14,7 +14,7 @@ from taskmill.models import Worker
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """One incarnation; `state` is live, draining, lost (lease expired, not yet rescued) or dead."""
+    """One incarnation; `state` is live, draining, lost (lease expired, not yet rescued), stopped (ended in order) or dead."""
 
     id: UUID
     hostname: str
@@ -36,8 +36,10 @@ class WorkerRow:
     state: str
 
 
+STOPPED = "stopped"  # 有序结束的工作进程自己写下的死因
 # 租约是否过期由数据库的时钟决定
 STATE = case(
+    (Worker.dead_at.is_not(None) & (Worker.death == STOPPED), STOPPED),
     (Worker.dead_at.is_not(None), "dead"),
     (Worker.lease_until < func.now(), "lost"),
     (Worker.draining, "draining"),

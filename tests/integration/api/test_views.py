@@ -114,13 +114,14 @@ async def test_workers_show_their_state(client: httpx2.AsyncClient, platform: Pl
         await _worker(platform, 60): "live",
         await _worker(platform, 60, draining="true"): "draining",
         await _worker(platform, -1): "lost",
-        await _worker(platform, 60, dead_at="now()", death="'drained'"): "dead",
+        await _worker(platform, 60, dead_at="now()", death="'stopped'"): "stopped",
+        await _worker(platform, 60, dead_at="now()", death="'lease expired'"): "dead",
     }
     page = data(await client.get("/api/v1/workers"))
     assert {worker["id"]: worker["state"] for worker in page["items"]} == expected
-    assert page["items"][-1]["state"] == "dead"
+    assert {item["state"] for item in page["items"][-2:]} == {"stopped", "dead"}
     assert {(w["order"], w["ready"], w["pod"]) for w in page["items"]} == {("run", False, None)}
-    assert page["total"] == 4
+    assert page["total"] == 5
 
 
 async def test_the_overview_adds_up(client: httpx2.AsyncClient, platform: Platform) -> None:
@@ -137,7 +138,8 @@ async def test_the_overview_adds_up(client: httpx2.AsyncClient, platform: Platfo
     assert [queue["queue"] for queue in stats["queues"]] == ["a", "b", "c", "d"]
     assert stats["queues"][1]["finished"]["discarded"] == 1
     assert stats["queues"][0]["finished"]["mean_run_s"] is not None
-    assert stats["workers"] == {"live": 0, "draining": 0, "lost": 0, "dead": 0}
+    assert stats["workers"] == {"live": 0, "draining": 0, "lost": 0, "stopped": 0, "dead": 0}
+    assert stats["schedulers"] == 0
     for query, field in (("minutes=0", "minutes"), ("minutes=1441", "minutes"), ("window=1", "window")):
         assert refusal(await client.get(f"/api/v1/stats?{query}"), 422, "INVALID_REQUEST")["field"] == field
 

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(400)
 START_S = 90.0
 STOP_S = 60.0
 PLUGIN = '''
-from taskmill import Discard, hookimpl, task
+from taskmill import Discard, TaskContext, hookimpl, task
 from taskmill.plugin import Manifest
 
 @task("try.echo")
@@ -32,13 +32,20 @@ async def fail() -> None:
     """Fail for good."""
     raise Discard("no use")
 
+@task("try.flaky")
+async def flaky(ctx: TaskContext) -> str:
+    """Fail once, with a text that would turn the terminal red."""
+    if ctx.attempt == 1:
+        raise ValueError("first \\x1b[31m try")
+    return "fine"
+
 @hookimpl
 def taskmill_manifest():
     return Manifest(name="tryout", version="1", requires_api=">=1,<2", title_en="t", title_zh="t", summary_en="s", summary_zh="s")
 
 @hookimpl
 def taskmill_register(registry):
-    registry.add(echo, fail)
+    registry.add(echo, fail, flaky)
 '''
 
 
@@ -76,6 +83,29 @@ def test_a_task_from_submit_to_result(command: Command) -> None:
     failed = command.run("task", "submit", "try.fail", "--wait", "-o", "json")
     assert (failed.returncode, json.loads(failed.stdout)["state"]) == (1, "discarded")
     assert "no use" in failed.stderr
+
+
+def test_what_people_see_of_a_task(command: Command) -> None:
+    done = command.run("task", "submit", "try.flaky", "--wait")
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert rows["RESULT"].endswith("fine")
+    assert "ERROR" not in rows
+    assert "first" in rows["EARLIER_ERROR"]
+    task_id = rows["ID"].split()[1]
+    assert f"submitted {task_id}" in done.stderr
+    assert "first" not in command.ok("task", "list")
+    attempts = command.ok("task", "attempts", task_id)
+    assert '\n  File "' in attempts
+    assert "ValueError: first \\x1b[31m try" in attempts
+    assert "\x1b" not in done.stdout + done.stderr + attempts
+    both = command.run("task", "submit", "try.echo", "--in", "1h", "--at", "2100-01-01T00:00:00")
+    assert "--in: give --at or --in" in both.stderr
+    assert "taskmill task submit --help" in both.stderr
+    alone = command.run("task", "submit", "try.echo", "--queue", "lonely", "--wait", "--wait-timeout", "1s", "-o", "name")
+    assert alone.returncode == 124
+    assert "NO_WORKER" in alone.stderr
+    assert "NO_WORKER" in command.ok("task", "show", alone.stdout.strip())
 
 
 def test_waiting_tasks_and_paused_queues(command: Command) -> None:
@@ -128,7 +158,7 @@ def test_schedules_nodes_and_plugins(command: Command) -> None:
     assert command.run("schedule", "delete", "nightly", "--yes").returncode == 3
     assert json.loads(command.ok("node", "list", "-o", "json"))["items"][0]["state"] == "live"
     assert "tryout" in command.ok("plugin", "list", "-o", "name").split()
-    assert set(command.ok("plugin", "kinds", "-o", "name").split()) == {"try.echo", "try.fail"}
+    assert set(command.ok("plugin", "kinds", "-o", "name").split()) == {"try.echo", "try.fail", "try.flaky"}
 
 
 @pytest.mark.parametrize("role", ["api", "worker", "scheduler"])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 
 from taskmill import constants as c
-from taskmill.dev.dev import _with_servers
+from taskmill.dev.dev import _with_ports, _with_servers
+from taskmill.errors import SetupError
 from taskmill.settings import Settings, load_settings
 
 pytestmark = pytest.mark.anyio
@@ -45,13 +47,15 @@ async def test_a_given_server_is_used_and_the_other_one_started(
         assert (getattr(settings, f"require_{name}")() == url) == (name in given)
 
 
-@pytest.mark.parametrize(("overrides", "moves"), [({}, True), ({"api_port": c.API_PORT}, False)])
-async def test_only_a_port_that_nobody_named_is_replaced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, overrides: dict[str, int], moves: bool
-) -> None:
+def test_the_usual_port_is_replaced_if_it_is_taken_and_a_named_one_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        for name in ("api_port", "worker_health_port", "scheduler_health_port"):
+            with pytest.raises(SetupError, match=f"TASKMILL_{name.upper()}"):
+                _with_ports(load_settings(**{**GIVEN, "api_port": 0, name: port}))
+    assert _with_ports(load_settings(**GIVEN, api_port=port)).api_port == port
     monkeypatch.setattr("taskmill.dev.ports.is_free", lambda port: port != c.API_PORT)
-    settings, _ = await adapted(load_settings(**GIVEN, **overrides), tmp_path)
-    assert (settings.api_port != c.API_PORT) == moves
+    assert _with_ports(load_settings(**GIVEN)).api_port != c.API_PORT
 
 
 async def test_the_drain_fits_into_ten_seconds(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -229,3 +230,41 @@ def test_a_missing_package_is_named(
     hint = caught.value.hint()
     assert hint is not None
     assert "taskmill[dev-servers]" in hint["en"]
+
+
+def without_password(url: str) -> str:
+    """Return the URL as somebody else on this machine could make it up."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.replace(f":{parts.password}@", "@")).geturl()
+
+
+def test_the_servers_let_in_nobody_without_their_password(own_postgres: PostgresFactory, own_valkey: ValkeyFactory) -> None:
+    postgres_server, valkey_server = own_postgres(), own_valkey()
+    with pytest.raises((asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InterfaceError)):
+        kept(without_password(postgres_server.url))
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        kept(without_password(postgres_server.url).replace("postgres@", "postgres:guess@"))
+    for url in (without_password(valkey_server.url), without_password(valkey_server.url).replace("//@", "//:guess@")):
+        with pytest.raises(redis.AuthenticationError), redis.Redis.from_url(url) as client:
+            client.ping()
+    for server in (postgres_server, valkey_server):
+        password = urlsplit(server.url).password or ""
+        assert len(password) == 64
+        assert (server.root / "password").stat().st_mode & 0o777 == 0o600
+        assert password not in Path(f"/proc/{server.pid}/cmdline").read_text()
+
+
+def test_data_of_a_version_without_passwords_are_kept_and_locked_up(own_postgres: PostgresFactory) -> None:
+    server = own_postgres(migrated=False)
+    put(server.url, 1)
+    server.stop()
+    # 旧版本留下的样子：人人可进，没有密码
+    (server.home / "pg_hba.conf").write_text("host all all 127.0.0.1/32 trust\n")
+    (server.root / "password").unlink()
+    server.start()
+    assert kept(server.url) == [1]
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        kept(without_password(server.url).replace("postgres@", "postgres:guess@"))
+    before = server.url
+    server.restart()
+    assert (server.url, kept(server.url)) == (before, [1])

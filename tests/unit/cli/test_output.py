@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from taskmill.cli import language
-from taskmill.cli.output import Column, Output, age, cells, duration, emit
+from taskmill.cli.output import Column, Output, age, cells, duration, emit, record
+from taskmill.printable import printable
 
 COLUMNS = (
     Column("id", "编号", "ID"), Column("state", "状态", "STATE"), Column("queue", "队列", "QUEUE", rank=2),
@@ -88,3 +89,36 @@ def test_ages_go_both_ways() -> None:
 )  # fmt: skip
 def test_language_follows_the_environment(environment: dict[str, str], expected: str) -> None:
     assert language.from_environment(environment) == expected
+
+
+HOSTILE = {
+    "id": "1", "state": "bad\x1b[2J", "queue": "a\u202eb", "tag": "\x9b31m",
+    "error": {"message": "first\n  File \x1b]0;owned\x07\r"},
+}  # fmt: skip
+ROWS = (*COLUMNS[:4], Column("error.message", "错误", "ERROR", show=str))
+
+
+@pytest.mark.parametrize("output", ["table", "wide", "json", "jsonl", "yaml", "name"])
+def test_no_form_of_output_lets_a_task_steer_the_terminal(output: Output, capsys: pytest.CaptureFixture[str]) -> None:
+    emit([HOSTILE], output, ROWS, name="state")
+    told = capsys.readouterr().out
+    assert printable(told, "\n") == told
+    if output == "json":
+        assert json.loads(told) == [HOSTILE]
+    if output == "yaml":
+        assert yaml.safe_load(told) == [HOSTILE]
+
+
+def test_a_record_shows_real_lines_under_its_title(capsys: pytest.CaptureFixture[str]) -> None:
+    record(HOSTILE, ROWS)
+    told = capsys.readouterr().out
+    assert printable(told, "\n") == told
+    assert "ERROR  first\n         File \\x1b]0;owned" in told
+
+
+def test_a_row_that_has_nothing_to_say_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = (Column("id", "编号", "ID"), Column("error.message", "错误", "ERROR", when=lambda item: item["state"] != "completed"))
+    record({**ITEM, "state": "completed"}, rows)
+    assert "ERROR" not in capsys.readouterr().out
+    emit([{**ITEM, "state": "completed"}, ITEM], "table", rows)
+    assert capsys.readouterr().out.splitlines()[1].split() == [ITEM["id"], "-"]

@@ -7,10 +7,13 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from taskmill.cli.failure import RemoteError, exit_code
-from taskmill.cli.rest import find_target
-from taskmill.errors import InputError
+from taskmill.cli.failure import RemoteError, exit_code, named
+from taskmill.cli.rest import Api, find_target
+from taskmill.cli.run_json import beside_dev
+from taskmill.errors import InputError, TaskmillError
+from taskmill.settings import Settings
 
 URL = "http://127.0.0.1:4000"
 
@@ -63,3 +66,60 @@ def test_a_broken_file_is_named(project: Path) -> None:
 )  # fmt: skip
 def test_exit_codes_of_answers(status: int, code: str, expected: int) -> None:
     assert exit_code(RemoteError(status, {"code": code, "message": {"zh": "坏", "en": "bad"}})) == expected
+
+
+REFUSED = {
+    "code": "INVALID_REQUEST", "message": {"zh": "请求不合规", "en": "the request is invalid: delay_s"},
+    "hint": {"zh": "/schema", "en": "/schema"},
+    "details": {"field": "delay_s", "reason": "give run_at or delay_s, not both", "reason_zh": "run_at 与 delay_s 只能给一个"},
+}  # fmt: skip
+
+
+def test_errors_of_the_api_speak_of_the_options_that_were_typed() -> None:
+    with pytest.raises(TaskmillError) as raised, named({"delay_s": "--in", "run_at": "--at"}):
+        raise RemoteError(422, REFUSED)
+    message = raised.value.message()
+    assert message["en"].endswith("--in: give --at or --in, not both")
+    assert message["zh"].endswith("--in：--at 与 --in 只能给一个")
+    assert exit_code(raised.value) == 2
+
+
+@pytest.mark.parametrize("details", [{"field": "elsewhere"}, {}, {"field": 7}])
+def test_other_errors_of_the_api_stay_as_they_are(details: dict[str, object]) -> None:
+    with pytest.raises(RemoteError), named({"delay_s": "--in"}):
+        raise RemoteError(422, {**REFUSED, "details": details})
+
+
+def test_a_place_inside_of_an_option_is_kept() -> None:
+    refused = {**REFUSED, "details": {"field": "tags[3]", "reason": "no"}}
+    with pytest.raises(TaskmillError, match=r"--tag\[3\]: no"), named({"tags": "--tag"}):
+        raise RemoteError(422, refused)
+
+
+def test_a_running_dev_is_found_by_the_commands_on_its_servers(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = project / ".taskmill" / "run.json"
+    facts = {"api_url": URL, "token": "t", "pid": os.getpid(), "database_url": "postgresql://u:pw@h/d", "broker_url": "redis://h"}
+    path.write_text(json.dumps(facts))
+    monkeypatch.chdir(project)
+    found = beside_dev(Settings())
+    assert (found.require_database_url(), found.require_broker_url()) == ("postgresql://u:pw@h/d", "redis://h")
+    told = capsys.readouterr().err
+    assert str(path) in told
+    assert "pw" not in told.replace(str(path), "")
+    # 自己说了地址就用自己的；进程不在了，文件就过期了
+    given = Settings(database_url=SecretStr("postgresql://mine/d"))
+    assert beside_dev(given) == given
+    path.write_text(json.dumps({**facts, "pid": 2**22 + 1}))
+    assert beside_dev(Settings()).database_url is None
+
+
+def test_an_api_that_moved_is_found_again(project: Path) -> None:
+    api = Api(find_target(None, None, project), lambda: find_target(None, None, project))
+    assert not api.moved()
+    facts = {"api_url": "http://127.0.0.1:4001", "token": "other", "schema_url": ""}
+    (project / ".taskmill" / "run.json").write_text(json.dumps(facts))
+    assert api.moved()
+    api.find_again()
+    assert (api.url, api.moved()) == ("http://127.0.0.1:4001", False)

@@ -54,7 +54,7 @@ async def metrics(request: Call) -> Response[bytes]:
             {(queue, state.value): getattr(found, state) for queue, found in counts.items() for state in LIVE},
             {queue: found.oldest_wait_s for queue, found in counts.items()},
         )
-        telemetry.workers(await platform.workers.counts())
+        telemetry.processes(await platform.workers.counts(), await platform.workers.schedulers())
     except Exception as error:
         if translate(error) is None:
             raise

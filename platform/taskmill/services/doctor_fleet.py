@@ -1,0 +1,61 @@
+"""What `taskmill doctor` says of those who do the work: schedulers, tasks that nobody takes, paused queues."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from taskmill import constants as c
+from taskmill.settings import Settings
+from taskmill.stores import diagnose, scheduler, waiting
+from taskmill.words import Words
+
+NO_SCHEDULER = Words(
+    "没有活着的：延时、重试、定时的任务不会开始", "none lives: delayed, retried and scheduled tasks do not start"
+)
+SCHEDULERS = Words("{n} 个活着", "{n} live")
+UNSERVED = Words("{n} 个任务在等，没有活着的工作进程服务队列 {queue}", "{n} tasks wait, no live worker serves the queue {queue}")
+UNKNOWN = Words("{n} 个 {kind} 在等，队列 {queue} 的工作进程都不认得", "{n} of {kind} wait, no live worker of the queue {queue} knows it")
+SERVED = Words("每个在等的任务都有工作进程会来领", "each that waits is served by a live worker")
+PLUGINS = Words("看工作进程的日志：它的插件加载失败了吗", "see the logs of the workers: did the plugin fail to load")
+PAUSED = Words("由 {by} 暂停，{n} 个任务在等", "paused by {by}, {n} tasks wait")
+
+
+@dataclass(frozen=True, slots=True)
+class FleetFinding:
+    """One check, its words still in both languages; `ok` None: worth knowing, nothing wrong."""
+
+    name: str
+    ok: bool | None
+    detail: Words
+    fix: Words | str = ""
+
+
+async def examine(settings: Settings) -> list[FleetFinding]:
+    """Look at schedulers, at tasks that no live worker takes and at paused queues; errors of asyncpg pass through."""
+    connection = await diagnose.connect(settings.require_database_url())
+    try:
+        living = await scheduler.count_living(connection)
+        lost = await waiting.unserved(connection, c.DOCTOR_LINES_MAX)
+        paused = await waiting.paused(connection, c.DOCTOR_LINES_MAX)
+    finally:
+        await connection.close()
+    found = [_schedulers(living), *(_unserved(*row) for row in lost)]
+    if not lost:
+        found.append(FleetFinding("waiting tasks", True, SERVED))
+    return [*found, *(_paused(*row) for row in paused)]
+
+
+def _schedulers(living: int) -> FleetFinding:
+    if living == 0:
+        return FleetFinding("schedulers", False, NO_SCHEDULER, "taskmill scheduler")
+    return FleetFinding("schedulers", True, SCHEDULERS(n=living))
+
+
+def _unserved(queue: str, kind: str, count: int, served: bool) -> FleetFinding:  # noqa: FBT001 - 数据库的一行
+    if served:
+        return FleetFinding("waiting tasks", False, UNKNOWN(n=count, kind=kind, queue=queue), PLUGINS)
+    return FleetFinding("waiting tasks", False, UNSERVED(n=count, queue=queue), f"taskmill worker --queue {queue}")
+
+
+def _paused(queue: str, by: str | None, count: int) -> FleetFinding:
+    return FleetFinding(f"queue {queue}", None, PAUSED(by=by or "?", n=count), f"taskmill queue resume {queue}")

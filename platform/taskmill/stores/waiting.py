@@ -1,0 +1,65 @@
+"""Facts that say why a task waits: its queue, who serves it, whether a scheduler lives. One statement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from taskmill.stores.database import Queryable
+
+# 会来领任务的：活着，没在收尾，操作者也没有叫它停下
+_SERVING = "w.dead_at is null and w.lease_until >= now() and not w.draining and w.order_kind = 'run' and $1 = any (w.queues)"
+FACTS = f"""
+select q.paused_at, q.paused_by,
+       exists (select from taskmill.workers w where {_SERVING}) as served,
+       exists (select from taskmill.workers w where {_SERVING} and $2 = any (w.kinds)) as known,
+       exists (select from taskmill.schedulers s where s.lease_until >= now()) as scheduled
+from (select) one left join taskmill.queues q on q.name = $1
+"""
+# 有任务在等、却没有人会来领的队列与类型；暂停的队列是有意的
+UNSERVED = """
+with serving as materialized (
+  select w.queues, w.kinds from taskmill.workers w
+  where w.dead_at is null and w.lease_until >= now() and not w.draining and w.order_kind = 'run'
+), waiting as materialized (
+  select t.queue, t.kind || ':' || t.kind_version as kind, count(*) as n from taskmill.tasks t
+  where t.state = 'available' group by 1, 2
+)
+select w.queue, w.kind, w.n::bigint as n, exists (select from serving s where w.queue = any (s.queues)) as served
+from waiting w
+where not exists (select from serving s where w.queue = any (s.queues) and w.kind = any (s.kinds))
+  and not exists (select from taskmill.queues q where q.name = w.queue and q.paused_at is not null)
+order by w.n desc limit $1
+"""
+PAUSED = """
+select q.name, q.paused_by, (select count(*) from taskmill.tasks t where t.queue = q.name and t.state = 'available') as n
+from taskmill.queues q where q.paused_at is not null order by q.name limit $1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitFacts:
+    """`served`: a live worker takes tasks of the queue; `known`: one of these knows the kind; `scheduled`: a scheduler lives."""
+
+    paused_at: datetime | None
+    paused_by: str | None
+    served: bool
+    known: bool
+    scheduled: bool
+
+
+async def facts(connection: Queryable, queue: str, kind: str, version: int) -> WaitFacts:
+    """Return what a waiting task of this queue and kind depends on."""
+    row: Any = await connection.fetchrow(FACTS, queue, f"{kind}:{version}")
+    return WaitFacts(row["paused_at"], row["paused_by"], row["served"], row["known"], row["scheduled"])
+
+
+async def unserved(connection: Queryable, limit: int) -> list[tuple[str, str, int, bool]]:
+    """Return (queue, kind:version, tasks that wait, is the queue served at all) that no live worker takes, the most first."""
+    return [(row["queue"], row["kind"], row["n"], row["served"]) for row in await connection.fetch(UNSERVED, limit)]
+
+
+async def paused(connection: Queryable, limit: int) -> list[tuple[str, str | None, int]]:
+    """Return (queue, who paused it, tasks that wait) of the paused queues."""
+    return [(row["name"], row["paused_by"], row["n"]) for row in await connection.fetch(PAUSED, limit)]

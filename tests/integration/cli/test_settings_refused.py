@@ -1,0 +1,77 @@
+"""Every role, and doctor, says at the start which setting is wrong; a plugin whose tables are behind does not run."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from taskmill.dev.process_table import wait_until
+from tests.support import ledger_plugin
+from tests.support.command import Command
+
+START_S = 90.0
+ROLES = [("api",), ("worker",), ("scheduler",), ("operator",), ("dev",), ("migrate", "up"), ("key", "list")]
+
+
+@pytest.fixture
+def command(tmp_path: Path, database_url: str, broker_url: str) -> Command:
+    """The command line on a migrated database."""
+    return Command(tmp_path, DATABASE_URL=database_url, BROKER_URL=broker_url, API_PORT="0")
+
+
+@pytest.mark.parametrize("arguments", ROLES, ids=" ".join)
+def test_a_misspelt_setting_ends_every_role(command: Command, arguments: tuple[str, ...]) -> None:
+    done = command.run(*arguments, TASKMILL_CONCURENCY="3")
+    assert done.returncode == 2, done.stderr
+    assert "did you mean TASKMILL_CONCURRENCY?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_lease_shorter_than_three_heartbeats_ends_a_worker(command: Command) -> None:
+    done = command.run("worker", TASKMILL_LEASE_S="3")
+    assert done.returncode == 2
+    assert "TASKMILL_HEARTBEAT_S" in done.stderr
+    assert "TASKMILL_LEASE_S" in done.stderr
+
+
+def test_doctor_says_which_setting_is_wrong(command: Command) -> None:
+    done = command.run("doctor", TASKMILL_CONCURENCY="3")
+    assert done.returncode == 1
+    assert done.stdout.startswith("✗ settings")
+    assert "TASKMILL_CONCURRENCY" in done.stdout
+
+
+def test_doctor_knows_who_waits_for_whom(command: Command, database_url: str) -> None:
+    command.ok("migrate", "up")
+
+    async def wait_in(queue: str) -> None:
+        connection = await asyncpg.connect(database_url)
+        await connection.execute("insert into taskmill.queues (name, paused_at, paused_by) values ('still', now(), 'ops')")
+        await connection.execute(
+            "insert into taskmill.tasks (id, queue, kind, args, timeout_ms, state) "
+            "values (gen_random_uuid(), $1, 'no.such', '{}', 1000, 'available')", queue,
+        )  # fmt: skip
+        await connection.close()
+
+    asyncio.run(wait_in("lonely"))
+    done = command.run("doctor")
+    assert done.returncode == 1
+    lines = done.stdout.splitlines()
+    assert any(line.startswith("✗ schedulers") for line in lines), done.stdout
+    assert any(line.startswith("✗ waiting tasks") and "lonely" in line for line in lines)
+    assert any(line.startswith("· queue still") and "ops" in line for line in lines)
+    assert any("→ taskmill worker --queue lonely" in line for line in lines)
+
+
+def test_a_worker_does_not_run_a_plugin_whose_tables_are_behind(command: Command) -> None:
+    command.environment |= ledger_plugin.write(command.folder)
+    with command.started("worker"):
+        assert wait_until(lambda: "工作进程开始领取任务" in command.told("worker"), START_S), command.told("worker")
+    assert "插件的表没有迁移好" in command.told("worker")
+    command.ok("migrate", "up")
+    with command.started("worker"):
+        assert wait_until(lambda: "工作进程开始领取任务" in command.told("worker"), START_S), command.told("worker")
+    assert "插件的表没有迁移好" not in command.told("worker")
