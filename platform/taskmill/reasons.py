@@ -15,3 +15,21 @@ NOT_SET: Final = Words("未设置", "not set")
 NOT_A_URL: Final = Words(
     "不是网址；密码里的特殊字符要用百分号编码", "not a URL; percent-encode special characters of the password"
 )
+
+# PostgreSQL 说了什么：{words} 是服务器自己的话
+SAID: Final = Words("{words}", "{words}")
+AUTHENTICATION: Final = Words("认证失败：{words}", "authentication failed: {words}")
+NO_DATABASE: Final = Words("没有这个数据库：{words}", "no such database: {words}")
+NO_PARTITION: Final = Words("还没有当天的历史分区：{words}", "the partition of that day does not exist yet: {words}")
+READ_ONLY: Final = Words("服务器只读：{words}", "the server is read-only: {words}")
+STALE_STATEMENT: Final = Words(
+    "预备语句失效（表结构刚变过，或隔着事务级连接池）：{words}",
+    "a prepared statement is no longer valid (the schema just changed, or a transaction pooler stands between): {words}",
+)
+CONFLICT: Final = Words("与别的事务冲突，重试仍未成：{words}", "in conflict with other transactions, also when repeated: {words}")
+SHORT: Final = Words("服务器资源不足：{words}", "the server is short of resources: {words}")
+LOCKED: Final = Words("等不到锁：{words}", "waited too long for a lock: {words}")
+STOPPED: Final = Words("被管理员或时限中止：{words}", "stopped by an administrator or a time limit: {words}")
+BROKEN: Final = Words("服务器内部出错：{words}", "the server itself failed: {words}")
+TOO_BROAD: Final = Words("范围过大，超过 {limit}", "too broad, took over {limit}")
+POOL_FULL: Final = Words("没有空闲的连接", "no free connection")

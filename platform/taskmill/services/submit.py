@@ -17,6 +17,7 @@ from taskmill.clock import Clock
 from taskmill.errors import Code, InputError, LimitError, SetupError, TaskmillError, UnavailableError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
+from taskmill.services.faults import translate
 from taskmill.services.kinds import KindCache, KindPolicy
 from taskmill.services.payload import encode
 from taskmill.services.ticketing import Ticketing
@@ -273,5 +274,5 @@ def _check_tags(tags: list[str]) -> None:
             raise _refuse(f"tags[{index}]", "no spaces, at most 100 characters / 不含空白，至多 100 字")
 
 
-def _away(error: BaseException) -> UnavailableError:
-    return UnavailableError(Code.DATABASE_UNAVAILABLE, reason=str(error) or type(error).__name__)
+def _away(error: BaseException) -> TaskmillError:
+    return translate(error) or UnavailableError(Code.DATABASE_UNAVAILABLE, reason=str(error) or type(error).__name__)

@@ -7,6 +7,7 @@ from sqlalchemy import text
 
 from taskmill.stores import migrations
 from taskmill.stores.database import Database
+from tests.support.roles import as_role, temporary_role
 
 pytestmark = pytest.mark.anyio
 
@@ -22,3 +23,13 @@ async def test_parameters_of_the_url_hold_for_every_connection(database_url: str
     finally:
         await database.close()
     assert (await migrations.status(url)).current == migrations.head()
+
+
+async def test_a_role_that_is_serializable_by_default_claims_as_others_do(database_url: str) -> None:
+    with temporary_role(database_url, "alter role {role} set default_transaction_isolation = 'serializable'") as role:
+        database = Database(as_role(database_url, role))
+        await database.open()
+        try:
+            assert await database.pool.fetchval("show transaction_isolation") == "read committed"
+        finally:
+            await database.close()
