@@ -15,6 +15,11 @@ NOT_SET: Final = Words("未设置", "not set")
 NOT_A_URL: Final = Words(
     "不是网址；密码里的特殊字符要用百分号编码", "not a URL; percent-encode special characters of the password"
 )
+NOT_POSTGRES: Final = Words("须以 postgresql:// 开头", "must begin with postgresql://")
+NOT_REDIS: Final = Words("须以 redis://、rediss:// 或 unix:// 开头", "must begin with redis://, rediss:// or unix://")
+BAD_PARAMETERS: Final = Words("? 之后须是 名称=值，以 & 相连", "what follows the ? must be name=value, joined by &")
+NO_SUCH_PARAMETER: Final = Words("不支持参数 {name}", "the parameter {name} is not supported")
+FILE_UNREADABLE: Final = Words("{name}：读不到文件 {path}", "{name}: the file {path} cannot be read")
 
 # PostgreSQL 说了什么：{words} 是服务器自己的话
 SAID: Final = Words("{words}", "{words}")

@@ -9,8 +9,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from taskmill import reasons
 from taskmill.errors import Code, SetupError, TaskmillError, UnavailableError
-from taskmill.stores.sqlstates import coded, meaning
+from taskmill.stores.sqlstates import DATABASE_URL, coded, meaning
 from taskmill.stores.tickets import BROKER_AWAY
+from taskmill.urls import UrlError
 
 
 def translate(error: BaseException) -> TaskmillError | None:
@@ -20,6 +21,8 @@ def translate(error: BaseException) -> TaskmillError | None:
     """
     if isinstance(error, PoolTimeoutError):
         return UnavailableError(Code.DATABASE_UNAVAILABLE, reason=reasons.POOL_FULL)
+    if isinstance(error, UrlError):
+        return SetupError(Code.CONFIG_INVALID, field=DATABASE_URL, reason=error.reason)
     cause = _driver_error(error)
     known = coded(cause)
     if known is not None:
