@@ -8,7 +8,6 @@ from typing import Final
 SCHEMA: Final = "taskmill"  # 所有表所在的模式
 MIGRATION_LOCK_KEY: Final = 0x7461736B6D696C6C  # pg_try_advisory_lock 的键，"taskmill" 的 ASCII
 EPOCH_LOCK_KEY: Final = 0x7461736B65706F63  # 重建票据流的咨询锁，"taskepoc"
-PARTITION_LOCK_KEY: Final = 0x7461736B70617274  # 建历史分区的咨询锁，"taskpart"
 MIGRATION_LOCK_POLL_S: Final = 0.2  # 轮询间隔；阻塞等待会卡住 CREATE INDEX CONCURRENTLY
 MIGRATION_LOCK_TIMEOUT_S: Final = 300.0  # 等另一个迁移进程的最长时间
 MIGRATION_LOCK_TRIES: Final = 10  # DDL 等锁超时后整个迁移从停下处再来的次数
@@ -122,7 +121,6 @@ MISSED_COUNT_MAX: Final = 10_000  # 一次最多数多少个错过的 cron 触�
 DEADLINE_GRACE_S: Final = 10.0  # 超过截止多久后由救援者收回
 PARTITION_DAYS_AHEAD: Final = 14
 RETENTION_DAYS: Final = 14
-PARTITION_LOCK_TIMEOUT: Final = "100ms"
 QUEUE_RETENTION_MAX_S: Final = 10 * 365 * 86_400  # 队列保留期的上限；再长也不超过平台的保留天数
 WORKER_KEEP_S: Final = 3_600.0  # 死去的工作进程行保留多久
 INTERVAL_MIN_S: Final = 1.0

@@ -38,3 +38,14 @@ STOPPED: Final = Words("被管理员或时限中止：{words}", "stopped by an a
 BROKEN: Final = Words("服务器内部出错：{words}", "the server itself failed: {words}")
 TOO_BROAD: Final = Words("范围过大，超过 {limit}", "too broad, took over {limit}")
 POOL_FULL: Final = Words("没有空闲的连接", "no free connection")
+CREATE_SCHEMA: Final = Words(
+    "没有模式 {schema}，此角色也无权建它（CREATE ON DATABASE）；让管理员执行 create schema {schema} authorization 此角色：{words}",
+    "there is no schema {schema} and this role has no right to make it (CREATE ON DATABASE); let an administrator run"
+    " create schema {schema} authorization this_role: {words}",
+)
+
+# 时间表
+NO_SUCH_ZONE: Final = Words("没有这个时区：{zone}", "no such time zone: {zone}")
+MACHINE_ZONE: Final = Words(
+    "{zone} 在每台机器上意思不同；请写地区名，如 Asia/Shanghai", "{zone} means another thing on each machine; name a region such as Asia/Shanghai"
+)

@@ -16,7 +16,7 @@ from taskmill.services.keys import KeyService
 from taskmill.stores import migrations
 from taskmill.stores.database import Database
 from taskmill.stores.migrations import Applied, Chain, MigrationStatus, Phase
-from taskmill.stores.partitions import ensure_partitions
+from taskmill.stores.partitions import can_ensure, ensure_partitions
 
 CORE = migrations.CORE.name  # 核心自己的迁移链
 
@@ -77,7 +77,7 @@ async def _partitions(database_url: str) -> int:
     await database.open()
     try:
         async with database.pool.acquire() as connection:
-            return await ensure_partitions(connection, c.PARTITION_DAYS_AHEAD)
+            return await ensure_partitions(connection, c.PARTITION_DAYS_AHEAD) if await can_ensure(connection) else 0
     finally:
         await database.close()
 
