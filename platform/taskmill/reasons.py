@@ -49,3 +49,15 @@ NO_SUCH_ZONE: Final = Words("没有这个时区：{zone}", "no such time zone: {
 MACHINE_ZONE: Final = Words(
     "{zone} 在每台机器上意思不同；请写地区名，如 Asia/Shanghai", "{zone} means another thing on each machine; name a region such as Asia/Shanghai"
 )
+
+# doctor 的修法
+FIX_ENCODING: Final = Words(
+    "用 UTF8 新建数据库：create database 名称 encoding 'UTF8' template template0", "make a new database: create database name encoding 'UTF8' template template0"
+)
+FIX_RIGHTS: Final = Words(
+    "由管理员授予 {role}；SQL 在 docs/guides/operations.md 的 PostgreSQL 一节", "an administrator grants them to {role}; the SQL is in docs/guides/operations.md, PostgreSQL"
+)
+FIX_DISPATCH: Final = Words(
+    "此用户须能对 taskmill:* 的键与频道用流、哈希、脚本和发布订阅；可读写的主节点。ACL 见 docs/guides/operations.md",
+    "the user needs streams, hashes, scripts and pub/sub on the keys and channels taskmill:*, on a primary; the ACL is in docs/guides/operations.md",
+)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 from taskmill.cli.failure import EXIT_FAILED
+from taskmill.cli.language import words
 from taskmill.cli.output import Output, cells, colored, emit, output_option
 from taskmill.cli.roles import run_async
 from taskmill.log import configure_logging
 from taskmill.settings import load_settings
+from taskmill.words import Words
 
 if TYPE_CHECKING:
     from taskmill.services.doctor import Finding
@@ -22,7 +24,7 @@ SIGNS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "yellow")}
 @output_option
 @click.pass_context
 def doctor(ctx: click.Context, output: Output) -> None:
-    """Check PostgreSQL, Valkey, clocks, migrations, partitions, workers, plugins and the port; exit code 1 if any is ✗.
+    """Check PostgreSQL, Valkey, encoding, rights, clocks, time zones, migrations, partitions, workers, plugins and the port; exit code 1 if any is ✗.
 
     Example: taskmill doctor -o json
     """
@@ -38,8 +40,13 @@ def doctor(ctx: click.Context, output: Output) -> None:
     if output in {"table", "wide"}:
         _show(findings)
     else:
-        emit(msgspec.to_builtins(findings), output, (), name="name")
+        said = [msgspec.structs.replace(each, detail=_said(each.detail), fix=_said(each.fix)) for each in findings]
+        emit(msgspec.to_builtins(said), output, (), name="name")
     ctx.exit(EXIT_FAILED if any(finding.ok is False for finding in findings) else 0)
+
+
+def _said(text: str | Words) -> str:
+    return words(text.zh, text.en) if isinstance(text, Words) else text
 
 
 def _show(findings: list[Finding]) -> None:
@@ -48,6 +55,6 @@ def _show(findings: list[Finding]) -> None:
         sign, color = SIGNS[finding.ok]
         padding = " " * (size - cells(finding.name))
         click.echo(click.style(sign, fg=color) if colored() else sign, nl=False)
-        click.echo(f" {finding.name}{padding}  {finding.detail}")
+        click.echo(f" {finding.name}{padding}  {_said(finding.detail)}")
         if finding.fix:
-            click.echo(f"  {' ' * size}  → {finding.fix}")
+            click.echo(f"  {' ' * size}  → {_said(finding.fix)}")
