@@ -61,3 +61,7 @@ FIX_DISPATCH: Final = Words(
     "此用户须能对 taskmill:* 的键与频道用流、哈希、脚本和发布订阅；可读写的主节点。ACL 见 docs/guides/operations.md",
     "the user needs streams, hashes, scripts and pub/sub on the keys and channels taskmill:*, on a primary; the ACL is in docs/guides/operations.md",
 )
+FIX_KEYS: Final = Words(
+    "这些队列的键被别的类型占用；运行着的调度器几秒内会删除并重建，并找出是谁写的",
+    "keys of these queues hold a foreign type; a running scheduler deletes and rebuilds them within seconds; find out who writes them",
+)

@@ -44,10 +44,13 @@ async def examine(settings: Settings, host: PluginHost) -> list[Finding]:
         found += await _guarded("write", lambda: _write(settings))
         found += await _guarded("partitions", lambda: _partitions(settings))
         found += await _guarded("workers", lambda: _workers(settings))
+    database_good = all(finding.ok for finding in found if finding.name in {"postgresql", "migrations"})
     broker = await _guarded("valkey", lambda: _valkey(settings))
     found += broker
     if len(broker) > 1:  # 答了话，才谈得上用它
         found += await _guarded("dispatch", lambda: _dispatch(settings))
+        if database_good:
+            found += await _guarded("keys", lambda: _keys(settings))
     found += await _guarded("time zones", _zones)
     found += _plugins(host)
     for name, health in sorted((await host.health()).items()):
@@ -97,6 +100,13 @@ async def _dispatch(settings: Settings) -> list[Finding]:
     except broker_trial.BROKER_AWAY as error:
         return [Finding(name="dispatch", ok=False, detail=str(error) or type(error).__name__, fix=reasons.FIX_DISPATCH)]
     return [Finding(name="dispatch", ok=True, detail="ok")]
+
+
+async def _keys(settings: Settings) -> list[Finding]:
+    """有没有键被别的类型占用。"""
+    queues = await diagnose.queues(settings.require_database_url())
+    foreign = await broker_trial.foreign(settings.require_broker_url(), queues)
+    return [Finding(name="keys", ok=not foreign, detail=", ".join(foreign) or "ok", fix=reasons.FIX_KEYS if foreign else "")]
 
 
 async def _zones() -> list[Finding]:

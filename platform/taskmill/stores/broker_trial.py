@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from uuid import uuid4
 
 from taskmill import constants as c
 from taskmill import keys
 from taskmill.ids import new_id
+from taskmill.stores.foreign_keys import find
 from taskmill.stores.tickets import BROKER_AWAY, Ticket, Tickets
 
-__all__ = ["BROKER_AWAY", "try_dispatch"]
+__all__ = ["BROKER_AWAY", "foreign", "try_dispatch"]
 PREFIX = "taskmill.doctor."
 
 
@@ -31,3 +33,12 @@ async def try_dispatch(broker_url: str) -> None:
             await tickets.redis.delete(keys.epoch(queue), *(keys.tickets(queue, priority) for priority in c.PRIORITIES))
         finally:
             await tickets.close()
+
+
+async def foreign(broker_url: str, queues: Sequence[str]) -> list[str]:
+    """Return the queues with a key of a foreign type; errors of redis pass through."""
+    tickets = Tickets(broker_url)
+    try:
+        return await find(tickets, queues)
+    finally:
+        await tickets.close()
