@@ -34,6 +34,7 @@ class Code(StrEnum):
     BODY_TOO_LARGE = "BODY_TOO_LARGE"
     BROKER_UNAVAILABLE = "BROKER_UNAVAILABLE"
     CONFIG_INVALID = "CONFIG_INVALID"
+    DATABASE_RIGHTS = "DATABASE_RIGHTS"
     DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
     DELAY_INVALID = "DELAY_INVALID"
     DEV_SERVERS_MISSING = "DEV_SERVERS_MISSING"
@@ -121,8 +122,13 @@ ERRORS: dict[Code, ErrorSpec] = {
         500, 2, "配置有误：{field}：{reason}", "the configuration is invalid: {field}: {reason}",
         "设置项见 docs/reference/settings.md", "settings are listed in docs/reference/settings.md",
     ),
+    Code.DATABASE_RIGHTS: ErrorSpec(
+        503, 1, "PostgreSQL 不许这样做：{reason}", "PostgreSQL does not permit this: {reason}",
+        "各角色需要的权限与可粘贴的 SQL 见 docs/guides/operations.md；taskmill doctor 会说出缺哪些",
+        "the rights that each role needs, as SQL to paste, are in docs/guides/operations.md; taskmill doctor names those that are missing",
+    ),
     Code.DATABASE_UNAVAILABLE: ErrorSpec(
-        503, 5, "PostgreSQL 连接不上：{reason}", "PostgreSQL cannot be reached: {reason}",
+        503, 5, "PostgreSQL 暂不可用：{reason}", "PostgreSQL is not available: {reason}",
         "检查 TASKMILL_DATABASE_URL，再运行 taskmill doctor", "check TASKMILL_DATABASE_URL, then run taskmill doctor",
     ),
     Code.DELAY_INVALID: ErrorSpec(

@@ -164,3 +164,5 @@ def configure_logging(
     _access.setLevel(logging.INFO)  # 访问日志一条不少，与级别设置无关
     for noisy in ("alembic", "mail.log", "uvicorn.access", "taskiq"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # 数据库不在时它每秒带一份堆栈；同样的事我们自己的循环与请求会说，一行一件
+    logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -15,6 +15,7 @@ from taskmill import constants as c
 from taskmill import reasons
 from taskmill.errors import Code, SetupError
 from taskmill.settings_check import check_names, check_together, without_service_links
+from taskmill.urls import UrlError, check_broker_url, parse_database_url
 
 Names = Annotated[list[str], NoDecode]
 
@@ -106,21 +107,21 @@ class Settings(BaseSettings):
 
     def require_database_url(self) -> str:
         """Return the database URL or raise CONFIG_INVALID."""
-        return _require(self.database_url, "TASKMILL_DATABASE_URL")
+        return _require(self.database_url, "TASKMILL_DATABASE_URL", parse_database_url)
 
     def require_broker_url(self) -> str:
         """Return the broker URL or raise CONFIG_INVALID."""
-        return _require(self.broker_url, "TASKMILL_BROKER_URL")
+        return _require(self.broker_url, "TASKMILL_BROKER_URL", check_broker_url)
 
 
-def _require(value: SecretStr | None, name: str) -> str:
+def _require(value: SecretStr | None, name: str, check: Callable[[str], object]) -> str:
     if value is None:
         raise SetupError(Code.CONFIG_INVALID, field=name, reason=reasons.NOT_SET)
     url = value.get_secret_value()
     try:
-        _ = urlsplit(url).port
-    except ValueError:  # 它的文字里有密码的片段，不能往外说
-        raise SetupError(Code.CONFIG_INVALID, field=name, reason=reasons.NOT_A_URL) from None
+        check(url)
+    except UrlError as error:
+        raise SetupError(Code.CONFIG_INVALID, field=name, reason=error.reason) from None
     return url
 
 

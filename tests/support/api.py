@@ -45,9 +45,11 @@ def settings(database_url: str, broker_url: str, **overrides: Any) -> Settings:
 
 
 @asynccontextmanager
-async def opened(database_url: str, broker_url: str, **overrides: Any) -> AsyncIterator[Platform]:
-    """A platform with partitions for today, closed at the end."""
-    await partitions(database_url)
+async def opened(
+    database_url: str, broker_url: str, *, partitions_by: str | None = None, **overrides: Any
+) -> AsyncIterator[Platform]:
+    """A platform with partitions for today, closed at the end; `partitions_by` is a URL that may make them."""
+    await partitions(partitions_by or database_url)
     platform = await Platform.open(settings(database_url, broker_url, **overrides), host())
     try:
         yield platform

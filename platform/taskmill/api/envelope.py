@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import msgspec
 from litestar import Request, Response
+from litestar.status_codes import HTTP_503_SERVICE_UNAVAILABLE
 from litestar.types import Scope
 
 from taskmill import constants as c
@@ -77,6 +78,8 @@ def failure(error: TaskmillError, number: str) -> Failure:
 
 
 def failed(error: TaskmillError, scope: Scope, headers: dict[str, str] | None = None) -> Response[bytes]:
-    """Return the answer for an error with the status of the table."""
+    """Return the answer for an error with the status of the table; 503 says when to try again."""
+    if error.spec.status == HTTP_503_SERVICE_UNAVAILABLE:
+        headers = {"Retry-After": str(c.RETRY_AFTER_S), **(headers or {})}
     body = msgspec.json.encode(failure(error, request_id(scope)), enc_hook=str)
     return Response(body, status_code=error.spec.status, media_type="application/json", headers=headers)

@@ -14,6 +14,7 @@ from taskmill.cli.run_json import beside_dev
 from taskmill.errors import SetupError
 from taskmill.log import configure_logging
 from taskmill.settings import load_settings
+from taskmill.words import Words
 
 if TYPE_CHECKING:
     from taskmill.services.doctor import Finding
@@ -25,7 +26,8 @@ SIGNS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "yellow")}
 @output_option
 @click.pass_context
 def doctor(ctx: click.Context, output: Output) -> None:
-    """Check PostgreSQL, Valkey, clocks, migrations, partitions, workers, schedulers, waiting tasks, plugins and the port; exit code 1 if any is ✗.
+    """Check PostgreSQL, Valkey, encoding, rights, clocks, time zones, migrations, partitions, workers, schedulers, waiting tasks,
+    plugins and the port; exit code 1 if any is ✗.
 
     Example: taskmill doctor -o json
     """
@@ -47,8 +49,13 @@ def doctor(ctx: click.Context, output: Output) -> None:
     if output in {"table", "wide"}:
         _show(findings)
     else:
-        emit(msgspec.to_builtins(findings), output, (), name="name")
+        said = [msgspec.structs.replace(each, detail=_said(each.detail), fix=_said(each.fix)) for each in findings]
+        emit(msgspec.to_builtins(said), output, (), name="name")
     ctx.exit(EXIT_FAILED if any(finding.ok is False for finding in findings) else 0)
+
+
+def _said(text: str | Words) -> str:
+    return words(text.zh, text.en) if isinstance(text, Words) else text
 
 
 def _show(findings: list[Finding]) -> None:
@@ -57,6 +64,6 @@ def _show(findings: list[Finding]) -> None:
         sign, color = SIGNS[finding.ok]
         padding = " " * (size - cells(finding.name))
         click.echo(click.style(sign, fg=color) if colored() else sign, nl=False)
-        say(f" {finding.name}{padding}  {finding.detail}")
+        say(f" {finding.name}{padding}  {_said(finding.detail)}")
         if finding.fix:
-            say(f"  {' ' * size}  → {finding.fix}")
+            say(f"  {' ' * size}  → {_said(finding.fix)}")

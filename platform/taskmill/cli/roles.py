@@ -7,7 +7,6 @@ import os
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import urlsplit
 
 import rich_click as click
 
@@ -17,6 +16,7 @@ from taskmill.cli.ending import until_signal
 from taskmill.cli.language import words
 from taskmill.log import configure_logging, get_logger
 from taskmill.settings import Settings, load_settings
+from taskmill.urls import address
 
 if TYPE_CHECKING:
     from taskmill.services.platform import Platform
@@ -48,7 +48,7 @@ async def opened(settings: Settings, role: str, stop: asyncio.Event) -> AsyncIte
 
     url = settings.require_database_url()
     broker = settings.require_broker_url()
-    log.info("启动", role=role, pid=os.getpid(), database=_address(url), broker=_address(broker), changed=_changed(settings))
+    log.info("启动", role=role, pid=os.getpid(), database=address(url), broker=address(broker), changed=_changed(settings))
     await patiently(lambda: verify(url), settings.database_wait_s, stop)
     host = PluginHost.load(settings)
     if role == "worker":
@@ -63,13 +63,6 @@ async def opened(settings: Settings, role: str, stop: asyncio.Event) -> AsyncIte
     finally:
         await platform.close()
         log.info("已停止", role=role)
-
-
-def _address(url: str) -> str:
-    """不含用户名、密码与参数的地址，可以写进日志。"""
-    parts = urlsplit(url)
-    host = f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
-    return f"{parts.scheme}://{host}{parts.path}"
 
 
 def _changed(settings: Settings) -> dict[str, object]:

@@ -10,6 +10,7 @@ from taskmill import constants as c
 from taskmill.engine.auditor import Auditor
 from taskmill.engine.cron import Cron
 from taskmill.engine.endpoint import Endpoint, listening
+from taskmill.engine.key_guard import KeyGuard
 from taskmill.engine.looper import Loop, Looper
 from taskmill.engine.presence import Presence
 from taskmill.engine.pruner import Pruner, PrunerConfig
@@ -78,6 +79,7 @@ def build_loops(platform: Platform, tally: Tally | None = None) -> list[Loop]:
     settings, database, tickets = platform.settings, platform.database, platform.tickets
     return [
         ScheduleSync(platform),
+        KeyGuard(database, tickets),  # 在 stager 之前：它清出地方，stager 才能重建
         Stager(database, tickets, tally=tally),
         Cron(database, platform.submit),
         Rescuer(database, RescuerConfig(lease_s=settings.lease_s), clock=platform.clock, tally=tally),

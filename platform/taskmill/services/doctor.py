@@ -5,10 +5,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from taskmill import constants as c
+from taskmill import reasons
 from taskmill.errors import Code, TaskmillError
 from taskmill.plugin.host import PluginHost
 from taskmill.plugin.info import PluginState
@@ -16,11 +18,13 @@ from taskmill.services import doctor_fleet
 from taskmill.services.faults import translate
 from taskmill.services.setup import CORE, migration_status
 from taskmill.settings import Settings
-from taskmill.stores import diagnose
+from taskmill.stores import broker_trial, diagnose, rights
 from taskmill.words import Words
 
 UNWELL = Words("它说自己不健康，没有说为什么", "it says that it is not well, not why")
 GOOD_POLICY = "noeviction"
+GOOD_ENCODING = "UTF8"
+A_ZONE = "Asia/Shanghai"
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,20 +32,29 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     ok: bool | None
-    detail: str
-    fix: str = ""
+    detail: str | Words
+    fix: str | Words = ""
 
 
 async def examine(settings: Settings, host: PluginHost) -> list[Finding]:
     """Run every check; none raises, each says what it found."""
     found = await _guarded("postgresql", lambda: _postgres(settings))
     if found[0].ok:  # 连不上数据库，下面几项也无从查起
+        found += await _guarded("encoding and rights", lambda: _role(settings))
         found += await _guarded("migrations", lambda: _migrations(settings, host))
     if all(finding.ok for finding in found):
+        found += await _guarded("write", lambda: _write(settings))
         found += await _guarded("partitions", lambda: _partitions(settings))
         found += await _guarded("workers", lambda: _workers(settings))
         found += await _guarded("schedulers", lambda: _fleet(settings))
-    found += await _guarded("valkey", lambda: _valkey(settings))
+    database_good = all(finding.ok for finding in found if finding.name in {"postgresql", "migrations"})
+    broker = await _guarded("valkey", lambda: _valkey(settings))
+    found += broker
+    if len(broker) > 1:  # 答了话，才谈得上用它
+        found += await _guarded("dispatch", lambda: _dispatch(settings))
+        if database_good:
+            found += await _guarded("keys", lambda: _keys(settings))
+    found += await _guarded("time zones", _zones)
     found += _plugins(host)
     for name, health in sorted((await host.health()).items()):
         fix = "" if health.ok else "see its documentation / 见该插件的文档"
@@ -58,16 +71,55 @@ async def _guarded(name: str, check: Callable[[], Awaitable[list[Finding]]]) -> 
         known = translate(error)
         if known is None:
             return [Finding(name=name, ok=False, detail=f"{type(error).__name__}: {error}", fix="check URL and rights / 检查地址与权限")]
-        if known.code is Code.CONFIG_INVALID:
+        if known.code is Code.CONFIG_INVALID and known.details["reason"] is reasons.NOT_SET:
             fix = f"set {known.details['field']}, or use taskmill dev / 设置它，或用 taskmill dev"
             return [Finding(name=name, ok=False, detail="not set / 未设置", fix=fix)]
-        detail = str(known.details.get("reason") or known)
+        detail = known.details.get("reason") or str(known)
         return [Finding(name=name, ok=False, detail=detail, fix=_fix(known))]
 
 
-def _fix(error: TaskmillError) -> str:
+def _fix(error: TaskmillError) -> str | Words:
     hint = error.hint()
-    return "" if hint is None else f"{hint['en']} / {hint['zh']}"
+    return "" if hint is None else Words(**hint)
+
+
+async def _role(settings: Settings) -> list[Finding]:
+    """编码与权限：没有迁移过就只看编码。"""
+    facts = await rights.role_facts(settings.require_database_url())
+    good = facts.encoding == GOOD_ENCODING
+    found = [Finding(name="encoding", ok=good, detail=facts.encoding, fix="" if good else reasons.FIX_ENCODING)]
+    fix = reasons.FIX_RIGHTS(role=facts.role) if facts.missing else ""
+    return [*found, Finding(name=f"rights of {facts.role}", ok=not facts.missing, detail=", ".join(facts.missing) or "ok", fix=fix)]
+
+
+async def _write(settings: Settings) -> list[Finding]:
+    await rights.try_writing(settings.require_database_url())
+    return [Finding(name="write", ok=True, detail="ok")]
+
+
+async def _dispatch(settings: Settings) -> list[Finding]:
+    """把一张票据走完全程：脚本、流、组、确认、提示，角色用到的都用一遍。"""
+    try:
+        await broker_trial.try_dispatch(settings.require_broker_url())
+    except broker_trial.BROKER_AWAY as error:
+        return [Finding(name="dispatch", ok=False, detail=str(error) or type(error).__name__, fix=reasons.FIX_DISPATCH)]
+    return [Finding(name="dispatch", ok=True, detail="ok")]
+
+
+async def _keys(settings: Settings) -> list[Finding]:
+    """有没有键被别的类型占用。"""
+    queues = await diagnose.queues(settings.require_database_url())
+    foreign = await broker_trial.foreign(settings.require_broker_url(), queues)
+    return [Finding(name="keys", ok=not foreign, detail=", ".join(foreign) or "ok", fix=reasons.FIX_KEYS if foreign else "")]
+
+
+async def _zones() -> list[Finding]:
+    """计划用到的时区数据：系统没有，就得有 tzdata 这个包。"""
+    try:
+        ZoneInfo(A_ZONE)
+    except (ZoneInfoNotFoundError, OSError) as error:
+        return [Finding(name="time zones", ok=False, detail=str(error), fix="pip install tzdata")]
+    return [Finding(name="time zones", ok=True, detail="ok")]
 
 
 async def _postgres(settings: Settings) -> list[Finding]:

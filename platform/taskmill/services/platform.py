@@ -21,6 +21,7 @@ from taskmill.services.submit import SubmitService
 from taskmill.services.tasks import TaskService
 from taskmill.services.workers import WorkerService
 from taskmill.settings import Settings
+from taskmill.stores.broker_url import check_broker
 from taskmill.stores.database import Database
 from taskmill.stores.tickets import Tickets
 
@@ -54,6 +55,7 @@ class Platform:
 
         Raises SetupError CONFIG_INVALID, UnavailableError DATABASE_UNAVAILABLE.
         """
+        check_broker(settings.require_broker_url())
         database = Database(
             settings.require_database_url(), pool_size=settings.pool_size, orm_pool_size=settings.orm_pool_size
         )

@@ -59,7 +59,7 @@ class ScheduleRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             raise _refuse("name", "looks like an id / 形似编号")
         if not 0 <= self.catch_up_s <= c.CATCH_UP_MAX_S:
             raise _refuse("catch_up_s", f"must be within 0 and {c.CATCH_UP_MAX_S:g} / 不在此范围内")
-        self.timetable.check()
+        self.timetable.check_new()
 
 
 class ScheduleView(msgspec.Struct, frozen=True, kw_only=True):

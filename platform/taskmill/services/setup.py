@@ -75,13 +75,13 @@ async def migrate_up(
 async def _partitions(database_url: str) -> int:
     # 只看一眼状态的命令不该为连接池与模型等一秒
     from taskmill.stores.database import Database  # noqa: PLC0415
-    from taskmill.stores.partitions import ensure_partitions  # noqa: PLC0415
+    from taskmill.stores.partitions import can_ensure, ensure_partitions  # noqa: PLC0415
 
     database = Database(database_url, pool_size=2, orm_pool_size=1)
     await database.open()
     try:
         async with database.pool.acquire() as connection:
-            return await ensure_partitions(connection, c.PARTITION_DAYS_AHEAD)
+            return await ensure_partitions(connection, c.PARTITION_DAYS_AHEAD) if await can_ensure(connection) else 0
     finally:
         await database.close()
 

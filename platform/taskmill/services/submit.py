@@ -21,6 +21,7 @@ from taskmill.errors import Code, InputError, LimitError, SetupError, TaskmillEr
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.plugin.definition import QUEUE_PATTERN
+from taskmill.services.faults import translate
 from taskmill.services.kinds import KindCache, KindPolicy
 from taskmill.services.payload import encode
 from taskmill.services.ticketing import Ticketing
@@ -302,5 +303,5 @@ def _check_tags(tags: list[str]) -> None:
             raise InputError(Code.INVALID_REQUEST, field=f"tags[{index}]", reason=reasons.NOT_A_TAG(limit=c.NAME_MAX_CHARS))
 
 
-def _away(error: BaseException) -> UnavailableError:
-    return UnavailableError(Code.DATABASE_UNAVAILABLE, reason=str(error) or type(error).__name__)
+def _away(error: BaseException) -> TaskmillError:
+    return translate(error) or UnavailableError(Code.DATABASE_UNAVAILABLE, reason=str(error) or type(error).__name__)

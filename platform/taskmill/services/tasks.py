@@ -86,8 +86,7 @@ class TaskService:
             raise InputError(Code.INVALID_REQUEST, field="page", reason="not together with cursor / 不能与 cursor 同用")
         more = wanted.page_size + 1  # 多取一行，看还有没有下一页
         total: int | None = None
-        async with self._database.sessions.begin() as session:
-            await task_read.bound(session)
+        async with self._database.sessions.begin() as session, task_read.bounded(session):
             if wanted.cursor is UNSET:
                 rows, total = await task_read.fetch_page(session, query, limit=more, offset=wanted.offset)
             else:

@@ -23,9 +23,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 
 from taskmill import constants as c
+from taskmill import reasons
 from taskmill.errors import Code, InputError
 from taskmill.services.local_clock import fires_by_local_clock
+from taskmill.words import Words
 
+# 它们随机器而异（本地时区、占位），或含闰秒，与别处差二十几秒
+MACHINE_ZONES = frozenset({"localtime", "posixrules", "Factory", "leapseconds"})
+MACHINE_FOLDERS = ("right/", "posix/")
 TICK = timedelta(microseconds=1)
 DEBIAN_FIELDS = 5  # 五个字段且时、分都写死的，才照 Debian 的规矩补上被跳过的时刻
 LOOKBACK_FACTOR = 4  # 找最近一次错过的触发时，每轮把回看范围放大几倍
@@ -55,12 +60,21 @@ class Timetable:
         try:
             ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-            raise _refuse("timezone", f"no such time zone / 没有这个时区: {self.timezone!r}") from error
+            raise _refuse("timezone", reasons.NO_SUCH_ZONE(zone=repr(self.timezone))) from error
         if self.interval_s is not None:
             if not (math.isfinite(self.interval_s) and c.INTERVAL_MIN_S <= self.interval_s <= c.DELAY_MAX_S):
                 raise _refuse("interval_s", f"must be within {c.INTERVAL_MIN_S:g} and {c.DELAY_MAX_S:g} / 不在此范围内")
             return
         self._check_cron(self.cron or "")
+
+    def check_new(self) -> None:
+        """Raise InputError SCHEDULE_INVALID as `check` does, and for a zone that means another thing on another machine.
+
+        A schedule that was stored with such a zone before goes on firing.
+        """
+        self.check()
+        if self.timezone in MACHINE_ZONES or self.timezone.startswith(MACHINE_FOLDERS):
+            raise _refuse("timezone", reasons.MACHINE_ZONE(zone=repr(self.timezone)))
 
     def _check_cron(self, cron: str) -> None:
         if len(cron) > c.CRON_MAX_CHARS:
@@ -146,5 +160,5 @@ class Timetable:
             width *= LOOKBACK_FACTOR
 
 
-def _refuse(field: str, reason: str) -> InputError:
+def _refuse(field: str, reason: str | Words) -> InputError:
     return InputError(Code.SCHEDULE_INVALID, field=field, reason=reason)

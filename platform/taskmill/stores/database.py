@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from taskmill import constants as c
 from taskmill.errors import Code, UnavailableError
+from taskmill.stores.sqlstates import SERVER_FAULTS, coded
 from taskmill.stores.urls import asyncpg_url, sqlalchemy_url
 
 T = TypeVar("T")
@@ -28,21 +29,11 @@ HOT_SETTINGS = {
     "enable_mergejoin": "off",
     "enable_bitmapscan": "off",
     "jit": "off",
+    "default_transaction_isolation": "read committed",  # 热语句为它而写；角色的默认若是 serializable，认领会互相作废
     "application_name": "taskmill",
 }
-# 连接级故障：数据库不在、重启、连接中断、分区缺失（视同不在）
-AWAY = (
-    OSError,
-    asyncio.TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.InterfaceError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InternalClientError,
-)
+# 服务器的故障：不在、重启、断线、拒绝登录、资源不足、被中止……等它好了再来
+AWAY = (OSError, asyncio.TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, *SERVER_FAULTS)
 DATA_ERRORS = (asyncpg.DataError, asyncpg.UniqueViolationError, asyncpg.ProgramLimitExceededError, ValueError, OverflowError)  # 某一行存不进去
 MISSING_PARTITION = asyncpg.CheckViolationError  # 没有当天分区时的错误类别，等 pruner 建好
 MISSING_SCHEMA = asyncpg.UndefinedTableError  # 还没有迁移
@@ -93,14 +84,18 @@ class Database:
         )
 
     async def open(self) -> None:
-        """Connect the hot pool; UnavailableError DATABASE_UNAVAILABLE if PostgreSQL does not answer."""
+        """Connect the hot pool.
+
+        UnavailableError DATABASE_UNAVAILABLE if PostgreSQL does not answer, SetupError CONFIG_INVALID if the URL is wrong.
+        """
         try:
             self._pool = await asyncpg.create_pool(
                 asyncpg_url(self.url), min_size=1, max_size=self._pool_size, init=_prepare,
                 server_settings=self._server_settings, timeout=c.CONNECT_TIMEOUT_S, command_timeout=self._command_timeout_s,
             )
         except (*AWAY, asyncpg.PostgresError) as error:
-            raise UnavailableError(Code.DATABASE_UNAVAILABLE, reason=str(error) or type(error).__name__) from error
+            known = coded(error) or UnavailableError(Code.DATABASE_UNAVAILABLE, reason=str(error) or type(error).__name__)
+            raise known from error
 
     async def close(self) -> None:
         """Close both pools; connections still busy after a few seconds are cut."""

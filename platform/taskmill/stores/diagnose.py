@@ -90,3 +90,12 @@ async def leases(database_url: str) -> tuple[int, int]:
     finally:
         await connection.close()
     return row["held"], row["registered"]
+
+
+async def queues(database_url: str) -> list[str]:
+    """Return the names of all queues."""
+    connection = await connect(database_url)
+    try:
+        return [row["name"] for row in await connection.fetch("select name from taskmill.queues order by name")]
+    finally:
+        await connection.close()

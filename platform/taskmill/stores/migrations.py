@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from taskmill import constants as c
+from taskmill import reasons
 from taskmill.errors import Code, SetupError, TaskmillError, UnavailableError
 from taskmill.log import get_logger
 from taskmill.stores.migration_chain import CORE, VERSION_TABLE, Chain, Phase, migrations_dir
@@ -28,6 +29,7 @@ __all__ = [
 ]  # fmt: skip
 log = get_logger(__name__)
 LOCK_TIMEOUT = "55P03"
+NO_RIGHT = "42501"
 TRANSIENT = ("08", "40", "53", "57")  # 连接、并发、资源、被管理员中断：与迁移的内容无关，再试即可
 
 
@@ -94,9 +96,22 @@ def _run(connection: Connection, action: str, revision: str, config: Config) -> 
 
 
 async def _prepare(connection: AsyncConnection) -> None:
-    await connection.execute(text(f"create schema if not exists {c.SCHEMA}"))
+    # 「if not exists」也要在数据库上建模式的权限，哪怕模式已经由管理员建好
+    exists = (await connection.execute(text("select to_regnamespace(:name)"), {"name": c.SCHEMA})).scalar_one()
+    if exists is None:
+        await _create_schema(connection)
     await connection.execute(text(f"set lock_timeout = '{c.MIGRATION_STATEMENT_LOCK_TIMEOUT}'"))
     await connection.commit()
+
+
+async def _create_schema(connection: AsyncConnection) -> None:
+    try:
+        await connection.execute(text(f"create schema if not exists {c.SCHEMA}"))
+    except DBAPIError as error:
+        if _sqlstate(error) != NO_RIGHT:
+            raise
+        reason = reasons.CREATE_SCHEMA(schema=c.SCHEMA, words=_words(error))
+        raise SetupError(Code.DATABASE_RIGHTS, reason=reason) from error
 
 
 async def apply(
@@ -107,7 +122,7 @@ async def apply(
 
     Raises SetupError MIGRATION_LOCKED after `wait_s` seconds behind another migration or after too many waits for a
     table, MIGRATION_FAILED if a revision is wrong (those before it stay), SCHEMA_AHEAD if the database is newer and not
-    readable for us, UnavailableError if it cannot be reached.
+    readable for us, DATABASE_RIGHTS if the role may not do it, UnavailableError if it cannot be reached.
     """
     async with _locked(database_url, wait_s) as connection:
         await _prepare(connection)
@@ -136,6 +151,8 @@ async def _upgrade(connection: AsyncConnection, chain: Chain, revision: str) -> 
             state = _sqlstate(error)
             if state is not None and state.startswith(TRANSIENT):
                 raise UnavailableError(Code.DATABASE_UNAVAILABLE, reason=_words(error)) from error
+            if state == NO_RIGHT:
+                raise SetupError(Code.DATABASE_RIGHTS, reason=_words(error)) from error
             if state != LOCK_TIMEOUT:
                 raise await _failed(connection, chain, error) from error
             log.warning("迁移等不到表锁，稍后从停下处再来", chain=chain.name, attempt=attempt)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -24,12 +26,16 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from taskmill import constants as c
+from taskmill import reasons
+from taskmill.errors import Code, InputError
 from taskmill.models import Task, TaskHistory
 from taskmill.states import FINAL, LIVE, State
 from taskmill.stores.database import Connection
+from taskmill.stores.sqlstates import CANCELLED
 
 _COLUMNS = [column.name for column in Task.__table__.columns]
 _LIST = [name for name in _COLUMNS if name not in {"args", "meta"}]  # 列表不带大字段
@@ -40,6 +46,7 @@ _NAMES = ", ".join(f"least(run_at, '{_READABLE.isoformat()}') as run_at" if name
 _CLOCK_MARGIN_S = 86_400.0
 _ID_TIME_BITS = 48  # UUIDv7 开头的毫秒数
 _ID_REST_BITS = 80
+_SURELY_OURS = 0.9  # 两边的钟不同，差一点也算到了时限
 
 ONE = f"""
 select {_NAMES}, null::timestamptz as finished_at from taskmill.tasks where id = $1
@@ -113,9 +120,27 @@ async def fetch_after(session: AsyncSession, query: TaskQuery, *, limit: int) ->
     return list((await session.execute(_rows(query, limit=limit, offset=0))).mappings().all())
 
 
-async def bound(session: AsyncSession) -> None:
-    """Limit the statements of this transaction in time, so that a broad filter cannot hold a connection."""
-    await session.execute(text("select set_config('statement_timeout', :limit, true)"), {"limit": c.LIST_TIMEOUT})
+@asynccontextmanager
+async def bounded(session: AsyncSession) -> AsyncIterator[None]:
+    """Limit the statements of this transaction in time, so that a broad filter cannot hold a connection.
+
+    Raises InputError INVALID_REQUEST if the limit ended one: then the filter is too broad. A statement that somebody else
+    ended, or that waited for a lock, raises the driver's error.
+    """
+    limits = {"limit": f"{c.LIST_TIMEOUT_S}s", "lock": c.LIST_LOCK_TIMEOUT}
+    await session.execute(
+        text("select set_config('statement_timeout', :limit, true), set_config('lock_timeout', :lock, true)"), limits
+    )
+    began = time.monotonic()
+    try:
+        yield
+    except DBAPIError as error:
+        cancelled = getattr(error.orig, "sqlstate", None) == CANCELLED
+        # 状态码分不清是谁中止的，时间分得清
+        if cancelled and time.monotonic() - began >= c.LIST_TIMEOUT_S * _SURELY_OURS:
+            reason = reasons.TOO_BROAD(limit=f"{c.LIST_TIMEOUT_S} s")
+            raise InputError(Code.INVALID_REQUEST, field="query", reason=reason) from error
+        raise
 
 
 def _rows(query: TaskQuery, *, limit: int, offset: int) -> Select[Any]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit, urlunsplit
+
 import pytest
 from sqlalchemy import text
 
 from taskmill.stores import migrations
 from taskmill.stores.database import Database
+from tests.conftest import PostgresFactory
+from tests.support.databases import execute, in_thread
+from tests.support.roles import as_role, temporary_role
 
 pytestmark = pytest.mark.anyio
 
@@ -22,3 +27,34 @@ async def test_parameters_of_the_url_hold_for_every_connection(database_url: str
     finally:
         await database.close()
     assert (await migrations.status(url)).current == migrations.head()
+
+
+async def test_several_hosts_are_tried_until_one_answers_and_takes_writes(
+    own_postgres: PostgresFactory, database_url: str
+) -> None:
+    """A standby that is away, then a read-only server, then the one to write to."""
+    parts = urlsplit(database_url)
+    standby = own_postgres(settings={"default_transaction_read_only": "on"}, migrated=False)
+    in_thread(execute(standby.url, "set default_transaction_read_only = off", f"create database {parts.path[1:]}"))
+    account, _, place = parts.netloc.rpartition("@")
+    hosts = f"{account}@127.0.0.1:1,127.0.0.1:{standby.port},{place}"
+    url = urlunsplit(parts._replace(netloc=hosts, query="target_session_attrs=read-write&channel_binding=prefer"))
+    database = Database(url)
+    await database.open()
+    try:
+        assert await database.pool.fetchval("select inet_server_port()") == parts.port
+        async with database.sessions.begin() as session:
+            assert await session.scalar(text("select inet_server_port()")) == parts.port
+    finally:
+        await database.close()
+    assert (await migrations.verify(url)).current == migrations.head()
+
+
+async def test_a_role_that_is_serializable_by_default_claims_as_others_do(database_url: str) -> None:
+    with temporary_role(database_url, "alter role {role} set default_transaction_isolation = 'serializable'") as role:
+        database = Database(as_role(database_url, role))
+        await database.open()
+        try:
+            assert await database.pool.fetchval("show transaction_isolation") == "read committed"
+        finally:
+            await database.close()

@@ -232,3 +232,11 @@ def test_due_after_a_month_is_bounded() -> None:
 
     assert due.fires == [utc("2026-05-05T20:59:59")]
     assert due.missed == c.MISSED_COUNT_MAX - 1
+
+
+@pytest.mark.parametrize("zone", ["localtime", "posixrules", "Factory", "right/Europe/Berlin", "posix/Europe/Berlin"])
+def test_zones_that_mean_another_thing_on_each_machine_are_refused_in_new_schedules(zone: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Timetable("0 8 * * *", None, zone).check_new()
+    assert caught.value.details["field"] == "timezone"
+    Timetable("0 8 * * *", None, "Asia/Shanghai").check_new()

@@ -1,0 +1,39 @@
+"""Key guard: a key of ours with a foreign type would stop its queue for good; it is named, deleted and made anew."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from taskmill import constants as c
+from taskmill.log import get_logger
+from taskmill.stores import foreign_keys, task_stage
+from taskmill.stores.database import Database
+from taskmill.stores.tickets import Tickets
+
+log = get_logger(__name__)
+
+
+class KeyGuard:
+    """Runs on every scheduler replica; a repair is one script, so that replicas do not undo each other's work."""
+
+    name = "key_guard"
+
+    def __init__(self, database: Database, tickets: Tickets) -> None:
+        self._database = database
+        self._tickets = tickets
+        self.period_s = c.KEY_GUARD_PERIOD_S
+
+    async def run_once(self) -> Mapping[str, int]:
+        """Do one round; returns repaired (queues)."""
+        began = time.monotonic()
+        repaired = 0
+        queues = await task_stage.queue_states(self._database.pool)
+        for queue in await foreign_keys.find(self._tickets, list(queues)):
+            gone = await foreign_keys.repair(self._tickets, queue)
+            if gone:
+                log.error("键被别的类型占用，已删除，由 stager 重建", queue=queue, keys=gone)
+                repaired += 1
+        # 队列很多时查得慢，就查得稀一些
+        self.period_s = max(c.KEY_GUARD_PERIOD_S, (time.monotonic() - began) * c.KEY_GUARD_COST_RATIO)
+        return {"repaired": repaired}

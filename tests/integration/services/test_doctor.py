@@ -1,0 +1,82 @@
+"""`doctor` tries what the roles need: a ✗ with its fix where nothing can work."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+import redis
+
+from taskmill.plugin.host import PluginHost
+from taskmill.services.doctor import Finding, examine
+from taskmill.settings import Settings
+from taskmill.words import Words
+from tests.conftest import ValkeyFactory
+from tests.support.databases import execute, with_database
+from tests.support.roles import as_role, temporary_role
+
+pytestmark = pytest.mark.anyio
+GUIDE = Path(__file__).parents[3] / "docs" / "guides" / "operations.md"
+
+
+async def found(database_url: str, broker_url: str) -> dict[str, Finding]:
+    settings = Settings(database_url=database_url, broker_url=broker_url, api_port=0)  # pyright: ignore[reportArgumentType]
+    return {finding.name: finding for finding in await examine(settings, PluginHost())}
+
+
+async def test_what_works_is_said_to_work(database_url: str, broker_url: str) -> None:
+    seen = await found(database_url, broker_url)
+    rights = next(name for name in seen if name.startswith("rights of"))
+    for name in ("encoding", rights, "write", "dispatch", "time zones"):
+        assert seen[name].ok is True, seen[name]
+    with redis.Redis.from_url(broker_url) as client:
+        assert client.keys("*") == []  # 不留痕迹
+
+
+async def test_a_database_that_holds_no_chinese(database_url: str, broker_url: str) -> None:
+    name = "latin_" + database_url.rpartition("_")[2]
+    await execute(database_url, f"create database {name} encoding 'LATIN1' locale 'C' template template0")
+    try:
+        seen = await found(with_database(database_url, name), broker_url)
+        assert (seen["encoding"].ok, seen["encoding"].detail) == (False, "LATIN1")
+        assert isinstance(seen["encoding"].fix, Words)
+    finally:
+        await execute(database_url, f"drop database {name} with (force)")
+
+
+async def test_rights_that_are_missing_are_named(database_url: str, broker_url: str) -> None:
+    grants = ("grant usage on schema taskmill to {role}", "grant select on all tables in schema taskmill to {role}")
+    with temporary_role(database_url, *grants) as role:
+        finding = (await found(as_role(database_url, role), broker_url))[f"rights of {role}"]
+    assert finding.ok is False
+    assert "INSERT on tasks" in str(finding.detail)
+    assert "EXECUTE on taskmill.ensure_partitions(integer)" in str(finding.detail)
+    assert "SELECT on" not in str(finding.detail)
+
+
+async def test_a_server_that_takes_no_writes(database_url: str, broker_url: str) -> None:
+    read_only = ("grant all on schema taskmill to {role}", "grant all on all tables in schema taskmill to {role}",
+                 "grant all on all functions in schema taskmill to {role}", "alter role {role} set default_transaction_read_only = on")  # fmt: skip
+    with temporary_role(database_url, *read_only) as role:
+        assert (await found(as_role(database_url, role), broker_url))["write"].ok is False
+
+
+async def test_a_user_of_valkey_without_scripts_and_the_one_of_the_guide(database_url: str, own_valkey: ValkeyFactory) -> None:
+    server = own_valkey()
+    pasted = re.search(r"^ACL SETUSER taskmill (.*)$", GUIDE.read_text(), re.MULTILINE)
+    assert pasted is not None
+    with redis.Redis.from_url(server.url) as client:
+        client.execute_command("ACL", "SETUSER", "poor", "on", ">p", "~*", "&*", "+@all", "-@scripting")
+        client.execute_command("ACL", "SETUSER", "taskmill", *pasted[1].replace("choose-one", "p").split())
+
+    def as_user(name: str) -> str:
+        parts = urlsplit(server.url)
+        return urlunsplit(parts._replace(netloc=f"{name}:p@{parts.netloc.rpartition('@')[2]}"))
+
+    poor = (await found(database_url, as_user("poor")))["dispatch"]
+    assert poor.ok is False
+    assert "permissions" in str(poor.detail)
+    assert isinstance(poor.fix, Words)
+    assert (await found(database_url, as_user("taskmill")))["dispatch"].ok is True
