@@ -53,9 +53,15 @@ def _leaving(facts: Facts) -> Iterator[Breach]:
         took = life.ended - life.asked_at - max(0.0, asleep)
         if took > LEAVING_S:
             yield Breach("SIGTERM ends a role ≤ 40 s", f"{life.role} (pid {life.pid}) took {took:.0f} s, log {life.log}", at=life.asked_at)
-        elif life.code != 0:
+        elif life.code != 0 and not _starting(facts, life, life.asked_at):
             words = f"{life.role} (pid {life.pid}) ended with {life.code} after SIGTERM, log {life.log}"
             yield Breach("exit code 0 after SIGTERM", words, at=life.asked_at)
+
+
+def _starting(facts: Facts, life: Life, at: float) -> bool:
+    """还在启动，或启动以来 PostgreSQL 一直不在：信号处理还没装上，也没有什么可收尾的。"""
+    up = life.started + 1.5 * facts.start_s
+    return at < up or any(event.blocks and event.begin < up and event.end > at for event in facts.events)
 
 
 def _endings(facts: Facts) -> Iterator[Breach]:

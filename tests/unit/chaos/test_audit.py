@@ -177,6 +177,7 @@ ALLOWED: list[tuple[str, Spoil]] = [
     ("a cancelled task was asked to be", lambda f: (f.lines.append(line("cancel-asked", "a", 1.2)), f.history[0].update(state="cancelled"))),
     ("a retried task has more attempts", lambda f: (f.lines.append(line("retry-asked", "a", 1.2)), f.history[0].update(attempt=2))),
     ("a crash of a process that died", lambda f: (_crash_without_a_crash(f), f.lives.append(life(ended=2.5, ended_by="kill -9", code=-9)))),
+    ("a role that starts is told to end", lambda f: (setattr(f.lives[0], "started", 97.0), setattr(f.lives[0], "code", -15))),
     ("a frozen role takes its time to leave", _frozen_and_slow_to_leave),
     ("an answer waited for a server that was away", _held_up_by_a_fault),
     ("a slow machine", lambda f: (setattr(f, "slowness", 2.0), setattr(f.served[0][1], "seconds", 39.0))),
