@@ -80,17 +80,23 @@ class Stage:
 
     async def open(self) -> None:
         """Start the servers, make database, schema and key, and start the roles."""
-        (self.folder / "logs").mkdir()
-        await asyncio.to_thread(self._stack.enter_context, self.postgres)
-        await asyncio.to_thread(self._stack.enter_context, self.valkey)
-        await self.execute(f"create role {USER} login", url=self.postgres.url)
-        await self.execute(f"create database {USER} owner {USER}", url=self.postgres.url)
-        await asyncio.to_thread(self._command, "migrate", "up")
+        await self.open_servers()
         self.secret = (await asyncio.to_thread(self._command, "key", "create", "chaos")).strip()
         for name in ROLES:
             self.roles[name] = self._role(name)
         for role in self.roles.values():
             role.start()
+
+    async def open_servers(self) -> None:
+        """Start the servers and make database and schema."""
+        (self.folder / "logs").mkdir()
+        for server in (self.postgres, *self.valkeys):
+            self._stack.callback(server.stop)  # 故障切换之后跑着的可能是另一个
+        await asyncio.to_thread(self.postgres.start)
+        await asyncio.to_thread(self.valkey.start)
+        await self.execute(f"create role {USER} login", url=self.postgres.url)
+        await self.execute(f"create database {USER} owner {USER}", url=self.postgres.url)
+        await asyncio.to_thread(self._command, "migrate", "up")
 
     def _settings(self, **more: object) -> dict[str, str]:
         return {
