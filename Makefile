@@ -33,8 +33,8 @@ test/unit: $(STAMP) ## Tests without servers
 	$(PY) -m pytest tests/unit $(ARGS)
 test/integration: $(STAMP) ## Tests on real servers, and those of the plugins
 	$(PY) -m pytest tests/integration plugins $(ARGS)
-test/chaos: $(STAMP) ## Kill, freeze and cut off servers and workers
-	$(PY) -m pytest tests/chaos $(ARGS)
+test/chaos: $(STAMP) ## Faults: tests and, with chance, the driver; the driver alone: ARGS="--minutes 10 --seed 7"
+	$(PY) -m tests.chaos $(ARGS)
 test/cluster: controlplane ## Tests on a real Kubernetes control plane; ARGS='-m "not slow"' is the short form
 	$(PY) -m pytest tests/cluster $(ARGS)
 cluster/lab: controlplane ## Control plane, nodes, PostgreSQL and Valkey to try the operator; ARGS="--empty --nodes 3"

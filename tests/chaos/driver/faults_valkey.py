@@ -1,0 +1,107 @@
+"""Faults of Valkey."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import redis.exceptions
+
+from tests.chaos.driver.faults import fault
+from tests.chaos.driver.stage import Stage
+
+ODD = (redis.exceptions.RedisError, OSError)
+
+
+@fault("Valkey killed (-9) and restarted", "valkey", 2, 8)
+async def killed(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
+    """The append-only file comes back, up to a second old."""
+    await asyncio.to_thread(stage.valkey.kill)
+    try:
+        yield ""
+    finally:
+        await asyncio.to_thread(stage.valkey.restart)
+
+
+@fault("Valkey frozen", "valkey", 10, 20)
+async def frozen(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
+    """Connections stay open and nobody answers."""
+    await asyncio.to_thread(stage.valkey.pause)
+    try:
+        yield ""
+    finally:
+        await asyncio.to_thread(stage.valkey.resume)
+
+
+@fault("Valkey flushed", "valkey", 2, 4)
+async def flushed(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
+    """FLUSHALL, twice."""
+    async with stage.valkey_client() as client:
+        await client.flushall()
+        yield ""
+        with suppress(*ODD):
+            await client.flushall()
+
+
+@fault("Valkey full", "valkey", 6, 12)
+async def full(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
+    """`maxmemory` reached, nothing is evicted: writes are refused."""
+    async with stage.valkey_client() as client:
+        await client.config_set("maxmemory", "1mb")
+        try:
+            yield ""
+        finally:
+            await client.config_set("maxmemory", "0")
+
+
+@fault("Valkey failed over, old connections stay", "valkey", 3, 6)
+async def failed_over(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
+    """The replica is promoted and gets the new connections; the old primary follows it and refuses writes."""
+    await _fail_over(stage)
+    yield "READONLY on what exists"
+    await asyncio.to_thread(stage.valkeys[1].stop)
+
+
+@fault("Valkey failed over, the old primary is gone", "valkey", 3, 6)
+async def failed_over_gone(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
+    """The same when the old primary dies."""
+    await _fail_over(stage)
+    await asyncio.to_thread(stage.valkeys[1].kill)
+    await asyncio.to_thread(stage.valkeys[1].stop)
+    yield "connections reset"
+
+
+async def _fail_over(stage: Stage) -> None:
+    old, new = stage.valkeys
+    await asyncio.to_thread(new.start)
+    async with stage.valkey_client(new) as heir, stage.valkey_client(old) as primary:
+        await heir.replicaof("127.0.0.1", str(old.port))
+        for _ in range(100):
+            if (await heir.info("replication")).get("master_link_status") == "up":
+                break
+            await asyncio.sleep(0.1)
+        await heir.replicaof("NO", "ONE")
+        stage.gates.lead(stage.gates.names("valkey"), new.url)
+        await primary.replicaof("127.0.0.1", str(new.port))
+    stage.valkeys.reverse()
+
+
+@fault("Valkey's clients killed", "valkey", 3, 6)
+async def clients_killed(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
+    """CLIENT KILL of everybody, once a second."""
+    task = asyncio.create_task(_kill_clients(stage))
+    try:
+        yield ""
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _kill_clients(stage: Stage) -> None:
+    while True:
+        with suppress(*ODD):
+            async with stage.valkey_client() as client:
+                await client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await asyncio.sleep(1)
