@@ -16,6 +16,7 @@ from litestar.status_codes import HTTP_413_REQUEST_ENTITY_TOO_LARGE
 
 from taskmill import constants as c
 from taskmill.api.envelope import failed
+from taskmill.api.response_headers import retry_after
 from taskmill.errors import AccessError, Code, InputError, LimitError, NotFoundError, TaskmillError
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
@@ -33,7 +34,9 @@ def on_error(request: AnyRequest, error: Exception) -> Response[bytes]:
         coded = TaskmillError(Code.INTERNAL)
     elif coded.spec.status >= SERVER_ERROR:
         log.warning("请求未能完成", method=request.method, path=request.url.path, code=coded.code, error=str(coded))
-    headers = {"WWW-Authenticate": "Bearer"} if coded.code is Code.UNAUTHORIZED else None
+    headers = {name.decode(): value.decode() for name, value in retry_after(coded)}
+    if coded.code is Code.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
     return failed(coded, request.scope, headers)
 
 

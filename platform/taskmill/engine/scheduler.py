@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from taskmill import constants as c
 from taskmill.engine.auditor import Auditor
 from taskmill.engine.cron import Cron
-from taskmill.engine.endpoint import Endpoint, listening
 from taskmill.engine.looper import Loop, Looper
 from taskmill.engine.pruner import Pruner, PrunerConfig
 from taskmill.engine.rescuer import Rescuer, RescuerConfig
@@ -17,6 +16,7 @@ from taskmill.engine.stager import Stager
 from taskmill.log import get_logger
 from taskmill.services.platform import Platform
 from taskmill.services.schedule_sync import sync
+from taskmill.serving.endpoint import Endpoint, listening
 from taskmill.telemetry import LoopFacts, SchedulerTelemetry
 
 log = get_logger(__name__)

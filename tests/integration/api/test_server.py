@@ -97,8 +97,7 @@ async def test_an_idle_connection_does_not_delay_the_end(platform: Platform) -> 
 
 
 async def test_a_taken_port_is_named(platform: Platform) -> None:
-    with bind("127.0.0.1", 0) as taken:
-        taken.listen()
+    with bind("127.0.0.1", 0, "tests") as taken:
         with pytest.raises(TaskmillError) as raised:
             await serve(create_app(platform), "127.0.0.1", taken.getsockname()[1], stop=asyncio.Event())
     assert raised.value.code is Code.CONFIG_INVALID
