@@ -20,7 +20,7 @@ from taskmill.api.app import create_app
 from taskmill.api.server import bind, serve
 from taskmill.errors import Code, TaskmillError
 from taskmill.services.platform import Platform
-from tests.support.api import KIND, data, refusal
+from tests.support.api import KIND, data, opened, refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -148,3 +148,32 @@ async def test_who_still_waits_at_the_end_is_told_that_the_outcome_is_unknown(
     assert b"connection: close" in head_found and b"retry-after: 1" in head_found
     assert json.loads(body)["code"] == "SHUTTING_DOWN"
     assert "Traceback" not in caplog.text and "Exception in ASGI" not in caplog.text
+
+
+async def test_probes_have_a_port_of_their_own(database_url: str, broker_url: str) -> None:
+    with bind("127.0.0.1", 0, "tests") as free:
+        port = free.getsockname()[1]
+    async with opened(database_url, broker_url, bind_host="127.0.0.1", api_health_port=port) as platform, _served(create_app(platform)):
+        for path, status in (("/healthz", 200), ("/readyz", 200), ("/x", 404)):
+            answer = await _raw(port, f"GET {path} HTTP/1.1\r\nconnection: close\r\n\r\n".encode())
+            assert answer.startswith(b"HTTP/1.1 %d" % status), answer
+
+
+async def test_bodies_beyond_the_budget_are_refused_before_they_are_read(database_url: str, broker_url: str) -> None:
+    async with opened(database_url, broker_url, api_bodies_max_bytes=2_000) as platform:
+        key = await platform.keys.create("tests")
+        head = f"POST /api/v1/tasks HTTP/1.1\r\nauthorization: Bearer {key.secret}\r\ncontent-type: application/json\r\n"
+        app = create_app(platform)
+        bodies = app.asgi_handler._bodies  # type: ignore[attr-defined]
+        async with _served(app) as port:
+            _, slow = await asyncio.open_connection("127.0.0.1", port)
+            slow.write(f"{head}content-length: 1500\r\n\r\n".encode())
+            async with asyncio.timeout(60):
+                while bodies.used != 1_500:
+                    await asyncio.sleep(0)
+            answer = await _raw(port, f"{head}connection: close\r\ncontent-length: 501\r\n\r\n".encode() + b" " * 501)
+            assert answer.startswith(b"HTTP/1.1 503") and b"SERVER_BUSY" in answer and b"retry-after: 1" in answer
+            slow.close()
+            async with asyncio.timeout(60):
+                while bodies.used:
+                    await asyncio.sleep(0)
