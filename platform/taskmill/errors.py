@@ -40,6 +40,7 @@ class Code(StrEnum):
     DEV_SERVERS_MISSING = "DEV_SERVERS_MISSING"
     DEV_SERVERS_FAILED = "DEV_SERVERS_FAILED"
     FORBIDDEN = "FORBIDDEN"
+    HEADERS_TOO_LARGE = "HEADERS_TOO_LARGE"
     INTERNAL = "INTERNAL"
     INVALID_REQUEST = "INVALID_REQUEST"
     KEY_NOT_FOUND = "KEY_NOT_FOUND"
@@ -58,6 +59,7 @@ class Code(StrEnum):
     QUEUE_LIMIT = "QUEUE_LIMIT"
     QUEUE_NOT_EMPTY = "QUEUE_NOT_EMPTY"
     QUEUE_NOT_FOUND = "QUEUE_NOT_FOUND"
+    REQUEST_TIMEOUT = "REQUEST_TIMEOUT"
     RESULT_NOT_READY = "RESULT_NOT_READY"
     RESULT_NOT_ENCODABLE = "RESULT_NOT_ENCODABLE"
     ROUTE_NOT_FOUND = "ROUTE_NOT_FOUND"
@@ -67,12 +69,15 @@ class Code(StrEnum):
     SCHEDULE_OWNED = "SCHEDULE_OWNED"
     SCHEMA_AHEAD = "SCHEMA_AHEAD"
     SCHEMA_BEHIND = "SCHEMA_BEHIND"
+    SERVER_BUSY = "SERVER_BUSY"
+    SHUTTING_DOWN = "SHUTTING_DOWN"
     SUBMIT_BUSY = "SUBMIT_BUSY"
     TASK_NOT_CANCELLABLE = "TASK_NOT_CANCELLABLE"
     TASK_NOT_FOUND = "TASK_NOT_FOUND"
     TASK_NOT_RETRYABLE = "TASK_NOT_RETRYABLE"
     UNAUTHORIZED = "UNAUTHORIZED"
     UNSUPPORTED_MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
+    URL_TOO_LONG = "URL_TOO_LONG"
     USAGE = "USAGE"
     WORKER_WORN_OUT = "WORKER_WORN_OUT"
 
@@ -149,6 +154,11 @@ ERRORS: dict[Code, ErrorSpec] = {
         "换一个有此权限的密钥：taskmill key create --scope {permission}",
         "use a key that has it: taskmill key create --scope {permission}",
     ),
+    Code.HEADERS_TOO_LARGE: ErrorSpec(
+        431, 2, "请求头过多或过大，上限 {limit} {unit}", "the request's headers are too many or too large, limit {limit} {unit}",
+        "少发一些请求头，或见 TASKMILL_API_HEADER_MAX_BYTES、TASKMILL_API_HEADERS_MAX",
+        "send fewer headers, or see TASKMILL_API_HEADER_MAX_BYTES and TASKMILL_API_HEADERS_MAX",
+    ),
     Code.INTERNAL: ErrorSpec(
         500, 1, "内部错误，请凭 request_id 查日志", "internal error; find the log by the request_id",
     ),
@@ -219,6 +229,10 @@ ERRORS: dict[Code, ErrorSpec] = {
     Code.QUEUE_NOT_FOUND: ErrorSpec(
         404, 3, "队列不存在：{queue}", "no such queue: {queue}", "taskmill queue list", "taskmill queue list",
     ),
+    Code.REQUEST_TIMEOUT: ErrorSpec(
+        408, 1, "请求在时限 {limit} 秒内没有到齐，什么都没有做", "the request did not arrive within {limit} s; nothing was done",
+        "再发一次；网速慢就分小一些", "send it again, in smaller pieces if the line is slow",
+    ),
     Code.RESULT_NOT_READY: ErrorSpec(
         409, 4, "任务尚未结束，状态 {state}", "the task has not finished, it is {state}",
         "taskmill task watch {id}", "taskmill task watch {id}",
@@ -254,6 +268,15 @@ ERRORS: dict[Code, ErrorSpec] = {
         503, 1, "数据库尚未迁移：现为 {found}，需要 {expected}", "the database needs migrating: it is at {found}, {expected} is needed",
         "taskmill migrate up", "taskmill migrate up",
     ),
+    Code.SERVER_BUSY: ErrorSpec(
+        503, 5, "服务器忙：{what} 已达上限 {limit}，什么都没有做", "the server is busy: {what} have reached the limit {limit}; nothing was done",
+        "过一会儿再试，见 Retry-After", "try again shortly, see Retry-After",
+    ),
+    Code.SHUTTING_DOWN: ErrorSpec(
+        503, 5, "服务器正在停止，没有等到结果；提交可能已保存，也可能没有",
+        "the server is stopping and could not wait for the outcome; a submit may have been stored or not",
+        "到另一个副本上查一查，或再试一次", "look it up on another replica, or try again",
+    ),
     Code.SUBMIT_BUSY: ErrorSpec(
         429, 1, "等待提交的任务过多，上限 {limit}", "too many submits are waiting, limit {limit}",
         "稍后再试，或用 /tasks/batch", "try again shortly, or use /tasks/batch",
@@ -277,6 +300,9 @@ ERRORS: dict[Code, ErrorSpec] = {
     Code.UNSUPPORTED_MEDIA_TYPE: ErrorSpec(
         415, 2, "不支持的内容类型：{content_type}", "unsupported content type: {content_type}",
         "请用 application/json", "use application/json",
+    ),
+    Code.URL_TOO_LONG: ErrorSpec(
+        414, 2, "地址超过 {limit} 字节", "the URL exceeds {limit} bytes", "缩短查询条件", "shorten the query",
     ),
     Code.USAGE: ErrorSpec(400, 2, "用法不对：{reason}", "wrong usage: {reason}", "加 --help 看示例", "see --help for examples"),
     Code.WORKER_WORN_OUT: ErrorSpec(

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
+from collections.abc import MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from io import StringIO, TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 from uuid import UUID
 
 import msgspec
 import structlog
 
 from taskmill import constants as c
+from taskmill.printable import printable
 
 ACCESS_LOGGER = "taskmill.access"
 
@@ -93,6 +97,11 @@ class _Rotating(RotatingFileHandler):
             return 0
         return int(self.stream.tell() >= self.maxBytes or record.created - self._born >= self._max_age_s)
 
+    def _open(self) -> TextIOWrapper[Any]:
+        # 新建的文件只给自己看；已有的文件保持管理员设的权限
+        number = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, c.LOG_FILE_MODE)
+        return os.fdopen(number, "a", encoding="utf-8")
+
     def doRollover(self) -> None:  # noqa: N802 - 标准库的名字
         super().doRollover()
         self._born = time.time()
@@ -112,17 +121,39 @@ def _json(value: Any, **_: Any) -> str:
     return msgspec.json.encode(value, enc_hook=repr).decode()
 
 
+def _unsteered(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """终端形式：别人写的字不能变成终端的指令，也不能冒充另一行。"""
+    for name, value in line.items():
+        if name == "exc_info" or isinstance(value, (int, float, type(None))):
+            continue
+        # 渲染器对不是文字的值用 repr
+        shown = value if isinstance(value, str) else repr(value)
+        if not shown.isprintable():
+            line[name] = printable(shown, _MULTILINE if name in _PROSE else "")
+    return line
+
+
+def _traceback(out: TextIO, exc_info: Any) -> None:
+    """异常的文字里也有别人写的字。"""
+    text = StringIO()
+    # 普通回溯：rich 的会连局部变量一起打印，密码也在其中
+    structlog.dev.plain_traceback(text, exc_info)
+    out.write(printable(text.getvalue(), _MULTILINE))
+
+
+_MULTILINE = "\n\t"
+_PROSE = frozenset({"event", "exception", "stack"})
+
+
 def _formatter(*, as_json: bool, colors: bool = False) -> logging.Formatter:
     last = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
         if as_json
-        # 普通回溯：rich 的会连局部变量一起打印，密码也在其中
-        else [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)]
+        else [_unsteered, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_traceback)]
     )
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=_SHARED, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
     )
-
 
 
 
@@ -155,7 +186,7 @@ def configure_logging(
             old.close()
     root.handlers, _access.handlers, _access.propagate = [stream], [], log_dir is None
     if log_dir is not None:
-        log_dir.mkdir(parents=True, exist_ok=True)
+        log_dir.mkdir(mode=c.LOG_DIR_MODE, parents=True, exist_ok=True)
         for logger, name, formatter in ((root, "taskmill.log", _formatter(as_json=True)), (_access, "access.log", _JsonLine())):
             handler = _Rotating(log_dir / name, max_bytes=max_bytes, max_age_s=max_age_s, count=count)
             handler.setFormatter(formatter)

@@ -133,3 +133,8 @@ FIX_KEYS: Final = Words(
     "这些队列的键被别的类型占用；运行着的调度器几秒内会删除并重建，并找出是谁写的",
     "keys of these queues hold a foreign type; a running scheduler deletes and rebuilds them within seconds; find out who writes them",
 )
+# 上限的名目：跟在数字后面，或作为“已达上限”的主语
+BYTES: Final = Words("字节", "bytes")
+HEADERS: Final = Words("个", "headers")
+CONNECTIONS: Final = Words("连接数", "connections")
+BODIES: Final = Words("正在处理的请求体", "bytes of bodies in work")

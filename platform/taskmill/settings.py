@@ -37,6 +37,34 @@ class Settings(BaseSettings):
     api_port: int = Field(c.API_PORT, ge=0, le=65535, description="Port of the API; 0 takes a free one.")
     body_max_bytes: int = Field(c.BODY_MAX_BYTES, ge=1024, description="Largest request body.")
     batch_body_max_bytes: int = Field(c.BATCH_BODY_MAX_BYTES, ge=1024, description="Largest body of `/tasks/batch`.")
+    api_bodies_max_bytes: int = Field(
+        c.BODIES_MAX_BYTES, ge=1024, description="Bodies in work at once, all together; the next gets 503 `SERVER_BUSY`."
+    )
+    api_header_max_bytes: int = Field(
+        c.HTTP_HEADER_MAX_BYTES, ge=1024, description="Largest request line and headers together; more gets 431."
+    )
+    api_headers_max: int = Field(c.HTTP_HEADERS_MAX, ge=10, description="Most headers of a request; more gets 431.")
+    api_url_max_bytes: int = Field(c.HTTP_URL_MAX_BYTES, ge=256, description="Longest path and query; more gets 414.")
+    api_header_timeout_s: float = Field(
+        c.HTTP_HEADER_TIMEOUT_S, gt=0, description="Time for a request's headers to arrive; then 408 and the connection ends."
+    )
+    api_body_timeout_s: float = Field(
+        c.HTTP_BODY_TIMEOUT_S, gt=0,
+        description="Time for a request's body to arrive, on top of what `TASKMILL_API_BODY_MIN_RATE` allows for its size; "
+        "also how long an answer may wait for its reader.",
+    )
+    api_body_min_rate: int = Field(
+        c.HTTP_BODY_MIN_RATE, ge=1, description="Bytes per second that a body, or the reader of an answer, must keep up."
+    )
+    api_keep_alive_s: int = Field(c.HTTP_KEEP_ALIVE_S, ge=1, description="Life of an idle connection.")
+    api_connections_max: int = Field(
+        c.HTTP_CONNECTIONS_MAX, ge=c.HTTP_CONNECTIONS_MIN,
+        description="Most connections, as far as the limit of file descriptors allows. At the limit unfinished requests and idle "
+        "connections are closed first, then new ones get 503.",
+    )
+    api_health_port: int = Field(
+        0, ge=0, le=65535, description="Port of the API's probes on `TASKMILL_BIND_HOST`, answered from a thread of its own; 0: none."
+    )
     batch_max_tasks: int = Field(c.BATCH_MAX_TASKS, ge=1, description="Most tasks in one batch.")
     args_max_bytes: int = Field(c.ARGS_MAX_BYTES, ge=16, description="Largest `args` of a task, encoded.")
     args_max_depth: int = Field(c.ARGS_MAX_DEPTH, ge=1, le=200, description="Deepest nesting of `args`.")

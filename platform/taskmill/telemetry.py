@@ -36,6 +36,11 @@ METRICS = (
     Metric("taskmill_build_info", "gauge", ("version", "python"), "Always 1; says what runs."),
     Metric("taskmill_http_requests_total", "counter", ("method", "path", "status"), "HTTP requests by route template."),
     Metric("taskmill_http_request_seconds", "histogram", ("method", "path"), "Time to answer HTTP requests, in seconds."),
+    Metric(
+        "taskmill_http_refused_total", "counter", ("reason",),
+        "Connections that were refused or closed before an answer: by the code of the error, or `slow_header`, `slow_body`, "
+        "`slow_reader` for what took too long and `evicted` for unfinished or idle ones that made room.",
+    ),
     Metric("taskmill_tasks_submitted_total", "counter", ("queue",), "Tasks accepted by this process over HTTP."),
     Metric("taskmill_tasks", "gauge", ("queue", "state"), "Live tasks in the database."),
     Metric("taskmill_queue_oldest_wait_seconds", "gauge", ("queue",), "How long the oldest available task has been ready."),
@@ -84,6 +89,7 @@ class Telemetry:
         _gauge("taskmill_build_info", self.registry).labels(__version__, platform.python_version()).set(1)
         self._requests = _counter("taskmill_http_requests_total", self.registry)
         self._seconds = Histogram(*_words("taskmill_http_request_seconds"), registry=self.registry, buckets=BUCKETS_S)
+        self._refused = _counter("taskmill_http_refused_total", self.registry)
         self._submitted = _counter("taskmill_tasks_submitted_total", self.registry)
         self._tasks = _gauge("taskmill_tasks", self.registry)
         self._oldest = _gauge("taskmill_queue_oldest_wait_seconds", self.registry)
@@ -103,6 +109,10 @@ class Telemetry:
             self._http[key] = found
         found[0].inc()
         found[1].observe(seconds)
+
+    def refused(self, reason: str) -> None:
+        """Count one connection that was refused or closed before an answer."""
+        self._refused.labels(reason).inc()
 
     def submitted(self, queues: Iterable[str]) -> None:
         """Count tasks that were accepted, by queue; queues beyond METRICS_QUEUES_MAX share a label."""

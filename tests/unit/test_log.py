@@ -67,3 +67,22 @@ def test_size_and_count(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.glob("taskmill.log*")) == ["taskmill.log", "taskmill.log.1", "taskmill.log.2"]
     assert numbers(tmp_path / "taskmill.log")[-1] == 29
     assert all(path.stat().st_size < 600 for path in tmp_path.glob("taskmill.log*"))
+
+
+def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
+    configure_logging(log_dir=tmp_path / "logs", max_bytes=300)
+    for number in range(9):
+        get_logger("tests").info("第几行", number=number)
+    files = list((tmp_path / "logs").iterdir())
+    assert {(path.stat().st_mode & 0o777) for path in files} == {0o600}
+    assert len(files) > 2
+    assert (tmp_path / "logs").stat().st_mode & 0o777 == 0o700
+
+
+def test_what_others_wrote_does_not_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging()
+    access("请求", {"path": "/\x1b]0;x\x07", "user_agent": "\x9b2J\u202e", "query": "a\nb", "n": 1})
+    get_logger("tests").error("坏了", error="\x1b[31m", facts={"a": "\x1b"}, exc_info=ValueError("\x1b[2J"))
+    shown = capsys.readouterr().err
+    assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(shown)
+    assert shown.startswith("2") and "a\nb" not in shown

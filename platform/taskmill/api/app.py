@@ -14,8 +14,10 @@ from litestar.status_codes import HTTP_204_NO_CONTENT
 from taskmill import constants as c
 from taskmill.api import access_log
 from taskmill.api.auth import Guard, authorize
+from taskmill.api.bodies import Bodies
 from taskmill.api.call import Call, caller, platform_of
 from taskmill.api.failures import on_error, on_http_error
+from taskmill.api.farewell import Farewell
 from taskmill.api.handlers import catalog, health, overview, queues, schedules, schema, task_actions, tasks
 from taskmill.plugin.context import Submit
 from taskmill.services.platform import Platform
@@ -56,7 +58,8 @@ def create_app(
     app.state.platform = platform
     app.state.telemetry = measures
     app.state.guard = Guard(platform.keys, dev_token, beside_keys=beside_keys)
-    access_log.install(app, measures.request)
+    app.state.farewell = Farewell()
+    access_log.install(app, measures.request, Bodies(platform.settings.api_bodies_max_bytes), app.state.farewell)
     return app
 
 

@@ -9,10 +9,10 @@ from uuid import uuid4
 
 import msgspec
 from litestar import Request, Response
-from litestar.status_codes import HTTP_503_SERVICE_UNAVAILABLE
 from litestar.types import Scope
 
 from taskmill import constants as c
+from taskmill.api.response_headers import retry_after
 from taskmill.clock import Timestamp, rfc3339
 from taskmill.errors import TaskmillError
 from taskmill.words import Words
@@ -78,8 +78,7 @@ def failure(error: TaskmillError, number: str) -> Failure:
 
 
 def failed(error: TaskmillError, scope: Scope, headers: dict[str, str] | None = None) -> Response[bytes]:
-    """Return the answer for an error with the status of the table; 503 says when to try again."""
-    if error.spec.status == HTTP_503_SERVICE_UNAVAILABLE:
-        headers = {"Retry-After": str(c.RETRY_AFTER_S), **(headers or {})}
+    """Return the answer for an error with the status of the table; 429 and 503 say when to try again."""
+    headers = {**{name.decode(): value.decode() for name, value in retry_after(error)}, **(headers or {})}
     body = msgspec.json.encode(failure(error, request_id(scope)), enc_hook=str)
     return Response(body, status_code=error.spec.status, media_type="application/json", headers=headers)

@@ -1,8 +1,9 @@
-"""What the access log shows of bodies and queries: at most 50 KB, text only, no secrets."""
+"""What the access log shows of a request: at most 50 KB of a body, text only, no secrets."""
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -10,12 +11,20 @@ import msgspec
 
 from taskmill import constants as c
 
-SECRET_WORDS = "password|passwd|passphrase|secret|token|authorization|api[_-]?key|apikey|credential|private[_-]?key|cookie"  # noqa: S105 - 是字段名的样式
-_SECRET_NAME = re.compile(SECRET_WORDS, re.IGNORECASE)
-# 快筛：没有机密字样、没有转义、没有本系统的密钥，就原样记录；逐个 in 比忽略大小写的正则快十倍
+# 名字里任何位置出现就算；短的词要独立成词（user_pin、dbPass 算，shipping、compass 不算）
+NAME_PARTS = (
+    "password|passwd|passphrase|passcode|passkey|secret|token|authorization|credential|cookie|session|"
+    "(?:api|private|access|signing|encryption|ssh)[_-]?key"
+)
+NAME_WORDS = "pass|pwd|jwt|otp|pin|dsn|auth"
+_TITLED = "|".join(form for word in NAME_WORDS.split("|") for form in (word.title(), word.upper()))
+_SECRET_NAME = re.compile(
+    rf"(?i:{NAME_PARTS})|(?<![A-Za-z])(?i:{NAME_WORDS})s?(?![a-z])|(?<=[a-z0-9])(?:{_TITLED})(?![a-z])"
+)
+# 快筛：没有这些字样、没有转义、没有本系统的密钥，就原样记录；逐个 in 比忽略大小写的正则快十倍
 _SUSPECT = (
-    b"passw", b"passphrase", b"secret", b"token", b"authorization", b"api-key", b"api_key", b"apikey", b"credential",
-    b"private_key", b"private-key", b"privatekey", b"cookie", b"tmk_", b"bearer", b"\\u00", b"%",
+    b"pass", b"secret", b"token", b"auth", b"credential", b"cookie", b"session", b"key", b"pwd", b"jwt", b"otp", b"pin", b"dsn",
+    b"tmk_", b"bearer", b"\\u00", b"%", b"@",
 )
 _OWN_KEY = re.compile(rf"{c.API_KEY_PREFIX}[A-Za-z0-9_-]{{8,}}")
 # 以下都用占有量词：客户端写的正文再怪，也只扫一遍
@@ -23,6 +32,10 @@ _BEARER = re.compile(r"(bearer\s++)[^\s\"',;]++", re.IGNORECASE)
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*+)(?:"(\s*+:)?|\\?$)', re.DOTALL)
 _VALUE = re.compile(r'\s*+(?:"(?:[^"\\]|\\.)*+(?:"|\\?$)|[\[{].*|[^,}\]\s"]++)?', re.DOTALL)
 _TEXT = re.compile(r"^(text/(plain|html|xml|csv)|application/(json|.*\+json|xml|x-www-form-urlencoded))", re.IGNORECASE)
+# 网址里的 user:password@，以及文字里任何地方的 name=value（查询串、libpq 的连接串）
+_USERINFO = re.compile(r"(://)(?:[^\s/?#\"'<>@]*+@)++")
+_PAIR = re.compile(r"""(?<![\w.%\[\]-])([\w.%\[\]-]++)(\s?=\s?)('(?:[^'"\\]|\\.)*+'?|(?:\\.|[^\s&;,"'\\])++)""", re.ASCII)
+_NAMED = ("name", "key", "header")  # [{"name": "X-Api-Key", "value": "…"}] 的写法
 
 
 def is_text(content_type: str) -> bool:
@@ -46,8 +59,32 @@ def body(raw: bytes, *, truncated: bool) -> str:
 
 
 def query(raw: bytes) -> str:
-    """Return a query string without the values of secret-looking parameters."""
-    return _words(_parameters(raw.decode("latin-1"))) if raw else ""
+    """Return the beginning of a query string without the values of secret-looking parameters."""
+    return _cut(_words(_parameters(raw.decode("latin-1")))) if raw else ""
+
+
+def path(text: str) -> str:
+    """Return the beginning of a path without keys in it."""
+    return _cut(_words(text))
+
+
+def field(text: str | None) -> str | None:
+    """Return the beginning of a header's value without secrets in it."""
+    return None if text is None else _cut(_words(text))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= c.LOG_FIELD_MAX_CHARS else text[: c.LOG_FIELD_MAX_CHARS] + c.TRUNCATED
+
+
+def is_secret(name: str) -> bool:
+    """Say whether a field of this name looks like holding a secret."""
+    return _known(name) if len(name) <= c.NAME_MAX_CHARS else _SECRET_NAME.search(name) is not None
+
+
+@lru_cache(maxsize=c.SECRET_NAMES_CACHED)
+def _known(name: str) -> bool:
+    return _SECRET_NAME.search(name) is not None
 
 
 def _clean(raw: bytes, *, truncated: bool) -> str:
@@ -63,10 +100,19 @@ def _clean(raw: bytes, *, truncated: bool) -> str:
 
 
 def _parameters(text: str) -> str:
-    return "&".join(
-        f"{part.partition('=')[0]}={c.SECRET_MASK}" if _SECRET_NAME.search(unquote(part.partition("=")[0])) else part
-        for part in text.split("&")
-    )
+    return "&".join(map(_parameter, text.split("&")))
+
+
+def _parameter(text: str) -> str:
+    name, equals, value = text.partition("=")
+    if is_secret(unquote(name)):
+        return f"{name}={c.SECRET_MASK}"
+    if "%" not in value:
+        return text
+    # 编码过的网址里也有用户名、密码与查询串
+    plain = unquote(value)
+    clean = _words(plain)
+    return text if clean == plain else f"{name}{equals}{clean}"
 
 
 def _scrubbed(text: str) -> str:
@@ -76,7 +122,7 @@ def _scrubbed(text: str) -> str:
     while (found := _STRING.search(text, position)) is not None:
         kept.append(text[position : found.end()])
         position = found.end()
-        if found[2] is not None and _SECRET_NAME.search(_unescaped(found[1])):
+        if found[2] is not None and is_secret(_unescaped(found[1])):
             value = _VALUE.match(text, position)
             position = position if value is None else value.end()
             kept.append(f'"{c.SECRET_MASK}"')
@@ -94,7 +140,14 @@ def _unescaped(name: str) -> str:
 
 def _words(text: str) -> str:
     """值里也可能有密钥：不管字段叫什么。"""
-    return _BEARER.sub(rf"\1{c.SECRET_MASK}", _OWN_KEY.sub(c.API_KEY_PREFIX + c.SECRET_MASK, text))
+    text = _BEARER.sub(rf"\1{c.SECRET_MASK}", _OWN_KEY.sub(c.API_KEY_PREFIX + c.SECRET_MASK, text))
+    if "@" in text and "://" in text:
+        text = _USERINFO.sub(rf"\1{c.SECRET_MASK}@", text)
+    return _PAIR.sub(_pair, text) if "=" in text else text
+
+
+def _pair(found: re.Match[str]) -> str:
+    return f"{found[1]}{found[2]}{c.SECRET_MASK}" if is_secret(unquote(found[1])) else found[0]
 
 
 def _masked(value: Any) -> Any:
@@ -103,10 +156,16 @@ def _masked(value: Any) -> Any:
     while todo:
         item = todo.pop()
         if isinstance(item, dict):
-            for name in item:
-                if _SECRET_NAME.search(name):
-                    item[name] = c.SECRET_MASK
+            _mask_fields(item)
             todo.extend(child for child in item.values() if isinstance(child, (dict, list)))
         else:
             todo.extend(child for child in item if isinstance(child, (dict, list)))
     return value
+
+
+def _mask_fields(item: dict[str, Any]) -> None:
+    for name in item:
+        if is_secret(name):
+            item[name] = c.SECRET_MASK
+    if "value" in item and any(isinstance(item.get(name), str) and is_secret(item[name]) for name in _NAMED):
+        item["value"] = c.SECRET_MASK

@@ -1,66 +1,47 @@
-"""Uvicorn, embedded: no signal handlers of its own, a bounded farewell, and errors of HTTP itself in our shape."""
+"""Uvicorn, embedded: bounds on connections, probes on a port of their own, and a farewell that answers everybody."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import socket
-from collections.abc import Callable, Generator
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 import msgspec
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from taskmill import constants as c
+from taskmill.api import probes
 from taskmill.api.envelope import failure, new_request_id
-from taskmill.errors import Code, InputError, SetupError
+from taskmill.api.farewell import Farewell
+from taskmill.api.response_headers import lines, retry_after
+from taskmill.errors import TaskmillError
 from taskmill.log import access, get_logger
+from taskmill.serving.connections import Connections
+from taskmill.serving.endpoint import Server, bind
+from taskmill.serving.limits import Limits
+from taskmill.serving.protocol import LimitedProtocol
 
 log = get_logger(__name__)
 
 
-class Protocol(HttpToolsProtocol):
-    """HTTP/1.1 whose refusals of unreadable requests are envelopes and are logged."""
+class Protocol(LimitedProtocol):
+    """HTTP/1.1 whose refusals are envelopes and are logged."""
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer bytes that are not HTTP, and close."""
+    def refusal(self, error: TaskmillError) -> tuple[bytes, bytes]:
+        """Return header lines and an envelope, and write the line of the access log."""
         number = new_request_id(None)
-        error = InputError(Code.MALFORMED_HTTP, reason=msg)
         body = msgspec.json.encode(failure(error, number))
-        head = (
-            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(body)}\r\nx-request-id: {number}\r\nconnection: close\r\n\r\n"
-        )
-        self.transport.write(head.encode() + body)
-        self.transport.close()
+        head = lines([
+            (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()),
+            (b"x-request-id", number.encode()), *retry_after(error),
+        ])
         line = dict.fromkeys(("method", "path", "user_agent", "user_id"))
         ip = self.client[0] if self.client else None
         shown = {"query": "", "request_body": "", "response_body": body.decode()}
         access("请求", {**line, **shown, "status": error.spec.status, "duration_ms": 0.0, "request_id": number, "ip": ip})
-
-
-class _Server(uvicorn.Server):
-    """信号由角色处理，这里不碰。"""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Generator[None, None, None]:
-        yield
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """Bind the address and return the socket; port 0 takes a free one. SetupError CONFIG_INVALID if it is taken."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        reason = f"{host}:{port}: {error.strerror or error}"
-        raise SetupError(Code.CONFIG_INVALID, field="TASKMILL_API_HOST, TASKMILL_API_PORT", reason=reason) from error
-    listener.setblocking(False)
-    return listener
+        return head, body
 
 
 async def serve(
@@ -74,33 +55,58 @@ async def serve(
 ) -> int:
     """Serve until `stop` is set, then let requests finish for a few seconds; returns the port.
 
-    `bound` gets the port before `ready` is set, which is when requests are answered. SetupError CONFIG_INVALID if the
-    address cannot be bound.
+    Who still waits then is answered 503 SHUTTING_DOWN; cancelling does that at once. `bound` gets the port before `ready`
+    is set, which is when requests are answered. SetupError CONFIG_INVALID if an address cannot be bound.
     """
-    listener = bind(host, port)
+    listener = bind(host, port, "TASKMILL_API_HOST, TASKMILL_API_PORT")
     actual: int = listener.getsockname()[1]
     if bound is not None:
         bound(actual)
-    config = uvicorn.Config(
-        app, http=Protocol, loop="none", lifespan="on", log_config=None, access_log=False, server_header=False,
-        date_header=False, proxy_headers=False, ws="none", timeout_graceful_shutdown=int(c.SHUTDOWN_GRACE_S),
-        backlog=c.LISTEN_BACKLOG,
-    )
-    server = _Server(config)
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
-    watching = asyncio.create_task(_watch(server, stop, ready))
-    try:
-        await asyncio.wait({serving, watching}, return_when=asyncio.FIRST_COMPLETED)
-        server.should_exit = True
-        await serving
-    finally:
-        watching.cancel()
-        listener.close()
+    limits = Limits.of(app.state.platform.settings)
+    connections = Connections(limits, app.state.telemetry.refused)
+    server = Server(_config(app, limits, connections))
+    async with AsyncExitStack() as stack:
+        stack.callback(listener.close)
+        await stack.enter_async_context(probes.serving(app, connections, stop))
+        sweeping = asyncio.create_task(connections.watch())
+        stack.callback(sweeping.cancel)
+        await _until(server, listener, app.state.farewell, stop, ready)
     log.info("接口已停止", host=host, port=actual)
     return actual
 
 
-async def _watch(server: uvicorn.Server, stop: asyncio.Event, ready: asyncio.Event | None) -> None:
+def _config(app: Any, limits: Limits, connections: Connections) -> uvicorn.Config:
+    return uvicorn.Config(
+        app, http=partial(Protocol, connections), loop="none",  # type: ignore[arg-type] # 只会被当作工厂调用
+        lifespan="on", log_config=None, access_log=False, server_header=False, date_header=False, proxy_headers=False,
+        ws="none", timeout_graceful_shutdown=int(c.SHUTDOWN_GRACE_S + c.SHUTDOWN_ANSWER_S),
+        timeout_keep_alive=limits.keep_alive_s, backlog=c.LISTEN_BACKLOG,
+    )
+
+
+async def _until(
+    server: Server, listener: Any, farewell: Farewell, stop: asyncio.Event, ready: asyncio.Event | None
+) -> None:
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    watching = asyncio.create_task(_watch(server, stop, ready))
+    leaving: asyncio.Task[None] | None = None
+    try:
+        await asyncio.wait({serving, watching}, return_when=asyncio.FIRST_COMPLETED)
+        server.should_exit = True
+        leaving = asyncio.create_task(farewell.after(c.SHUTDOWN_GRACE_S))
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        # 第二次信号：不再等，但每个请求仍得到一个回答
+        await farewell.dismiss()
+        serving.cancel()
+        raise
+    finally:
+        watching.cancel()
+        if leaving is not None:
+            leaving.cancel()
+
+
+async def _watch(server: Server, stop: asyncio.Event, ready: asyncio.Event | None) -> None:
     """Uvicorn 只给了标志可看；启动后等停止的信号。"""
     while not server.started and not stop.is_set():  # noqa: ASYNC110
         await asyncio.sleep(c.SERVER_START_POLL_S)

@@ -115,7 +115,8 @@ def _with_ports(settings: Settings) -> Settings:
     if "api_port" not in settings.model_fields_set and not ports.is_free(settings.api_port):
         settings = settings.model_copy(update={"api_port": ports.choose(None)})
     for address, port in (
-        ("api_host", "api_port"), ("bind_host", "worker_health_port"), ("bind_host", "scheduler_health_port"),
+        ("api_host", "api_port"), ("bind_host", "api_health_port"), ("bind_host", "worker_health_port"),
+        ("bind_host", "scheduler_health_port"),
     ):
         field = f"TASKMILL_{address.upper()}, TASKMILL_{port.upper()}"
         ports.require(getattr(settings, address), getattr(settings, port), field)

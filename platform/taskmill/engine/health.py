@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from taskmill import constants as c
-from taskmill.engine.endpoint import Endpoint, listening
+from taskmill.serving.endpoint import Endpoint, listening
 from taskmill.settings import Settings
 from taskmill.telemetry import Attempts, WorkerTelemetry
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from taskmill import constants as c
 from taskmill.engine.auditor import Auditor
 from taskmill.engine.cron import Cron
-from taskmill.engine.endpoint import Endpoint, listening
 from taskmill.engine.key_guard import KeyGuard
 from taskmill.engine.looper import Loop, Looper
 from taskmill.engine.presence import Presence
@@ -20,6 +19,7 @@ from taskmill.engine.tally import Tally
 from taskmill.log import get_logger
 from taskmill.services.platform import Platform
 from taskmill.services.schedule_sync import sync
+from taskmill.serving.endpoint import Endpoint, listening
 from taskmill.telemetry import LoopFacts, SchedulerTelemetry
 
 log = get_logger(__name__)

@@ -20,7 +20,7 @@ from taskmill.api.app import create_app
 from taskmill.api.server import bind, serve
 from taskmill.errors import Code, TaskmillError
 from taskmill.services.platform import Platform
-from tests.support.api import KIND, data, refusal
+from tests.support.api import KIND, data, opened, refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -97,9 +97,83 @@ async def test_an_idle_connection_does_not_delay_the_end(platform: Platform) -> 
 
 
 async def test_a_taken_port_is_named(platform: Platform) -> None:
-    with bind("127.0.0.1", 0) as taken:
-        taken.listen()
+    with bind("127.0.0.1", 0, "tests") as taken:
         with pytest.raises(TaskmillError) as raised:
             await serve(create_app(platform), "127.0.0.1", taken.getsockname()[1], stop=asyncio.Event())
     assert raised.value.code is Code.CONFIG_INVALID
     assert str(taken) and "127.0.0.1" in raised.value.details["reason"]
+
+
+async def _raw(port: int, sent: bytes) -> bytes:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(sent)
+    answer = await asyncio.wait_for(reader.read(), 60)
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/schema/static/%00", "/schema/static/" + "x" * 300, "/schema/static/..%2f..%2fapp.py", "/%00", "/api/v1/tasks/%00",
+     "/api/v1/queues/%00", "/%ff%fe", "//", "*", "http://", "/schema/%00", "/healthz/%00"],
+)
+async def test_odd_paths_and_secure_headers(platform: Platform, path: str) -> None:
+    async with _served(create_app(platform)) as port:
+        answer = await _raw(port, f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 4"), answer
+    assert json.loads(body)["code"] != "OK"
+    for line in (b"x-content-type-options: nosniff", b"referrer-policy: no-referrer", b"content-security-policy: "):
+        assert head.lower().count(line) == 1, head
+
+
+async def test_who_still_waits_at_the_end_is_told_that_the_outcome_is_unknown(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(c, "SHUTDOWN_GRACE_S", 0.1)
+    key = await platform.keys.create("tests")
+    assert await platform.keys.authenticate(key.secret)
+    request = b'{"kind":"%s"}' % KIND.encode()
+    head = f"POST /api/v1/tasks HTTP/1.1\r\nauthorization: Bearer {key.secret}\r\ncontent-type: application/json\r\n"
+    async with platform.database.transaction() as connection:
+        await connection.execute("lock table taskmill.tasks in access exclusive mode")
+        app = create_app(platform)
+        async with _served(app) as port:
+            asking = asyncio.create_task(_raw(port, f"{head}content-length: {len(request)}\r\n\r\n".encode() + request))
+            async with asyncio.timeout(60):
+                while not platform.submit._flushers:
+                    await asyncio.sleep(0)
+        head_found, _, body = (await asking).partition(b"\r\n\r\n")
+    assert head_found.startswith(b"HTTP/1.1 503"), head_found
+    assert b"connection: close" in head_found and b"retry-after: 1" in head_found
+    assert json.loads(body)["code"] == "SHUTTING_DOWN"
+    assert "Traceback" not in caplog.text and "Exception in ASGI" not in caplog.text
+
+
+async def test_probes_have_a_port_of_their_own(database_url: str, broker_url: str) -> None:
+    with bind("127.0.0.1", 0, "tests") as free:
+        port = free.getsockname()[1]
+    async with opened(database_url, broker_url, bind_host="127.0.0.1", api_health_port=port) as platform, _served(create_app(platform)):
+        for path, status in (("/healthz", 200), ("/readyz", 200), ("/x", 404)):
+            answer = await _raw(port, f"GET {path} HTTP/1.1\r\nconnection: close\r\n\r\n".encode())
+            assert answer.startswith(b"HTTP/1.1 %d" % status), answer
+
+
+async def test_bodies_beyond_the_budget_are_refused_before_they_are_read(database_url: str, broker_url: str) -> None:
+    async with opened(database_url, broker_url, api_bodies_max_bytes=2_000) as platform:
+        key = await platform.keys.create("tests")
+        head = f"POST /api/v1/tasks HTTP/1.1\r\nauthorization: Bearer {key.secret}\r\ncontent-type: application/json\r\n"
+        app = create_app(platform)
+        bodies = app.asgi_handler._bodies  # type: ignore[attr-defined]
+        async with _served(app) as port:
+            _, slow = await asyncio.open_connection("127.0.0.1", port)
+            slow.write(f"{head}content-length: 1500\r\n\r\n".encode())
+            async with asyncio.timeout(60):
+                while bodies.used != 1_500:
+                    await asyncio.sleep(0)
+            answer = await _raw(port, f"{head}connection: close\r\ncontent-length: 501\r\n\r\n".encode() + b" " * 501)
+            assert answer.startswith(b"HTTP/1.1 503") and b"SERVER_BUSY" in answer and b"retry-after: 1" in answer
+            slow.close()
+            async with asyncio.timeout(60):
+                while bodies.used:
+                    await asyncio.sleep(0)

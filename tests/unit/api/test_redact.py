@@ -24,6 +24,11 @@ KEY = "tmk_" + "A" * 43
         (b'{"note":"use Bearer abc.def please"}', '{"note":"use Bearer *** please"}'),
         (b'{"note":"%s"}' % KEY.encode(), '{"note":"tmk_***"}'),
         (b"token=abc&x=1", "token=***&x=1"),
+        (b'{"u":"https://user:p@ss@h/x?access_token=abc&y=1"}', '{"u":"https://***@h/x?access_token=***&y=1"}'),
+        (b'{"u":"postgresql://a:b@h/db"}', '{"u":"postgresql://***@h/db"}'),
+        (b'{"u":"host=h password=hunter2 user=y"}', '{"u":"host=h password=*** user=y"}'),
+        (b'{"h":[{"name":"X-Api-Key","value":"x"}]}', '{"h":[{"name":"X-Api-Key","value":"***"}]}'),
+        (b'{"mail":"a@b.c","u":"https://b.c/@x"}', '{"mail":"a@b.c","u":"https://b.c/@x"}'),
         ("你好".encode(), "你好"),
         (b"\xff\xfe", "\ufffd\ufffd"),
         (b"a\x00b", "<binary>"),
@@ -52,7 +57,7 @@ def test_deep_bodies_do_not_break_it() -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b'"token', b"token", b"&token", b"token=", b"bearer ", b'"token":"\\"', b'\\"', b'"token" ', b'{"token":[', b"\\u0022"],
+    [b'"token', b"token", b"&token", b"token=", b"bearer ", b'"token":"\\"', b'\\"', b'"token" ', b'{"token":[', b"\\u0022", b"=a", b"://", b"://@", b"pin=", b"'="],
 )
 def test_the_time_grows_with_the_length_and_no_faster(raw: bytes) -> None:
     def cost(size: int) -> float:
@@ -68,6 +73,7 @@ def test_the_time_grows_with_the_length_and_no_faster(raw: bytes) -> None:
 @pytest.mark.parametrize(
     ("raw", "shown"),
     [(b"", ""), (b"page=1", "page=1"), (b"api_key=x&page=1", "api_key=***&page=1"), (b"a=1&access_token=x", "a=1&access_token=***"),
+     (b"to=https%3A%2F%2Fu%3Apw%40h%2F%3Ftoken%3Dabc", "to=https://***@h/?token=***"), (b"p%61ss=1", "p%61ss=***"),
      (b"q=" + KEY.encode(), "q=tmk_***")],
 )
 def test_queries(raw: bytes, shown: str) -> None:
@@ -81,3 +87,22 @@ def test_queries(raw: bytes, shown: str) -> None:
 )
 def test_only_text_is_logged(kind: str, logged: bool) -> None:
     assert redact.is_text(kind) is logged
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["pass", "pwd", "dbPass", "user_pin", "PIN", "otp", "jwt", "access_key", "accessKey", "signing_key", "session_id", "dsn", "auth"],
+)
+def test_names_of_secrets(name: str) -> None:
+    assert redact.is_secret(name)
+
+
+@pytest.mark.parametrize("name", ["shipping", "compass", "author", "option", "spinning", "opinion", "passenger", "kind", "task_key"])
+def test_names_that_only_look_alike(name: str) -> None:
+    assert not redact.is_secret(name)
+
+
+def test_long_fields_are_cut_and_masked() -> None:
+    for shown in (redact.path(KEY + "/" + "x" * 5_000), redact.field("Bearer abc " + "x" * 5_000), redact.query(b"token=abc&" + b"x" * 5_000)):
+        assert shown is not None and shown.endswith(c.TRUNCATED) and "***" in shown
+        assert len(shown) == c.LOG_FIELD_MAX_CHARS + len(c.TRUNCATED)

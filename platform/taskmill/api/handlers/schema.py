@@ -16,15 +16,16 @@ from litestar.status_codes import HTTP_404_NOT_FOUND
 
 from taskmill import __version__
 from taskmill.api import openapi
+from taskmill.api.response_headers import STATIC_PATH
 
 STATIC = Path(str(files("taskmill.api") / "static"))
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
     ),
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
 }
+# 随包的文件在构建时就定了：别的名字不去问文件系统，NUL、过长的名字都只是没有
+FILES = frozenset(path.relative_to(STATIC).as_posix() for path in STATIC.rglob("*") if path.is_file())
 AnyRequest = Request[Any, Any, Any]
 
 
@@ -69,8 +70,14 @@ def config() -> OpenAPIConfig:
     )
 
 
+async def _known(request: AnyRequest) -> Response[Any] | None:
+    if str(request.path_params.get("file_path", "")).lstrip("/") not in FILES:
+        raise NotFoundException
+    return None
+
+
 def static_router() -> Router:
     """Return the router of the vendored files."""
     return create_static_files_router(
-        "/schema/static", directories=[STATIC], include_in_schema=False, name="schema-static"
+        STATIC_PATH, directories=[STATIC], include_in_schema=False, name="schema-static", before_request=_known
     )

@@ -1,0 +1,59 @@
+"""Probes of the API on a port and a thread of their own: whoever fills up the API does not get it restarted.
+
+`/healthz` fails when the main loop has not come round for API_LIVE_S: only a restart helps then. `/readyz` asks the main loop,
+which looks at its dependencies as the public route does, and fails once the process is stopping.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from taskmill import constants as c
+from taskmill.services.health import HealthService
+from taskmill.serving.connections import Connections
+from taskmill.serving.endpoint import Endpoint, listening
+
+
+class ProbeApp(Endpoint):
+    """The ASGI application; it runs on another thread than the services it asks."""
+
+    def __init__(self, health: HealthService, connections: Connections, stop: asyncio.Event) -> None:
+        self._health = health
+        self._connections = connections
+        self._stop = stop
+        self._loop = asyncio.get_running_loop()
+
+    def answer(self, path: str) -> tuple[int, bytes]:
+        """Return status and body for `/healthz`; 404 for what is not there."""
+        if path == "/healthz":
+            late = time.monotonic() - self._connections.beat
+            return (200, b"ok\n") if late < c.API_LIVE_S else (503, f"stuck: {late:.0f} s\n".encode())
+        return 404, b"/healthz /readyz\n"
+
+    async def respond(self, path: str) -> tuple[int, bytes]:
+        """Return status and body for a path."""
+        if path != "/readyz":
+            return self.answer(path)
+        if self._stop.is_set():
+            return 503, b"stopping\n"
+        asked = asyncio.run_coroutine_threadsafe(self._health.readiness(), self._loop)
+        try:
+            async with asyncio.timeout(c.API_READY_S):
+                _, wrong = await asyncio.wrap_future(asked)
+        except TimeoutError:
+            return 503, b"busy\n"
+        return (200, b"ready\n") if wrong is None else (503, f"{wrong.code}\n".encode())
+
+
+@asynccontextmanager
+async def serving(app: Any, connections: Connections, stop: asyncio.Event) -> AsyncIterator[int | None]:
+    """Serve during the block if a port is set, and give the port; SetupError CONFIG_INVALID if it cannot be bound."""
+    platform = app.state.platform
+    settings = platform.settings
+    probes = ProbeApp(platform.health, connections, stop)
+    async with listening(probes, settings.bind_host, settings.api_health_port, "TASKMILL_API_HEALTH_PORT") as port:
+        yield port
