@@ -28,6 +28,7 @@ from taskmill.engine.scheduler import run_scheduler
 from taskmill.engine.worker import WorkerRole
 from taskmill.log import configure_logging, get_logger
 from taskmill.plugin.host import PluginHost
+from taskmill.services.faults import why
 from taskmill.services.platform import Platform
 from taskmill.stores import migrations
 from taskmill.stores.database import Database
@@ -68,7 +69,7 @@ async def run_dev(settings: Settings, *, demo: bool, exit_after: bool, folder: P
         except BaseExceptionGroup as group:
             # 命令行认得的是错误本身，不是任务组的包装
             for other in group.exceptions[1:]:
-                log.warning("另一个角色也失败了", error=repr(other))
+                log.warning("另一个角色也失败了", error=why(other))
             raise group.exceptions[0] from group
 
 

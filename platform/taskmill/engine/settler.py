@@ -14,6 +14,7 @@ from taskmill.log import get_logger
 from taskmill.states import Cause, State
 from taskmill.stores.database import AWAY, DATA_ERRORS, MISSING_PARTITION, Database
 from taskmill.stores.task_settle import Outcome, settle
+from taskmill.stores.why import why
 
 log = get_logger(__name__)
 
@@ -83,7 +84,7 @@ class Settler:
                 return
             except (*AWAY, MISSING_PARTITION) as error:
                 # 提交结果未知也照样重来：每次尝试的栅栏只匹配一次
-                log.warning("结算未写入，稍后重试", count=len(batch), error=repr(error))
+                log.warning("结算未写入，稍后重试", count=len(batch), error=why(error))
             except Exception:
                 # 死锁重试用尽、磁盘满……结算协程绝不能死：结果留在内存里，再试
                 log.exception("结算出错，稍后重试", count=len(batch))
@@ -111,7 +112,7 @@ class Settler:
         bad = batch[0]
         if bad.error_type == UNSTORABLE:
             raise error  # 替代的错误也存不进去：不是数据的问题
-        log.error("结果无法保存，改记为失败", task_id=str(bad.id), error=repr(error))
+        log.error("结果无法保存，改记为失败", task_id=str(bad.id), error=why(error))
         bad.state, bad.cause, bad.result = State.DISCARDED, Cause.ERROR, None
         describe(bad, TaskmillError(Code.RESULT_NOT_ENCODABLE, reason=type(error).__name__))
         bad.error_type = UNSTORABLE

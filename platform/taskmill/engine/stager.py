@@ -10,6 +10,7 @@ from taskmill.log import get_logger
 from taskmill.stores import task_stage as store
 from taskmill.stores.database import AWAY, Connection, Database
 from taskmill.stores.tickets import BROKER_AWAY, Ticket, Tickets
+from taskmill.stores.why import why
 
 log = get_logger(__name__)
 Lane = tuple[str, int]
@@ -103,7 +104,7 @@ class Stager:
         try:
             await store.unticket(self._database.pool, [(t.id, t.claim_no) for t in tickets])
         except AWAY as error:
-            log.warning("无法撤回票据标记，由审计发现", count=len(tickets), error=repr(error))
+            log.warning("无法撤回票据标记，由审计发现", count=len(tickets), error=why(error))
 
     async def _clear_flags(self, queues: list[str], lanes: set[Lane]) -> None:
         """上一轮已无缺票的行：提交者可以再次自己送票。"""

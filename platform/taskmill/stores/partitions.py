@@ -104,8 +104,8 @@ async def drop_partition(connection: Connection, day: date, writer: UUID) -> int
             await connection.execute("set local enable_seqscan = on")
             # 先挡住写入（人工重试）再数，数的时候不挡读，也不碰父表，结算照常；最后一刻才独占父表
             await connection.execute(f"lock table {c.SCHEMA}.{name} in exclusive mode")
-            counted = await connection.fetch(COUNT.format(name=name), writer)
-            await connection.execute(f"drop table {c.SCHEMA}.{name}")
+            counted = await connection.fetch(COUNT.format(name=name), writer, timeout=c.LONG_COMMAND_TIMEOUT_S)
+            await connection.execute(f"drop table {c.SCHEMA}.{name}", timeout=c.LONG_COMMAND_TIMEOUT_S)
     except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.UndefinedTableError):
         return None
     return int(counted[0]["n"])
