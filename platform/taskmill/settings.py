@@ -30,6 +30,10 @@ class Settings(BaseSettings):
     database_wait_s: float = Field(
         c.DATABASE_WAIT_S, ge=0, description="How long a role, or `migrate up`, waits at its start for PostgreSQL; 0: not at all."
     )
+    database_timeout_s: float = Field(
+        c.COMMAND_TIMEOUT_S, ge=c.COMMAND_TIMEOUT_MIN_S, le=60,
+        description="Longest time for one statement; a connection that stays silent longer is cut and made anew.",
+    )
     pool_size: int = Field(c.POOL_SIZE, ge=2, le=20, description="Connections of the hot path per process.")
     orm_pool_size: int = Field(c.ORM_POOL_SIZE, ge=1, le=20, description="Connections for lists and CRUD per process.")
 

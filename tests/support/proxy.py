@@ -1,9 +1,10 @@
-"""A TCP proxy that loses replies: the server has done the work, the client never hears of it."""
+"""A TCP proxy that does what networks do: loses replies, falls silent without closing, leads elsewhere after a failover."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import suppress
 from types import TracebackType
 from urllib.parse import urlsplit
 
@@ -16,15 +17,19 @@ class Proxy:
     """Stands before the server of `url`; `url` of the proxy is the same with another port.
 
     Once `lose` was called, every n-th reply that matches is dropped and its connection cut, `left` times in all.
+    `freeze` stops forwarding on the connections that exist, in both directions and without closing them; new ones work,
+    unless `hole` is set: then they are accepted and nothing ever comes of them. `aim` leads new ones to another server.
     """
 
     def __init__(self, url: str) -> None:
-        self._target = urlsplit(url)
+        self._target = self._goal = urlsplit(url)
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._every = self._seen = 0
+        self._frozen: set[asyncio.Task[None]] = set()
         self.left = 0
         self.lost = 0
+        self.hole = False
 
     @property
     def url(self) -> str:
@@ -36,6 +41,16 @@ class Proxy:
     def lose(self, times: int, *, every: int = 1) -> None:
         """Begin to lose replies."""
         self.left, self._every, self._seen = times, every, 0
+
+    def freeze(self) -> int:
+        """Stop forwarding on the connections that exist; returns how many."""
+        fresh = self._tasks - self._frozen
+        self._frozen |= fresh
+        return len(fresh)
+
+    def aim(self, url: str) -> None:
+        """Lead new connections to the server of `url`."""
+        self._goal = urlsplit(url)
 
     async def __aenter__(self) -> Proxy:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -55,20 +70,27 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         try:
-            there = await asyncio.open_connection(self._target.hostname, self._target.port)
+            if self.hole:
+                await asyncio.Event().wait()
+            there = await asyncio.open_connection(self._goal.hostname, self._goal.port)
         except OSError:
             writer.close()
+        except asyncio.CancelledError:
+            writer.close()  # 收场时被取消：流的回调不认得取消，不要往外抛
         else:
-            await self._both(reader, writer, *there)
+            with suppress(asyncio.CancelledError):
+                await self._both(reader, writer, *there)
         finally:
             self._tasks.discard(task)
+            self._frozen.discard(task)
 
     async def _both(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
         far_reader: asyncio.StreamReader, far_writer: asyncio.StreamWriter,
     ) -> None:
-        ways = [asyncio.create_task(self._pump(reader, far_writer, replies=False)),
-                asyncio.create_task(self._pump(far_reader, writer, replies=True))]  # fmt: skip
+        serving = asyncio.current_task()
+        ways = [asyncio.create_task(self._pump(reader, far_writer, serving, replies=False)),
+                asyncio.create_task(self._pump(far_reader, writer, serving, replies=True))]  # fmt: skip
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -78,9 +100,14 @@ class Proxy:
             far_writer.close()
             writer.close()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, replies: bool) -> None:
-        while data := await reader.read(CHUNK):
-            if replies and self._loses(data):
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, serving: object, *, replies: bool
+    ) -> None:
+        while True:
+            data = await reader.read(CHUNK)
+            if serving in self._frozen:
+                await asyncio.Event().wait()  # 连对端关闭的消息也不转
+            if not data or (replies and self._loses(data)):
                 return
             writer.write(data)
             await writer.drain()

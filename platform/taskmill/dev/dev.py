@@ -30,6 +30,7 @@ from taskmill.engine.scheduler import run_scheduler
 from taskmill.engine.worker import WorkerRole
 from taskmill.log import configure_logging, get_logger
 from taskmill.plugin.host import PluginHost
+from taskmill.services.faults import why
 from taskmill.services.platform import Platform
 from taskmill.services.setup import migrate_up
 from taskmill.words import Words
@@ -80,7 +81,7 @@ async def run_dev(
         except BaseExceptionGroup as group:
             # 命令行认得的是错误本身，不是任务组的包装
             for other in group.exceptions[1:]:
-                log.warning("另一个角色也失败了", error=repr(other))
+                log.warning("另一个角色也失败了", error=why(other))
             raise group.exceptions[0] from group
 
 

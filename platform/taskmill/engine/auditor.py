@@ -14,9 +14,11 @@ from taskmill.stores import task_audit as store
 from taskmill.stores import task_stage
 from taskmill.stores.database import Database
 from taskmill.stores.lanes import Lane
+from taskmill.stores.task_audit import AgedLane
 from taskmill.stores.tickets import Tickets
 
 log = get_logger(__name__)
+FOREVER_MS = 32_503_680_000_000  # 公元 3000 年：比任何时刻都晚，而 PostgreSQL 还能表示
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +77,17 @@ class Auditor:
     async def _lost(self) -> tuple[int, bool]:
         total, more = 0, False
         margin_ms = round(self._config.margin_s * 1000)
-        for queue, priority, now_ms in await store.aged_lanes(self._database.pool, self._config.margin_s):
+        for lane in await store.aged_lanes(self._database.pool, self._config.margin_s):
             # 次序要紧：先看流头，再改表。反过来会把刚被取走的票当成丢了
-            head_ms = await self._tickets.head(queue, priority)
-            before_ms = (now_ms if head_ms is None else min(head_ms, now_ms)) - margin_ms
-            count = await store.forget_lost(self._database.pool, queue, priority, before_ms, self._config.batch)
-            if count:
-                log.warning("发现丢失的票据，交给 stager 重发", queue=queue, priority=priority, count=count)
-            total += count
-            more = more or count == self._config.batch
+            head_ms = await self._tickets.head(lane.queue, lane.priority)
+            for after_ms, before_ms in lost_spans(lane, head_ms, margin_ms):
+                count = await store.forget_lost(
+                    self._database.pool, lane.queue, lane.priority, after_ms, before_ms, self._config.batch
+                )
+                if count:
+                    log.warning("发现丢失的票据，交给 stager 重发", queue=lane.queue, priority=lane.priority, count=count)
+                total += count
+                more = more or count == self._config.batch
         return total, more
 
     async def _stuck(self, lanes: list[Lane]) -> tuple[int, bool]:
@@ -111,6 +115,19 @@ class Auditor:
         if removed:
             log.info("已清理死去的消费者", count=removed)
         return removed
+
+
+def lost_spans(lane: AgedLane, head_ms: int | None, margin_ms: int) -> list[tuple[int, int]]:
+    """Return the spans of ticket times (after, before; ms) that the stream cannot hold any more.
+
+    A stream is in the order of ticket times. Times in the future date from before PostgreSQL's clock stepped back, so
+    they come before all others: while such a ticket is at the head, every ticket of today is behind it and not lost.
+    """
+    soon = lane.now_ms + margin_ms
+    if head_ms is not None and head_ms > soon:
+        return [(soon, head_ms - margin_ms)]
+    before = (lane.now_ms if head_ms is None else min(head_ms, lane.now_ms)) - margin_ms
+    return [(0, before)] + ([(soon, FOREVER_MS)] if lane.ahead else [])
 
 
 def _workers(names: Iterable[str]) -> dict[str, UUID]:

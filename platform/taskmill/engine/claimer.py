@@ -14,6 +14,7 @@ from taskmill.stores import task_claim as store
 from taskmill.stores import task_stage
 from taskmill.stores.database import AWAY, SERIALIZATION, Database, Queryable, Record
 from taskmill.stores.tickets import BROKER_AWAY, Entry, Tickets
+from taskmill.stores.why import why
 
 log = get_logger(__name__)
 
@@ -100,7 +101,7 @@ class Claimer:
             for (queue, priority), entries in found.items():
                 await self._tickets.drop(queue, priority, [entry for entry, _ in entries])
         except BROKER_AWAY as error:
-            log.warning("票据未确认，由审计清理", error=repr(error))
+            log.warning("票据未确认，由审计清理", error=why(error))
 
     async def give_back(self, found: dict[Lane, list[Entry]]) -> int:
         """Return unclaimed tickets to the stager: rows first, then the stream; returns how many."""
@@ -126,7 +127,7 @@ class Claimer:
             await self.give_back(await self.reader.own_pending())
             await self._tickets.remove_consumer(self.reader.consumer, self.reader.queues)
         except Exception as error:  # noqa: BLE001 - 审计会清理，停机不能卡在这里
-            log.warning("消费者未能移除，由审计清理", error=repr(error))
+            log.warning("消费者未能移除，由审计清理", error=why(error))
 
 
 def _without(tickets: list[tuple[UUID, int]], rows: list[Record]) -> list[tuple[UUID, int]]:

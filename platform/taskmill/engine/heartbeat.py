@@ -18,6 +18,7 @@ from taskmill import constants as c
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.stores.database import AWAY
+from taskmill.stores.why import why
 from taskmill.stores.worker import LeaseConnection, Renewal, Report
 
 log = get_logger(__name__)
@@ -76,7 +77,7 @@ class Heartbeat:
                 await self._beat()
                 delay = self._period_s
             except AWAY as error:
-                log.warning("续租失败", worker_id=str(self.worker_id), error=repr(error))
+                log.warning("续租失败", worker_id=str(self.worker_id), error=why(error))
                 delay = min(1.0, self._period_s)
             except Exception as error:
                 log.warning("续租出错", worker_id=str(self.worker_id), error=repr(error), exc_info=translate(error) is None)

@@ -15,6 +15,7 @@ from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.stores.database import AWAY
 from taskmill.stores.tickets import BROKER_AWAY
+from taskmill.stores.why import why
 
 log = get_logger(__name__)
 
@@ -69,7 +70,7 @@ class Looper:
             counts = await self.loop.run_once()
         except (*AWAY, *BROKER_AWAY) as error:
             self.failures += 1
-            log.warning("循环暂停：服务器不可用", loop=self.loop.name, error=repr(error), failures=self.failures)
+            log.warning("循环暂停：服务器不可用", loop=self.loop.name, error=why(error), failures=self.failures)
         except Exception as error:
             self.failures += 1
             log.log(

@@ -19,6 +19,7 @@ from taskmill.states import Cause, State
 from taskmill.stores import task_settle as store
 from taskmill.stores.database import AWAY, DATA_ERRORS, LOCKED_OUT, MISSING_PARTITION, Connection, Database
 from taskmill.stores.task_settle import Outcome
+from taskmill.stores.why import why
 
 log = get_logger(__name__)
 
@@ -122,9 +123,9 @@ class Settler:
                 log.warning("结算等不到表锁，稍后重试", count=len(batch), error=str(error))
             except (*AWAY, MISSING_PARTITION) as error:
                 # 提交结果未知也照样重来：每次尝试的栅栏只匹配一次
-                log.warning("结算未写入，稍后重试", count=len(batch), error=repr(error))
+                log.warning("结算未写入，稍后重试", count=len(batch), error=why(error))
             except Exception as error:
-                log.warning("结算出错，稍后重试", count=len(batch), error=repr(error), exc_info=translate(error) is None)
+                log.warning("结算出错，稍后重试", count=len(batch), error=why(error), exc_info=translate(error) is None)
             else:
                 self.statements += 1
                 self._finish(batch, held, done)
@@ -163,7 +164,7 @@ class Settler:
         bad = batch[0]
         if bad.error_type == UNSTORABLE:
             raise error  # 替代的错误也存不进去：不是数据的问题
-        log.error("结果无法保存，改记为失败", task_id=str(bad.id), error=repr(error))
+        log.error("结果无法保存，改记为失败", task_id=str(bad.id), error=why(error))
         bad.state, bad.cause, bad.result = State.DISCARDED, Cause.ERROR, None
         describe(bad, TaskmillError(Code.RESULT_NOT_ENCODABLE, reason=type(error).__name__))
         bad.error_type = UNSTORABLE

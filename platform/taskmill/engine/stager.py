@@ -19,6 +19,7 @@ from taskmill.stores import task_stage as store
 from taskmill.stores.database import AWAY, Connection, Database
 from taskmill.stores.lanes import Lane
 from taskmill.stores.tickets import BROKER_AWAY, Ticket, Tickets
+from taskmill.stores.why import why
 
 log = get_logger(__name__)
 
@@ -145,7 +146,7 @@ class Stager:
         try:
             await store.unticket(self._database.pool, tickets)
         except AWAY as error:
-            log.warning("无法撤回票据标记，由审计发现", count=len(tickets), error=repr(error))
+            log.warning("无法撤回票据标记，由审计发现", count=len(tickets), error=why(error))
 
     async def _clear_flags(self, waiting: set[Lane]) -> None:
         """补过票的道已无缺票的行：提交者可以再次自己送票。"""

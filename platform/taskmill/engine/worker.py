@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Sequence
+from contextlib import aclosing
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -15,7 +16,6 @@ import msgspec
 
 import taskmill
 from taskmill import constants as c
-from taskmill import keys
 from taskmill.engine.attempt import Attempt, Stop
 from taskmill.engine.broker import TaskmillBroker
 from taskmill.engine.claimer import Claimer
@@ -40,6 +40,7 @@ from taskmill.stores import worker as store
 from taskmill.stores.database import AWAY, Record
 from taskmill.stores.task_settle import Outcome
 from taskmill.stores.tickets import BROKER_AWAY
+from taskmill.stores.why import why
 from taskmill.stores.worker import Registration, Renewal
 
 log = get_logger(__name__)
@@ -174,7 +175,7 @@ class WorkerRole:
             self.orders.take(*await store.register(self._platform.database.pool, registration, settings.lease_s))
             await task_submit.ensure_queues(self._platform.database.pool, self.queues)  # stager 据此建好票据流
         except AWAY as error:
-            log.warning("登记失败，稍后重试", error=repr(error))
+            log.warning("登记失败，稍后重试", error=why(error))
             await asyncio.sleep(min(1.0, c.RECONNECT_MAX_S))
             return False
         return True
@@ -218,7 +219,7 @@ class WorkerRole:
                 await self._fetch_once(claimer, -(-room // fetchers))
                 delay = 0.05
             except (*AWAY, *BROKER_AWAY) as error:
-                log.warning("领取暂停：服务器不可用", error=repr(error))
+                log.warning("领取暂停：服务器不可用", error=why(error))
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, c.RECONNECT_MAX_S)
             except Exception as error:
@@ -276,7 +277,7 @@ class WorkerRole:
         try:
             orphans = await claimer.orphans(self.slots.known)
         except Exception as error:  # noqa: BLE001 - 对账绝不能停：丢了回复的认领全靠它
-            log.warning("对账推迟", error=repr(error))
+            log.warning("对账推迟", error=why(error))
             return False
         for identity, claim_no in orphans:
             self.settler.put(
@@ -290,11 +291,11 @@ class WorkerRole:
         """提示只为快：真相在心跳的回复里，收不到也不会错过取消。"""
         while not self._ended():
             try:
-                async with self._platform.tickets.redis.pubsub() as channel:
-                    await channel.subscribe(keys.hints(self.worker_id))
-                    while not self._ended():
-                        message = await channel.get_message(ignore_subscribe_messages=True, timeout=c.READ_BLOCK_MS / 1000)
-                        if message is not None and self._heartbeat is not None:
+                async with aclosing(self._platform.tickets.hints(self.worker_id)) as hints:
+                    async for hinted in hints:
+                        if self._ended():
+                            return
+                        if hinted and self._heartbeat is not None:
                             self._heartbeat.poke()
             except BROKER_AWAY:
                 await asyncio.sleep(c.RECONNECT_MAX_S)
@@ -370,7 +371,7 @@ class WorkerRole:
         try:
             await store.leave(self._platform.database.pool, self.worker_id, "stopped")
         except AWAY as error:
-            log.warning("未能注销，租约到期后自动失效", error=repr(error))
+            log.warning("未能注销，租约到期后自动失效", error=why(error))
 
     async def _submit(self, kind: str, args: Any = None, **options: Any) -> UUID:
         request = msgspec.convert({"kind": kind, "args": {} if args is None else msgspec.to_builtins(args), **options}, SubmitRequest)

@@ -27,7 +27,7 @@ class BacklogService:
         asked = self._clock.monotonic()
         if asked < self._good_until:
             return self._counts
-        async with self._lock:
+        async with asyncio.timeout(c.LOOKUP_TIMEOUT_S), self._lock:
             # 排队时别人算好的、在我们发问之后才开始算的，同样新鲜
             if self._begun < asked and self._clock.monotonic() >= self._good_until:
                 await self._count()

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from taskmill.errors import TaskmillError
 from taskmill.stores import faults
+from taskmill.stores.why import why
+
+__all__ = ["translate", "why"]
 
 
 def translate(error: BaseException) -> TaskmillError | None:

@@ -76,8 +76,16 @@ class HealthService:
         return report, wrong
 
     async def _ping_database(self) -> None:
-        async with self._database.pool.acquire(timeout=c.READY_TIMEOUT_S) as connection:
+        """走请求所走的两个连接池：看密钥用 ORM 的，收任务用热的，哪个不通都答不了请求。"""
+        await asyncio.gather(self._ping_hot(), self._ping_orm())
+
+    async def _ping_hot(self) -> None:
+        async with self._database.pool.acquire() as connection:
             await probe.ping(connection)
+
+    async def _ping_orm(self) -> None:
+        async with self._database.sessions() as session:
+            await probe.ping_orm(session)
 
     async def _timed(self, check: Callable[[], Awaitable[None]]) -> tuple[Dependency, TaskmillError | None]:
         started = self._clock.monotonic()
@@ -101,13 +109,14 @@ class HealthService:
             return self._good, None
         good = MigrationState(ok=True, current=self._head, head=self._head)
         try:
-            async with self._database.pool.acquire(timeout=c.READY_TIMEOUT_S) as connection:
+            async with asyncio.timeout(c.READY_TIMEOUT_S), self._database.pool.acquire() as connection:
                 current = await probe.revision(connection)
             if current == self._head:
                 self._schema_good_until = self._clock.monotonic() + c.SCHEMA_CHECK_S
                 self._good = good
                 return good, None
-            found = await migrations.verify(self._database.url)
+            async with asyncio.timeout(c.READY_TIMEOUT_S):
+                found = await migrations.verify(self._database.url)
             self._schema_good_until = self._clock.monotonic() + c.SCHEMA_CHECK_S
             good = MigrationState(ok=True, current=found.current, head=self._head)
             self._good = good

@@ -9,6 +9,7 @@ import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -68,6 +69,12 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         return scope in self.scopes or Scope.WRITE in self.scopes
 
 
+@dataclass(frozen=True, slots=True)
+class _Lookup:
+    task: asyncio.Task[Principal | None]
+    begun: float
+
+
 class KeyService:
     """Keys in the database, with a short memory of the ones in use: a revocation takes effect within it."""
 
@@ -75,7 +82,7 @@ class KeyService:
         self._database = database
         self._clock = clock
         self._known: OrderedDict[bytes, tuple[Principal | None, float]] = OrderedDict()
-        self._loading: dict[bytes, asyncio.Task[Principal | None]] = {}
+        self._lookups: dict[bytes, list[_Lookup]] = {}
         self._any_until: tuple[bool, float] = (False, float("-inf"))
 
     async def create(
@@ -125,26 +132,47 @@ class KeyService:
         cached = self._known.get(hashed)
         if cached is not None and self._clock.monotonic() < cached[1]:
             return cached[0]
-        # 同一密钥的并发请求只查一次；发起者被取消不连累别人
-        loading = self._loading.get(hashed)
-        if loading is None:
-            loading = self._loading[hashed] = asyncio.create_task(self._load(hashed))
-            loading.add_done_callback(lambda _: self._loading.pop(hashed, None))
-        return await asyncio.shield(loading)
+        return await self._look_up(hashed)
 
     async def any_exists(self) -> bool:
         """Say whether a key was ever made: then the development token no longer opens anything."""
         known, until = self._any_until
         if self._clock.monotonic() < until:
             return known
-        async with self._database.sessions.begin() as session:
+        async with asyncio.timeout(c.LOOKUP_TIMEOUT_S), self._database.sessions.begin() as session:
             found = await store.any_exists(session)
         # 一旦有过密钥就不会再变回没有
         self._any_until = (found, float("inf") if found else self._clock.monotonic() + c.API_KEY_CACHE_S)
         return found
 
+    async def _look_up(self, hashed: bytes) -> Principal | None:
+        """同一密钥的并发请求共用一次查询，发起者被取消不连累别人；迟迟没有结果就另起一次，谁先答就用谁的。"""
+        while True:
+            under_way = self._lookups.setdefault(hashed, [])
+            if not under_way or self._clock.monotonic() - under_way[-1].begun >= c.LOOKUP_SHARE_S:
+                self._begin(hashed, under_way)
+            tasks = {lookup.task for lookup in under_way}
+            done, pending = await asyncio.wait(tasks, timeout=c.LOOKUP_SHARE_S, return_when=asyncio.FIRST_COMPLETED)
+            good = [task for task in done if not task.cancelled() and task.exception() is None]
+            if good or (done and not pending):
+                return (good or list(done))[0].result()
+
+    def _begin(self, hashed: bytes, under_way: list[_Lookup]) -> None:
+        lookup = _Lookup(asyncio.create_task(self._load(hashed)), self._clock.monotonic())
+        under_way.append(lookup)
+
+        def end(task: asyncio.Task[Principal | None]) -> None:
+            under_way.remove(lookup)
+            if not under_way:
+                self._lookups.pop(hashed, None)
+            if not task.cancelled():
+                task.exception()  # 等的人也许都已经走了：看过，就不再有人抱怨没有看
+
+        lookup.task.add_done_callback(end)
+
     async def _load(self, hashed: bytes) -> Principal | None:
-        principal, lasts = await self._find(hashed)
+        async with asyncio.timeout(c.LOOKUP_TIMEOUT_S):
+            principal, lasts = await self._find(hashed)
         self._known[hashed] = (principal, self._clock.monotonic() + lasts)
         self._known.move_to_end(hashed)
         while len(self._known) > c.API_KEY_CACHE_MAX:

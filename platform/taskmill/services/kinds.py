@@ -91,7 +91,8 @@ class KindCache:
         found = self.peek(kind, version)
         if found is None:
             asked = self._clock.monotonic()
-            async with self._lock:
+            # 排队也算在时限里：前一个人卡住，后面的不必接着卡
+            async with asyncio.timeout(c.LOOKUP_TIMEOUT_S), self._lock:
                 if self._read_at <= asked:
                     await self._read()
             found = self._latest.get(kind) if version is None else self._kinds.get((kind, version))

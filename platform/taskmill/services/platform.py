@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 from dataclasses import dataclass
 
@@ -57,7 +58,8 @@ class Platform:
         """
         check_broker(settings.require_broker_url())
         database = Database(
-            settings.require_database_url(), pool_size=settings.pool_size, orm_pool_size=settings.orm_pool_size
+            settings.require_database_url(), pool_size=settings.pool_size, orm_pool_size=settings.orm_pool_size,
+            command_timeout_s=settings.database_timeout_s,
         )
         tickets = Tickets(settings.require_broker_url(), window=settings.stream_window)
         await database.open()
@@ -71,7 +73,6 @@ class Platform:
         return platform
 
     async def close(self) -> None:
-        """Finish what is under way and close every connection."""
+        """Finish what is under way and close every connection, within SHUTDOWN_GRACE_S + CLOSE_TIMEOUT_S whatever hangs."""
         await self.submit.close()
-        await self.tickets.close()
-        await self.database.close()
+        await asyncio.gather(self.tickets.close(), self.database.close())

@@ -30,6 +30,7 @@ from taskmill.stores import task_submit as store
 from taskmill.stores.database import AWAY, DATA_ERRORS, MISSING_SCHEMA, Connection, Database
 from taskmill.stores.task_submit import Inserted, NewTask
 from taskmill.stores.tickets import Tickets
+from taskmill.stores.why import why
 from taskmill.words import Words
 
 log = get_logger(__name__)
@@ -129,7 +130,7 @@ class SubmitService:
                 error.details["index"] = index
                 raise
         inserted = await self._insert(tasks)
-        await self._ticketing.send(tasks, inserted)
+        self._send(tasks, inserted)
         return [
             Submitted(task.id, task.kind, task.queue, inserted[task.id].state, inserted[task.id].run_at) for task in tasks
         ]
@@ -184,9 +185,15 @@ class SubmitService:
         await store.insert(connection, [task])
 
     async def close(self) -> None:
-        """Wait for submits that are under way."""
-        while self._flushers or self._sending:
-            await asyncio.gather(*self._flushers, *self._sending, return_exceptions=True)
+        """Wait for submits that are under way, for at most SHUTDOWN_GRACE_S; what hangs longer is cut off."""
+        try:
+            async with asyncio.timeout(c.SHUTDOWN_GRACE_S):
+                while under_way := self._flushers | self._sending:
+                    await asyncio.wait(under_way)
+        except TimeoutError:
+            log.warning("有提交没能及时结束，不再等", flushers=len(self._flushers), sending=len(self._sending))
+            for task in self._flushers | self._sending:
+                task.cancel()
 
     async def _policy(self, request: SubmitRequest) -> KindPolicy | None:
         if not KIND_SHAPE.fullmatch(request.kind) or len(request.kind) > c.NAME_MAX_CHARS:
@@ -215,7 +222,7 @@ class SubmitService:
         except Exception as error:  # noqa: BLE001 - 原样交给每个等待者
             if len(batch) > 1 and isinstance(error, (*DATA_ERRORS, LimitError)):
                 # 错在某一行，整组已回滚：逐个再存，只让那一个得到错误
-                log.warning("组提交中有存不进去的任务，改为逐个提交", count=len(batch), error=repr(error))
+                log.warning("组提交中有存不进去的任务，改为逐个提交", count=len(batch), error=why(error))
                 for one in batch:
                     await self._accept([one])
                 return
@@ -226,6 +233,10 @@ class SubmitService:
         for task, future in batch:
             if not future.done():
                 future.set_result(inserted[task.id])
+        self._send(tasks, inserted)
+
+    def _send(self, tasks: Sequence[NewTask], inserted: dict[UUID, Inserted]) -> None:
+        """任务已在 PostgreSQL 里，回答不等票据：Valkey 卡住也与提交者无关。"""
         sending = asyncio.create_task(self._ticketing.send(tasks, inserted))
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)
@@ -304,4 +315,4 @@ def _check_tags(tags: list[str]) -> None:
 
 
 def _away(error: BaseException) -> TaskmillError:
-    return translate(error) or UnavailableError(Code.DATABASE_UNAVAILABLE, reason=str(error) or type(error).__name__)
+    return translate(error) or UnavailableError(Code.DATABASE_UNAVAILABLE, reason=why(error))

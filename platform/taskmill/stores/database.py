@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import asyncpg
-from advanced_alchemy.config import AsyncSessionConfig, EngineConfig, SQLAlchemyAsyncConfig
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from taskmill import constants as c
 from taskmill.errors import Code, UnavailableError
+from taskmill.stores import wire
+from taskmill.stores.orm import Orm
 from taskmill.stores.sqlstates import SERVER_FAULTS, coded
-from taskmill.stores.urls import asyncpg_url, sqlalchemy_url
+from taskmill.stores.urls import asyncpg_url
+from taskmill.stores.why import why
+from taskmill.stores.wire import Wire
 
 T = TypeVar("T")
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy  # pyright: ignore[reportMissingTypeArgument]
@@ -49,39 +52,31 @@ def _decode_json(raw: bytes) -> bytes:
     return bytes(raw[1:])
 
 
-async def _prepare(connection: asyncpg.Connection) -> None:
-    # jsonb 以字节进出：二进制格式的首字节是版本号 1
-    await connection.set_type_codec(
-        "jsonb", encoder=_encode_json, decoder=_decode_json, schema="pg_catalog", format="binary"
-    )
+class _Pool(asyncpg.Pool):  # pyright: ignore[reportMissingTypeArgument]
+    """等空闲连接也有时限，`pool.fetch` 之类的捷径也一样。"""
+
+    def acquire(self, *, timeout: float | None = c.POOL_WAIT_S) -> Any:
+        return super().acquire(timeout=timeout)
 
 
 class Database:
     """Both pools of one process. `open` before use, `close` at the end.
 
-    `server_settings` replaces the pinned plans of the hot pool and holds for the ORM's connections too.
+    A connection that fell silent, or whose server became read-only, makes both pools connect anew before anything else is
+    sent. `server_settings` replaces the pinned plans of the hot pool and holds for the ORM's connections too.
     """
 
     def __init__(
         self, url: str, *, pool_size: int = c.POOL_SIZE, orm_pool_size: int = c.ORM_POOL_SIZE,
-        server_settings: Mapping[str, str] | None = None, command_timeout_s: float = 60,
+        server_settings: Mapping[str, str] | None = None, command_timeout_s: float = c.COMMAND_TIMEOUT_S,
     ) -> None:
         self.url = url
         self._pool_size = pool_size
-        self._server_settings = dict(server_settings or HOT_SETTINGS)
-        self._command_timeout_s = command_timeout_s
-        orm_arguments = {} if server_settings is None else {
-            "server_settings": dict(server_settings), "timeout": c.CONNECT_TIMEOUT_S, "command_timeout": command_timeout_s,
-        }
+        self._hot = wire.arguments(command_timeout_s=command_timeout_s, server_settings=server_settings or HOT_SETTINGS)
         self._pool: asyncpg.Pool | None = None
-        self._orm = SQLAlchemyAsyncConfig(
-            connection_string=sqlalchemy_url(url),
-            engine_config=EngineConfig(
-                pool_size=orm_pool_size, max_overflow=0, pool_pre_ping=True, pool_timeout=10, connect_args=orm_arguments
-            ),
-            session_config=AsyncSessionConfig(expire_on_commit=False),
-            create_all=False,
-        )
+        self._renewing: set[asyncio.Task[None]] = set()
+        plain = wire.arguments(command_timeout_s=command_timeout_s, server_settings=server_settings)
+        self._orm = Orm(url, orm_pool_size, plain, self.renew)
 
     async def open(self) -> None:
         """Connect the hot pool.
@@ -89,23 +84,43 @@ class Database:
         UnavailableError DATABASE_UNAVAILABLE if PostgreSQL does not answer, SetupError CONFIG_INVALID if the URL is wrong.
         """
         try:
-            self._pool = await asyncpg.create_pool(
-                asyncpg_url(self.url), min_size=1, max_size=self._pool_size, init=_prepare,
-                server_settings=self._server_settings, timeout=c.CONNECT_TIMEOUT_S, command_timeout=self._command_timeout_s,
+            self._pool = await _Pool(
+                asyncpg_url(self.url), min_size=1, max_size=self._pool_size, init=self._prepare, loop=None,
+                max_queries=c.POOL_MAX_QUERIES, max_inactive_connection_lifetime=c.POOL_IDLE_S,
+                record_class=asyncpg.Record, **self._hot,
             )
         except (*AWAY, asyncpg.PostgresError) as error:
-            known = coded(error) or UnavailableError(Code.DATABASE_UNAVAILABLE, reason=str(error) or type(error).__name__)
-            raise known from error
+            raise coded(error) or UnavailableError(Code.DATABASE_UNAVAILABLE, reason=why(error)) from error
 
     async def close(self) -> None:
-        """Close both pools; connections still busy after a few seconds are cut."""
+        """Close both pools; connections that do not say good-bye in CLOSE_TIMEOUT_S seconds are cut."""
+        pool, self._pool = self._pool, None
+        await asyncio.gather(self._close_hot(pool), self._orm.close())
+
+    def renew(self) -> None:
+        """Have every connection of both pools made anew before it is used again; the ones in use are left alone."""
+        self._orm.generation += 1
         if self._pool is not None:
-            try:
-                await asyncio.wait_for(self._pool.close(), c.SHUTDOWN_GRACE_S)
-            except TimeoutError:
-                self._pool.terminate()
-            self._pool = None
-        await self.engine.dispose()
+            task = asyncio.ensure_future(self._pool.expire_connections())
+            self._renewing.add(task)
+            task.add_done_callback(self._renewing.discard)
+
+    async def _prepare(self, connection: Wire) -> None:
+        connection.on_doubt = self.renew
+        # jsonb 以字节进出：二进制格式的首字节是版本号 1
+        await connection.set_type_codec(
+            "jsonb", encoder=_encode_json, decoder=_decode_json, schema="pg_catalog", format="binary"
+        )
+
+    @staticmethod
+    async def _close_hot(pool: asyncpg.Pool | None) -> None:
+        if pool is None:
+            return
+        try:
+            async with asyncio.timeout(c.CLOSE_TIMEOUT_S):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
 
     @property
     def pool(self) -> asyncpg.Pool:
@@ -117,17 +132,17 @@ class Database:
     @property
     def engine(self) -> AsyncEngine:
         """Return the SQLAlchemy engine."""
-        return self._orm.get_engine()
+        return self._orm.engine
 
     @property
     def sessions(self) -> async_sessionmaker[AsyncSession]:
         """Return the maker of ORM sessions; use `async with sessions.begin()`."""
-        return self._orm.create_session_maker()  # pyright: ignore[reportReturnType]
+        return self._orm.sessions
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         """Give a hot connection inside a transaction that commits at the end of the block."""
-        async with self.pool.acquire(timeout=c.CONNECT_TIMEOUT_S) as connection, connection.transaction():
+        async with self.pool.acquire() as connection, connection.transaction():
             yield connection
 
     async def unit(self, work: Callable[[Connection], Awaitable[T]]) -> T:

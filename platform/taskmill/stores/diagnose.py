@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-import asyncpg
-from redis.asyncio import Redis
-
 from taskmill import constants as c
+from taskmill.stores import link, wire
 from taskmill.stores.partitions import TODAY, list_partitions
-from taskmill.stores.urls import asyncpg_url
 
 LEASES = """
 select count(*) filter (where lease_until >= now()) as held, count(*) as registered
@@ -38,9 +35,9 @@ class ValkeyFacts:
     skew_s: float
 
 
-async def connect(database_url: str) -> asyncpg.Connection:
+async def connect(database_url: str) -> wire.Wire:
     """Open a connection for one probe; the caller closes it."""
-    return await asyncpg.connect(asyncpg_url(database_url), timeout=c.CONNECT_TIMEOUT_S, command_timeout=c.CONNECT_TIMEOUT_S)
+    return await wire.connect(database_url, command_timeout_s=c.CONNECT_TIMEOUT_S)
 
 
 async def postgres(database_url: str) -> PostgresFacts:
@@ -59,7 +56,7 @@ async def postgres(database_url: str) -> PostgresFacts:
 
 async def valkey(broker_url: str) -> ValkeyFacts:
     """Return version, eviction policy and clock of Valkey; errors of redis pass through."""
-    client = Redis.from_url(broker_url, socket_timeout=c.BROKER_TIMEOUT_S, socket_connect_timeout=c.BROKER_TIMEOUT_S)
+    client = link.client(broker_url)
     try:
         before = time.time()
         whole, micro = await client.time()

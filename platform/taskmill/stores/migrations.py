@@ -13,15 +13,17 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from taskmill import constants as c
 from taskmill import reasons
 from taskmill.errors import Code, SetupError, TaskmillError, UnavailableError
 from taskmill.log import get_logger
+from taskmill.stores import wire
 from taskmill.stores.migration_chain import CORE, VERSION_TABLE, Chain, Phase, migrations_dir
 from taskmill.stores.urls import sqlalchemy_url
+from taskmill.stores.why import why
 
 __all__ = [
     "CORE", "VERSION_TABLE", "Applied", "Chain", "MigrationStatus", "Phase", "apply", "downgrade", "head", "migrations_dir",
@@ -59,10 +61,15 @@ class Applied:
     ahead: bool = False
 
 
+def _engine(database_url: str, *, command_timeout_s: float | None) -> AsyncEngine:
+    arguments = wire.arguments(command_timeout_s=command_timeout_s)
+    return create_async_engine(sqlalchemy_url(database_url), poolclass=NullPool, connect_args=arguments)
+
+
 @asynccontextmanager
 async def _locked(database_url: str, wait_s: float) -> AsyncIterator[AsyncConnection]:
     """独占迁移：轮询咨询锁。阻塞等待会让 CREATE INDEX CONCURRENTLY 互相卡死，留下无效索引。"""
-    engine = create_async_engine(sqlalchemy_url(database_url), poolclass=NullPool)
+    engine = _engine(database_url, command_timeout_s=None)
     try:
         async with engine.connect() as plain:
             guard = await plain.execution_options(isolation_level="AUTOCOMMIT")
@@ -73,7 +80,7 @@ async def _locked(database_url: str, wait_s: float) -> AsyncIterator[AsyncConnec
             finally:
                 await guard.execute(text("select pg_advisory_unlock(:key)"), {"key": c.MIGRATION_LOCK_KEY})
     except OSError as error:
-        raise UnavailableError(Code.DATABASE_UNAVAILABLE, reason=str(error)) from error
+        raise UnavailableError(Code.DATABASE_UNAVAILABLE, reason=why(error)) from error
     finally:
         await engine.dispose()
 
@@ -224,12 +231,12 @@ def head() -> str:
 
 async def status(database_url: str, chain: Chain = CORE) -> MigrationStatus:
     """Read where the database stands; raises UnavailableError if it cannot be reached."""
-    engine = create_async_engine(sqlalchemy_url(database_url), poolclass=NullPool)
+    engine = _engine(database_url, command_timeout_s=c.COMMAND_TIMEOUT_S)
     try:
         async with engine.connect() as connection:
             return await _status(connection, chain)
     except OSError as error:
-        raise UnavailableError(Code.DATABASE_UNAVAILABLE, reason=str(error)) from error
+        raise UnavailableError(Code.DATABASE_UNAVAILABLE, reason=why(error)) from error
     finally:
         await engine.dispose()
 

@@ -83,7 +83,7 @@ async def drop_partition(connection: Connection, day: date, writer: UUID) -> int
     ObjectInUseError for a day that is not over for a day.
     """
     try:
-        dropped = await connection.fetch(DROP, day, writer)
+        dropped = await connection.fetch(DROP, day, writer, timeout=c.LONG_COMMAND_TIMEOUT_S)
     except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.UndefinedTableError):
         return None
     return int(dropped[0]["n"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncpg
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from taskmill.stores.database import Connection
 from taskmill.stores.migrations import VERSION_TABLE
@@ -13,6 +15,11 @@ REVISION = f"select version_num from taskmill.{VERSION_TABLE}"
 async def ping(connection: Connection) -> None:
     """Run the smallest statement; raises what asyncpg raises when the database is away."""
     await connection.execute("select 1")
+
+
+async def ping_orm(session: AsyncSession) -> None:
+    """The same through the ORM's pool."""
+    await session.execute(text("select 1"))
 
 
 async def revision(connection: Connection) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+from taskmill import constants as c
 from taskmill.stores.database import Queryable
 
 NOBODY = UUID(int=0)  # 合并后的汇总行的 writer
@@ -82,26 +83,26 @@ async def prune_queues(connection: Queryable, writer: UUID, limit: int) -> tuple
     """
     total, more = 0, False
     for queue in await connection.fetch(KEPT_SHORT):
-        n: Any = await connection.fetchval(EXPIRED, queue["name"], queue["cutoff"], writer, limit)
+        n: Any = await connection.fetchval(EXPIRED, queue["name"], queue["cutoff"], writer, limit, timeout=c.LONG_COMMAND_TIMEOUT_S)
         total, more = total + n, more or n == limit
     return total, more
 
 
 async def prune_attempts(connection: Queryable, retention_days: int, limit: int) -> int:
     """Delete attempts older than the retention whose task is neither live nor in history; returns how many."""
-    return len(await connection.fetch(ATTEMPTS, retention_days, limit))
+    return len(await connection.fetch(ATTEMPTS, retention_days, limit, timeout=c.LONG_COMMAND_TIMEOUT_S))
 
 
 async def prune_fires(connection: Queryable, retention_days: int, limit: int) -> int:
     """Delete records of fires older than the retention; returns how many."""
-    return len(await connection.fetch(FIRES, retention_days, limit))
+    return len(await connection.fetch(FIRES, retention_days, limit, timeout=c.LONG_COMMAND_TIMEOUT_S))
 
 
 async def prune_workers(connection: Queryable, keep_s: float) -> int:
     """Delete workers that died more than `keep_s` seconds ago; returns how many."""
-    return len(await connection.fetch(WORKERS, keep_s))
+    return len(await connection.fetch(WORKERS, keep_s, timeout=c.LONG_COMMAND_TIMEOUT_S))
 
 
 async def merge_rollups(connection: Queryable, retention_days: int, limit: int) -> int:
     """Merge rollups older than the retention into one row a day; the sums stay. Returns how many rows were merged."""
-    return len(await connection.fetch(ROLLUPS, retention_days, NOBODY, limit))
+    return len(await connection.fetch(ROLLUPS, retention_days, NOBODY, limit, timeout=c.LONG_COMMAND_TIMEOUT_S))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from taskmill import keys
 from taskmill.stores.database import Queryable
 from taskmill.stores.tickets import Tickets
 
-# 每条道最老的票据时间；沿 tasks_available 索引逐道跳，通常一行也没有
+# 每条道最老的票据时间，与有没有将来的票（数据库的时钟退过）；沿 tasks_available 索引逐道跳，通常一行也没有
 OLDEST = """
 with recursive lanes as (
   (select queue, priority, ticket_at from taskmill.tasks
@@ -20,18 +21,22 @@ with recursive lanes as (
     where state = 'available' and (queue, priority) > (l.queue, l.priority)
     order by queue, priority, ticket_at limit 1) n
 )
-select queue, priority, (extract(epoch from now()) * 1000)::bigint as now_ms from lanes
-where ticket_at < now() - $1 * interval '1 second'
+select queue, priority, (extract(epoch from now()) * 1000)::bigint as now_ms, ahead from lanes l cross join lateral (
+  select exists (select from taskmill.tasks t where t.state = 'available' and t.queue = l.queue
+                 and t.priority = l.priority and t.ticket_at > now() + $1 * interval '1 second') as ahead) a
+where ahead or ticket_at < now() - $1 * interval '1 second'
 """
 # 不变量 5：丢了票的行标成无票，由 stager 重发
 LOST = """
 with lost as materialized (
   select id from taskmill.tasks
-  where state = 'available' and queue = $1 and priority = $2 and ticket_at < to_timestamp($3::float8 / 1000)
-  order by ticket_at limit $4 for update skip locked
+  where state = 'available' and queue = $1 and priority = $2
+    and ticket_at > to_timestamp($3::float8 / 1000) and ticket_at < to_timestamp($4::float8 / 1000)
+  order by ticket_at limit $5 for update skip locked
 )
 update taskmill.tasks t set ticket_at = null, updated_at = now()
-from lost where t.id = lost.id and coalesce(t.state, '') = 'available' and t.ticket_at < to_timestamp($3::float8 / 1000)
+from lost where t.id = lost.id and coalesce(t.state, '') = 'available'
+  and t.ticket_at > to_timestamp($3::float8 / 1000) and t.ticket_at < to_timestamp($4::float8 / 1000)
 returning t.id
 """
 SERVED = "select distinct unnest(queues) as name from taskmill.workers order by name"
@@ -50,14 +55,25 @@ return removed
 """
 
 
-async def aged_lanes(connection: Queryable, margin_s: float) -> list[tuple[str, int, int]]:
-    """Return (queue, priority, now in ms) of lanes whose oldest ticket is older than `margin_s` seconds."""
-    return [(row["queue"], row["priority"], row["now_ms"]) for row in await connection.fetch(OLDEST, margin_s)]
+@dataclass(frozen=True, slots=True)
+class AgedLane:
+    """A lane to look at: PostgreSQL's time in ms, and whether some ticket is dated after it (`ahead`)."""
+
+    queue: str
+    priority: int
+    now_ms: int
+    ahead: bool
 
 
-async def forget_lost(connection: Queryable, queue: str, priority: int, before_ms: int, limit: int) -> int:
-    """Mark available rows whose ticket is older than `before_ms` as unticketed; returns how many."""
-    return len(await connection.fetch(LOST, queue, priority, float(before_ms), limit))
+async def aged_lanes(connection: Queryable, margin_s: float) -> list[AgedLane]:
+    """Return lanes with a ticket that is older than `margin_s` seconds, or that far in the future."""
+    rows = await connection.fetch(OLDEST, margin_s)
+    return [AgedLane(row["queue"], row["priority"], row["now_ms"], row["ahead"]) for row in rows]
+
+
+async def forget_lost(connection: Queryable, queue: str, priority: int, after_ms: int, before_ms: int, limit: int) -> int:
+    """Mark available rows whose ticket's time is between the two as unticketed; returns how many."""
+    return len(await connection.fetch(LOST, queue, priority, float(after_ms), float(before_ms), limit))
 
 
 async def served_queues(connection: Queryable) -> list[str]:

@@ -65,13 +65,15 @@ set ticket_at = to_timestamp(floor(extract(epoch from now()) * 1000) / 1000.0)
 from next where t.id = next.id and coalesce(t.state, 'available') = 'available'
 returning t.queue, t.priority, t.id, t.claim_no, (extract(epoch from t.ticket_at) * 1000)::bigint as at_ms
 """
-# 纪元开始之前的票算没有票：流被清空过。第四个参数是各道的纪元
+# 纪元开始之前的票算没有票：流被清空过。纪元在将来，就是数据库的时钟退过：比现在晚的票是退之前的，
+# 比现在早的是退之后的，在纪元之后；重发的记为现在，下一轮不会再中
 STALE = """
 with old as materialized (
   select o.id from unnest($1::text[], $2::smallint[], $3::int[], $4::float8[]) as l(queue, priority, room, begun)
   cross join lateral (
     select id from taskmill.tasks
     where state = 'available' and queue = l.queue and priority = l.priority and ticket_at < to_timestamp(l.begun / 1000)
+      and (to_timestamp(l.begun / 1000) <= now() or ticket_at > now())
     order by ticket_at limit l.room for update skip locked) o
 )
 update taskmill.tasks t

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import redis.asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as BrokerTimeoutError
 
 from taskmill import constants as c
 from taskmill import keys
 from taskmill.errors import Code, UnavailableError
+from taskmill.stores.link import Doubts, client
+from taskmill.stores.why import why
 
 BROKER_AWAY = (RedisError, OSError, TimeoutError)
 _FORM = struct.Struct(">16siq")  # id、claim_no、ticket_at（PostgreSQL 时钟，毫秒）
@@ -102,10 +104,8 @@ class Tickets:
     def __init__(self, url: str, *, window: int = c.STREAM_WINDOW) -> None:
         self.url = url
         self.window = window
-        # 不自动重试：XADD 会重复、XREADGROUP 的回复会滞留，重试由调用者决定
-        self.redis: redis.Redis = redis.Redis.from_url(
-            url, socket_timeout=c.BROKER_TIMEOUT_S, socket_connect_timeout=c.BROKER_TIMEOUT_S, retry=Retry(NoBackoff(), 0)
-        )
+        self._doubts = Doubts()
+        self.redis: redis.Redis = client(url, self._doubts)
         self._submit = self.redis.register_script(_SUBMIT)
         self.feed_script = self.redis.register_script(_FEED)
         self._begin = self.redis.register_script(_BEGIN)
@@ -113,15 +113,17 @@ class Tickets:
         self._drop = self.redis.register_script(_DROP)
 
     async def close(self) -> None:
-        """Close the connections."""
-        await self.redis.aclose()
+        """Close the connections; those that do not close in CLOSE_TIMEOUT_S seconds are left to the kernel."""
+        with suppress(*BROKER_AWAY):
+            async with asyncio.timeout(c.CLOSE_TIMEOUT_S):
+                await self.redis.aclose()
 
     async def ping(self) -> None:
         """Raise UnavailableError BROKER_UNAVAILABLE unless Valkey answers."""
         try:
             await self.redis.execute_command("PING")
         except BROKER_AWAY as error:
-            raise UnavailableError(Code.BROKER_UNAVAILABLE, reason=str(error) or type(error).__name__) from error
+            raise UnavailableError(Code.BROKER_UNAVAILABLE, reason=why(error)) from error
 
     async def submit(self, queue: str, priority: int, tickets: Sequence[Ticket]) -> int:
         """Add tickets as far as the window allows; returns how many were taken (the first ones), NO_EPOCH if none may."""
@@ -268,6 +270,26 @@ class Tickets:
     async def hint(self, worker_id: UUID) -> None:
         """Ask a worker to look at PostgreSQL at once."""
         await self.redis.execute_command("PUBLISH", keys.hints(worker_id), b"1")
+
+    async def hints(self, worker_id: UUID) -> AsyncGenerator[bool, None]:
+        """Yield True for a hint to this worker and False every READ_BLOCK_MS without one; never ends by itself.
+
+        Raises one of BROKER_AWAY when the connection is lost. A silent one is asked for a sign of life: a subscriber
+        sends nothing by itself and would never notice.
+        """
+        async with self.redis.pubsub() as channel:
+            await channel.subscribe(keys.hints(worker_id))
+            heard, asked = time.monotonic(), False
+            while True:
+                message = await channel.get_message(timeout=c.READ_BLOCK_MS / 1000)
+                if message is not None:
+                    heard, asked = time.monotonic(), False
+                elif time.monotonic() - heard >= 2 * c.HINT_PING_S:
+                    raise BrokerTimeoutError
+                elif time.monotonic() - heard >= c.HINT_PING_S and not asked:
+                    await channel.ping()
+                    asked = True
+                yield message is not None and message["type"] == "message"
 
     @asynccontextmanager
     async def pipeline(self) -> AsyncIterator[Any]:

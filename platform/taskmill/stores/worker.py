@@ -6,12 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-import asyncpg
-
-from taskmill import constants as c
 from taskmill.states import Order
+from taskmill.stores import wire
 from taskmill.stores.database import Queryable
-from taskmill.stores.urls import asyncpg_url
 
 # 命令跟着 pod 走：租约丢了换编号、容器重启，都还得遵命
 REGISTER = """
@@ -105,26 +102,29 @@ async def renew(connection: Queryable, worker_id: UUID, lease_s: float, report: 
 
 
 class LeaseConnection:
-    """A connection of its own for one heartbeat; opens itself again after a failure."""
+    """A connection of its own for one heartbeat; after any failure the next renewal opens another."""
 
     def __init__(self, database_url: str, worker_id: UUID, lease_s: float) -> None:
-        self._url = asyncpg_url(database_url)
+        self._url = database_url
         self._worker_id = worker_id
         self._lease_s = lease_s
-        self._connection: asyncpg.Connection | None = None
+        self._connection: wire.Wire | None = None
 
     async def renew(self, report: Report) -> Renewal:
-        """Renew the lease; one of AWAY if PostgreSQL does not answer within the lease."""
-        connection = self._connection
-        if connection is None or connection.is_closed():
-            connection = await asyncpg.connect(self._url, timeout=c.CONNECT_TIMEOUT_S, command_timeout=self._lease_s / 4)
-            self._connection = connection
-        return await renew(connection, self._worker_id, self._lease_s, report)
+        """Renew the lease; one of AWAY if PostgreSQL does not answer within a quarter of the lease, or cannot write."""
+        try:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await wire.connect(self._url, command_timeout_s=self._lease_s / 4)
+            return await renew(self._connection, self._worker_id, self._lease_s, report)
+        except BaseException:
+            self.close()  # 断了、死了、主库换了：都不值得在这条连接上再试
+            raise
 
     def close(self) -> None:
         """Cut the connection."""
         if self._connection is not None:
             self._connection.terminate()
+            self._connection = None
 
 
 async def leave(connection: Queryable, worker_id: UUID, death: str) -> None:

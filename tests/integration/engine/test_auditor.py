@@ -209,3 +209,28 @@ async def consumers(tickets: Tickets) -> set[str]:
 async def test_missing_streams_are_no_error(pool: Pool, auditor: Auditor) -> None:
     await pool.execute("insert into taskmill.queues (name) values ('new')")
     assert await auditor.run_once() == NOTHING
+
+
+async def test_after_a_step_back_of_the_clock_tickets_behind_one_of_the_future_are_not_lost(
+    pool: Pool, tickets: Tickets, auditor: Auditor
+) -> None:
+    await begin(pool, tickets)
+    await ticketed(pool, tickets, -3_000)
+    for _ in range(3):
+        await ticketed(pool, tickets, 60)
+    older = await ticketed(pool, tickets, -2_000, send=False)  # 比流头还旧：丢了
+    assert (await auditor.run_once())["lost"] == 1
+    assert await unticketed(pool) == {older}
+    assert (await auditor.run_once())["lost"] == 0
+
+
+@pytest.mark.parametrize("newer", [False, True], ids=["the stream is empty", "a ticket of today is at its head"])
+async def test_after_a_step_back_of_the_clock_tickets_of_the_future_that_are_gone_are_replaced(
+    pool: Pool, tickets: Tickets, auditor: Auditor, *, newer: bool
+) -> None:
+    await begin(pool, tickets)
+    gone = await ticketed(pool, tickets, -3_000, send=False)
+    if newer:
+        await ticketed(pool, tickets, 1)
+    assert (await auditor.run_once())["lost"] == 1
+    assert await unticketed(pool) == {gone}

@@ -16,7 +16,7 @@ STATEMENTS: dict[str, tuple[str, tuple[Any, ...], str]] = {
     "rescue: lost": (task_rescue.LOST, (task_rescue.DEATH_LEASE, task_rescue.DEATH_POD), "tasks_running"),
     "rescue: overdue": (task_rescue.OVERDUE, (10.0, 1000, 20.0, 5.0), "tasks_running"),
     "audit: oldest": (task_audit.OLDEST, (5.0,), "tasks_available"),
-    "audit: lost": (task_audit.LOST, ("q1", 2, 1e12, 5000), "tasks_available"),
+    "audit: lost": (task_audit.LOST, ("q1", 2, 0.0, 1e12, 5000), "tasks_available"),
     "cron: due": (schedule.DUE, (100,), "schedules_due"),
     "prune: attempts": (prune.ATTEMPTS, (14, 5000), "task_attempts_finished"),
     "prune: fires": (prune.FIRES, (14, 5000), "schedule_fires_created"),

@@ -48,6 +48,7 @@ async def tickets_in(platform: Platform, priority: int = 2) -> list[Ticket]:
 
 async def fill(platform: Platform, count: int) -> None:
     await platform.submit.submit_many([SubmitRequest(kind="test.note", args={"n": n}) for n in range(count)])
+    await platform.submit.close()  # 票据在回答之后才送
 
 
 async def unticketed(platform: Platform) -> int:
@@ -323,3 +324,28 @@ async def test_only_one_stager_rebuilds_an_epoch(database_url: str, broker_url: 
             assert await task_stage.try_lock(other, c.EPOCH_LOCK_KEY)
             assert (await stager.run_once())["epochs"] == 0
         assert (await stager.run_once())["epochs"] == 1
+
+
+async def test_a_clock_that_stepped_back_does_not_flood_the_streams(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, note) as platform:
+        await fill(platform, 20)
+        # 纪元始于一小时之后：时钟退了一小时
+        start = await task_stage.now_ms(platform.database.pool) + 3_600_000
+        await platform.tickets.redis.execute_command("HSET", keys.epoch("default"), "start", start)
+        restarted = Stager(platform.database, platform.tickets)
+        for _ in range(5):
+            await restarted.run_once()
+        assert len(await tickets_in(platform)) == 20
+
+
+async def test_tickets_from_before_a_step_back_and_a_flush_are_replaced_once(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, note) as platform:
+        await fill(platform, 20)
+        await platform.tickets.redis.execute_command("DEL", keys.tickets("default", 2))
+        await platform.database.pool.execute("update taskmill.tasks set ticket_at = now() + interval '30 minutes'")
+        start = await task_stage.now_ms(platform.database.pool) + 3_600_000
+        await platform.tickets.redis.execute_command("HSET", keys.epoch("default"), "start", start)
+        restarted = Stager(platform.database, platform.tickets)
+        for _ in range(5):
+            await restarted.run_once()
+        assert len(await tickets_in(platform)) == 20

@@ -1,0 +1,78 @@
+"""The ORM's engine: connections that are made anew when doubted, waits with bounds, and an end that does not hang."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+from weakref import WeakSet
+
+import asyncpg
+from advanced_alchemy.config import AsyncSessionConfig, EngineConfig, SQLAlchemyAsyncConfig
+from sqlalchemy import event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+
+from taskmill import constants as c
+from taskmill.stores.urls import sqlalchemy_url
+from taskmill.stores.wire import Wire
+
+
+class Orm:
+    """Engine and sessions on wires. `generation` counts the doubts: a connection of an older one is not handed out again.
+
+    There is no pre-ping: it would wait on a dead connection. A closed one is seen without asking, one that fell silent is
+    found out by the first statement on it, within its time limit, and takes all others with it.
+    """
+
+    def __init__(self, url: str, size: int, arguments: Mapping[str, Any], on_doubt: Callable[[], None]) -> None:
+        self.generation = 0
+        self._on_doubt = on_doubt
+        self._wires: WeakSet[Wire] = WeakSet()
+        self._config = SQLAlchemyAsyncConfig(
+            connection_string=sqlalchemy_url(url),
+            engine_config=EngineConfig(
+                pool_size=size, max_overflow=0, pool_timeout=c.POOL_WAIT_S, connect_args=dict(arguments)
+            ),
+            session_config=AsyncSessionConfig(expire_on_commit=False),
+            create_all=False,
+        )
+        self.engine: AsyncEngine = self._config.get_engine()
+        self.sessions: async_sessionmaker[AsyncSession] = self._config.create_session_maker()  # pyright: ignore[reportAttributeAccessIssue]
+        event.listen(self.engine.sync_engine, "connect", self._made)
+        event.listen(self.engine.sync_engine, "checkout", self._handed_out)
+        event.listen(self.engine.sync_engine, "handle_error", self._failed)
+
+    async def close(self) -> None:
+        """Close what is idle; connections that do not say good-bye in CLOSE_TIMEOUT_S seconds are cut."""
+        try:
+            async with asyncio.timeout(c.CLOSE_TIMEOUT_S):
+                await self.engine.dispose()
+        except TimeoutError:
+            await self.engine.dispose(close=False)
+        for wire in list(self._wires):
+            wire.terminate()
+
+    def _made(self, adapted: Any, record: Any) -> None:
+        wire: Wire = adapted.driver_connection
+        wire.on_doubt = self._on_doubt
+        self._wires.add(wire)
+        record.info["generation"] = self.generation
+
+    def _handed_out(self, adapted: Any, record: Any, _: object) -> None:
+        wire: Wire = adapted.driver_connection
+        if wire.is_closed() or record.info["generation"] != self.generation:
+            wire.terminate()  # 池自己会先好好道别，在死掉的连接上那要等
+            raise DisconnectionError
+
+    def _failed(self, context: ExceptionContext) -> None:
+        """会话用的是预备语句，连接自己看不见它的错误。"""
+        error = context.original_exception
+        error = error.__cause__ or error
+        wire: Any = context.connection and context.connection.connection.driver_connection
+        if isinstance(error, TimeoutError) or (
+            isinstance(error, asyncpg.ReadOnlySQLTransactionError) and isinstance(wire, Wire) and wire.seasoned
+        ):
+            self._on_doubt()
+            context.is_disconnect = True
