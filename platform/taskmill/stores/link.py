@@ -10,13 +10,13 @@ import redis.asyncio as redis
 from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ResponseError
+from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as BrokerTimeoutError
 
 from taskmill import constants as c
 from taskmill.stores.wire import KEEPALIVE
 
-# 主从切换之后，活着的旧连接上会听到的话；脚本里的写命令把它包在自己的错误里，所以不看类别只看词
+# 主从切换之后，活着的旧连接上会听到的话；认得的类别里没有这些词，而 6.2 的脚本把它包在自己的错误里，所以两样都看
 DEMOTED = ("READONLY", "UNBLOCKED", "MASTERDOWN")
 
 
@@ -54,7 +54,8 @@ class _Link(Connection if TYPE_CHECKING else object):
             raise
         except ResponseError as error:
             fresh = time.monotonic() - self._made_at < c.LINK_FRESH_S
-            if not fresh and any(word in str(error) for word in DEMOTED):
+            demoted = isinstance(error, (ReadOnlyError, MasterDownError)) or any(word in str(error) for word in DEMOTED)
+            if demoted and not fresh:
                 self._doubts.add()
             raise
 

@@ -24,7 +24,7 @@ from taskmill.stores.tickets import BROKER_AWAY
 from tests.conftest import PostgresFactory, ValkeyFactory
 from tests.support import api
 from tests.support.databases import execute
-from tests.support.engines import final, platform_of, submit, worker_on
+from tests.support.engines import final, platform_of, staged, submit, worker_on
 from tests.support.proxy import Proxy
 from tests.support.waiting import eventually, slowness
 
