@@ -8,6 +8,7 @@ from typing import Final
 SCHEMA: Final = "taskmill"  # 所有表所在的模式
 MIGRATION_LOCK_KEY: Final = 0x7461736B6D696C6C  # pg_try_advisory_lock 的键，"taskmill" 的 ASCII
 EPOCH_LOCK_KEY: Final = 0x7461736B65706F63  # 重建票据流的咨询锁，"taskepoc"
+QUEUES_LOCK_KEY: Final = 0x7461736B71756575  # 数队列的咨询锁，"taskqueu"：同时新建的互相看得见，上限才数得准
 MIGRATION_LOCK_POLL_S: Final = 0.2  # 轮询间隔；阻塞等待会卡住 CREATE INDEX CONCURRENTLY
 MIGRATION_LOCK_TIMEOUT_S: Final = 300.0  # 等另一个迁移进程的最长时间
 MIGRATION_LOCK_TRIES: Final = 10  # DDL 等锁超时后整个迁移从停下处再来的次数

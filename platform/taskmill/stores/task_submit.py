@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from taskmill import constants as c
 from taskmill.stores.arrays import sparse
 from taskmill.stores.database import Connection, Queryable
 
@@ -104,7 +105,8 @@ async def ensure_queues(connection: Queryable, names: Sequence[str]) -> list[str
     return [row["name"] for row in await connection.fetch(QUEUES, sorted(names))]
 
 
-async def count_queues(connection: Queryable) -> int:
-    """Return how many queues there are."""
+async def count_queues(connection: Connection) -> int:
+    """Return how many queues there are, after those that other transactions are making; who asks holds them up until it ends."""
+    await connection.execute("select pg_advisory_xact_lock($1)", c.QUEUES_LOCK_KEY)
     rows = await connection.fetch("select count(*) as n from taskmill.queues")
     return int(rows[0]["n"])

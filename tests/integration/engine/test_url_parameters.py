@@ -35,7 +35,8 @@ async def test_several_hosts_are_tried_until_one_answers_and_takes_writes(
     """A standby that is away, then a read-only server, then the one to write to."""
     parts = urlsplit(database_url)
     standby = own_postgres(settings={"default_transaction_read_only": "on"}, migrated=False)
-    in_thread(execute(standby.url, "set default_transaction_read_only = off", f"create database {parts.path[1:]}"))
+    ours = (f"create database {parts.path[1:]}", f"alter role {parts.username} password '{parts.password}'")
+    in_thread(execute(standby.url, "set default_transaction_read_only = off", *ours))
     account, _, place = parts.netloc.rpartition("@")
     hosts = f"{account}@127.0.0.1:1,127.0.0.1:{standby.port},{place}"
     url = urlunsplit(parts._replace(netloc=hosts, query="target_session_attrs=read-write&channel_binding=prefer"))
