@@ -19,6 +19,7 @@ import msgspec
 import structlog
 
 from taskmill import constants as c
+from taskmill.log_events import english
 from taskmill.printable import printable
 
 ACCESS_LOGGER = "taskmill.access"
@@ -69,8 +70,16 @@ _access = logging.getLogger(ACCESS_LOGGER)
 class _JsonLine(logging.Formatter):
     """访问日志的文件：字典直接编码，不经过处理链。"""
 
+    def __init__(self, language: str) -> None:
+        super().__init__()
+        self._english = language == "en"
+
     def format(self, record: logging.LogRecord) -> str:
-        return _json(record.msg) if isinstance(record.msg, dict) else super().format(record)
+        line = record.msg
+        if not isinstance(line, dict):
+            return super().format(record)
+        # 同一个字典还要给别的处理器，不能就地改
+        return _json({**line, "event": english(line["event"])} if self._english else line)
 
 
 class _Terminal(logging.StreamHandler[Any]):
@@ -145,16 +154,23 @@ _MULTILINE = "\n\t"
 _PROSE = frozenset({"event", "exception", "stack"})
 
 
-def _formatter(*, as_json: bool, colors: bool = False) -> logging.Formatter:
+def _in_english(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """只换事件，别的照旧。"""
+    if isinstance(line.get("event"), str):
+        line["event"] = english(line["event"])
+    return line
+
+
+def _formatter(language: str, *, as_json: bool, colors: bool = False) -> logging.Formatter:
+    first = [_in_english] if language == "en" else []
     last = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
         if as_json
         else [_unsteered, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_traceback)]
     )
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_SHARED, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last]
+        foreign_pre_chain=_SHARED, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *first, *last]
     )
-
 
 
 def configure_logging(
@@ -166,11 +182,14 @@ def configure_logging(
     max_age_s: float = c.LOG_FILE_MAX_AGE_S,
     count: int = c.LOG_FILE_COUNT,
     terminal_level: str | None = None,
+    language: str | None = None,
 ) -> None:
     """Send logs to standard error (from `terminal_level` on, if that is given), and to `taskmill.log` and `access.log` in `log_dir` if it is set.
 
     A file is rotated when it has `max_bytes` or is `max_age_s` old; `count` rotated ones are kept.
+    Events are in `language` (`zh` or `en`); None: as `TASKMILL_LOG_LANG` says, else Chinese.
     """
+    language = language or os.environ.get("TASKMILL_LOG_LANG", "zh")
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -179,7 +198,7 @@ def configure_logging(
     )
     stream = _Terminal()
     stream.setLevel(terminal_level or logging.NOTSET)
-    stream.setFormatter(_formatter(as_json=log_format == "json", colors=sys.stderr.isatty()))
+    stream.setFormatter(_formatter(language, as_json=log_format == "json", colors=sys.stderr.isatty()))
     root = logging.getLogger()
     for old in (*root.handlers, *_access.handlers):
         if isinstance(old, _Rotating):
@@ -187,7 +206,7 @@ def configure_logging(
     root.handlers, _access.handlers, _access.propagate = [stream], [], log_dir is None
     if log_dir is not None:
         log_dir.mkdir(mode=c.LOG_DIR_MODE, parents=True, exist_ok=True)
-        for logger, name, formatter in ((root, "taskmill.log", _formatter(as_json=True)), (_access, "access.log", _JsonLine())):
+        for logger, name, formatter in ((root, "taskmill.log", _formatter(language, as_json=True)), (_access, "access.log", _JsonLine(language))):
             handler = _Rotating(log_dir / name, max_bytes=max_bytes, max_age_s=max_age_s, count=count)
             handler.setFormatter(formatter)
             logger.addHandler(handler)

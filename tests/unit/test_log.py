@@ -12,6 +12,7 @@ import pytest
 import time_machine
 
 from taskmill.log import ACCESS_LOGGER, access, configure_logging, get_logger
+from taskmill.log_events import add_events
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -86,3 +87,29 @@ def test_what_others_wrote_does_not_steer_the_terminal(capsys: pytest.CaptureFix
     shown = capsys.readouterr().err
     assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(shown)
     assert shown.startswith("2") and "a\nb" not in shown
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_only_the_event_is_put_into_english(tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
+    add_events({"插件自己的事": "a thing of the plugin", "任务已救援": "not for a plugin to say"})
+    configure_logging(log_format=form, log_dir=tmp_path, language="en")
+    fields = {"path": "/请求"}
+    access("请求", fields)
+    for event in ("任务已救援", "插件自己的事", "不在表里"):
+        get_logger("tests").info(event, value="请求")
+    shown = capsys.readouterr().err
+    assert all(event in shown for event in ("task rescued", "a thing of the plugin", "不在表里"))
+    assert shown.count("请求") == 3
+    lines = [json.loads(line) for line in (tmp_path / "taskmill.log").read_text(encoding="utf-8").splitlines()]
+    assert [(line["event"], line["value"]) for line in lines] == [
+        ("task rescued", "请求"), ("a thing of the plugin", "请求"), ("不在表里", "请求"),
+    ]
+    line = json.loads((tmp_path / "access.log").read_text(encoding="utf-8"))
+    assert (line["event"], line["path"]) == ("request", "/请求")
+
+
+def test_the_access_log_on_the_terminal_is_english_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKMILL_LOG_LANG", "en")
+    configure_logging(log_format="json")
+    access("请求", {"path": "/x"})
+    assert json.loads(capsys.readouterr().err)["event"] == "request"

@@ -31,6 +31,7 @@ def configured(**overrides: object) -> Settings:
     configure_logging(
         level=settings.log_level, log_format=settings.log_format, log_dir=settings.log_dir,
         max_bytes=settings.log_file_max_bytes, max_age_s=settings.log_file_max_age_s, count=settings.log_file_count,
+        language=settings.log_lang,
     )
     return settings
 

@@ -92,6 +92,7 @@ def _log_to_files(settings: Settings, home: Path) -> None:
         level=settings.log_level, log_format=settings.log_format, log_dir=folder, max_bytes=settings.log_file_max_bytes,
         max_age_s=settings.log_file_max_age_s, count=settings.log_file_count,
         terminal_level=settings.log_level if "log_level" in settings.model_fields_set else "WARNING",
+        language=settings.log_lang,
     )
     for chatty in ("httpx2", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

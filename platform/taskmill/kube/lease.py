@@ -107,7 +107,11 @@ class Lease:
         if self.held == self._leading:
             return
         self._leading = self.held
-        log.warning("开始担任主控" if self._leading else "不再是主控，停止一切动作", lease=self._name, token=self.token, identity=self.identity)
+        facts = {"lease": self._name, "token": self.token, "identity": self.identity}
+        if self._leading:
+            log.warning("开始担任主控", **facts)
+        else:
+            log.warning("不再是主控，停止一切动作", **facts)
         self._changed(self._leading)
 
     async def _try(self) -> bool:

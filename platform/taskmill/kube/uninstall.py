@@ -91,7 +91,7 @@ def main(ctx: click.Context, namespace: str, release: str, timeout: float) -> No
     Example: python -m taskmill.kube.uninstall --namespace jobs --release shop --timeout 660
     """
     settings = load_settings()
-    configure_logging(level=settings.log_level, log_format=settings.log_format)
+    configure_logging(level=settings.log_level, log_format=settings.log_format, language=settings.log_lang)
     if not asyncio.run(_run(namespace, release, timeout)):
         log.error("仍有对象没有删掉；控制器在运行吗？", namespace=namespace, release=release)
         ctx.exit(1)

@@ -36,6 +36,10 @@ def check_manifest(manifest: Manifest) -> None:
         msgspec.convert(list(manifest.capabilities), list[Capability])
     except (TypeError, msgspec.ValidationError) as error:
         raise UnfitError(Words(zh=f"Manifest.capabilities：{error}", en=f"Manifest.capabilities: {error}")) from error
+    try:
+        msgspec.convert(manifest.log_events, dict[str, str])
+    except msgspec.ValidationError as error:
+        raise UnfitError(Words(zh=f"Manifest.log_events：{error}", en=f"Manifest.log_events: {error}")) from error
 
 
 def check_registered(registry: Registry, plugin: str) -> None:

@@ -16,6 +16,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from taskmill import constants as c
 from taskmill.errors import Code, PluginError, TaskmillError, UnfitError
 from taskmill.log import get_logger
+from taskmill.log_events import add_events
 from taskmill.plugin import specs
 from taskmill.plugin.checks import check_manifest, check_registered
 from taskmill.plugin.config import load_config
@@ -84,6 +85,7 @@ class Loader:
         if not admit(manifest):
             return None
         _check_api(manifest)
+        add_events(manifest.log_events)
         manager = pluggy.PluginManager(specs.PROJECT)
         manager.add_hookspecs(specs)
         manager.register(plugin, manifest.name)

@@ -13,7 +13,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Identity of a plugin.
 
     `requires_api` is a PEP 440 range against `HOOKSPEC_API`; `config` is a msgspec Struct type filled from
-    `TASKMILL_PLUGIN_<NAME>_<FIELD>`; `capabilities` is shown to operators.
+    `TASKMILL_PLUGIN_<NAME>_<FIELD>`; `capabilities` is shown to operators; `log_events` gives the English of
+    events that it logs in another language, for `TASKMILL_LOG_LANG=en`.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     summary_zh: str
     config: type[Any] | None = None
     capabilities: frozenset[Capability] = frozenset()
+    log_events: dict[str, str] = {}
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

@@ -98,13 +98,19 @@ class QueueService:
         """Let no further task of the queue start; running ones go on."""
         async with self._database.sessions.begin() as session:
             found = await task_queue.pause(session, name, by)
-        return await self._changed(name, "队列已暂停", found=found, by=by)
+        if not found:
+            raise NotFoundError(Code.QUEUE_NOT_FOUND, queue=name)
+        log.info("队列已暂停", queue=name, by=by)
+        return await self.get(name)
 
     async def resume(self, name: str, *, by: str | None = None) -> QueueView:
         """Let the tasks of the queue start again."""
         async with self._database.sessions.begin() as session:
             found = await task_queue.resume(session, name)
-        return await self._changed(name, "队列已恢复", found=found, by=by)
+        if not found:
+            raise NotFoundError(Code.QUEUE_NOT_FOUND, queue=name)
+        log.info("队列已恢复", queue=name, by=by)
+        return await self.get(name)
 
     async def put(self, name: str, change: QueuePolicyChange, *, by: str | None = None) -> QueueView:
         """Set the policy of a queue, which is made if it is unknown; InputError INVALID_REQUEST."""
@@ -112,7 +118,8 @@ class QueueService:
         change.check()
         async with self._database.sessions.begin() as session:
             await task_queue.put(session, name, change.values(), by)
-        return await self._changed(name, "队列策略已设置", found=True, by=by)
+        log.info("队列策略已设置", queue=name, by=by)
+        return await self.get(name)
 
     async def delete(self, name: str, *, by: str | None = None) -> QueueView:
         """Delete a queue and its policy; what it finished stays in history. A later task makes it anew.
@@ -132,12 +139,6 @@ class QueueService:
         except BROKER_AWAY as error:
             log.warning("队列的票据流留在 Valkey 里", queue=name, error=repr(error))  # 空的，无害
         return view
-
-    async def _changed(self, name: str, event: str, *, found: bool, by: str | None) -> QueueView:
-        if not found:
-            raise NotFoundError(Code.QUEUE_NOT_FOUND, queue=name)
-        log.info(event, queue=name, by=by)
-        return await self.get(name)
 
 
 def check_name(name: str) -> None:

@@ -25,6 +25,7 @@ def taskmill_manifest() -> Manifest:
         summary_zh="在独立的进程组里运行允许名单中的命令，限制时间、内存与输出；默认名单为空。",
         config=ShellConfig,
         capabilities=frozenset({"subprocess", "filesystem"}),
+        log_events={"运行命令": "running a command"},
     )
 
 
