@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 
-
-class Words(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class Words:
     """The same text in Chinese and English; `{name}` stands for a fact that a call fills in.
 
     A fact may itself be `Words`: each language then takes its own.

@@ -80,7 +80,7 @@ class Heartbeat:
                 log.warning("续租失败", worker_id=str(self.worker_id), error=why(error))
                 delay = min(1.0, self._period_s)
             except Exception as error:
-                log.warning("续租出错", worker_id=str(self.worker_id), error=repr(error), exc_info=translate(error) is None)
+                log.warning("续租出错", worker_id=str(self.worker_id), error=why(error), exc_info=translate(error) is None)
                 delay = min(1.0, self._period_s)
             await self._pause(delay)
         self._connection.close()

@@ -75,7 +75,7 @@ class Looper:
             self.failures += 1
             log.log(
                 logging.WARNING if (known := translate(error)) else logging.ERROR, "循环出错，稍后再试", loop=self.loop.name,
-                failures=self.failures, error=repr(error), exc_info=known is None,
+                failures=self.failures, error=why(error), exc_info=known is None,
             )
         else:
             self.failures = 0

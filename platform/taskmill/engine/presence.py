@@ -14,6 +14,7 @@ from taskmill.log import get_logger
 from taskmill.stores import scheduler as store
 from taskmill.stores.database import AWAY, Database
 from taskmill.stores.scheduler import SchedulerRow
+from taskmill.stores.why import why
 
 log = get_logger(__name__)
 
@@ -44,4 +45,4 @@ class Presence:
             async with asyncio.timeout(c.SCHEDULER_LEAVE_S):
                 await store.leave(self._database.pool, self.row.id)
         except AWAY as error:
-            log.warning("未能注销调度器，租约到期后自动失效", error=repr(error))
+            log.warning("未能注销调度器，租约到期后自动失效", error=why(error))

@@ -223,7 +223,7 @@ class WorkerRole:
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, c.RECONNECT_MAX_S)
             except Exception as error:
-                log.warning("领取出错，稍后再试", error=repr(error), exc_info=translate(error) is None)
+                log.warning("领取出错，稍后再试", error=why(error), exc_info=translate(error) is None)
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, c.RECONNECT_MAX_S)
 

@@ -19,6 +19,7 @@ from taskmill.stores import task_queue
 from taskmill.stores.backlog import Backlog
 from taskmill.stores.database import Database
 from taskmill.stores.tickets import BROKER_AWAY, Tickets
+from taskmill.stores.why import why
 
 log = get_logger(__name__)
 
@@ -137,7 +138,7 @@ class QueueService:
         try:
             await self._tickets.forget(name)
         except BROKER_AWAY as error:
-            log.warning("队列的票据流留在 Valkey 里", queue=name, error=repr(error))  # 空的，无害
+            log.warning("队列的票据流留在 Valkey 里", queue=name, error=why(error))  # 空的，无害
         return view
 
 
