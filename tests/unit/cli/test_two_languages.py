@@ -12,7 +12,7 @@ from taskmill.kube import phrases as kube_phrases
 from taskmill.words import Words
 
 CHINESE = re.compile(r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
-QUOTED = ("Input data was truncated",)  # 别的库的原话，照引
+QUOTED = ("Input data was truncated", "while parsing a flow node", "expected the node content, but found")  # 别的库的原话，照引
 SENTENCE = re.compile(r"[a-z]+(?: [a-z]+){3,}")  # 四个小写英文词连成一句，便是没有译的话
 HEADER = "second,queue,type,service_ms\n"
 QUEUE = "apiVersion: taskmill.dev/v1alpha1\nkind: TaskQueue\nspec: {queue: q, concurrency: many}\n"
@@ -29,9 +29,9 @@ FAILS = [
     "schedule create n a.b", "schedule create n a.b --every 5m --cron *", "schedule create n", "node list --page 0",
     "plugin list --page x", "key create k --scope all", "key create k --expires-in soon", "key list", "migrate up --revision 1 --phase expand",
     "migrate status", "migrate down base --yes", "api --port 70000", "worker --concurrency 0", "worker", "scheduler", "operator --health-port x",
-    "bench slow", "bench --runs 0", "scale simulate gone.csv", "scale simulate columns.csv", "scale simulate empty.csv",
-    "scale simulate words.csv", "scale simulate outside.csv", "scale simulate steady --manifest no.yaml", "scale simulate steady --manifest other.yaml",
-    "scale simulate steady --manifest unfit.yaml", "doctor -o odd", "doctor x",
+    "bench slow", "bench --runs 0", "scale simulate --trace gone.csv", "scale simulate --trace columns.csv", "scale simulate --trace empty.csv",
+    "scale simulate --trace words.csv", "scale simulate --trace outside.csv", "scale simulate --queue no.yaml", "scale simulate --queue other.yaml",
+    "scale simulate --queue unfit.yaml", "doctor -o odd", "doctor x",
 ]  # fmt: skip
 
 
