@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from taskmill import strict_json
+from taskmill.cli import phrases
 from taskmill.errors import Code, InputError
 from taskmill.words import Words
 
@@ -17,9 +18,22 @@ _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h|d)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
-def usage(reason: str | Words) -> InputError:
+def usage(reason: Words) -> InputError:
     """Return the error for something wrong on the command line."""
     return InputError(Code.USAGE, reason=reason)
+
+
+def unreadable(file: str, error: OSError | ValueError) -> Words:
+    """Return why a file cannot be read."""
+    match error:
+        case FileNotFoundError():
+            return phrases.NO_FILE(file=file)
+        case PermissionError():
+            return phrases.NO_ACCESS(file=file)
+        case IsADirectoryError():
+            return phrases.A_FOLDER(file=file)
+        case _:
+            return phrases.FILE_UNREADABLE(file=file, error=error)
 
 
 def compact(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -46,7 +60,7 @@ def read_args(text: str | None) -> Any:
     try:
         content = Path(text[1:]).read_bytes()
     except (OSError, ValueError) as error:  # ValueError：路径里有 NUL
-        raise usage(f"--args {text}: {error}") from error
+        raise usage(unreadable(f"--args {text}", error)) from error
     return parse_json(content, f"--args {text}")
 
 
@@ -56,7 +70,7 @@ def seconds(text: str | None, where: str) -> float | None:
         return None
     found = _DURATION.fullmatch(text.strip())
     if found is None:
-        raise usage(f"{where}: not a duration such as 30s, 5m, 2h / 不是 30s、5m、2h 这样的时长：{text}")
+        raise usage(phrases.NOT_A_DURATION(where=where, value=text))
     return float(found["number"]) * _UNITS[found["unit"] or "s"]
 
 
@@ -68,4 +82,4 @@ def timestamp(text: str | None, where: str) -> str | None:
         moment = datetime.fromisoformat(text)
         return moment.astimezone().isoformat()
     except (ValueError, OverflowError) as error:
-        raise usage(f"{where}: not a time such as 2030-01-31T08:00+08:00 / 不是时间：{text}") from error
+        raise usage(phrases.NOT_A_TIME(where=where, value=text)) from error

@@ -11,6 +11,8 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from taskmill.cli import phrases
+from taskmill.cli.language import in_language
 from taskmill.log import configure_logging
 from taskmill.settings import load_settings
 
@@ -55,9 +57,9 @@ def bench(
 
 def _show(report: dict[str, Any]) -> None:
     machine = report["machine"]
-    table = Table(title=f"{report['workload']}: {machine['cpu']}, {machine['cores']} cores, PostgreSQL {machine['postgres']}")
-    table.add_column("figure / 指标")
-    table.add_column("median / 中位数", justify="right")
+    table = Table(title=in_language(phrases.BENCH_TITLE(workload=report["workload"], **machine)))
+    table.add_column(in_language(phrases.FIGURE))
+    table.add_column(in_language(phrases.MEDIAN), justify="right")
     for key, value in report.items():
         if isinstance(value, int | float):
             table.add_row(key, f"{value:,.2f}" if isinstance(value, float) else f"{value:,}")

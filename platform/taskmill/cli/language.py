@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from taskmill.words import Words
+
 LANGUAGES = ("zh", "en")
 _chosen: list[str] = []
 
@@ -31,3 +33,8 @@ def language() -> str:
 def words(zh: str, en: str) -> str:
     """Return the one that fits the language in use."""
     return zh if language() == "zh" else en
+
+
+def in_language(text: Words) -> str:
+    """Return a text in the language in use."""
+    return words(text.zh, text.en)

@@ -14,8 +14,10 @@ import rich_click as click
 from rich_click import RichContext, RichHelpFormatter
 
 from taskmill import __version__
+from taskmill.cli import phrases
 from taskmill.cli.failure import EXIT_INTERRUPTED, report
 from taskmill.cli.language import LANGUAGES, choose, language
+from taskmill.cli.parsing import told
 from taskmill.errors import Code, InputError, TaskmillError
 
 # 命令 → (模块:对象, 中文一句, 英文一句)；一句话写在这里，列出命令时就不必导入它们
@@ -76,8 +78,8 @@ class Tree(click.RichGroup):
             _add_plugins(self)
             if self.get_command(ctx, name) is None:
                 close = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
-                hint = f"; did you mean {close[0]}? / 是否想用 {close[0]}？" if close else ""
-                raise InputError(Code.USAGE, reason=f"no command {name} / 没有命令 {name}{hint}")
+                hint = phrases.DID_YOU_MEAN(names=close[0]) if close else ""
+                raise InputError(Code.USAGE, reason=phrases.NO_COMMAND(name=name, hint=hint))
         return super().resolve_command(ctx, args)
 
 
@@ -118,9 +120,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx is not None else "taskmill"
-        return report(InputError(Code.USAGE, reason=error.format_message()), command=where)
+        return report(InputError(Code.USAGE, reason=told(error)), command=where)
     except click.ClickException as error:
-        return report(InputError(Code.USAGE, reason=error.format_message()))
+        return report(InputError(Code.USAGE, reason=told(error)))
     except TaskmillError as error:
         return report(error)
     except Exception as error:

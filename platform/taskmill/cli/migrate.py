@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from taskmill import constants as c
+from taskmill.cli import phrases
+from taskmill.cli.arguments import usage
 from taskmill.cli.failure import EXIT_FAILED
 from taskmill.cli.language import words
 from taskmill.cli.migrate_wait import wait
@@ -80,7 +82,7 @@ def up(revision: str | None, phase: str, allow_ahead: bool, wait_s: float) -> No
 
     settings = beside_dev(load_settings())
     if revision is not None and phase != "all":
-        raise click.UsageError("--revision and --phase exclude each other")
+        raise usage(phrases.REVISION_OR_PHASE)
     with telling(settings.termination_message) as tell:
         url, plugins = settings.require_database_url(), _plugins(settings)
         done = run_async(

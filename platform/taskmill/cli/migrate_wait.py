@@ -49,7 +49,7 @@ async def _wait(url: str, plugins: Mapping[str, Path], patience: float | None) -
             return True
         if reason != told:
             told = reason
-            click.echo(words(f"等待：{reason}", f"waiting: {reason}"), err=True)
+            click.echo(words("等待：", "waiting: ") + reason, err=True)
         if deadline is not None and time.monotonic() >= deadline:
             return False
         await asyncio.sleep(c.SCHEMA_WAIT_POLL_S)
@@ -63,11 +63,11 @@ async def _lacking(url: str, plugins: Mapping[str, Path]) -> str:
         await verify(url)
         chains = await migration_status(url, plugins=plugins)
     except UnavailableError as error:
-        return str(error)
+        return words(**error.message())
     except SetupError as error:
         if error.code != Code.SCHEMA_BEHIND:
             raise
-        return str(error)
+        return words(**error.message())
     for name, chain in chains.items():
         if chain.ahead and not chain.readable:
             raise SetupError(Code.SCHEMA_AHEAD, found=chain.current, expected=chain.head)

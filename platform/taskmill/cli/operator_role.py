@@ -8,6 +8,7 @@ import socket
 
 import rich_click as click
 
+from taskmill.cli import phrases
 from taskmill.cli.ending import until_signal
 from taskmill.cli.roles import configured, first_of
 from taskmill.errors import Code, SetupError
@@ -37,7 +38,7 @@ async def _run(settings: Settings, stop: asyncio.Event) -> None:
         from taskmill.kube.access import own_namespace
         from taskmill.kube.runtime import OperatorConfig, run_operator
     except ImportError as error:
-        reason = f"{error.name} is missing: pip install 'taskmill[operator]' / 缺少依赖"
+        reason = phrases.MISSING_PACKAGE(name=error.name)
         raise SetupError(Code.CONFIG_INVALID, field="operator", reason=reason) from error
     home = os.environ.get("TASKMILL_POD_NAMESPACE") or own_namespace()
     wanted = tuple(settings.operator_namespaces) or (home,)

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import rich_click as click
 
+from taskmill.cli.language import words
 from taskmill.cli.output import Column, Output, age, duration, emit, output_option
 from taskmill.cli.rest import Api, paged, remote
+
+
+def _why(error: Mapping[str, str]) -> str:
+    return words(error["zh"], error["en"])
+
 
 COLUMNS = (
     Column("name", "插件", "NAME"), Column("version", "版本", "VERSION"), Column("state", "状态", "STATE"),
     Column("kinds", "类型", "KINDS"), Column("capabilities", "能力", "CAPABILITIES", wide=True),
     Column("distribution", "发行包", "DISTRIBUTION", wide=True), Column("config", "配置", "CONFIG", wide=True),
-    Column("error.code", "错误", "ERROR", rank=1), Column("error.en", "说明", "REASON", rank=2),
+    Column("error.code", "错误", "ERROR", rank=1), Column("error", "说明", "REASON", show=_why, rank=2),
 )  # fmt: skip
 KINDS = (
     Column("kind", "类型", "KIND"), Column("version", "版本", "VERSION"), Column("plugin", "插件", "PLUGIN"),

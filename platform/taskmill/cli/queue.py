@@ -6,6 +6,7 @@ import math
 
 import rich_click as click
 
+from taskmill.cli import phrases
 from taskmill.cli.arguments import compact, seconds, usage
 from taskmill.cli.batch import each
 from taskmill.cli.failure import named
@@ -109,7 +110,7 @@ def set_policy(api: Api, name: str, retention: str | None, paused: bool | None, 
     Example: taskmill queue set emails --retention 7d
     """
     if retention is None and paused is None:
-        raise usage("give --retention, --paused or --running / 请给出 --retention、--paused 或 --running")
+        raise usage(phrases.NO_POLICY)
     change = compact({"paused": paused})
     if retention is not None:
         change["retention_s"] = None if retention == "default" else math.ceil(seconds(retention, "--retention") or 0)

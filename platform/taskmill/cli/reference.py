@@ -7,8 +7,10 @@ from pathlib import Path
 
 import rich_click as click
 
+from taskmill.cli import phrases
 from taskmill.cli import reference_pages as pages
 from taskmill.cli.failure import EXIT_FAILED
+from taskmill.cli.language import in_language
 from taskmill.kube import crd_page, crds
 
 FOLDER = Path(__file__).parents[3] / "docs" / "reference"
@@ -52,7 +54,7 @@ def main(ctx: click.Context, write: bool) -> None:
         return
     old = [*(f"docs/reference/{name}" for name in stale(FOLDER)), *crds.stale(crds.ROOT)]
     for name in old:
-        click.echo(f"{name}: 已过期，运行 make generate / out of date, run make generate", err=True)
+        click.echo(in_language(phrases.OUT_OF_DATE(name=name)), err=True)
     ctx.exit(EXIT_FAILED if old else 0)
 
 

@@ -16,10 +16,12 @@ from urllib.parse import quote, urlsplit
 import rich_click as click
 
 from taskmill import constants as c
+from taskmill.cli import phrases
 from taskmill.cli.failure import RemoteError
 from taskmill.cli.run_json import find_running
 from taskmill.errors import Code, InputError, UnavailableError
 from taskmill.strict_json import Encoder, NotJsonError
+from taskmill.words import Words
 
 if TYPE_CHECKING:
     import httpx2
@@ -41,7 +43,7 @@ def find_target(url: str | None, token: str | None, start: Path) -> Target:
     if url is not None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise InputError(Code.USAGE, reason=f"not an http URL / 不是 http 地址：{url}")
+            raise InputError(Code.USAGE, reason=phrases.NOT_AN_HTTP_URL(value=url))
         return Target(url.rstrip("/"), token)
     found = find_running(start)
     if found is not None:
@@ -118,19 +120,19 @@ class Api:
             envelope = answer.json()
             code = envelope["code"]
         except (ValueError, KeyError, TypeError) as error:
-            raise self._unreachable(f"HTTP {answer.status_code}, not Taskmill / 不是 Taskmill 的接口") from error
+            raise self._unreachable(phrases.NOT_TASKMILL(status=answer.status_code)) from error
         if not answer.is_success:
             raise RemoteError(answer.status_code, envelope)
         return envelope["data"] if code == "OK" else envelope
 
-    def _unreachable(self, reason: str) -> UnavailableError:
+    def _unreachable(self, reason: str | Words) -> UnavailableError:
         return UnavailableError(Code.API_UNREACHABLE, url=self.url, reason=reason)
 
 
 def segment(text: str) -> str:
     """Return a name as one part of a path."""
     if text in {"", ".", ".."}:
-        raise InputError(Code.USAGE, reason=f"not a name / 不是名字：{text!r}")
+        raise InputError(Code.USAGE, reason=phrases.NOT_A_NAME(value=repr(text)))
     return quote(text, safe="")
 
 

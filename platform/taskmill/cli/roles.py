@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 import rich_click as click
 
 from taskmill import constants as c
-from taskmill.cli import ending
+from taskmill.cli import ending, phrases
 from taskmill.cli.ending import until_signal
-from taskmill.cli.language import words
+from taskmill.cli.language import in_language
 from taskmill.log import configure_logging, get_logger
 from taskmill.settings import Settings, load_settings
 from taskmill.urls import address
@@ -108,7 +108,7 @@ def api(host: str | None, port: int | None) -> None:
         async with opened(settings, "api", stop) as platform:
             token = None if await platform.keys.any_exists() else new_dev_token()
             if token is not None:
-                click.echo(f"开发令牌（仅限本机）/ development token (this machine only): {token}", err=True)
+                click.echo(in_language(phrases.DEV_TOKEN(token=token)), err=True)
 
             def bound(actual: int) -> None:
                 log.info("接口地址", url=f"http://{settings.api_host}:{actual}{c.API_PREFIX}")
@@ -167,4 +167,4 @@ def dev(ctx: click.Context, demo: bool, exit_after: bool) -> None:
     settings = configured()
     from taskmill.dev.dev import run_dev
 
-    ctx.exit(run_async(run_dev(settings, demo=demo, exit_after=exit_after, choose=lambda text: words(text.zh, text.en))))
+    ctx.exit(run_async(run_dev(settings, demo=demo, exit_after=exit_after, choose=in_language)))

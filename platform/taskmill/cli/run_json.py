@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskmill import constants as c
+from taskmill.cli import phrases
 from taskmill.cli.language import words
 from taskmill.cli.output import say
 from taskmill.errors import Code, InputError
@@ -60,7 +61,7 @@ def find_running(start: Path) -> Running | None:
         except FileNotFoundError:
             continue
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InputError(Code.USAGE, reason=f"{path}: {error!r}") from error
+            raise InputError(Code.USAGE, reason=phrases.RUN_FILE_BROKEN(file=path, error=repr(error))) from error
     return None
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from taskmill import constants as c
+from taskmill.cli import phrases
 from taskmill.cli.arguments import timestamp, usage
 from taskmill.cli.failure import EXIT_FAILED
-from taskmill.cli.language import words
+from taskmill.cli.language import in_language, words
 from taskmill.cli.output import Column, Output, emit, output_option
 from taskmill.cli.rest import Api, remote
 from taskmill.states import FINAL
@@ -108,7 +109,7 @@ def simulate(
     emit(compare.rows(results), output, COLUMNS, name="policy")
     broken = compare.violations(results) if everything else []
     for line in broken:
-        click.echo(words("未达标：", "bar broken: ") + line, err=True)
+        click.echo(words("未达标：", "bar broken: ") + in_language(line), err=True)
     ctx.exit(EXIT_FAILED if broken else 0)
 
 
@@ -127,7 +128,7 @@ def _trace(name: str, seed: int, shorten: float, setup: Setup | None, only: str 
         return replace(trace, setup=own)
     path = Path(name)
     if not path.is_file():
-        raise usage(f"no file and no made-up load {name}; there are / 没有这个文件或负载：{', '.join(synthetic.NAMES)}")
+        raise usage(phrases.NO_LOAD(name=name, names=", ".join(synthetic.NAMES)))
     return traces.read(path, setup or traces.Setup(), only)
 
 
@@ -141,15 +142,15 @@ def _setup(path: Path) -> Setup:
     try:
         loaded: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise usage(f"{path.name}: not YAML / 不是 YAML：{error}") from error
+        raise usage(phrases.NOT_YAML(file=path.name, error=error)) from error
     if not isinstance(loaded, dict) or loaded.get("kind") != "TaskQueue":
-        raise usage(f"{path.name}: not a TaskQueue / 不是 TaskQueue")
+        raise usage(phrases.NOT_A_TASK_QUEUE(file=path.name))
     metadata = {"name": path.stem, "namespace": "default", "creationTimestamp": "2026-01-01T00:00:00Z"}
     metadata |= loaded.get("metadata") or {}
     try:
         queue = parse_queue({**loaded, "metadata": metadata})
     except InvalidSpec as error:
-        raise usage(f"{path.name}: {error}") from error
+        raise usage(phrases.SPEC_UNFIT(file=path.name, error=error)) from error
     drain = queue.spec.drain
     patience = float(drain.timeout_seconds) if drain.on_timeout == "Requeue" else float("inf")
     return Setup(spec=scaling_spec(queue), concurrency=queue.spec.concurrency, drain_timeout_s=patience)
@@ -161,6 +162,6 @@ def _chart(path: Path, trace: Trace, seed: int, rival: str) -> None:
 
     found = {policy.name: policy for policy in baselines(trace.setup)}
     if rival not in found:
-        raise usage(f"no rival {rival}; there are / 没有这个对手：{', '.join(found)}")
+        raise usage(phrases.NO_RIVAL(name=rival, names=", ".join(found)))
     runs = [compare.simulate(trace, policy, seed) for policy in (Ours(trace.setup), found[rival])]
     path.write_text(chart.draw(f"{trace.name}: taskmill and {rival}", runs), encoding="utf-8")

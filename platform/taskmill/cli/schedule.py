@@ -7,6 +7,7 @@ from typing import Any
 import rich_click as click
 
 from taskmill import constants as c
+from taskmill.cli import phrases
 from taskmill.cli.arguments import compact, read_args, seconds, usage
 from taskmill.cli.batch import each
 from taskmill.cli.failure import named
@@ -84,7 +85,7 @@ def create(
     Example: taskmill schedule create nightly-report shell.run --cron '0 8 * * *' --timezone Asia/Shanghai --args '{"argv": ["date"]}'
     """
     if (plain["cron"] is None) == (every is None):
-        raise usage("give exactly one of --cron and --every / --cron 与 --every 须给出且只给一个")
+        raise usage(phrases.CRON_OR_EVERY)
     request = {
         "name": name, "kind": kind, "interval_s": seconds(every, "--every"), "args": read_args(args),
         "catch_up_s": seconds(catch_up, "--catch-up"), **plain,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from taskmill import constants as c
-from taskmill.cli.arguments import parse_json, usage
+from taskmill.cli.arguments import parse_json, unreadable, usage
 from taskmill.cli.failure import EXIT_FAILED, EXIT_OK, EXIT_TIMEOUT, RemoteError
 from taskmill.cli.language import words
 from taskmill.cli.output import say
@@ -99,7 +99,7 @@ def read_tasks(file: Path) -> list[Any]:
     try:
         raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     except OSError as error:
-        raise usage(f"{file}: {error}") from error
+        raise usage(unreadable(str(file), error)) from error
     if raw.lstrip().startswith(b"["):
         return parse_json(raw, str(file))
     return [parse_json(line, f"{file}:{number}") for number, line in enumerate(raw.split(b"\n"), 1) if line.strip()]

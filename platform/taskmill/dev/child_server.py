@@ -30,6 +30,7 @@ from taskmill.dev import ports, process_table
 from taskmill.dev.spawn import spawn
 from taskmill.errors import Code, SetupError
 from taskmill.log import get_logger
+from taskmill.words import Words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +40,10 @@ if TYPE_CHECKING:
     from taskmill.dev.account import Account
 
 log = get_logger(__name__)
+
+NOT_STARTED = Words("没有启动过", "not started")
+IN_USE = Words("{folder} 正由进程 {owner} 使用", "{folder} is in use by process {owner}")
+NO_LOG = Words("没有日志", "no log")
 
 # 冻结的进程收不到内核的死亡信号：主人一死管道就关，由它解冻，信号才生效
 THAW = 'read -r _; kill -CONT "$@"'
@@ -75,7 +80,7 @@ class ChildServer(ABC):
     def pid(self) -> int:
         """The pid of the server. Raises SetupError if it was never started."""
         if self._process is None:
-            raise self._failed("not started")
+            raise self._failed(NOT_STARTED)
         return self._process.pid
 
     @property
@@ -200,7 +205,7 @@ class ChildServer(ABC):
             handle.seek(0)
             owner = handle.read().strip()
             handle.close()
-            raise self._failed(f"{self.root} is in use by process {owner}") from error
+            raise self._failed(IN_USE(folder=self.root, owner=owner)) from error
         handle.truncate(0)
         handle.write(f"{os.getpid()}\n")
         handle.flush()
@@ -262,13 +267,13 @@ class ChildServer(ABC):
             process_table.send(self._pids(), signal.SIGKILL)
             process_table.wait_until(lambda: not self._pids(), constants.DEV_STOP_TIMEOUT_S)
 
-    def _log_tail(self) -> str:
+    def _log_tail(self) -> str | Words:
         with contextlib.suppress(OSError):
             lines = self.log_path.read_text(errors="replace").splitlines()
             return " | ".join(lines[-constants.DEV_LOG_TAIL_LINES :])
-        return "no log"
+        return NO_LOG
 
-    def _failed(self, reason: str) -> SetupError:
+    def _failed(self, reason: str | Words) -> SetupError:
         return SetupError(Code.DEV_SERVERS_FAILED, server=self.name, reason=reason, log=str(self.log_path))
 
 

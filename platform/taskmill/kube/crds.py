@@ -174,7 +174,7 @@ def main(ctx: click.Context, writing: bool) -> None:  # noqa: FBT001 - click 的
         return
     old = stale(ROOT)
     for name in old:
-        click.echo(f"{name}: 已过期，运行 make generate / out of date, run make generate", err=True)
+        click.echo(f"{name} → make generate", err=True)
     ctx.exit(1 if old else 0)
 
 

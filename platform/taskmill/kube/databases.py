@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.errors import Code, SetupError, TaskmillError
+from taskmill.kube import phrases
 from taskmill.kube.state import DatabaseFact
 from taskmill.log import get_logger
 from taskmill.services.fleet import FleetService, Order, QueueLoad, QueuePolicy, WorkerFact
@@ -119,7 +120,7 @@ class DatabaseLink:
                 return self._service
             await self._disconnect()
             if not known:
-                raise SetupError(Code.CONFIG_INVALID, field="connection", reason="no URL / 没有地址")
+                raise SetupError(Code.CONFIG_INVALID, field="connection", reason=phrases.NO_URL)
             # 换下一个：上一个刚失败，或已没有对象用它
             self._url = known[(known.index(self._url) + 1) % len(known)] if self._url in known else known[0]
             self._service = await FleetService.open(self._url)

@@ -6,11 +6,12 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
-from taskmill.kube import demand
+from taskmill.kube import demand, phrases
 from taskmill.kube.demand import Term
 from taskmill.kube.simulate.policies import Ours, baselines
 from taskmill.kube.simulate.traces import Trace
 from taskmill.kube.simulate.world import Policy, Record, World
+from taskmill.words import Words
 
 OURS = Ours.name
 POD_HOURS_RATIO = 1.2  # 相对每个达到目标的基线，最多多花多少 Pod 小时
@@ -65,31 +66,31 @@ def compare(trace: Trace, seed: int, terms: Collection[Term] = demand.OPTIONAL) 
     return [simulate(trace, policy, seed)[0] for policy in policies]
 
 
-def violations(results: Sequence[Result]) -> list[str]:
+def violations(results: Sequence[Result]) -> list[Words]:
     """Return what breaks the bars, one sentence each: nothing late or interrupted beyond any rival, at a fair price."""
-    broken: list[str] = []
+    broken: list[Words] = []
     for ours in (result for result in results if result.policy == OURS):
         rivals = [result for result in results if result.trace == ours.trace and result.policy in BARS_AGAINST]
         for rival in rivals:
-            where = f"{ours.trace} against {rival.policy}"
+            where = {"trace": ours.trace, "rival": rival.policy}
             if ours.late > rival.late:
-                broken.append(f"{where}: {ours.late} late, not {rival.late}")
+                broken.append(phrases.MORE_LATE(**where, ours=ours.late, theirs=rival.late))
             if ours.interrupted > rival.interrupted:
-                broken.append(f"{where}: {ours.interrupted} interrupted, not {rival.interrupted}")
+                broken.append(phrases.MORE_INTERRUPTED(**where, ours=ours.interrupted, theirs=rival.interrupted))
             if rival.met and ours.pod_hours > POD_HOURS_RATIO * rival.pod_hours:
-                broken.append(f"{where}: {ours.pod_hours} pod-hours, more than 1.2 x {rival.pod_hours}")
+                broken.append(phrases.DEARER(**where, ours=ours.pod_hours, ratio=POD_HOURS_RATIO, theirs=rival.pod_hours))
     broken += _totals(results)
     return broken
 
 
-def _totals(results: Sequence[Result]) -> list[str]:
+def _totals(results: Sequence[Result]) -> list[Words]:
     def total(policy: str) -> tuple[int, int]:
         mine = [result for result in results if result.policy == policy]
         return sum(result.late for result in mine), sum(result.interrupted for result in mine)
 
     ours = total(OURS)
     return [
-        f"in all against {rival}: {ours} late and interrupted, not fewer than {total(rival)}"
+        phrases.NOT_FEWER(rival=rival, ours=ours, theirs=total(rival))
         for rival in sorted(BARS_AGAINST) if sum(ours) >= sum(total(rival))
     ]  # fmt: skip
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from taskmill import constants as c
 from taskmill.errors import Code, InputError
+from taskmill.kube import phrases
 from taskmill.kube.simulate.traces import Setup, Task, Trace, make
 
 
@@ -20,13 +21,11 @@ def trace_of(queue: str, summaries: Iterable[Mapping[str, Any]]) -> Trace:
     """
     ran = [each for each in summaries if each["started_at"] and each["finished_at"] and each["worker_id"]]
     if not ran:
-        raise InputError(Code.USAGE, reason=f"no finished task of queue {queue} has run / 队列 {queue} 没有跑完的任务")
+        raise InputError(Code.USAGE, reason=phrases.NONE_HAS_RUN(queue=queue))
     begin, last = min(_due(each) for each in ran), max(_due(each) for each in ran)
     if last - begin > c.TRACE_MAX_S:
         days, most = f"{(last - begin) / 86_400:.1f}", f"{c.TRACE_MAX_S / 86_400:g}"
-        raise InputError(
-            Code.USAGE, reason=f"the tasks span {days} days, at most {most}: give a later --after / 任务跨了 {days} 天，最多 {most} 天"
-        )
+        raise InputError(Code.USAGE, reason=phrases.TOO_LONG(days=days, most=most))
     tasks = [
         Task(
             due=_due(each) - begin, known=_seconds(each["created_at"]) - begin,

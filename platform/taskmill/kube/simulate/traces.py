@@ -9,7 +9,9 @@ from pathlib import Path
 
 from taskmill import constants as c
 from taskmill.errors import Code, InputError
+from taskmill.kube import phrases
 from taskmill.kube.scaler import ScalingSpec
+from taskmill.words import Words
 
 FIELDS = ("second", "queue", "type", "service_ms")
 TAIL_S = 600.0  # 最后一个任务之后再看多久：缩容也要算进去
@@ -68,27 +70,29 @@ def read(path: Path, setup: Setup, queue: str | None = None) -> Trace:
         rows = csv.DictReader(line for line in file if not line.startswith("#"))
         missing = [name for name in FIELDS if name not in (rows.fieldnames or ())]
         if missing:
-            raise InputError(Code.USAGE, reason=f"{path.name}: no column {', '.join(missing)} / 缺少列")
+            raise InputError(Code.USAGE, reason=phrases.NO_COLUMN(file=path.name, names=", ".join(missing)))
         for row in rows:
             if queue is not None and row["queue"] != queue:
                 continue
             try:
                 tasks.append(_task(row))
             except (TypeError, ValueError):
-                raise InputError(
-                    Code.USAGE, reason=f"{path.name}: line {rows.line_num} is not numbers / 第 {rows.line_num} 行不是数字"
-                ) from None
+                raise InputError(Code.USAGE, reason=phrases.NOT_NUMBERS(file=path.name, line=rows.line_num)) from None
             except _OutsideError as error:
                 raise InputError(
-                    Code.USAGE, reason=f"{path.name}: line {rows.line_num}: {error} / 第 {rows.line_num} 行超出范围"
+                    Code.USAGE, reason=phrases.LINE_OUTSIDE(file=path.name, line=rows.line_num, error=error.words)
                 ) from None
     if not tasks:
-        raise InputError(Code.USAGE, reason=f"{path.name}: no tasks / 没有任务")
+        raise InputError(Code.USAGE, reason=phrases.NO_TASKS(file=path.name))
     return make(path.stem, tasks, setup)
 
 
 class _OutsideError(Exception):
     """一个数超出了范围。"""
+
+    def __init__(self, words: Words) -> None:
+        super().__init__(words.en)
+        self.words = words
 
 
 def _task(row: dict[str, str]) -> Task:
@@ -101,7 +105,7 @@ def _task(row: dict[str, str]) -> Task:
 
 def _within(name: str, value: float, low: float, high: float) -> float:
     if not low <= value <= high:  # nan 也不在任何范围之内
-        raise _OutsideError(f"{name} {value:g} is not between {low:g} and {high:g}")
+        raise _OutsideError(phrases.OUTSIDE(name=name, value=value, low=low, high=high))
     return value
 
 
