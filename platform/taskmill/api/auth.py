@@ -11,6 +11,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from taskmill import constants as c
+from taskmill import reasons
 from taskmill.api.call import header
 from taskmill.errors import AccessError, Code
 from taskmill.services.keys import KeyService, Principal, Scope
@@ -56,15 +57,15 @@ class Guard:
     async def _principal(self, connection: Connection) -> Principal:
         given = header(connection.scope, b"authorization")
         if given is None:
-            raise AccessError(Code.UNAUTHORIZED, reason="no Authorization header / 没有 Authorization 请求头")
+            raise AccessError(Code.UNAUTHORIZED, reason=reasons.NO_KEY_GIVEN)
         if given[: len(BEARER)].lower() != BEARER:
-            raise AccessError(Code.UNAUTHORIZED, reason="not a Bearer key / 不是 Bearer 密钥")
+            raise AccessError(Code.UNAUTHORIZED, reason=reasons.NOT_BEARER)
         secret = given[len(BEARER) :].strip()
         if self._is_dev_token(secret):
             return await self._developer(connection)
         principal = await self._keys.authenticate(secret)
         if principal is None:
-            raise AccessError(Code.UNAUTHORIZED, reason="unknown, expired or revoked / 未知、过期或已吊销")
+            raise AccessError(Code.UNAUTHORIZED, reason=reasons.KEY_REFUSED)
         return principal
 
     def _is_dev_token(self, secret: str) -> bool:
@@ -72,9 +73,9 @@ class Guard:
 
     async def _developer(self, connection: Connection) -> Principal:
         if not is_loopback(connection.scope.get("client")):
-            raise AccessError(Code.UNAUTHORIZED, reason="the development token works on this machine only / 只限本机")
+            raise AccessError(Code.UNAUTHORIZED, reason=reasons.DEV_LOCAL_ONLY)
         if not self._beside_keys and await self._keys.any_exists():
-            raise AccessError(Code.UNAUTHORIZED, reason="keys exist, use one / 已有密钥，请使用密钥")
+            raise AccessError(Code.UNAUTHORIZED, reason=reasons.KEYS_EXIST)
         return DEVELOPER
 
 

@@ -11,22 +11,15 @@ import msgspec
 from litestar import Request
 
 from taskmill import constants as c
+from taskmill import reasons
 from taskmill.api.call import header
 from taskmill.errors import Code, InputError, LimitError, TaskmillError
+from taskmill.validation import in_both
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 AnyRequest = Request[Any, Any, Any]
 _PLACE = re.compile(r"^(?P<reason>.*?)(?: - at `(?P<path>[^`]*)`)?$", re.DOTALL)
-# msgspec 的英文 → 中文；顺序无关，各自整句匹配
-_CHINESE = (
-    (re.compile(r"Expected `(.+)`, got `(.+)`"), r"应为 \1，实为 \2"),
-    (re.compile(r"Object missing required field `(.+)`"), "缺少必填字段"),
-    (re.compile(r"Object contains unknown field `(.+)`"), "没有这个字段"),
-    (re.compile(r"Expected `\w+` (>=|<=|>|<) (\S+)"), r"须 \1 \2"),
-    (re.compile(r"Expected `\w+` of length (>=|<=) (\S+)"), r"长度须 \1 \2"),
-    (re.compile(r"Invalid (RFC3339 encoded datetime|UUID)"), r"不是合法的 \1"),
-)
 _LENGTH_DIGITS = 18
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 _NAMED = re.compile(r"Object (?:missing required|contains unknown) field `(.+)`")
@@ -52,7 +45,7 @@ async def read(request: AnyRequest, limit: int) -> bytes:
         message = await request.receive()
         if message["type"] != "http.request":
             # 客户端已走，回答没有人收；访问日志会记 499
-            raise InputError(Code.MALFORMED_HTTP, reason="the client left / 客户端已断开")
+            raise InputError(Code.MALFORMED_HTTP, reason=reasons.CLIENT_LEFT)
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > limit:
@@ -77,7 +70,7 @@ async def refuse_body(request: AnyRequest) -> None:
     """Refuse a body where none has a meaning, except an empty object."""
     raw = await read(request, c.BODY_IGNORED_MAX_BYTES)
     if raw.strip() not in {b"", b"{}"}:
-        raise InputError(Code.INVALID_REQUEST, field="body", reason="this action takes no body / 此操作不收请求体")
+        raise InputError(Code.INVALID_REQUEST, field="body", reason=reasons.NO_BODY)
 
 
 def decode(raw: bytes, decoder: Decoder[T]) -> T:
@@ -87,9 +80,9 @@ def decode(raw: bytes, decoder: Decoder[T]) -> T:
     except msgspec.ValidationError as error:
         raise invalid(str(error)) from error
     except UnicodeDecodeError as error:
-        raise InputError(Code.MALFORMED_JSON, reason=f"not UTF-8 / 不是 UTF-8: {error.reason}") from error
+        raise InputError(Code.MALFORMED_JSON, reason=reasons.NOT_UTF8(error=error.reason)) from error
     except msgspec.DecodeError as error:
-        raise InputError(Code.MALFORMED_JSON, reason=str(error)) from error
+        raise InputError(Code.MALFORMED_JSON, reason=in_both(str(error))) from error
     except RecursionError as error:
         raise InputError(Code.ARGS_TOO_DEEP, field="body", limit=c.ARGS_MAX_DEPTH) from error
 
@@ -101,7 +94,7 @@ def check_content_type(value: str) -> None:
     kind, _, rest = value.partition(";")
     charset = rest.strip().lower()
     if kind.strip().lower() != "application/json" or charset not in {"", "charset=utf-8", 'charset="utf-8"'}:
-        raise InputError(Code.UNSUPPORTED_MEDIA_TYPE, content_type=value or "none / 未给出")
+        raise InputError(Code.UNSUPPORTED_MEDIA_TYPE, content_type=value or reasons.NONE_GIVEN)
 
 
 def read_query(request: AnyRequest, form: type[T]) -> T:
@@ -109,7 +102,7 @@ def read_query(request: AnyRequest, form: type[T]) -> T:
     given: dict[str, str | int] = {}
     for name, value in request.query_params.multi_items():
         if name in given:
-            raise InputError(Code.INVALID_REQUEST, field=name, reason="given more than once / 给了不止一次")
+            raise InputError(Code.INVALID_REQUEST, field=name, reason=reasons.GIVEN_TWICE)
         given[name] = int(value) if name in _integers(form) and _INTEGER.fullmatch(value) else value
     try:
         # 严格：宽松模式会把 null 当作没给、把 0.5 当作时间
@@ -132,14 +125,13 @@ def task_id(text: str) -> UUID:
     try:
         return UUID(text)
     except ValueError as error:
-        raise InputError(Code.INVALID_REQUEST, field="task_id", reason="not a UUID / 不是 UUID") from error
+        raise InputError(Code.INVALID_REQUEST, field="task_id", reason=reasons.NOT_A_UUID) from error
 
 
 def name(text: str, field: str) -> str:
     """Return a name in a path; InputError INVALID_REQUEST if no such name can exist."""
     if "\x00" in text or len(text) > c.NAME_MAX_CHARS:
-        reason = f"at most {c.NAME_MAX_CHARS} characters, no NUL / 至多 {c.NAME_MAX_CHARS} 字，不含 NUL"
-        raise InputError(Code.INVALID_REQUEST, field=field, reason=reason)
+        raise InputError(Code.INVALID_REQUEST, field=field, reason=reasons.NO_SUCH_NAME(limit=c.NAME_MAX_CHARS))
     return text
 
 
@@ -151,8 +143,4 @@ def invalid(message: str) -> TaskmillError:
     field = path.removeprefix("$").removeprefix(".")
     if named:
         field = f"{field}.{named[1]}" if field else named[1]
-    for pattern, chinese in _CHINESE:
-        if found := pattern.fullmatch(reason):
-            reason = f"{reason} / {found.expand(chinese)}"
-            break
-    return InputError(Code.INVALID_REQUEST, field=field or "body", reason=reason)
+    return InputError(Code.INVALID_REQUEST, field=field or "body", reason=in_both(reason))

@@ -15,10 +15,12 @@ from litestar.exceptions import (
 from litestar.status_codes import HTTP_413_REQUEST_ENTITY_TOO_LARGE
 
 from taskmill import constants as c
+from taskmill import reasons
 from taskmill.api.envelope import failed
 from taskmill.errors import AccessError, Code, InputError, LimitError, NotFoundError, TaskmillError
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
+from taskmill.validation import in_both
 
 log = get_logger(__name__)
 AnyRequest = Request[Any, Any, Any]
@@ -49,7 +51,7 @@ def _unreadable(request: AnyRequest, error: Exception) -> TaskmillError | None:
     if not request.url.path.startswith(c.PLUGINS_PREFIX):
         return None
     if isinstance(error, UnicodeDecodeError):
-        return InputError(Code.MALFORMED_JSON, reason=f"not UTF-8 / 不是 UTF-8: {error.reason}")
+        return InputError(Code.MALFORMED_JSON, reason=reasons.NOT_UTF8(error=error.reason))
     if isinstance(error, RecursionError):
         return InputError(Code.ARGS_TOO_DEEP, field="body", limit=c.ARGS_MAX_DEPTH)
     return None
@@ -73,11 +75,11 @@ def _coded(request: AnyRequest, error: HTTPException) -> TaskmillError:
 
 def _wrong_input(error: HTTPException) -> TaskmillError:
     if isinstance(error.__cause__, SerializationException):
-        return InputError(Code.MALFORMED_JSON, reason=error.detail)
+        return InputError(Code.MALFORMED_JSON, reason=in_both(error.detail))
     if isinstance(error, ValidationException) and isinstance(error.extra, list) and error.extra:
         first: Any = error.extra[0]
         if isinstance(first, dict):
             facts: dict[str, Any] = first
             field, reason = facts.get("key", "request"), facts.get("message", error.detail)
-            return InputError(Code.INVALID_REQUEST, field=str(field), reason=str(reason))
-    return InputError(Code.INVALID_REQUEST, field="request", reason=error.detail)
+            return InputError(Code.INVALID_REQUEST, field=str(field), reason=in_both(str(reason)))
+    return InputError(Code.INVALID_REQUEST, field="request", reason=in_both(error.detail))

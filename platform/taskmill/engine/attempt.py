@@ -21,7 +21,7 @@ from pydantic_core import to_jsonable_python
 from taskmill import constants as c
 from taskmill import reasons, strict_json
 from taskmill.engine.verdict import Wish, judge
-from taskmill.errors import Code, InputError, TaskmillError
+from taskmill.errors import Code, InputError, TaskmillError, UnfitError
 from taskmill.log import get_logger
 from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import RetryPolicy, TaskDefinition
@@ -122,7 +122,7 @@ def _unstorable(raw: bytes, max_bytes: int) -> Words | None:
     return reasons.HAS_NUL if b"\\u0000" in raw and _NUL.search(raw) else None
 
 
-def failed(attempt: Attempt, error: BaseException, *, cause: Cause = Cause.ERROR) -> Outcome:
+def failed(attempt: Attempt, error: BaseException, *, cause: Cause = Cause.ERROR, words: Words | None = None) -> Outcome:
     """Return the outcome of a handler that raised: snoozed, discarded, or retried while attempts are left."""
     row, policy = attempt.row, attempt.definition.retry
     verdict = judge(error, policy)
@@ -131,7 +131,7 @@ def failed(attempt: Attempt, error: BaseException, *, cause: Cause = Cause.ERROR
         outcome.state, outcome.cause, outcome.attempt_delta = State.SCHEDULED, None, -1
         outcome.delay_s, outcome.run_at = verdict.delay_s or 0.0, verdict.run_at
         return outcome
-    describe(outcome, verdict.cause, error if isinstance(error, BaseExceptionGroup) else None)
+    describe(outcome, verdict.cause, error if isinstance(error, BaseExceptionGroup) else None, words=words)
     if verdict.wish is Wish.RETRY and row["attempt"] < row["max_attempts"]:
         outcome.state = State.RETRYABLE
         outcome.delay_s = backoff_s(policy, row["attempt"]) if verdict.delay_s is None else verdict.delay_s
@@ -169,13 +169,32 @@ def unusable(attempt: Attempt, error: BaseException) -> Outcome:
     return outcome
 
 
-def describe(outcome: Outcome, error: BaseException, group: BaseException | None = None) -> None:
-    """Write type, message and traceback of `error` into the outcome, scrubbed and cut; the traceback is that of its `group`."""
+def describe(
+    outcome: Outcome, error: BaseException, group: BaseException | None = None, *, words: Words | None = None
+) -> None:
+    """Write type, message and traceback of `error` into the outcome, scrubbed and cut; the traceback is that of its `group`.
+
+    What Taskmill itself says stands there in both languages: `words`, or those of an error with a code.
+    """
+    words = words or _own_words(error)
     outcome.error_type = type(error).__name__
-    outcome.message = scrub(_words(error) or type(error).__name__, c.ERROR_MESSAGE_MAX_CHARS)
+    outcome.message = scrub(words.en if words else _words(error) or type(error).__name__, c.ERROR_MESSAGE_MAX_CHARS)
+    outcome.message_zh = scrub(words.zh, c.ERROR_MESSAGE_MAX_CHARS) if words else None
     lines = "".join(traceback.format_exception(group or error))
     outcome.traceback = scrub(lines[-c.TRACEBACK_MAX_CHARS :], c.TRACEBACK_MAX_CHARS)
-    outcome.error = msgspec.json.encode({"type": outcome.error_type, "message": outcome.message})
+    outcome.error = error_json(outcome.error_type, outcome.message, outcome.message_zh)
+
+
+def error_json(kind: str, message: str, chinese: str | None = None) -> bytes:
+    """Return what stands in the `error` of a task; `message_zh` only where Taskmill itself is the author."""
+    return msgspec.json.encode({"type": kind, "message": message} | ({"message_zh": chinese} if chinese else {}))
+
+
+def _own_words(error: BaseException) -> Words | None:
+    if isinstance(error, TaskmillError):
+        told = error.message()
+        return Words(zh=f"{error.code} {told['zh']}", en=f"{error.code} {told['en']}")
+    return error.words if isinstance(error, UnfitError) else None
 
 
 def _words(error: BaseException) -> str:
@@ -190,16 +209,17 @@ def stopped(attempt: Attempt) -> Outcome | None:
     row = attempt.row
     if attempt.stop is Stop.CANCEL:
         outcome = Outcome(row["id"], row["claim_no"], attempt.worker_id, State.CANCELLED, cause=Cause.CANCEL)
-        outcome.message = "cancelled while running / 运行中被取消"
+        outcome.message, outcome.message_zh = reasons.CANCELLED.en, reasons.CANCELLED.zh
         return outcome
     if attempt.stop is Stop.TIMEOUT:
-        limit = row["timeout_ms"] / 1000
-        return failed(attempt, TimeoutError(f"timed out after {limit:g} s / 超时 {limit:g} 秒"), cause=Cause.TIMEOUT)
+        words = reasons.TIMED_OUT(seconds=f"{row['timeout_ms'] / 1000:g}")
+        return failed(attempt, TimeoutError(words.en), cause=Cause.TIMEOUT, words=words)
     if attempt.stop is Stop.DRAIN:
         return cut_off(row, attempt.worker_id)
     if attempt.stop is Stop.LOST:
         return None
-    return failed(attempt, asyncio.CancelledError("the handler cancelled itself / 处理函数取消了自己"))
+    words = reasons.CANCELLED_ITSELF
+    return failed(attempt, asyncio.CancelledError(words.en), words=words)
 
 
 def handed_back(row: Record, worker_id: UUID) -> Outcome:
@@ -211,5 +231,5 @@ def cut_off(row: Record, worker_id: UUID) -> Outcome:
     """Return the outcome of an attempt that a stopping worker could not let finish: not counted, but recorded."""
     outcome = handed_back(row, worker_id)
     outcome.cause = Cause.DRAIN
-    outcome.message = "the worker stopped before it ended / 工作进程停机时尚未结束"
+    outcome.message, outcome.message_zh = reasons.CUT_OFF.en, reasons.CUT_OFF.zh
     return outcome

@@ -12,7 +12,7 @@ from taskiq.abc.broker import AsyncBroker
 from taskiq.exceptions import ResultGetError
 from taskiq_redis import RedisStreamBroker
 
-from taskmill import keys
+from taskmill import keys, reasons
 from taskmill.errors import Code, SetupError
 from taskmill.ids import new_id
 from taskmill.plugin.registry import Registry
@@ -74,7 +74,7 @@ class TaskmillBroker(RedisStreamBroker):
 
     async def listen(self) -> AsyncGenerator[AckableMessage, None]:
         """Refuse: the stock taskiq worker would run tasks without claim and lease. Use `taskmill worker`."""
-        raise SetupError(Code.USAGE, reason="use `taskmill worker` / 请用 taskmill worker")
+        raise SetupError(Code.USAGE, reason=reasons.OWN_WORKER)
         yield  # pragma: no cover - 让它成为异步生成器
 
 

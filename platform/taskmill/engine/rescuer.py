@@ -11,11 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-import msgspec
-
 from taskmill import constants as c
+from taskmill import reasons
 from taskmill.clock import SYSTEM_CLOCK, Clock
-from taskmill.engine.attempt import backoff_s
+from taskmill.engine.attempt import backoff_s, error_json
 from taskmill.engine.tally import Tally
 from taskmill.ids import new_id
 from taskmill.log import get_logger
@@ -26,12 +25,12 @@ from taskmill.stores import task_settle, task_submit
 from taskmill.stores.database import Connection, Database
 from taskmill.stores.task_rescue import RunningRow
 from taskmill.stores.task_settle import Outcome
+from taskmill.words import Words
 
 log = get_logger(__name__)
 REASONS = {
-    Cause.CRASH: "the worker fell silent / 工作进程失联", Cause.OOM: "the pod ran out of memory / 容器内存耗尽",
-    Cause.EVICTED: "the pod was evicted / 容器被驱逐", Cause.DRAIN: "the pod was stopped before it ended / 容器停机时尚未结束",
-    Cause.NODE_LOST: "the node was lost / 节点失联",
+    Cause.CRASH: reasons.WORKER_SILENT, Cause.OOM: reasons.OUT_OF_MEMORY, Cause.EVICTED: reasons.EVICTED,
+    Cause.DRAIN: reasons.POD_STOPPED, Cause.NODE_LOST: reasons.NODE_LOST,
 }  # fmt: skip
 IDLE = {"dead": 0, "rescued": 0, "overdue": 0, "more": 0}
 
@@ -136,12 +135,12 @@ class Rescuer:
         }
 
 
-def _outcome(row: RunningRow, state: State, cause: Cause, kind: str, message: str) -> Outcome:
+def _outcome(row: RunningRow, state: State, cause: Cause, kind: str, words: Words) -> Outcome:
     if row.cancelling:
         state = State.CANCELLED
     outcome = Outcome(row.id, row.claim_no, row.worker_id, state, by=By.RESCUE, cause=cause).of(row.kind, row.queue, row.attempt)
-    outcome.error_type, outcome.message = kind, message
-    outcome.error = msgspec.json.encode({"type": kind, "message": message})
+    outcome.error_type, outcome.message, outcome.message_zh = kind, words.en, words.zh
+    outcome.error = error_json(kind, words.en, words.zh)
     return outcome
 
 
@@ -151,7 +150,7 @@ def _taken_back(row: RunningRow) -> Outcome:
     可疑的任务独自运行；崩溃次数只有在它确实独自一个时才升到上限，免得误伤与毒丸同处一室的任务。
     """
     cause = row.cause or Cause.CRASH
-    outcome = _outcome(row, State.AVAILABLE, cause, "WorkerLost", REASONS.get(cause, cause.value))
+    outcome = _outcome(row, State.AVAILABLE, cause, "WorkerLost", REASONS.get(cause, reasons.SAID(words=cause.value)))
     if row.cause is None:
         outcome.cause, outcome.error = None, None  # 它自己停下的，不是崩溃，也不留失败记录
     elif cause in INFRASTRUCTURE:
@@ -169,8 +168,7 @@ def _taken_back(row: RunningRow) -> Outcome:
 
 def _timed_out(row: RunningRow) -> Outcome:
     """工作进程活着却没能按时结束它：算一次尝试。"""
-    message = "past its deadline, the worker did not end it / 超过截止时间，工作进程未能结束它"
-    outcome = _outcome(row, State.RETRYABLE, Cause.TIMEOUT, "TimeoutError", message)
+    outcome = _outcome(row, State.RETRYABLE, Cause.TIMEOUT, "TimeoutError", reasons.OVERDUE)
     if outcome.state is State.RETRYABLE and row.attempt >= row.max_attempts:
         outcome.state = State.DISCARDED
     if outcome.state is State.RETRYABLE:

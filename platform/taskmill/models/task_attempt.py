@@ -12,7 +12,10 @@ from taskmill.models.base import Base
 
 
 class TaskAttempt(Base):
-    """One attempt, keyed by the fence (task_id, claim_no). Attempts that complete leave no row."""
+    """One attempt, keyed by the fence (task_id, claim_no). Attempts that complete leave no row.
+
+    `message_zh`: `message` in Chinese, where the platform itself is its author.
+    """
 
     __tablename__ = "task_attempts"
 
@@ -22,6 +25,7 @@ class TaskAttempt(Base):
     cause: Mapped[str]
     error_type: Mapped[str | None]
     message: Mapped[str | None]
+    message_zh: Mapped[str | None]
     traceback: Mapped[str | None]
     worker_id: Mapped[UUID | None]
     started_at: Mapped[datetime | None]

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from typing import Any
 
 from taskmill import constants as c
+from taskmill import reasons
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.log import get_logger
 from taskmill.plugin.manifest import Health
+from taskmill.words import Words
 
 log = get_logger("taskmill.plugin")
 
@@ -39,27 +41,27 @@ class Breaker:
     async def check(self, call: Callable[[], Any]) -> Health:
         """Return what `call`, plain or async, says; never raises except for its own cancellation."""
         if self.open:
-            return Health(ok=False, detail="its health check keeps failing / 健康检查连续失败，暂停调用")
+            return Health(ok=False, detail=reasons.HEALTH_FAILING)
         task = asyncio.ensure_future(_answer(call))
         try:
             done, _ = await asyncio.wait({task}, timeout=self._timeout_s)
         finally:
             task.cancel()  # 超时就不再等；顽固的任务也拖不住我们
         if not done:
-            return self._failed(f"no answer within {self._timeout_s:g} s / {self._timeout_s:g} 秒内无应答")
+            return self._failed(reasons.HEALTH_SILENT(seconds=f"{self._timeout_s:g}"))
         if task.cancelled():
-            return self._failed("cancelled itself / 自行取消")
+            return self._failed(reasons.HEALTH_CANCELLED)
         error = task.exception()
         if error is not None:
             return self._failed(f"{type(error).__name__}: {error}")
         self._failures = 0
         return task.result()
 
-    def _failed(self, reason: str) -> Health:
+    def _failed(self, reason: str | Words) -> Health:
         self._failures += 1
         if self._failures >= c.PLUGIN_BREAKER_FAILURES:
             self._open_until = self._clock.monotonic() + c.PLUGIN_BREAKER_OPEN_S
-        log.warning("插件健康检查失败", plugin=self._plugin, failures=self._failures, reason=reason)
+        log.warning("插件健康检查失败", plugin=self._plugin, failures=self._failures, reason=str(reason))
         return Health(ok=False, detail=reason)
 
 

@@ -12,7 +12,10 @@ from typing import Any
 import msgspec
 
 from taskmill import constants as c
-from taskmill.errors import Code, SetupError
+from taskmill import reasons
+from taskmill.errors import Code, SetupError, UnfitError
+from taskmill.validation import in_both
+from taskmill.words import Words
 
 _LISTS = (list, tuple, set, frozenset)
 
@@ -68,12 +71,11 @@ def load_config(
         return None
     for field in fields.values():
         if field.required and field.name not in values:
-            reason = "not set, but required / 未设置，但必须提供"
-            raise SetupError(Code.CONFIG_INVALID, field=prefix + field.name.upper(), reason=reason)
+            raise SetupError(Code.CONFIG_INVALID, field=prefix + field.name.upper(), reason=reasons.REQUIRED)
     try:
         return config(**values)  # 检查跨字段规则的 __post_init__ 在这里运行
     except (ValueError, TypeError) as error:
-        raise SetupError(Code.CONFIG_INVALID, field=prefix + "*", reason=str(error)) from error
+        raise SetupError(Code.CONFIG_INVALID, field=prefix + "*", reason=_why(error)) from error
 
 
 def masked(config: Any) -> dict[str, Any]:
@@ -90,19 +92,22 @@ def _own(prefix: str, env: Mapping[str, str], others: Collection[str]) -> dict[s
     }
 
 
-def _unknown(prefix: str, variable: str, known: list[str]) -> str:
+def _unknown(prefix: str, variable: str, known: list[str]) -> Words:
     close = difflib.get_close_matches(variable.removeprefix(prefix), known, n=1)
     if close:
-        return f"unknown setting, did you mean {prefix}{close[0]}? / 未知设置，是否想写 {prefix}{close[0]}？"
-    names = ", ".join(known) or "-"
-    return f"unknown setting, known are: {names} / 未知设置，可用的有：{names}"
+        return reasons.NO_OPTION_LIKE(close=prefix + close[0])
+    return reasons.NO_OPTION(names=", ".join(known) or "-")
 
 
 def _value(variable: str, text: str, annotation: Any) -> Any:
     try:
         return msgspec.convert(_raw(text, annotation), annotation, strict=False, dec_hook=_decode)
     except ValueError as error:  # msgspec 的校验与解析错误都属于 ValueError；机密是原样转换的，不会出现在文字里
-        raise SetupError(Code.CONFIG_INVALID, field=variable, reason=str(error)) from error
+        raise SetupError(Code.CONFIG_INVALID, field=variable, reason=_why(error)) from error
+
+
+def _why(error: Exception) -> Words:
+    return error.words if isinstance(error, UnfitError) else in_both(str(error))
 
 
 def _raw(text: str, annotation: Any) -> Any:
@@ -128,8 +133,7 @@ def _origins(annotation: Any) -> set[type]:
 def _decode(annotation: type[Any], value: Any) -> Any:
     if annotation in {Secret, Path} and isinstance(value, str):
         return annotation(value)
-    message = f"unsupported type {annotation.__name__} / 不支持的类型"
-    raise ValueError(message)
+    raise UnfitError(reasons.NO_SUCH_TYPE(name=annotation.__name__))
 
 
 def _shown(value: Any) -> Any:

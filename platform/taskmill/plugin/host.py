@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from taskmill import constants as c
+from taskmill import reasons
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.errors import Code, PluginError, TaskmillError
 from taskmill.log import get_logger
@@ -163,8 +164,8 @@ class PluginHost:
     def _check_unique(self, candidate: Candidate, name: str) -> None:
         for other in self._entries:
             if other.loaded is not None and other.name == name:
-                where = other.candidate.distribution or "settings / 设置"
-                reason = f"the name is taken by {where} / 名字已被占用"
+                where = other.candidate.distribution or reasons.SETTINGS
+                reason = reasons.NAME_TAKEN(where=where)
                 raise PluginError(Code.PLUGIN_FAILED, plugin=candidate.name, reason=reason)
 
     def _kinds(self, entry: _Entry) -> list[str]:

@@ -14,6 +14,7 @@ import pluggy
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from taskmill import constants as c
+from taskmill import reasons
 from taskmill.errors import Code, PluginError, TaskmillError, UnfitError
 from taskmill.log import get_logger
 from taskmill.log_events import add_events
@@ -70,7 +71,7 @@ class Loader:
         thread.start()
         thread.join(self.budget_s)
         if not outcome:
-            reason = f"not up within {self.budget_s:g} s / {self.budget_s:g} 秒内未就绪"
+            reason = reasons.NOT_UP(seconds=f"{self.budget_s:g}")
             raise PluginError(Code.PLUGIN_FAILED, plugin=candidate.name, reason=reason)
         result = outcome[0]
         if isinstance(result, BaseException):
@@ -103,8 +104,8 @@ class Loader:
                 continue
             close = difflib.get_close_matches(name, known, n=1)
             hint = close[0] if close else ", ".join(known)
-            reason = f"unknown hook {name}, did you mean {hint}? / 未知钩子，是否想写 {hint}？"
             if self.env.get("CI") == "true":
+                reason = reasons.UNKNOWN_HOOK(name=name, hint=hint)
                 raise PluginError(Code.PLUGIN_FAILED, plugin=plugin, reason=reason)
             log.warning("插件的钩子名未知，永远不会被调用", plugin=plugin, hook=name, suggestion=hint)
 
@@ -120,15 +121,13 @@ def _optional(manager: pluggy.PluginManager, name: str) -> bool:
 def _manifest(candidate: Candidate, plugin: object) -> Manifest:
     hook = getattr(plugin, "taskmill_manifest", None)
     if not callable(hook):
-        reason = "it has no taskmill_manifest / 没有 taskmill_manifest"
-        raise PluginError(Code.PLUGIN_FAILED, plugin=candidate.name, reason=reason)
+        raise PluginError(Code.PLUGIN_FAILED, plugin=candidate.name, reason=reasons.NO_MANIFEST)
     manifest = hook()
     if not isinstance(manifest, Manifest):
-        reason = "taskmill_manifest did not return a Manifest / taskmill_manifest 没有返回 Manifest"
-        raise PluginError(Code.PLUGIN_FAILED, plugin=candidate.name, reason=reason)
+        raise PluginError(Code.PLUGIN_FAILED, plugin=candidate.name, reason=reasons.NOT_A_MANIFEST)
     check_manifest(manifest)
     if manifest.name != candidate.name and not candidate.guessed:
-        reason = f"its manifest names it {manifest.name} / 清单里的名字是 {manifest.name}"
+        reason = reasons.OTHER_NAME(name=manifest.name)
         raise PluginError(Code.PLUGIN_FAILED, plugin=candidate.name, reason=reason)
     return manifest
 
@@ -153,7 +152,7 @@ def _set_up(loaded: Loaded) -> None:
     loaded.routes = [item for items in hook.taskmill_routes(config=loaded.config) for item in items]
     for folder in hook.taskmill_migrations():
         if not Path(folder).is_dir():
-            reason = f"its migrations folder does not exist: {folder} / 迁移目录不存在"
+            reason = reasons.NO_FOLDER(folder=folder)
             raise PluginError(Code.PLUGIN_FAILED, plugin=loaded.manifest.name, reason=reason)
         loaded.migrations = Path(folder)
 

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from taskmill.words import Words
+
 Capability = Literal["network", "subprocess", "filesystem"]
 
 
@@ -33,4 +35,4 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     """Answer of `taskmill_health`."""
 
     ok: bool
-    detail: str = ""
+    detail: str | Words = ""

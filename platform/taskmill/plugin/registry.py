@@ -79,7 +79,7 @@ class Registry:
     def executor(self, name: str, factory: Callable[[], Executor]) -> None:
         """Register a way to run handlers under `name`."""
         if name in self.executors:
-            raise PluginError(Code.PLUGIN_FAILED, plugin=self._plugin, reason=f"executor {name} is taken / 已被占用")
+            raise PluginError(Code.PLUGIN_FAILED, plugin=self._plugin, reason=reasons.EXECUTOR_TAKEN(name=name))
         self.executors[name] = factory
 
     def schedule(

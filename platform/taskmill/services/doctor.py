@@ -57,8 +57,8 @@ async def examine(settings: Settings, host: PluginHost) -> list[Finding]:
     found += await _guarded("time zones", _zones)
     found += _plugins(host)
     for name, health in sorted((await host.health()).items()):
-        fix = "" if health.ok else "see its documentation / 见该插件的文档"
-        detail = health.detail or ("ok" if health.ok else _both(UNWELL))
+        fix = "" if health.ok else reasons.FIX_PLUGIN_HEALTH
+        detail = health.detail or ("ok" if health.ok else UNWELL)
         found.append(Finding(name=f"health of {name}", ok=health.ok, detail=detail, fix=fix))
     found.append(_port(settings))
     return found
@@ -70,11 +70,11 @@ async def _guarded(name: str, check: Callable[[], Awaitable[list[Finding]]]) -> 
     except Exception as error:  # noqa: BLE001 - 检查的失败就是它的结论，译成人话
         known = translate(error)
         if known is None:
-            return [Finding(name=name, ok=False, detail=f"{type(error).__name__}: {error}", fix="check URL and rights / 检查地址与权限")]
+            return [Finding(name=name, ok=False, detail=f"{type(error).__name__}: {error}", fix=reasons.FIX_ACCESS)]
         if known.code is Code.CONFIG_INVALID and known.details["reason"] is reasons.NOT_SET:
-            fix = f"set {known.details['field']}, or use taskmill dev / 设置它，或用 taskmill dev"
-            return [Finding(name=name, ok=False, detail="not set / 未设置", fix=fix)]
-        detail = known.details.get("reason") or str(known)
+            fix = reasons.FIX_UNSET(field=known.details["field"])
+            return [Finding(name=name, ok=False, detail=reasons.NOT_SET, fix=fix)]
+        detail = known.details.get("reason") or Words(**known.message())
         return [Finding(name=name, ok=False, detail=detail, fix=_fix(known))]
 
 
@@ -125,22 +125,21 @@ async def _zones() -> list[Finding]:
 async def _postgres(settings: Settings) -> list[Finding]:
     facts = await diagnose.postgres(settings.require_database_url())
     good = facts.major >= c.MIN_POSTGRES_VERSION
-    fix = "" if good else f"upgrade to {c.MIN_POSTGRES_VERSION} or newer / 升级到 {c.MIN_POSTGRES_VERSION} 或更新"
+    fix = "" if good else reasons.FIX_POSTGRES(version=c.MIN_POSTGRES_VERSION)
     return [Finding(name="postgresql", ok=good, detail=facts.version, fix=fix), _clock("postgresql", facts.skew_s)]
 
 
 def _clock(server: str, skew_s: float) -> Finding:
     good = abs(skew_s) <= c.CLOCK_SKEW_MAX_S
-    fix = "" if good else "run NTP on both machines / 在两台机器上启用 NTP"
+    fix = "" if good else reasons.FIX_CLOCK
     return Finding(name=f"clock of {server}", ok=good, detail=f"{skew_s * 1000:+.0f} ms", fix=fix)
 
 
 async def _valkey(settings: Settings) -> list[Finding]:
     facts = await diagnose.valkey(settings.require_broker_url())
-    policy = facts.policy or "maxmemory-policy unknown / 未知"
     good = None if facts.policy is None else facts.policy == GOOD_POLICY
     fix = "" if good else f"CONFIG SET maxmemory-policy {GOOD_POLICY}"
-    detail = f"{facts.version}, {policy}"
+    detail = reasons.VALKEY(version=facts.version, policy=facts.policy or reasons.NO_POLICY)
     return [Finding(name="valkey", ok=good, detail=detail, fix=fix), _clock("valkey", facts.skew_s)]
 
 
@@ -149,8 +148,8 @@ async def _migrations(settings: Settings, host: PluginHost) -> list[Finding]:
     found: list[Finding] = []
     for chain, at in chains.items():
         name = "migrations" if chain == CORE else f"migrations of {chain}"
-        detail = f"{at.current or 'empty'}, head {at.head}"
-        fix = "upgrade the program / 升级程序" if not at.readable else "taskmill migrate up" if at.needed else ""
+        detail = reasons.REVISION(current=at.current or reasons.EMPTY, head=at.head)
+        fix = reasons.FIX_PROGRAM if not at.readable else "taskmill migrate up" if at.needed else ""
         found.append(Finding(name=name, ok=not fix, detail=detail, fix=fix))
     return found
 
@@ -162,41 +161,37 @@ async def _partitions(settings: Settings) -> list[Finding]:
     while last + timedelta(days=1) in present:
         last += timedelta(days=1)
     good = today in present and last > today
-    detail = f"{len(days)} days, until / 到 {last}" if today in present else f"none for today / 没有今天（{today}）的"
-    fix = "" if good else "taskmill migrate up, and run a scheduler / 并运行调度器"
+    detail = reasons.PARTITIONS(n=len(days), last=last) if today in present else reasons.NO_PARTITION_TODAY(today=today)
+    fix = "" if good else reasons.FIX_PARTITIONS
     return [Finding(name="partitions", ok=good, detail=detail, fix=fix)]
 
 
 async def _workers(settings: Settings) -> list[Finding]:
     held, registered = await diagnose.leases(settings.require_database_url())
     if registered == 0:
-        return [Finding(name="workers", ok=None, detail="none runs / 没有运行", fix="taskmill worker")]
+        return [Finding(name="workers", ok=None, detail=reasons.NONE_RUNS, fix="taskmill worker")]
     good = held == registered
-    fix = "" if good else "run a scheduler: it takes back their tasks / 运行调度器，它会收回任务"
-    detail = f"{held} of {registered} hold a lease / {registered} 个中 {held} 个持有租约"
+    fix = "" if good else reasons.FIX_LEASES
+    detail = reasons.LEASES(held=held, all=registered)
     return [Finding(name="workers", ok=good, detail=detail, fix=fix)]
 
 
 async def _fleet(settings: Settings) -> list[Finding]:
-    return [
-        Finding(name=each.name, ok=each.ok, detail=_both(each.detail), fix=_both(each.fix))
-        for each in await doctor_fleet.examine(settings)
-    ]
-
-
-def _both(text: Words | str) -> str:
-    return text if isinstance(text, str) else f"{text.en} / {text.zh}"
+    found = await doctor_fleet.examine(settings)
+    return [Finding(name=each.name, ok=each.ok, detail=each.detail, fix=each.fix) for each in found]
 
 
 def _plugins(host: PluginHost) -> list[Finding]:
     found: list[Finding] = []
     for info in host.plugins():
         bad = info.state in {PluginState.FAILED, PluginState.INCOMPATIBLE} or info.error is not None
-        detail = f"{info.version}, {info.state.value}" + (f": {info.error.en} / {info.error.zh}" if info.error else "")
-        fix = "repair or deny it: TASKMILL_PLUGINS_DENY / 修好它，或禁用" if bad else ""
+        problem = Words(zh=info.error.zh, en=info.error.en) if info.error else None
+        told = reasons.PLUGIN_BAD if problem else reasons.PLUGIN
+        detail = told(version=info.version, state=info.state.value, problem=problem)
+        fix = reasons.FIX_PLUGIN if bad else ""
         ok = None if info.state is PluginState.DISABLED else not bad
         found.append(Finding(name=f"plugin {info.name}", ok=ok, detail=detail, fix=fix))
-    return found or [Finding(name="plugins", ok=None, detail="none installed / 未安装任何插件", fix="pip install taskmill-shell")]
+    return found or [Finding(name="plugins", ok=None, detail=reasons.NO_PLUGINS, fix="pip install taskmill-shell")]
 
 
 def _port(settings: Settings) -> Finding:
@@ -209,5 +204,5 @@ def _port(settings: Settings) -> Finding:
             listener.bind((host, port))
         except OSError as error:
             detail = f"{host}:{port} {error.strerror or error}"
-            return Finding(name="api port", ok=None, detail=detail, fix="fine if it is the API, else TASKMILL_API_PORT / 是接口自己则无妨")
-    return Finding(name="api port", ok=True, detail=f"{host}:{port} free / 空闲")
+            return Finding(name="api port", ok=None, detail=detail, fix=reasons.FIX_PORT)
+    return Finding(name="api port", ok=True, detail=reasons.PORT_FREE(host=host, port=port))

@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from taskmill import constants as c
+from taskmill import reasons
 from taskmill.clock import SYSTEM_CLOCK
 from taskmill.errors import Code, ConflictError, InputError
 from taskmill.ids import new_id
@@ -87,7 +88,7 @@ class FleetSchedules:
         check_request(SubmitRequest(kind=request.kind, queue=request.queue, priority=request.priority))
         encode(request.args, field="args", max_bytes=c.ARGS_MAX_BYTES, max_depth=c.ARGS_MAX_DEPTH)
         if not isinstance(request.args, dict):
-            raise InputError(Code.ARGS_INVALID, field="args", reason="must be an object / 必须是对象", kind=request.kind)
+            raise InputError(Code.ARGS_INVALID, field="args", reason=reasons.NOT_AN_OBJECT, kind=request.kind)
         (await self._kinds.get(request.kind, None)).check(request.args)
 
 

@@ -18,12 +18,13 @@ from taskmill.stores.tickets import Tickets
 
 
 class Dependency(msgspec.Struct, frozen=True, kw_only=True):
-    """One dependency; `code` says what is wrong, `latency_ms` how long the answer took."""
+    """One dependency; `code` says what is wrong, `latency_ms` how long the answer took; `detail` is English, `detail_zh` Chinese."""
 
     ok: bool
     latency_ms: float
     code: str | None = None
     detail: str = ""
+    detail_zh: str = ""
 
 
 class MigrationState(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +103,8 @@ class HealthService:
         latency = round((self._clock.monotonic() - started) * 1000, 3)
         if error is None:
             return Dependency(ok=True, latency_ms=latency), None
-        return Dependency(ok=False, latency_ms=latency, code=error.code, detail=str(error)), error
+        told = error.message()
+        return Dependency(ok=False, latency_ms=latency, code=error.code, detail=told["en"], detail_zh=told["zh"]), error
 
     async def _migrations(self) -> tuple[MigrationState, TaskmillError | None]:
         if self._clock.monotonic() < self._schema_good_until:

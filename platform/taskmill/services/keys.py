@@ -17,6 +17,7 @@ from uuid import UUID
 import msgspec
 
 from taskmill import constants as c
+from taskmill import reasons
 from taskmill.clock import SYSTEM_CLOCK, Clock, Timestamp, rfc3339
 from taskmill.errors import Code, InputError, NotFoundError
 from taskmill.ids import new_id
@@ -117,8 +118,7 @@ class KeyService:
             if not found:
                 raise NotFoundError(Code.KEY_NOT_FOUND, key=key)
             if len(found) > 1:
-                reason = f"{len(found)} keys are called so, give the id / 有 {len(found)} 个同名密钥，请给出 id"
-                raise InputError(Code.INVALID_REQUEST, field="key", reason=reason)
+                raise InputError(Code.INVALID_REQUEST, field="key", reason=reasons.SAME_NAME(n=len(found)))
             view = _view(await store.revoke(session, found[0]))
         self._known.clear()
         log.info("密钥已吊销", key_id=str(view.id), name=view.name)
@@ -192,14 +192,12 @@ class KeyService:
 
     def _check(self, name: str, scopes: Sequence[str], expires_at: datetime | None) -> None:
         if not name.strip() or len(name) > c.NAME_MAX_CHARS or "\x00" in name:
-            reason = f"1 to {c.NAME_MAX_CHARS} characters / 须为 1 到 {c.NAME_MAX_CHARS} 个字符"
-            raise InputError(Code.INVALID_REQUEST, field="name", reason=reason)
+            raise InputError(Code.INVALID_REQUEST, field="name", reason=reasons.LENGTH(limit=c.NAME_MAX_CHARS))
         unknown = [scope for scope in scopes if scope not in SCOPES]
         if unknown or not scopes:
-            raise InputError(Code.INVALID_REQUEST, field="scope", reason=f"one of / 只能是：{', '.join(Scope)}")
+            raise InputError(Code.INVALID_REQUEST, field="scope", reason=reasons.ONE_OF(names=", ".join(Scope)))
         if expires_at is not None and (expires_at.tzinfo is None or expires_at <= self._clock.now()):
-            reason = "must be in the future, with a time zone / 须在将来且带时区"
-            raise InputError(Code.INVALID_REQUEST, field="expires_at", reason=reason)
+            raise InputError(Code.INVALID_REQUEST, field="expires_at", reason=reasons.IN_FUTURE)
 
 
 def _hash(secret: str) -> bytes:

@@ -8,6 +8,7 @@ from typing import Annotated, Generic, TypeVar
 import msgspec
 
 from taskmill import constants as c
+from taskmill import reasons
 from taskmill.errors import Code, InputError
 
 T = TypeVar("T")
@@ -39,8 +40,7 @@ class Paging(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """Return how many items lie before this page; InputError if that is too deep for counting."""
         offset = (self.page - 1) * self.page_size
         if offset >= c.TOTAL_EXACT_MAX:
-            reason = f"beyond item {c.TOTAL_EXACT_MAX}; follow next_cursor / 超过第 {c.TOTAL_EXACT_MAX} 条，请用 next_cursor"
-            raise InputError(Code.INVALID_REQUEST, field="page", reason=reason)
+            raise InputError(Code.INVALID_REQUEST, field="page", reason=reasons.PAGE_TOO_DEEP(limit=c.TOTAL_EXACT_MAX))
         return offset
 
 

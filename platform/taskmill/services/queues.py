@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from taskmill import constants as c
+from taskmill import reasons
 from taskmill.clock import Timestamp, rfc3339
 from taskmill.errors import Code, ConflictError, InputError, NotFoundError
 from taskmill.log import get_logger
@@ -46,7 +47,7 @@ class QueuePolicyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
         """Raise InputError INVALID_REQUEST unless the retention is sound."""
         kept = self.retention_s
         if isinstance(kept, int) and not 0 <= kept <= c.QUEUE_RETENTION_MAX_S:
-            reason = f"must be within 0 and {c.QUEUE_RETENTION_MAX_S} / 须在 0 到 {c.QUEUE_RETENTION_MAX_S} 之间"
+            reason = reasons.WITHIN(low=0, high=c.QUEUE_RETENTION_MAX_S)
             raise InputError(Code.INVALID_REQUEST, field="retention_s", reason=reason)
 
     def values(self) -> dict[str, Any]:
@@ -145,8 +146,7 @@ class QueueService:
 def check_name(name: str) -> None:
     """Raise InputError INVALID_REQUEST unless a queue may have this name."""
     if len(name) > c.NAME_MAX_CHARS or QUEUE_PATTERN.fullmatch(name) is None:
-        reason = f"letters, digits, _ . - and at most {c.NAME_MAX_CHARS} characters / 只用字母数字与 _ . -，至多 {c.NAME_MAX_CHARS} 字"
-        raise InputError(Code.INVALID_REQUEST, field="queue", reason=reason)
+        raise InputError(Code.INVALID_REQUEST, field="queue", reason=reasons.QUEUE_NAME(limit=c.NAME_MAX_CHARS))
 
 
 def live(counts: Backlog) -> LiveCounts:

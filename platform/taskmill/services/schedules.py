@@ -11,6 +11,7 @@ from uuid import UUID
 import msgspec
 
 from taskmill import constants as c
+from taskmill import reasons
 from taskmill.clock import Timestamp, rfc3339
 from taskmill.errors import Code, ConflictError, InputError, NotFoundError
 from taskmill.ids import new_id
@@ -22,6 +23,7 @@ from taskmill.services.task_view import stamp
 from taskmill.services.timetable import Timetable
 from taskmill.stores import schedule as store
 from taskmill.stores.database import Database
+from taskmill.words import Words
 
 log = get_logger(__name__)
 NAME_PATTERN = re.compile(r"\w[\w.:-]*")  # 会出现在网址里
@@ -54,11 +56,11 @@ class ScheduleRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     def check(self) -> None:
         """Raise InputError SCHEDULE_INVALID unless name, timetable and catch-up window are sound."""
         if len(self.name) > c.NAME_MAX_CHARS or NAME_PATTERN.fullmatch(self.name) is None:
-            raise _refuse("name", f"letters, digits, _ . : - and at most {c.NAME_MAX_CHARS} / 只用字母数字与 _ . : -")
+            raise _refuse("name", reasons.SCHEDULE_NAME(limit=c.NAME_MAX_CHARS))
         if _uuid(self.name) is not None:
-            raise _refuse("name", "looks like an id / 形似编号")
+            raise _refuse("name", reasons.LIKE_AN_ID)
         if not 0 <= self.catch_up_s <= c.CATCH_UP_MAX_S:
-            raise _refuse("catch_up_s", f"must be within 0 and {c.CATCH_UP_MAX_S:g} / 不在此范围内")
+            raise _refuse("catch_up_s", reasons.WITHIN(low=0, high=f"{c.CATCH_UP_MAX_S:g}"))
         self.timetable.check_new()
 
 
@@ -236,7 +238,7 @@ def _uuid(text: str) -> UUID | None:
         return None
 
 
-def _refuse(field: str, reason: str) -> InputError:
+def _refuse(field: str, reason: Words) -> InputError:
     return InputError(Code.SCHEDULE_INVALID, field=field, reason=reason)
 
 

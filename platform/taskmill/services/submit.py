@@ -31,6 +31,7 @@ from taskmill.stores.database import AWAY, DATA_ERRORS, MISSING_SCHEMA, Connecti
 from taskmill.stores.task_submit import Inserted, NewTask
 from taskmill.stores.tickets import Tickets
 from taskmill.stores.why import why
+from taskmill.validation import in_both
 from taskmill.words import Words
 
 log = get_logger(__name__)
@@ -67,7 +68,7 @@ class Submitted(msgspec.Struct):
     run_at: datetime
 
 
-def _refuse(field: str, reason: str | Words) -> InputError:
+def _refuse(field: str, reason: Words) -> InputError:
     return InputError(Code.INVALID_REQUEST, field=field, reason=reason)
 
 
@@ -99,7 +100,7 @@ class SubmitService:
         try:
             request = msgspec.convert({"kind": kind, "args": {} if args is None else msgspec.to_builtins(args), **options}, SubmitRequest)
         except msgspec.ValidationError as error:
-            raise InputError(Code.INVALID_REQUEST, field="submit", reason=str(error)) from error
+            raise InputError(Code.INVALID_REQUEST, field="submit", reason=in_both(str(error))) from error
         return (await self.submit(request, created_by=created_by)).id
 
     async def submit_as(self, task_id: str, request: SubmitRequest) -> Submitted:
@@ -197,7 +198,7 @@ class SubmitService:
 
     async def _policy(self, request: SubmitRequest) -> KindPolicy | None:
         if not KIND_SHAPE.fullmatch(request.kind) or len(request.kind) > c.NAME_MAX_CHARS:
-            raise _refuse("kind", "must look like area.verb / 形如 area.verb")
+            raise _refuse("kind", reasons.KIND_NAME)
         try:
             return await self.kinds.get(request.kind, request.version)
         except TaskmillError as error:
@@ -273,13 +274,13 @@ class SubmitService:
 def check_request(request: SubmitRequest) -> None:
     """Raise InputError unless everything but kind and args, which need the kinds, is sound."""
     if request.version is not None and not 1 <= request.version <= c.VERSION_MAX:
-        raise _refuse("version", f"must be within 1 and {c.VERSION_MAX} / 须在 1 到 {c.VERSION_MAX} 之间")
+        raise _refuse("version", reasons.WITHIN(low=1, high=c.VERSION_MAX))
     if request.queue is not None and (
         len(request.queue) > c.NAME_MAX_CHARS or QUEUE_PATTERN.fullmatch(request.queue) is None
     ):
-        raise _refuse("queue", "letters, digits, _ . - and at most 100 characters / 只用字母数字与 _ . -，至多 100 字")
+        raise _refuse("queue", reasons.QUEUE_NAME(limit=c.NAME_MAX_CHARS))
     if request.priority is not None and request.priority not in c.PRIORITIES:
-        raise _refuse("priority", "must be 1, 2, 3 or 4 / 只能是 1 到 4")
+        raise _refuse("priority", reasons.WITHIN(low=min(c.PRIORITIES), high=max(c.PRIORITIES)))
     _check_times(request)
     if request.tags:
         _check_tags(request.tags)
@@ -290,10 +291,10 @@ def _check_times(request: SubmitRequest) -> None:
     if request.delay_s is not None and (reason := bad_delay(request.delay_s)) is not None:
         raise _refuse("delay_s", reason)
     if request.run_at is not None and request.delay_s is not None:
-        raise _refuse("delay_s", "give run_at or delay_s, not both / 与 run_at 只能给一个")
+        raise _refuse("delay_s", reasons.RUN_AT_OR_DELAY)
     for field, value in (("run_at", request.run_at), ("expires_at", request.expires_at)):
         if value is not None and value.tzinfo is None:
-            raise _refuse(field, "needs a time zone, e.g. 2026-01-01T08:00:00Z / 需要时区")
+            raise _refuse(field, reasons.NEEDS_ZONE)
         # 驱动读不回年份 0 或 10000：一个这样的任务会让同组提交全部失败
         if value is not None and (reason := bad_moment(value)) is not None:
             raise _refuse(field, reason)
@@ -301,14 +302,14 @@ def _check_times(request: SubmitRequest) -> None:
 
 def _check_budget(request: SubmitRequest) -> None:
     if request.max_attempts is not None and not 1 <= request.max_attempts <= c.MAX_ATTEMPTS_LIMIT:
-        raise _refuse("max_attempts", f"must be within 1 and {c.MAX_ATTEMPTS_LIMIT} / 须在 1 到 {c.MAX_ATTEMPTS_LIMIT}")
+        raise _refuse("max_attempts", reasons.WITHIN(low=1, high=c.MAX_ATTEMPTS_LIMIT))
     if request.timeout_s is not None and not 0 < request.timeout_s <= c.TIMEOUT_MAX_S:
-        raise _refuse("timeout_s", f"must be above 0 and at most {c.TIMEOUT_MAX_S:.0f} / 须大于 0 且不超过上限")
+        raise _refuse("timeout_s", reasons.ABOVE_ZERO(limit=f"{c.TIMEOUT_MAX_S:.0f}"))
 
 
 def _check_tags(tags: list[str]) -> None:
     if len(tags) > c.TAGS_MAX:
-        raise _refuse("tags", f"at most {c.TAGS_MAX} / 至多 {c.TAGS_MAX} 个")
+        raise _refuse("tags", reasons.AT_MOST(limit=c.TAGS_MAX))
     for index, tag in enumerate(tags):
         if len(tag) > c.NAME_MAX_CHARS or TAG_PATTERN.fullmatch(tag) is None or STEERING.intersection(map(category, tag)):
             raise InputError(Code.INVALID_REQUEST, field=f"tags[{index}]", reason=reasons.NOT_A_TAG(limit=c.NAME_MAX_CHARS))

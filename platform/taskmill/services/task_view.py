@@ -65,13 +65,14 @@ class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskAttemptView(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt that did not complete."""
+    """One attempt that did not complete; `message_zh` is `message` in Chinese where Taskmill itself says it, else null."""
 
     claim_no: int
     attempt: int
     cause: Cause
     error_type: str | None
     message: str | None
+    message_zh: str | None
     traceback: str | None
     worker_id: UUID | None
     started_at: Timestamp | None
@@ -138,6 +139,6 @@ def attempt(row: Any) -> TaskAttemptView:
     """Build one attempt."""
     return TaskAttemptView(
         claim_no=row["claim_no"], attempt=row["attempt"], cause=Cause(row["cause"]), error_type=row["error_type"],
-        message=row["message"], traceback=row["traceback"], worker_id=row["worker_id"],
+        message=row["message"], message_zh=row["message_zh"], traceback=row["traceback"], worker_id=row["worker_id"],
         started_at=stamp(row["started_at"]), finished_at=rfc3339(row["finished_at"]),
     )

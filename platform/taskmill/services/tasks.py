@@ -12,6 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from taskmill import constants as c
+from taskmill import reasons
 from taskmill.errors import Code, ConflictError, InputError, NotFoundError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
@@ -54,7 +55,7 @@ class TaskFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True):
         words = [word.strip() for word in self.state.split(",")]
         for word in words:
             if word not in STATES:
-                reason = f"{word!r} is none of / 不是以下之一：{', '.join(State)}"
+                reason = reasons.NONE_OF(value=repr(word), names=", ".join(State))
                 raise InputError(Code.INVALID_REQUEST, field="state", reason=reason)
         return frozenset(State(word) for word in words)
 
@@ -83,7 +84,7 @@ class TaskService:
         """Return one page, newest first. With a cursor nothing is counted."""
         query = wanted.query()
         if wanted.cursor is not UNSET and wanted.page != 1:
-            raise InputError(Code.INVALID_REQUEST, field="page", reason="not together with cursor / 不能与 cursor 同用")
+            raise InputError(Code.INVALID_REQUEST, field="page", reason=reasons.NOT_WITH_CURSOR)
         more = wanted.page_size + 1  # 多取一行，看还有没有下一页
         total: int | None = None
         async with self._database.sessions.begin() as session, task_read.bounded(session):
@@ -131,7 +132,7 @@ class TaskService:
             state = await self._state(task_id)
             if state not in LIVE:
                 raise ConflictError(Code.TASK_NOT_CANCELLABLE, id=str(task_id), state=state)
-        raise ConflictError(Code.TASK_NOT_CANCELLABLE, id=str(task_id), state="moving / 正在变化")
+        raise ConflictError(Code.TASK_NOT_CANCELLABLE, id=str(task_id), state=reasons.MOVING)
 
     async def retry(self, task_id: UUID) -> TaskState:
         """Bring a final task back with fresh budgets; ConflictError TASK_NOT_RETRYABLE if it is live."""
@@ -143,7 +144,7 @@ class TaskService:
             state = await self._state(task_id)
             if state in LIVE:
                 raise ConflictError(Code.TASK_NOT_RETRYABLE, id=str(task_id), state=state)
-        raise ConflictError(Code.TASK_NOT_RETRYABLE, id=str(task_id), state="moving / 正在变化")
+        raise ConflictError(Code.TASK_NOT_RETRYABLE, id=str(task_id), state=reasons.MOVING)
 
     async def _state(self, task_id: UUID) -> State:
         async with self._database.pool.acquire(timeout=c.CONNECT_TIMEOUT_S) as connection:

@@ -56,14 +56,14 @@ class Timetable:
     def check(self) -> None:
         """Raise InputError SCHEDULE_INVALID that names the field and the reason."""
         if (self.cron is None) == (self.interval_s is None):
-            raise _refuse("cron", "give cron or interval_s, one of them / cron 与 interval_s 须且只能给一个")
+            raise _refuse("cron", reasons.CRON_OR_INTERVAL)
         try:
             ZoneInfo(self.timezone)
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise _refuse("timezone", reasons.NO_SUCH_ZONE(zone=repr(self.timezone))) from error
         if self.interval_s is not None:
             if not (math.isfinite(self.interval_s) and c.INTERVAL_MIN_S <= self.interval_s <= c.DELAY_MAX_S):
-                raise _refuse("interval_s", f"must be within {c.INTERVAL_MIN_S:g} and {c.DELAY_MAX_S:g} / 不在此范围内")
+                raise _refuse("interval_s", reasons.WITHIN(low=f"{c.INTERVAL_MIN_S:g}", high=f"{c.DELAY_MAX_S:g}"))
             return
         self._check_cron(self.cron or "")
 
@@ -78,13 +78,13 @@ class Timetable:
 
     def _check_cron(self, cron: str) -> None:
         if len(cron) > c.CRON_MAX_CHARS:
-            raise _refuse("cron", f"at most {c.CRON_MAX_CHARS} characters / 至多 {c.CRON_MAX_CHARS} 字")
+            raise _refuse("cron", reasons.TOO_LONG(limit=c.CRON_MAX_CHARS))
         try:
             CronSim(cron, datetime(2000, 1, 1, tzinfo=UTC))
         except CronSimError as error:
-            raise _refuse("cron", f"{error} / 不是合法的 cron 表达式") from error
+            raise _refuse("cron", reasons.NOT_CRON(error=error)) from error
         if next(self.fires_after(datetime(2000, 1, 1, tzinfo=UTC)), None) is None:
-            raise _refuse("cron", "never fires / 永远不会触发")
+            raise _refuse("cron", reasons.NEVER_FIRES)
 
     def fires_after(self, after: datetime, anchor: datetime | None = None) -> Iterator[datetime]:
         """Yield the fires later than `after`, ascending. An interval is aligned to `anchor` (default: `after`)."""
@@ -160,5 +160,5 @@ class Timetable:
             width *= LOOKBACK_FACTOR
 
 
-def _refuse(field: str, reason: str | Words) -> InputError:
+def _refuse(field: str, reason: Words) -> InputError:
     return InputError(Code.SCHEDULE_INVALID, field=field, reason=reason)

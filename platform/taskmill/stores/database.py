@@ -11,6 +11,7 @@ import asyncpg
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from taskmill import constants as c
+from taskmill import reasons
 from taskmill.errors import Code, UnavailableError
 from taskmill.stores import wire
 from taskmill.stores.orm import Orm
@@ -126,7 +127,7 @@ class Database:
     def pool(self) -> asyncpg.Pool:
         """Return the hot pool: pinned plans, jsonb as bytes."""
         if self._pool is None:
-            raise UnavailableError(Code.DATABASE_UNAVAILABLE, reason="the pool is closed / 连接池未打开")
+            raise UnavailableError(Code.DATABASE_UNAVAILABLE, reason=reasons.POOL_CLOSED)
         return self._pool
 
     @property

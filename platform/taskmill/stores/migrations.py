@@ -93,7 +93,7 @@ async def _acquire(guard: AsyncConnection, wait_s: float) -> None:
         if result.scalar_one():
             return
         if loop.time() >= deadline:
-            raise SetupError(Code.MIGRATION_LOCKED, seconds=round(wait_s), reason="another migration is running / 另一个迁移正在进行")
+            raise SetupError(Code.MIGRATION_LOCKED, seconds=round(wait_s), reason=reasons.OTHER_MIGRATION)
         await asyncio.sleep(c.MIGRATION_LOCK_POLL_S)
 
 
@@ -169,7 +169,7 @@ async def _upgrade(connection: AsyncConnection, chain: Chain, revision: str) -> 
         await asyncio.sleep(c.MIGRATION_LOCK_PAUSE_S)
     raise SetupError(
         Code.MIGRATION_LOCKED, seconds=round(c.MIGRATION_LOCK_TRIES * c.MIGRATION_LOCK_PAUSE_S),
-        reason="a table is in use for too long / 表一直被占用",
+        reason=reasons.TABLE_IN_USE,
     )
 
 

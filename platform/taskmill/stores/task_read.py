@@ -60,7 +60,7 @@ select id, state, result, error, finished_at from taskmill.task_history where id
 """
 # 任务存在而没有失败的尝试时，左连接仍给出一行
 ATTEMPTS = """
-select a.claim_no, a.attempt, a.cause, a.error_type, a.message, a.traceback, a.worker_id, a.started_at, a.finished_at
+select a.claim_no, a.attempt, a.cause, a.error_type, a.message, a.message_zh, a.traceback, a.worker_id, a.started_at, a.finished_at
 from (select id from taskmill.tasks where id = $1
       union all
       select id from taskmill.task_history where id = $1) t

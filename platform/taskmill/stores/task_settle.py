@@ -34,6 +34,7 @@ class Outcome:
     cause: Cause | None = None
     error_type: str | None = None
     message: str | None = None
+    message_zh: str | None = None
     traceback: str | None = None
     run_at: datetime | None = None
     delay_s: float = 0.0
@@ -64,7 +65,7 @@ _SET = {
 }
 _FENCE = "t.id = u.id and t.claim_no = u.claim_no and t.worker_id = u.worker_id and coalesce(t.state, 'running') = 'running'"
 # 失败的尝试另记一行；成功的不记
-_ATTEMPT_COLUMNS = "task_id, claim_no, attempt, cause, error_type, message, traceback, worker_id, started_at, finished_at"
+_ATTEMPT_COLUMNS = "task_id, claim_no, attempt, cause, error_type, message, message_zh, traceback, worker_id, started_at, finished_at"
 
 # 转移 settle / rescue：running → 终态，同一条语句移入历史并计数。不留历史的队列每条语句只查一次，多半一个也没有
 FINISH = f"""
@@ -111,8 +112,8 @@ returning t.id, t.attempt - u.attempt_delta as attempt, u.worker_id, t.started_a
 ATTEMPTS = f"""
 insert into taskmill.task_attempts ({_ATTEMPT_COLUMNS})
 select u.*, clock_timestamp()
-from unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[],
-            $9::timestamptz[]) as u
+from unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
+            $9::uuid[], $10::timestamptz[]) as u
 on conflict do nothing
 """
 
@@ -187,6 +188,6 @@ async def _record_attempts(
     await connection.execute(
         ATTEMPTS, [o.id for o in failed], [o.claim_no for o in failed], [facts[o.id][0] for o in failed],
         [o.cause.value if o.cause else None for o in failed], [o.error_type for o in failed],
-        [o.message for o in failed], [o.traceback for o in failed], [o.worker_id for o in failed],
+        [o.message for o in failed], [o.message_zh for o in failed], [o.traceback for o in failed], [o.worker_id for o in failed],
         [facts[o.id][1] for o in failed],
     )

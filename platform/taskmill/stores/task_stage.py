@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from taskmill import reasons
 from taskmill.models import TaskHistory
 from taskmill.stores.database import Queryable, Record
 from taskmill.stores.lanes import Lane
@@ -91,7 +92,7 @@ _SET = {
     "state": "'discarded'",
     "claim_no": "t.claim_no + 1",
     "result": "null::jsonb",
-    "error": "jsonb_build_object('type', 'Expired', 'message', 'expires_at passed / 已过期')",
+    "error": f"jsonb_build_object('type', 'Expired', 'message', '{reasons.EXPIRED.en}', 'message_zh', '{reasons.EXPIRED.zh}')",
     "ticket_at": "null::timestamptz",
     "finished_at": "clock_timestamp()",
     "updated_at": "clock_timestamp()",
@@ -109,8 +110,8 @@ with old as materialized (
 ), h as (
   insert into taskmill.task_history ({", ".join(_COLUMNS)}) select {", ".join(_COLUMNS)} from d
 ), a as (
-  insert into taskmill.task_attempts (task_id, claim_no, attempt, cause, message, finished_at)
-  select id, claim_no, attempt, 'expired', 'expires_at passed / 已过期', finished_at from d on conflict do nothing
+  insert into taskmill.task_attempts (task_id, claim_no, attempt, cause, message, message_zh, finished_at)
+  select id, claim_no, attempt, 'expired', '{reasons.EXPIRED.en}', '{reasons.EXPIRED.zh}', finished_at from d on conflict do nothing
 ), r as (
   insert into taskmill.rollups as r (minute, queue, kind, outcome, writer, n)
   select date_trunc('minute', now()), queue, kind, state, $2::uuid, count(*) from d

@@ -278,6 +278,8 @@ async def test_expiry_moves_waiting_tasks_of_every_state(database_url: str, brok
         await platform.database.pool.execute("update taskmill.tasks set state = 'retryable' where id = $1", ids[2])
         await platform.database.pool.execute("update taskmill.tasks set expires_at = now()")
         assert (await stage(platform))["expired"] == 3
+        said = await platform.database.pool.fetch("select message, message_zh from taskmill.task_attempts")
+        assert {tuple(row) for row in said} == {("expires_at passed", "已过 expires_at")}
         for task_id in ids:
             row = await history(platform, task_id)
             assert row is not None

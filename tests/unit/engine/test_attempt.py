@@ -254,3 +254,28 @@ def test_long_tracebacks_keep_their_end() -> None:
     assert outcome.traceback is not None
     assert len(outcome.traceback) <= c.TRACEBACK_MAX_CHARS
     assert len(str(outcome.message)) == c.ERROR_MESSAGE_MAX_CHARS
+
+
+@pytest.mark.parametrize(
+    ("stop", "error", "english", "chinese"),
+    [
+        (Stop.TIMEOUT, None, "timed out after 1.5 s", "超时 1.5 秒"),
+        (Stop.CANCEL, None, "cancelled while running", "运行中被取消"),
+        (Stop.DRAIN, None, "the worker stopped before it ended", "工作进程停机时尚未结束"),
+        (None, asyncio.CancelledError(), "the handler cancelled itself", "处理函数取消了自己"),
+        (None, Retry("坏了", after=-1), "DELAY_INVALID ", "DELAY_INVALID "),
+        (None, ValueError("坏了 / broken"), "坏了 / broken", None),
+    ],
+)
+def test_what_the_engine_says_is_stored_in_both_languages_and_what_a_handler_says_as_it_is(
+    stop: Stop | None, error: BaseException | None, english: str, chinese: str | None
+) -> None:
+    ended = attempt()
+    ended.stop = stop
+    outcome = judged(ended, error or asyncio.CancelledError())
+    assert outcome is not None
+    assert (outcome.message or "").startswith(english)
+    assert (outcome.message_zh is None) if chinese is None else (outcome.message_zh or "").startswith(chinese)
+    if outcome.error is not None:
+        stored = msgspec.json.decode(outcome.error)
+        assert (stored["message"], stored.get("message_zh")) == (outcome.message, outcome.message_zh)

@@ -21,5 +21,5 @@ async def test_a_plugin_that_is_not_well_is_not_told_to_be_ok(answer: Health, to
     host = PluginHost.load(settings, {"sick": with_health("sick", lambda: answer)}, env={})
     found = {finding.name: finding for finding in await examine(settings, host)}["health of sick"]
     assert found.ok is answer.ok
-    assert told in found.detail
+    assert told in str(found.detail)
     assert (found.detail == "ok") == answer.ok

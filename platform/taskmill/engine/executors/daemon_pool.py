@@ -37,7 +37,7 @@ class _Job(Future[Any]):
         try:
             result = self._work()
         except StopIteration:  # asyncio 的 Future 不收它，等待者会永远等下去
-            self.set_exception(RuntimeError("the handler raised StopIteration / 处理函数抛出了 StopIteration"))
+            self.set_exception(RuntimeError("the handler raised StopIteration"))
         except BaseException as error:  # noqa: BLE001 - 原样交给等待者
             self.set_exception(error)
         else:
@@ -65,7 +65,7 @@ class DaemonPool(Executor):
             self._jobs.append(job)
             if not self._grow():
                 self._jobs.remove(job)  # 报了错的调用以后也不能执行
-                message = "no thread can be started / 起不了线程"
+                message = "no thread can be started"
                 raise RuntimeError(message)
         return job
 
