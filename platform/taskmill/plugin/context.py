@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from taskmill import constants as c
 from taskmill.log import get_logger
 
 Submit = Callable[..., Awaitable[UUID]]
@@ -19,7 +20,8 @@ class TaskContext:
 
     `id` is the key for deduplication by the handler, `claim_no` the fencing token towards other systems (it only
     grows), `deadline` the UTC time at which the attempt is stopped. `cancelled` turns true when a cancel, a timeout or a
-    drain asks the attempt to end; handlers in threads poll it.
+    drain asks the attempt to end; handlers in threads poll it. `result_max_bytes` is the most that a result may have,
+    encoded as JSON.
     """
 
     id: UUID
@@ -33,6 +35,7 @@ class TaskContext:
     tags: tuple[str, ...] = ()
     submitter: Submit | None = None
     cancelled: bool = False
+    result_max_bytes: int = c.RESULT_MAX_BYTES
 
     @property
     def log(self) -> Any:
