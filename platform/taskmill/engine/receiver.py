@@ -91,6 +91,7 @@ class TaskmillReceiver(Receiver):
             id=row["id"], kind=row["kind"], queue=row["queue"], claim_no=row["claim_no"], attempt=row["attempt"],
             max_attempts=row["max_attempts"], deadline=row["deadline_at"], meta=None if row["meta"] is None else msgspec.json.decode(row["meta"]),
             tags=tuple(row["tags"] or ()), submitter=self._submit, home=asyncio.get_running_loop(),
+            result_max_bytes=self._max_bytes,
         )
 
     async def _through_taskiq(self, attempt: Attempt, parameters: dict[str, Any]) -> Any:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from taskmill import constants as c
 from taskmill.log import get_logger
 
 Submit = Callable[..., Awaitable[UUID]]
@@ -20,7 +21,8 @@ class TaskContext:
 
     `id` is the key for deduplication by the handler, `claim_no` the fencing token towards other systems (it only
     grows), `deadline` the UTC time at which the attempt is stopped. `cancelled` turns true when a cancel, a timeout or a
-    drain asks the attempt to end; handlers in threads poll it.
+    drain asks the attempt to end; handlers in threads poll it. `result_max_bytes` is the most that a result may have,
+    encoded as JSON.
     """
 
     id: UUID
@@ -35,6 +37,7 @@ class TaskContext:
     submitter: Submit | None = None
     cancelled: bool = False
     home: asyncio.AbstractEventLoop | None = None  # worker 的事件循环：提交只能在那里进行
+    result_max_bytes: int = c.RESULT_MAX_BYTES
 
     @property
     def log(self) -> Any:

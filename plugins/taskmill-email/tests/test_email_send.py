@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 import subprocess
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from email import message_from_bytes, policy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult
 
 from taskmill import Discard, Retry, TaskContext
@@ -27,74 +23,7 @@ pytestmark = pytest.mark.anyio
 ME = "Mill <mill@sender.example>"
 
 
-class Mailbox:
-    """Keeps what arrives and answers as the test says."""
-
-    def __init__(self) -> None:
-        self.envelopes: list[Any] = []
-        self.answers: dict[str, str] = {}
-        self.data_answer = "250 taken"
-
-    async def handle_RCPT(self, _server: Any, _session: Any, envelope: Any, address: str, _options: Any) -> str:  # noqa: N802
-        answer = self.answers.get(address, "250 OK")
-        if answer.startswith("250"):
-            envelope.rcpt_tos.append(address)
-        return answer
-
-    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802
-        self.envelopes.append(envelope)
-        return self.data_answer
-
-    def message(self) -> Any:
-        return message_from_bytes(self.envelopes[-1].content, policy=policy.default)
-
-
-class FreePort(Controller):
-    """A controller on whatever port is free, that leaves no connection behind."""
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        self.protocols: list[Any] = []
-        super().__init__(*args, **options)
-
-    def factory(self) -> Any:
-        self.protocols.append(super().factory())
-        return self.protocols[-1]
-
-    def _trigger_server(self) -> None:
-        self.port = self.server.sockets[0].getsockname()[1]
-        super()._trigger_server()
-
-    def shut_down(self) -> None:
-        async def abort() -> None:
-            for protocol in self.protocols:
-                if protocol.transport is not None:
-                    protocol.transport.abort()
-            await asyncio.sleep(0)
-
-        asyncio.run_coroutine_threadsafe(abort(), self.loop).result(10)
-        self.stop()
-
-
 Start = Callable[..., EmailConfig]
-
-
-@pytest.fixture
-def mailbox() -> Mailbox:
-    return Mailbox()
-
-
-@pytest.fixture
-def start(mailbox: Mailbox) -> Iterator[Start]:
-    with ExitStack() as stack:
-
-        def run(config: dict[str, Any] | None = None, **options: Any) -> EmailConfig:
-            controller = FreePort(mailbox, hostname="127.0.0.1", port=0, **options)
-            controller.start()
-            stack.callback(controller.shut_down)
-            facts: dict[str, Any] = {"host": "127.0.0.1", "port": controller.port, "tls": "none", "sender": ME}
-            return EmailConfig(**{**facts, **(config or {})})
-
-        yield run
 
 
 @pytest.fixture(scope="session")
@@ -119,7 +48,7 @@ async def send(config: EmailConfig, context: TaskContext, **args: Any) -> Sent:
     return await send_task(config)(Email(**{"to": ["a@x.example"], "subject": "Hi", "text": "Hello", **args}), context)
 
 
-async def test_plain_and_html(start: Start, mailbox: Mailbox, context: TaskContext) -> None:
+async def test_plain_and_html(start: Start, mailbox: Any, context: TaskContext) -> None:
     result = await send(
         start(), context, to=["Änne <a@x.example>", "b@x.example"], cc=["c@x.example"], bcc=["d@x.example", "a@x.example"],
         subject="报告 für März", text="你好", html="<p>你好</p>", reply_to="r@x.example",
@@ -135,7 +64,7 @@ async def test_plain_and_html(start: Start, mailbox: Mailbox, context: TaskConte
     assert (result.refused, msgspec.json.encode(result) != b"") == ([], True)
 
 
-async def test_html_alone(start: Start, mailbox: Mailbox, context: TaskContext) -> None:
+async def test_html_alone(start: Start, mailbox: Any, context: TaskContext) -> None:
     await send(start(), context, text=None, html="<b>x</b>")
     assert mailbox.message().get_content_type() == "text/html"
 
@@ -155,19 +84,19 @@ async def test_message_id_is_the_same_on_every_attempt(start: Start, context: Ta
     ],
     ids=lambda args: str(args)[:40],
 )
-async def test_refused_before_anything_is_sent(start: Start, mailbox: Mailbox, context: TaskContext, args: dict[str, Any]) -> None:
+async def test_refused_before_anything_is_sent(start: Start, mailbox: Any, context: TaskContext, args: dict[str, Any]) -> None:
     with pytest.raises(Discard):
         await send(start(), context, **args)
     assert mailbox.envelopes == []
 
 
-async def test_allowed_sender(start: Start, mailbox: Mailbox, context: TaskContext) -> None:
+async def test_allowed_sender(start: Start, mailbox: Any, context: TaskContext) -> None:
     await send(start({"allowed_senders": ["boss@x.example"]}), context, sender="Boss <boss@x.example>")
     assert mailbox.envelopes[0].mail_from == "boss@x.example"
 
 
 @pytest.mark.parametrize(("answer", "outcome"), [("451 later", Retry), ("452 full", Retry), ("554 spam", Discard)])
-async def test_answer_to_the_message(start: Start, mailbox: Mailbox, context: TaskContext, answer: str, outcome: type[Exception]) -> None:
+async def test_answer_to_the_message(start: Start, mailbox: Any, context: TaskContext, answer: str, outcome: type[Exception]) -> None:
     mailbox.data_answer = answer
     with pytest.raises(outcome, match=answer):
         await send(start(), context)
@@ -178,14 +107,14 @@ async def test_answer_to_the_message(start: Start, mailbox: Mailbox, context: Ta
     [(["550 no", "550 no"], Discard), (["450 busy", "550 no"], Retry), (["450 busy", "450 busy"], Retry)],
 )
 async def test_all_recipients_refused(
-    start: Start, mailbox: Mailbox, context: TaskContext, answers: list[str], outcome: type[Exception]
+    start: Start, mailbox: Any, context: TaskContext, answers: list[str], outcome: type[Exception]
 ) -> None:
     mailbox.answers = dict(zip(["a@x.example", "b@x.example"], answers, strict=True))
     with pytest.raises(outcome, match=r"a@x\.example"):
         await send(start(), context, to=["a@x.example", "b@x.example"])
 
 
-async def test_one_recipient_refused(start: Start, mailbox: Mailbox, context: TaskContext) -> None:
+async def test_one_recipient_refused(start: Start, mailbox: Any, context: TaskContext) -> None:
     mailbox.answers = {"b@x.example": "550 no such user"}
     result = await send(start(), context, to=["a@x.example", "b@x.example"])
     assert result.accepted == ["a@x.example"]
@@ -195,7 +124,7 @@ async def test_one_recipient_refused(start: Start, mailbox: Mailbox, context: Ta
 @pytest.mark.filterwarnings("ignore:Requiring AUTH:UserWarning")  # 隐式 TLS 时 aiosmtpd 不知道已加密
 @pytest.mark.parametrize("tls", ["starttls", "tls"])
 async def test_tls_with_login(
-    start: Start, mailbox: Mailbox, context: TaskContext, certificate: tuple[Path, Path], tls: str
+    start: Start, mailbox: Any, context: TaskContext, certificate: tuple[Path, Path], tls: str
 ) -> None:
     def authenticate(_server: Any, _session: Any, _envelope: Any, _mechanism: str, data: Any) -> AuthResult:
         return AuthResult(success=(data.login, data.password) == (b"mill", b"geheim"), handled=False)
@@ -215,7 +144,7 @@ async def test_tls_with_login(
     assert len(mailbox.envelopes) == 1
 
 
-async def test_no_fall_back_to_plain_text(start: Start, mailbox: Mailbox, context: TaskContext) -> None:
+async def test_no_fall_back_to_plain_text(start: Start, mailbox: Any, context: TaskContext) -> None:
     with pytest.raises(Retry):
         await send(start({"tls": "starttls"}), context)
     assert mailbox.envelopes == []

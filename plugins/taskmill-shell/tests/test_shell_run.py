@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
@@ -153,16 +152,6 @@ async def test_background_process_neither_survives_nor_delays(context: TaskConte
     assert (result.stdout, result.elapsed_ms < 30_000) == ("done\n", True)
     pid = int((tmp_path / "pid").read_text())
     await until(lambda: not alive(pid), "the background process survived")
-
-
-async def test_descendant_that_left_the_group_does_not_block(context: TaskContext, tmp_path: Path) -> None:
-    config = msgspec.structs.replace(CONFIG, work_dir=tmp_path)
-    code = "import os,time\nif os.fork()==0:\n os.setsid(); open('pid','w').write(str(os.getpid())); time.sleep(300)"
-    script = f'"{PYTHON}" -c "{code}"; while [ ! -s pid ]; do sleep 0.01; done; echo done'
-    try:
-        assert (await sh(context, script, config=config)).stdout == "done\n"
-    finally:
-        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
 async def test_command_dies_with_the_worker(tmp_path: Path) -> None:

@@ -15,6 +15,12 @@ TIMEOUT_DEFAULT_S: Final = 30.0  # 每条 SMTP 命令
 TASK_TIMEOUT_S: Final = 300.0  # 连接、认证、正文合计
 RECIPIENTS_MAX: Final = 50
 SUBJECT_MAX_CHARS: Final = 500
+ADDRESS_MAX_CHARS: Final = 1_000  # 名字连同地址；邮箱本身最长 254（RFC 5321）
+LOCAL_MAX_CHARS: Final = 64  # RFC 5321，4.5.3.1
+DOMAIN_MAX_CHARS: Final = 253
+LINE_MAX_CHARS: Final = 76  # 编码字一行的上限（RFC 2047）
+ANSWER_MAX_BYTES: Final = 4 * 1024  # 结果与失败原因里，服务器的一个应答最多留这么多
+QUIT_TIMEOUT_S: Final = 2.0  # 邮件已经交出，告别不值得久等
 MESSAGE_MAX_BYTES: Final = 10 * 1024 * 1024  # 常见邮件服务器的上限
 
 

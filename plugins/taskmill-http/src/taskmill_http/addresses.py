@@ -1,20 +1,30 @@
 """Which addresses a task may reach: everything on the public internet, and nothing inside, unless it is allowed.
 
 Every hop is guarded twice: literal addresses before the request, names when they are resolved for the very
-connection, so that a name which changes its mind (DNS rebinding) gains nothing.
+connection, so that a name which changes its mind (DNS rebinding) gains nothing. A host that the C library would read
+as an address, but that is not written as one (`127.1`, `0x7f000001`, full-width digits), is refused: such spellings
+slip past whoever compares texts.
 """
 
 from __future__ import annotations
 
+import re
 import socket
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from unicodedata import normalize
+from urllib.parse import unquote, urlsplit
 
 from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from taskmill_http import config as limits
+
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052：低 32 位是 IPv4 地址
-_NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")  # RFC 8215：本地使用
+_UNICAST = IPv6Network("2000::/3")  # IANA 只从这里分配全球单播，其余（fec0::/10、5f00::/16 等）都不是公网
+_INSIDE6 = (IPv6Network("3fff::/20"),)  # 文档用，旧版 Python 的表里没有
+_INSIDE4 = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"))  # IETF 专用；已废弃的 6to4 中继
+_SCHEME = re.compile(r"(?i:https?)://")
 
 
 class ForbiddenAddressError(Exception):
@@ -25,24 +35,36 @@ def is_public(text: str) -> bool:
     """Say whether the address is globally reachable; addresses that wrap an IPv4 one are judged by that one."""
     address = ip_address(text.partition("%")[0])
     if isinstance(address, IPv6Address):
-        if address in _NAT64_LOCAL:
-            return False
         inner = address.ipv4_mapped or address.sixtofour
         if address in _NAT64:
             inner = IPv4Address(int(address) & 0xFFFF_FFFF)
-        if inner is not None:
-            address = inner
-    return address.is_global and not address.is_multicast and not address.is_reserved
+        if inner is None:
+            return address in _UNICAST and address.is_global and not any(address in network for network in _INSIDE6)
+        address = inner
+    inside = address.is_multicast or address.is_reserved or any(address in network for network in _INSIDE4)
+    return address.is_global and not inside
+
+
+def parse(text: str) -> URL:
+    """Return the absolute URL that `text` is. ForbiddenAddressError if its host is written in a misleading way."""
+    if len(text) > limits.URL_MAX_CHARS:
+        raise ForbiddenAddressError(f"URL above {limits.URL_MAX_CHARS} characters / 地址过长")
+    if _SCHEME.match(text) is None:
+        raise ForbiddenAddressError("only http and https URLs / 只支持 http 与 https 地址")
+    written = urlsplit(text)
+    if len(written.netloc) > limits.HOST_MAX_CHARS:
+        raise ForbiddenAddressError(f"host above {limits.HOST_MAX_CHARS} characters / 主机名过长")
+    _refuse_disguised(written.hostname or "")
+    return URL(text)
 
 
 def check_url(url: URL, *, allow_private: bool) -> None:
     """Raise ForbiddenAddressError unless `url` is http(s), without credentials, and no literal private address."""
     if url.scheme not in {"http", "https"} or not url.host:
-        message = "only http and https URLs / 只支持 http 与 https 地址"
-        raise ForbiddenAddressError(message)
+        raise ForbiddenAddressError("only http and https URLs / 只支持 http 与 https 地址")
     if url.user is not None or url.password is not None:
-        message = "credentials belong into a header, not into the URL / 凭据应放在请求头里"
-        raise ForbiddenAddressError(message)
+        raise ForbiddenAddressError("credentials belong into a header, not into the URL / 凭据应放在请求头里")
+    _refuse_disguised(url.raw_host or "")
     if not allow_private and _is_literal(url.host) and not is_public(url.host):
         raise ForbiddenAddressError(_private(url.host))
 
@@ -66,6 +88,16 @@ class GuardedResolver(AbstractResolver):
     async def close(self) -> None:
         """Release the resolver."""
         await self._inner.close()
+
+
+def _refuse_disguised(host: str) -> None:
+    plain = normalize("NFKC", unquote(host)).replace("。", ".").rstrip(".")
+    try:
+        socket.inet_aton(plain)  # 十进制、八进制、十六进制、缺段的写法它都认
+    except (OSError, ValueError):
+        return
+    if host != plain or not _is_literal(plain):
+        raise ForbiddenAddressError(f"{host} is a disguised address; write it as 192.0.2.1 / {host} 是变形的地址写法")
 
 
 def _is_literal(host: str) -> bool:

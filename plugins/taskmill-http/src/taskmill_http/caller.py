@@ -1,91 +1,135 @@
-"""Sends one request, follows redirects, and turns the answer into a result, a retry or the end."""
+"""Sends one request and follows redirects until there is an answer to judge."""
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
 from yarl import URL
 
 from taskmill import Discard, Retry, TaskContext
+from taskmill_http import bodies
 from taskmill_http import config as limits
 from taskmill_http import headers as request_headers
-from taskmill_http.addresses import ForbiddenAddressError, GuardedResolver, check_url
+from taskmill_http.addresses import ForbiddenAddressError, check_url, parse
+from taskmill_http.answers import Answer, judge
+from taskmill_http.bodies import Body
 from taskmill_http.config import HttpConfig
+from taskmill_http.connection import Head, open_session
+from taskmill_http.headers import Trust
 from taskmill_http.messages import HttpRequest, HttpResponse
 
-_TRANSIENT = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
 _REDIRECTS = {301, 302, 303, 307, 308}
-_KEPT = ("Content-Type", "Content-Length", "Date", "ETag", "Last-Modified", "Location", "Retry-After", "X-Request-Id")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 
 
 async def call(request: HttpRequest, context: TaskContext, config: HttpConfig) -> HttpResponse:
     """Return the answer to `request`.
 
-    Raises Retry for timeouts, broken connections, 408, 425, 429 and 5xx (after what Retry-After says), Discard for
-    other unexpected answers and for requests that must not be sent.
+    Raises Retry for timeouts, broken connections, certificates, 408, 425, 429 and 5xx (after what Retry-After says),
+    Discard for other unexpected answers and for requests that must not be sent. An answer with an expected status is
+    a result, whatever its header and body hold.
     """
     if request.timeout_s > config.timeout_max_s:
         raise Discard(f"timeout_s is above {config.timeout_max_s:g} / timeout_s 超过上限")
     started = time.monotonic()
     try:
-        async with _session(request, config) as session:
-            return await _exchange(session, request, context, config, started)
+        answer = await _Exchange(request, context, config).run(started + request.timeout_s)
     except ForbiddenAddressError as error:
         raise Discard(str(error)) from error
     except TimeoutError as error:
         raise Retry(f"no answer within {request.timeout_s:g} s / {request.timeout_s:g} 秒内无应答") from error
+    except aiohttp.ClientSSLError as error:  # 证书错误也是 ValueError，要先认出来；运维能换证书，请求不必丢
+        raise Retry(_tls(error)) from error
     except (aiohttp.InvalidURL, ValueError) as error:
         raise Discard(f"the request cannot be sent / 请求无法发送: {error}") from error
-    except aiohttp.ClientError as error:
+    except (aiohttp.ClientError, OSError) as error:
         raise Retry(f"{type(error).__name__}: {error}") from error
+    return judge(answer, request, round((time.monotonic() - started) * 1_000), context.result_max_bytes)
 
 
-def _session(request: HttpRequest, config: HttpConfig) -> aiohttp.ClientSession:
-    resolver = None if config.allow_private else GuardedResolver()
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False),
-        timeout=aiohttp.ClientTimeout(total=request.timeout_s),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=False,  # 环境里的代理会绕过地址检查
-    )
+class _Exchange:
+    """一次请求连同它的重定向。"""
 
+    def __init__(self, request: HttpRequest, context: TaskContext, config: HttpConfig) -> None:
+        self._request, self._context, self._config = request, context, config
+        self._method, self._body = request.method, _body(request)
+        self._trust = Trust.ORIGIN
+        self._head = Head()
+        self._kept_bytes = min(request.max_response_bytes, config.response_max_bytes, context.result_max_bytes)
 
-async def _exchange(
-    session: aiohttp.ClientSession, request: HttpRequest, context: TaskContext, config: HttpConfig, started: float
-) -> HttpResponse:
-    origin = url = URL(request.url)
-    method, body = request.method, _body(request)
-    deadline = started + request.timeout_s
-    for _ in range(limits.REDIRECTS_MAX + 1):
-        check_url(url, allow_private=config.allow_private)
-        headers = request_headers.build(request.headers, url, origin, config, context.id)
-        if request.json is not msgspec.UNSET and body is not None:
+    async def run(self, deadline: float) -> Answer:
+        request_headers.check(self._request.headers)
+        origin = url = parse(self._request.url)
+        async with open_session(self._head, self._request.timeout_s, allow_private=self._config.allow_private) as session:
+            for _ in range(limits.REDIRECTS_MAX + 1):
+                check_url(url, allow_private=self._config.allow_private)
+                answer = await self._send(session, url, deadline)
+                if isinstance(answer, Answer):
+                    return answer
+                following = _following(url, answer)
+                self._trust = request_headers.trust(following, origin, self._trust, self._config)
+                url = following
+        raise Discard(f"more than {limits.REDIRECTS_MAX} redirects / 重定向超过 {limits.REDIRECTS_MAX} 次")
+
+    async def _send(self, session: aiohttp.ClientSession, url: URL, deadline: float) -> Answer | str:
+        """发出一次请求；返回应答，或者要跟随的地址。"""
+        if self._body is not None and self._trust is Trust.STRANGER:
+            raise Discard(f"redirected to {url.origin()}, where the body may not go / 请求体不能重定向到别处")
+        headers = request_headers.build(self._request.headers, url, self._trust, self._config, self._context.id)
+        if self._request.json is not msgspec.UNSET and self._body is not None:
             headers.setdefault("Content-Type", "application/json")
+        self._head.clear()
         timeout = aiohttp.ClientTimeout(total=max(deadline - time.monotonic(), 0.001))  # 总时间跨所有重定向
-        async with session.request(
-            method, url, headers=headers, data=body, allow_redirects=False, timeout=timeout
-        ) as answer:
-            location = answer.headers.get("Location")
-            if answer.status not in _REDIRECTS or location is None or request.expects(answer.status):
-                return await _judge(answer, request, config, started)
-            following = url.join(URL(location))
-            if url.scheme == "https" and following.scheme != "https":
-                raise Discard(f"redirected from https to {following.scheme} / 被重定向到不安全的地址")
-            method, body = _next(answer.status, method, body)
-            url = following
-    raise Discard(f"more than {limits.REDIRECTS_MAX} redirects / 重定向超过 {limits.REDIRECTS_MAX} 次")
+        try:
+            answer = await session.request(
+                self._method, url, headers=headers, data=self._body, allow_redirects=False, timeout=timeout
+            )
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            if self._head.status is None:
+                raise
+            reason = f"the header cannot be read: {type(error).__name__}: {error}"
+            return Answer(self._head.status, str(url), Body("", truncated=True, incomplete=reason))
+        try:
+            if answer.status in _REDIRECTS and "Location" in answer.headers and not self._request.expects(answer.status):
+                self._method, self._body = _next(answer.status, self._method, self._body)
+                return answer.headers["Location"]
+            expected = self._request.expects(answer.status)
+            body = await bodies.read(answer, self._kept_bytes if expected else limits.REASON_READ_BYTES)
+            return Answer(answer.status, str(answer.url), body, answer.headers)
+        finally:
+            answer.close()
+
+
+def _tls(error: aiohttp.ClientSSLError) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"certificate of {error.host} / 证书: {error.certificate_error}"
+    return f"TLS with {error.host}: {error}"
 
 
 def _body(request: HttpRequest) -> bytes | None:
     if request.json is not msgspec.UNSET:
         return msgspec.json.encode(request.json)
     return None if request.body is None else request.body.encode()
+
+
+def _following(url: URL, location: str) -> URL:
+    """Location 里不是 ASCII 的字节照原样百分号编码，浏览器也这样做。"""
+    text = quote(location.encode(errors="surrogateescape"), safe=_VISIBLE)
+    try:
+        if text.startswith("//"):
+            text = f"{url.scheme}:{text}"
+        following = parse(text) if _SCHEME.match(text) else parse(str(url.join(URL(text))))
+    except ValueError as error:
+        raise Discard(f"redirected to what is no URL / 重定向的地址无效: {text[: limits.REASON_MAX_CHARS]}") from error
+    if url.scheme == "https" and following.scheme != "https":
+        raise Discard(f"redirected from https to {following.scheme} / 被重定向到不安全的地址")
+    return following
 
 
 def _next(status: int, method: str, body: bytes | None) -> tuple[str, bytes | None]:
@@ -95,54 +139,3 @@ def _next(status: int, method: str, body: bytes | None) -> tuple[str, bytes | No
     if status in {HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.FOUND} and method == "POST":
         return "GET", None
     return method, body
-
-
-async def _judge(
-    answer: aiohttp.ClientResponse, request: HttpRequest, config: HttpConfig, started: float
-) -> HttpResponse:
-    body, truncated = await _read(answer, min(request.max_response_bytes, config.response_max_bytes))
-    text = body.decode(_charset(answer), errors="replace").replace("\x00", "\ufffd")  # jsonb 存不了 NUL
-    if request.expects(answer.status):
-        return HttpResponse(
-            status=answer.status, url=str(answer.url), body=text, truncated=truncated,
-            headers={name: answer.headers[name] for name in _KEPT if name in answer.headers},
-            elapsed_ms=round((time.monotonic() - started) * 1_000),
-        )
-    reason = f"status {answer.status}: {text[: limits.REASON_MAX_CHARS]}"
-    if answer.status in _TRANSIENT or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise Retry(reason, after=retry_after(answer.headers, datetime.now(UTC)))
-    raise Discard(reason)
-
-
-async def _read(answer: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
-    """最多读 limit + 1 字节：多出的一字节说明被截断；其余不读，直接断开。"""
-    body = bytearray()
-    while len(body) <= limit:
-        chunk = await answer.content.read(limit + 1 - len(body))
-        if not chunk:
-            return bytes(body), False
-        body += chunk
-    answer.close()
-    return bytes(body[:limit]), True
-
-
-def _charset(answer: aiohttp.ClientResponse) -> str:
-    charset = answer.charset or "utf-8"
-    try:
-        "".encode(charset)
-    except LookupError:
-        return "utf-8"
-    return charset
-
-
-def retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
-    """Return the seconds that Retry-After asks for, a number or a date, at most an hour; None without a valid one."""
-    text = headers.get("Retry-After", "").strip()
-    if text.isascii() and text.isdigit():
-        return min(float(text), limits.RETRY_AFTER_MAX_S)
-    try:
-        then = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    aware = then if then.tzinfo is not None else then.replace(tzinfo=UTC)
-    return min(max((aware - now).total_seconds(), 0.0), limits.RETRY_AFTER_MAX_S)

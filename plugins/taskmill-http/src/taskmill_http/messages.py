@@ -38,7 +38,11 @@ class HttpRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class HttpResponse(msgspec.Struct, kw_only=True):
-    """The answer: `url` after redirects, a few headers, the text cut to the limit, `elapsed_ms` milliseconds."""
+    """The answer: `url` after redirects, a few headers, the text cut to the limit, `elapsed_ms` milliseconds.
+
+    `incomplete` says why the body could not be read to its end or not be unpacked; empty otherwise. A body in an
+    encoding that was not asked for (br, zstd) is kept as base64.
+    """
 
     status: int
     url: str
@@ -46,3 +50,5 @@ class HttpResponse(msgspec.Struct, kw_only=True):
     body: str
     truncated: bool
     elapsed_ms: int
+    incomplete: str = ""
+    body_encoding: Literal["text", "base64"] = "text"

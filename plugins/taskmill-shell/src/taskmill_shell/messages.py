@@ -26,7 +26,10 @@ class Command(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Output(msgspec.Struct, kw_only=True):
-    """How the command ended; a negative `exit_code` is the signal that killed it; `elapsed_ms` milliseconds."""
+    """How the command ended; a negative `exit_code` is the signal that killed it; `elapsed_ms` milliseconds.
+
+    `survivors` are processes that it left behind and that could not be killed: those of another user (set-uid).
+    """
 
     exit_code: int
     stdout: str
@@ -34,3 +37,4 @@ class Output(msgspec.Struct, kw_only=True):
     stdout_truncated: bool
     stderr_truncated: bool
     elapsed_ms: int
+    survivors: list[int] = []

@@ -42,6 +42,9 @@ def run_task(config: ShellConfig) -> TaskDefinition:
     async def run(args: Command, ctx: TaskContext) -> Output:
         """Run one allow-listed command."""
         ctx.log.info("运行命令", program=args.argv[0])
-        return await execute(args, config)
+        result = await execute(args, config, ctx.result_max_bytes)
+        if result.survivors:
+            ctx.log.warning("命令留下的进程无法终止", program=args.argv[0], pids=result.survivors)
+        return result
 
     return run

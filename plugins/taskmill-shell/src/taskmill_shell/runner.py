@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import tempfile
 import time
 from pathlib import Path
 
+import msgspec
+
 from taskmill import Discard, Retry
+from taskmill.plugin import storable
 from taskmill_shell import config as limits
 from taskmill_shell.config import ShellConfig
 from taskmill_shell.group import Capture, ProcessGroup
 from taskmill_shell.messages import Command, Output
 
+_FOR_GOOD = frozenset({
+    errno.E2BIG, errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EISDIR,
+})
 
-async def run(command: Command, config: ShellConfig) -> Output:
-    """Run `command` and return its output.
 
-    Discard if it is not allowed; Retry if it exits with an unexpected code or takes too long. A cancel ends it and
+async def run(command: Command, config: ShellConfig, result_max_bytes: int = limits.RESULT_MAX_BYTES) -> Output:
+    """Run `command` and return its output, at most `result_max_bytes` bytes of JSON.
+
+    Discard if it is not allowed or can never be started; Retry if it exits with an unexpected code or takes too long. A cancel ends it and
     all its children: TERM, then KILL after the configured grace.
     """
     _check(command, config)
     if config.work_dir is not None:
-        return await _run_in(config.work_dir, command, config)
+        return await _run_in(config.work_dir, command, config, result_max_bytes)
     with tempfile.TemporaryDirectory(prefix="taskmill-shell-", ignore_cleanup_errors=True) as folder:
-        return await _run_in(Path(folder), command, config)
+        return await _run_in(Path(folder), command, config, result_max_bytes)
 
 
 def _check(command: Command, config: ShellConfig) -> None:
@@ -43,25 +51,61 @@ def _check(command: Command, config: ShellConfig) -> None:
         raise Discard(f"timeout_s is above {config.timeout_max_s:g} / timeout_s 超过上限")
 
 
-async def _run_in(folder: Path, command: Command, config: ShellConfig) -> Output:
+async def _run_in(folder: Path, command: Command, config: ShellConfig, result_max_bytes: int) -> Output:
     limit = min(command.max_output_bytes, config.output_max_bytes)
     stdout, stderr = Capture(limit), Capture(limit)
-    memory = min(command.memory_bytes or config.memory_max_bytes, config.memory_max_bytes)
     started = time.monotonic()
-    group = ProcessGroup.start(
-        command.argv, env=_environment(command, config, folder), cwd=folder, memory_bytes=memory, grace_s=config.kill_grace_s
-    )
+    group, stdin = _start(folder, command, config)
     try:
         async with asyncio.timeout(command.timeout_s):
-            code = await group.communicate((command.stdin or "").encode(), stdout, stderr)
+            ending = await group.communicate(stdin, stdout, stderr)
     except TimeoutError as error:
-        raise Retry(f"not done within {command.timeout_s:g} s / {command.timeout_s:g} 秒内未完成: {_tail(stderr)}") from error
-    if code not in command.expected_exit_codes:
-        raise Retry(f"exit code {code} / 退出码 {code}: {_tail(stderr)}")
-    return Output(
-        exit_code=code, stdout=stdout.text, stderr=stderr.text, stdout_truncated=stdout.truncated,
-        stderr_truncated=stderr.truncated, elapsed_ms=round((time.monotonic() - started) * 1_000),
+        left = _left(group.ending.left)
+        raise Retry(f"not done within {command.timeout_s:g} s / {command.timeout_s:g} 秒内未完成: {left}{_tail(stderr)}") from error
+    if ending.error:
+        raise _not_started(OSError(ending.error, os.strerror(ending.error), command.argv[0]))
+    if ending.code is None:
+        raise Retry(f"the command did not end in order / 命令没有正常结束: {_left(ending.left)}{_tail(stderr)}")
+    if ending.code not in command.expected_exit_codes:
+        raise Retry(f"exit code {ending.code} / 退出码 {ending.code}: {_left(ending.left)}{_tail(stderr)}")
+    result = Output(
+        exit_code=ending.code, stdout="", stderr="", stdout_truncated=stdout.truncated, stderr_truncated=stderr.truncated,
+        elapsed_ms=round((time.monotonic() - started) * 1_000), survivors=ending.left,
     )
+    return _fill(result, stdout, stderr, result_max_bytes)
+
+
+def _start(folder: Path, command: Command, config: ShellConfig) -> tuple[ProcessGroup, bytes]:
+    memory = min(command.memory_bytes or config.memory_max_bytes, config.memory_max_bytes)
+    try:
+        stdin = (command.stdin or "").encode()  # 先编码：写不出的字符不该在命令启动之后才发现
+        environment = _environment(command, config, folder)
+        return ProcessGroup.start(command.argv, env=environment, cwd=folder, memory_bytes=memory, grace_s=config.kill_grace_s), stdin
+    except ValueError as error:
+        raise Discard(f"the command cannot be started / 命令无法启动: {error}") from error
+    except OSError as error:
+        raise _not_started(error) from error
+
+
+def _not_started(error: OSError) -> Retry | Discard:
+    """参数过长、文件不对，重试也一样；内存、进程数、描述符不够，过一会儿就好。"""
+    words = f"the command cannot be started / 命令无法启动: {error.filename or ''} {error.strerror}"
+    return Discard(words) if error.errno in _FOR_GOOD else Retry(words)
+
+
+def _fill(result: Output, stdout: Capture, stderr: Capture, max_bytes: int) -> Output:
+    """命令已经做完：输出再怪也要存得下。两路各占一半，用不完的让给另一路。"""
+    room = max_bytes - len(msgspec.json.encode(result))
+    wanted = len(msgspec.json.encode(stdout.text))
+    result.stderr, cut = storable(stderr.text, max(room // 2, room - wanted))
+    result.stderr_truncated = result.stderr_truncated or cut
+    result.stdout, cut = storable(stdout.text, room - len(msgspec.json.encode(result.stderr)))
+    result.stdout_truncated = result.stdout_truncated or cut
+    return result
+
+
+def _left(pids: list[int]) -> str:
+    return f"processes {pids} could not be killed / 进程 {pids} 无法终止; " if pids else ""
 
 
 def _environment(command: Command, config: ShellConfig, folder: Path) -> dict[str, str]:
@@ -71,4 +115,4 @@ def _environment(command: Command, config: ShellConfig, folder: Path) -> dict[st
 
 
 def _tail(capture: Capture) -> str:
-    return capture.text[-limits.REASON_MAX_CHARS :].strip()
+    return storable(capture.text[-limits.REASON_MAX_CHARS :].strip(), limits.OUTPUT_DEFAULT_BYTES)[0]
