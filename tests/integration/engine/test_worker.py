@@ -14,6 +14,7 @@ from taskmill import Discard, Retry, Snooze, TaskContext, task
 from taskmill import constants as c
 from taskmill.engine.worker import WorkerRole
 from taskmill.errors import UnavailableError
+from taskmill.plugin import storable
 from taskmill.plugin.definition import RetryPolicy
 from taskmill.services.platform import Platform
 from taskmill.services.submit import SubmitRequest
@@ -242,6 +243,16 @@ async def test_a_result_that_cannot_be_stored_is_a_failed_attempt(database_url: 
         assert (row["state"], row["result"]) == ("discarded", None)
         other = await final(platform, await submit(platform, "test.double", {"n": 1}))
         assert other["state"] == "completed"
+
+
+async def test_a_handler_knows_how_large_its_result_may_be(database_url: str, broker_url: str) -> None:
+    @task("test.wordy")
+    async def wordy(ctx: TaskContext) -> str:
+        return storable("\x00" + "x" * 5_000, ctx.result_max_bytes)[0]
+
+    async with running(database_url, broker_url, wordy, result_max_bytes=1_000) as platform:
+        row = await final(platform, await submit(platform, "test.wordy"))
+        assert (row["state"], len(decoded(row["result"])) > 900) == ("completed", True)
 
 
 @pytest.mark.parametrize(
