@@ -89,7 +89,7 @@ class _Terminal(logging.StreamHandler[Any]):
         super().__init__(sys.stderr)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.setStream(sys.stderr)
+        self.stream = sys.stderr  # 不用 setStream：它先冲刷旧的，旧的已关闭就会把错误抛给写日志的人
         super().emit(record)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +13,7 @@ from pathlib import Path
 import pytest
 import time_machine
 
-from taskmill.log import ACCESS_LOGGER, access, configure_logging, get_logger
+from taskmill.log import ACCESS_LOGGER, _Terminal, access, configure_logging, get_logger
 from taskmill.log_events import add_events
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
@@ -113,3 +115,15 @@ def test_the_access_log_on_the_terminal_is_english_too(capsys: pytest.CaptureFix
     configure_logging(log_format="json")
     access("请求", {"path": "/x"})
     assert json.loads(capsys.readouterr().err)["event"] == "request"
+
+
+def test_a_line_is_written_where_standard_error_is_now_though_the_one_before_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    before, now = io.StringIO(), io.StringIO()
+    monkeypatch.setattr(sys, "stderr", before)
+    handler = _Terminal()
+    record = logging.LogRecord("test", logging.INFO, "", 0, "a line", None, None)
+    handler.emit(record)
+    before.close()
+    monkeypatch.setattr(sys, "stderr", now)
+    handler.emit(record)
+    assert now.getvalue() == "a line\n"
