@@ -15,6 +15,7 @@ import hypothesis
 import pytest
 import redis
 
+from taskmill.dev import passwords
 from taskmill.dev.servers import PostgresServer, ValkeyServer
 from tests.support import databases, servers
 
@@ -113,11 +114,13 @@ def own_postgres(server_root: Path) -> Iterator[PostgresFactory]:
 
 @pytest.fixture
 def own_valkey(server_root: Path) -> Iterator[ValkeyFactory]:
-    """`own_valkey(settings=…)`: a Valkey that the test may kill; it keeps an append-only file."""
+    """`own_valkey(settings=…, password=…)`: a Valkey that the test may kill; it keeps an append-only file."""
     with ExitStack() as stack:
 
-        def start(*, settings: dict[str, str] | None = None) -> ValkeyServer:
+        def start(*, settings: dict[str, str] | None = None, password: str | None = None) -> ValkeyServer:
             root = Path(tempfile.mkdtemp(prefix="valkey-", dir=server_root))
+            if password is not None:
+                passwords.write(root, password)
             return stack.enter_context(servers.new_valkey(root, settings))
 
         yield start

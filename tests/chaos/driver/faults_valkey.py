@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import redis.exceptions
 
+from taskmill.dev import passwords
 from tests.chaos.driver.faults import fault
 from tests.chaos.driver.stage import Stage
 
@@ -77,6 +78,8 @@ async def _fail_over(stage: Stage) -> None:
     old, new = stage.valkeys
     await asyncio.to_thread(new.start)
     async with stage.valkey_client(new) as heir, stage.valkey_client(old) as primary:
+        for server in (heir, primary):
+            await server.config_set("masterauth", passwords.read(new.root) or "")
         await heir.replicaof("127.0.0.1", str(old.port))
         for _ in range(100):
             if (await heir.info("replication")).get("master_link_status") == "up":

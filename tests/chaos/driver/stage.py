@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import redis.asyncio
 
-from taskmill.dev import ports
+from taskmill.dev import passwords, ports
 from taskmill.dev.servers import PostgresServer, ValkeyServer
 from tests.chaos.driver import journal
 from tests.chaos.driver.gates import Gates
@@ -51,6 +51,10 @@ class Stage:
         stack.callback(self._keep_logs)
         self.postgres = PostgresServer((self.disk or folder) / "postgres", settings=POSTGRES)
         self.valkeys = [ValkeyServer(folder / f"valkey-{n}") for n in range(2)]
+        word = passwords.new()  # 两台同一个密码：切换之后客户端照样连得上
+        for server in self.valkeys:
+            server.root.mkdir(parents=True, exist_ok=True)
+            passwords.write(server.root, word)
         self.roles: dict[str, Role] = {}
         self.urls: dict[str, str] = {}
         self.secret = ""

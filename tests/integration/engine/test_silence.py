@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import pytest
@@ -211,7 +212,8 @@ async def test_a_demoted_postgresql_is_left_for_the_new_primary(own_postgres: Po
 
 
 async def test_a_demoted_valkey_is_left_for_the_new_primary(database_url: str, own_valkey: ValkeyFactory) -> None:
-    old, new = own_valkey(), own_valkey()
+    old = own_valkey()
+    new = own_valkey(password=urlsplit(old.url).password)
     async with Proxy(old.url) as way, platform_of(database_url, way.url, double) as platform, scheduled(platform), worker_on(platform):
         await final(platform, await submit(platform, "test.double", {"n": 1}))
         way.aim(new.url)
