@@ -52,7 +52,7 @@ class Auditor:
         self._config = config or AuditorConfig()
         self._clock = clock
         self._swept_at = float("-inf")
-        self._took = 0.0  # 上一轮的用时
+        self._took = float("inf")  # 上一轮的用时
         self.period_s = c.AUDITOR_PERIOD_S
 
     async def run_once(self) -> Mapping[str, int]:
@@ -80,9 +80,11 @@ class Auditor:
     async def _lost(self) -> tuple[int, bool]:
         total, more = 0, False
         margin_ms = round(self._config.margin_s * 1000)
-        for lane in await store.aged_lanes(self._database.pool, self._config.margin_s):
-            # 次序要紧：先看流头，再改表。反过来会把刚被取走的票当成丢了
-            head_ms = await self._tickets.head(lane.queue, lane.priority)
+        aged = await store.aged_lanes(self._database.pool, self._config.margin_s)
+        # 次序要紧：先看流头，再改表。反过来会把刚被取走的票当成丢了
+        heads = await streams.heads(self._tickets, [(lane.queue, lane.priority) for lane in aged])
+        for lane in aged:
+            head_ms = heads[lane.queue, lane.priority]
             for after_ms, before_ms in lost_spans(lane, head_ms, margin_ms):
                 count = await store.forget_lost(
                     self._database.pool, lane.queue, lane.priority, after_ms, before_ms, self._config.batch

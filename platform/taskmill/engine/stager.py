@@ -41,7 +41,7 @@ class Stager:
         self._clock = clock
         self._writer = new_id()
         self._sweep_at = float("-inf")
-        self._took = 0.0  # 上一次遍查的用时
+        self._took = float("inf")  # 上一次遍查的用时
         self._stale: dict[Lane, int] = {}  # 有旧票的道，和它们的纪元
         self._fed: set[Lane] = set()  # 补过票、也许还立着标志的道
 

@@ -66,6 +66,16 @@ async def lengths(tickets: Tickets, lanes: Iterable[Lane]) -> dict[Lane, int]:
     return found
 
 
+async def heads(tickets: Tickets, lanes: Iterable[Lane]) -> dict[Lane, int | None]:
+    """Return the `at_ms` of the oldest ticket of each stream, None if it is empty."""
+    found: dict[Lane, int | None] = {}
+    for part in chunks(lanes):
+        replies = await _replies(tickets, part, lambda pipe, lane: pipe.xrange(keys.tickets(*lane), count=1))
+        for lane, entries in zip(part, replies, strict=True):
+            found[lane] = Ticket.unpack(entries[0][1][c.TICKET_FIELD]).at_ms if entries else None
+    return found
+
+
 async def feed(tickets: Tickets, batches: Mapping[Lane, Sequence[Ticket]]) -> set[Lane]:
     """Add the stager's tickets; returns the lanes that refused some because their epoch is gone."""
     refused: set[Lane] = set()

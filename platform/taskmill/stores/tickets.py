@@ -186,11 +186,6 @@ class Tickets:
             lengths: list[int] = await pipe.execute()
         return [lane for lane, length in zip(lanes, lengths, strict=True) if length]
 
-    async def head(self, queue: str, priority: int) -> int | None:
-        """Return the `at_ms` of the oldest ticket, None if the stream is empty."""
-        entries: Any = await self.redis.xrange(keys.tickets(queue, priority), count=1)
-        return Ticket.unpack(entries[0][1][c.TICKET_FIELD]).at_ms if entries else None
-
     async def entries(self, queue: str, priority: int, entries: Sequence[bytes]) -> list[Entry]:
         """Return the entries of these ids that are still in the stream."""
         stream = keys.tickets(queue, priority)
