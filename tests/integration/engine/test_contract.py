@@ -235,7 +235,7 @@ async def test_every_log_line_inside_an_attempt_names_the_task(
 
     @task("test.thread")
     def thread() -> None:
-        logging.getLogger("a.library").warning("in a thread")
+        logging.getLogger("somebody.else").warning("in a thread")
 
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
