@@ -55,7 +55,7 @@ test/wheel: build ## Install the wheels into an empty environment and run the de
 	$(PY) -m tests.support.wheel_check
 
 check: $(STAMP) ## Lint, layers, types, dependencies, sizes
-	$(BIN)/ruff check
+	$(BIN)/ruff check && $(BIN)/ruff format --check --quiet
 	$(BIN)/lint-imports
 	$(PY) -m tests.support.size_cap
 	$(BIN)/deptry platform

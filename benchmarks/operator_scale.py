@@ -59,10 +59,16 @@ class Bench:
         self.plane.kubectl("create", "namespace", NAMESPACE)
         install_crds(self.plane.kubectl)
         for name, url in (("database", self.postgres_url), ("broker", "redis://127.0.0.1:1/0")):
-            await api.request("POST", f"/api/v1/namespaces/{NAMESPACE}/secrets", {
-                "apiVersion": "v1", "kind": "Secret", "data": {"url": base64.b64encode(url.encode()).decode()},
-                "metadata": {"name": name, "labels": {f"{names.GROUP}/watch": "true"}},
-            })
+            await api.request(
+                "POST",
+                f"/api/v1/namespaces/{NAMESPACE}/secrets",
+                {
+                    "apiVersion": "v1",
+                    "kind": "Secret",
+                    "data": {"url": base64.b64encode(url.encode()).decode()},
+                    "metadata": {"name": name, "labels": {f"{names.GROUP}/watch": "true"}},
+                },
+            )
         gate = asyncio.Semaphore(PARALLEL)
 
         async def make(number: int) -> None:
@@ -74,7 +80,9 @@ class Bench:
     def _queue(self, number: int) -> dict[str, Any]:
         connection = {"databaseSecretRef": {"name": "database"}, "brokerSecretRef": {"name": "broker"}}
         return {
-            "apiVersion": names.API_VERSION, "kind": "TaskQueue", "metadata": {"name": f"queue-{number:04}"},
+            "apiVersion": names.API_VERSION,
+            "kind": "TaskQueue",
+            "metadata": {"name": f"queue-{number:04}"},
             "spec": {"image": "example.com/app:1", "connection": connection, "migration": {"policy": self.policy}},
         }
 
@@ -116,7 +124,9 @@ class Bench:
         return sum(_cpu_s(each.pid) for each in (plane.api, plane.etcd, plane.controllers, plane.scheduler))
 
     def _writes(self, mark: int) -> list[AuditLine]:
-        return [line for line in self.plane.audit.lines(mark, user=USER) if line.verb in WRITES and line.resource != "leases"]
+        return [
+            line for line in self.plane.audit.lines(mark, user=USER) if line.verb in WRITES and line.resource != "leases"
+        ]
 
     def _report(self, operator: OperatorProcess, mark: int, begin: float, plane_cpu: float) -> dict[str, Any]:
         lines = list(self.plane.audit.lines(mark, user=USER))
@@ -126,10 +136,14 @@ class Bench:
             if line.resource == "taskqueues" and line.subresource == "status" and line.code == 200:  # noqa: PLR2004 - HTTP
                 first.setdefault(line.name, _ended(line) - begin)
         return {
-            "cached_s": self._said(operator, "缓存已就绪", begin), "leading_s": self._said(operator, "开始对账", begin),
-            "observed": len(first), "observed_s": round(max(first.values(), default=0.0), 2),
-            "writes": len(writes), "writes_done_s": round(max((_ended(line) - begin for line in writes), default=0.0), 2),
-            "requests": _counts(lines), "refused": sum(line.code >= 400 for line in lines if line.verb != "get"),  # noqa: PLR2004 - HTTP；get：名字还空着吗
+            "cached_s": self._said(operator, "缓存已就绪", begin),
+            "leading_s": self._said(operator, "开始对账", begin),
+            "observed": len(first),
+            "observed_s": round(max(first.values(), default=0.0), 2),
+            "writes": len(writes),
+            "writes_done_s": round(max((_ended(line) - begin for line in writes), default=0.0), 2),
+            "requests": _counts(lines),
+            "refused": sum(line.code >= 400 for line in lines if line.verb != "get"),  # noqa: PLR2004 - HTTP；get：名字还空着吗
             "cpu_s": round(_cpu_s(operator.pid), 2),
             "plane_cpu_s": round(self._plane_cpu_s() - plane_cpu, 1),
         }
@@ -154,13 +168,16 @@ class Bench:
         ticks = after["count"] - before["count"]
         calls = Counter({" ".join(row["query"].split())[:60]: row["calls"] for row in rows})
         return {
-            "steady_s": seconds, "steady_writes_per_s": round(len(lines) / seconds, 2),
+            "steady_s": seconds,
+            "steady_writes_per_s": round(len(lines) / seconds, 2),
             "steady_writes_without_lease": sum(line.resource != "leases" for line in lines),
             "steady_cpu_percent": round(100 * (_cpu_s(operator.pid) - cpu) / seconds, 1),
-            "ticks": int(ticks), "tick_ms_mean": round(1000 * (after["sum"] - before["sum"]) / max(1, ticks), 1),
+            "ticks": int(ticks),
+            "tick_ms_mean": round(1000 * (after["sum"] - before["sum"]) / max(1, ticks), 1),
             "tick_ms_max": 1000 * _within(before["buckets"], after["buckets"]),
             "observe_per_tick": round(sum(n for text, n in calls.items() if "live as" in text) / max(1, ticks), 2),
-            "statements_per_tick": round(sum(calls.values()) / max(1, ticks), 2), "statements": dict(calls.most_common()),
+            "statements_per_tick": round(sum(calls.values()) / max(1, ticks), 2),
+            "statements": dict(calls.most_common()),
         }
 
     async def _finish_jobs(self, api: Api) -> None:
@@ -184,7 +201,16 @@ def _done() -> dict[str, Any]:
         {"type": kind, "status": "True", "lastTransitionTime": now, "lastProbeTime": now, "reason": "CompletionsReached"}
         for kind in ("SuccessCriteriaMet", "Complete")
     ]
-    return {"status": {"conditions": conditions, "completionTime": now, "active": 0, "ready": 0, "terminating": 0, "succeeded": 1}}
+    return {
+        "status": {
+            "conditions": conditions,
+            "completionTime": now,
+            "active": 0,
+            "ready": 0,
+            "terminating": 0,
+            "succeeded": 1,
+        }
+    }
 
 
 def _ended(line: AuditLine) -> float:

@@ -51,7 +51,14 @@ SCALING: dict[str, Any] = {
     "minReplicas": 0, "maxReplicas": PODS, "idleSeconds": 20,
     "scaleDown": {"stabilizationSeconds": 5, "periodSeconds": 5},
 }  # fmt: skip
-BARS = {"lost": 0, "interrupted": 0, "in_time_percent": 95, "in_time_percent_after_first_pod": 95, "without_pod_start_s": 10, "operator_s": 2}
+BARS = {
+    "lost": 0,
+    "interrupted": 0,
+    "in_time_percent": 95,
+    "in_time_percent_after_first_pod": 95,
+    "without_pod_start_s": 10,
+    "operator_s": 2,
+}
 
 
 async def first_task(space: QueueSpace, lab: Lab) -> dict[str, Any]:
@@ -145,8 +152,15 @@ def markdown(made: dict[str, Any]) -> str:
     """Return both tables."""
     first, traced = made["first_task"], made["trace"]
     title = ", ".join(f"{key} {value}" for key, value in made["machine"].items())
-    lines = [f"The operator under a trace; {title}; load {made['load']}", "", "| TaskQueue → first task | s | bar |", "|---|---:|---:|"]
-    lines += [f"| {name.removesuffix('_s').replace('_', ' ')} | {value} | {_bar(name, '<')} |" for name, value in first.items()]
+    lines = [
+        f"The operator under a trace; {title}; load {made['load']}",
+        "",
+        "| TaskQueue → first task | s | bar |",
+        "|---|---:|---:|",
+    ]
+    lines += [
+        f"| {name.removesuffix('_s').replace('_', ' ')} | {value} | {_bar(name, '<')} |" for name, value in first.items()
+    ]
     lines += ["", "| trace | | bar |", "|---|---:|---:|"]
     shown = {name: value for name, value in traced.items() if not name.endswith("over_time")}
     for name, value in shown.items():
@@ -172,7 +186,10 @@ async def run(lab: Lab, root: Path, *, speed: float, objective: int, record: Pat
             await operator.leads()
             async with Api(Cluster(lab.plane.kubeconfig)) as api:
                 space = QueueSpace(api, NAMESPACE)
-                made = {"first_task": await first_task(space, lab), "trace": await trace(space, lab, operator, steps, objective)}
+                made = {
+                    "first_task": await first_task(space, lab),
+                    "trace": await trace(space, lab, operator, steps, objective),
+                }
         if record is not None:
             await asyncio.to_thread(recorded, command, record)
     finally:
@@ -185,7 +202,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.operator_trace", description=__doc__)
     parser.add_argument("--out", type=Path, help="write PATH.json and PATH.md")
     parser.add_argument("--objective", type=int, default=OBJECTIVE_S, help="start latency in seconds")
-    parser.add_argument("--record", type=Path, help="write what was replayed, as it really ran, for `taskmill scale simulate`")
+    parser.add_argument(
+        "--record", type=Path, help="write what was replayed, as it really ran, for `taskmill scale simulate`"
+    )
     parser.add_argument("--speed", type=float, default=1.0, help="compress the moments of the trace, not the tasks")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="taskmill-trace-") as folder:

@@ -58,8 +58,15 @@ class Note(msgspec.Struct):
 def taskmill_manifest() -> Manifest:
     """Return who the plugin is and its config type."""
     return Manifest(
-        name="notes", version="0.1.0", requires_api=">=1.0,<2", config=NotesConfig, title_en="Notes", title_zh="便笺",
-        summary_en="Keeps notes, as an example.", summary_zh="示例：保存便笺。", capabilities=frozenset({"network"}),
+        name="notes",
+        version="0.1.0",
+        requires_api=">=1.0,<2",
+        config=NotesConfig,
+        title_en="Notes",
+        title_zh="便笺",
+        summary_en="Keeps notes, as an example.",
+        summary_zh="示例：保存便笺。",
+        capabilities=frozenset({"network"}),
     )
 
 

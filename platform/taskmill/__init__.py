@@ -13,7 +13,18 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Discard", "OnOom", "Retry", "RetryPolicy", "Snooze", "TaskContext", "TaskmillError", "__version__", "hookimpl", "task"]
+__all__ = [
+    "Discard",
+    "OnOom",
+    "Retry",
+    "RetryPolicy",
+    "Snooze",
+    "TaskContext",
+    "TaskmillError",
+    "__version__",
+    "hookimpl",
+    "task",
+]
 
 # 用到才导入：插件接口要带上 taskiq，而命令行的 --help 等不起那一秒
 _HOMES = {

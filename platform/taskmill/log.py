@@ -206,7 +206,8 @@ def configure_logging(
     root.handlers, _access.handlers, _access.propagate = [stream], [], log_dir is None
     if log_dir is not None:
         log_dir.mkdir(mode=c.LOG_DIR_MODE, parents=True, exist_ok=True)
-        for logger, name, formatter in ((root, "taskmill.log", _formatter(language, as_json=True)), (_access, "access.log", _JsonLine(language))):
+        files = {"taskmill.log": (root, _formatter(language, as_json=True)), "access.log": (_access, _JsonLine(language))}
+        for name, (logger, formatter) in files.items():
             handler = _Rotating(log_dir / name, max_bytes=max_bytes, max_age_s=max_age_s, count=count)
             handler.setFormatter(formatter)
             logger.addHandler(handler)

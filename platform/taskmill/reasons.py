@@ -29,12 +29,15 @@ YEAR_WITHIN: Final = Words("年份须在 {low} 到 {high} 之间", "the year mus
 # 任务类型：哪里写得不对
 DID_YOU_MEAN: Final = Words("是否想写 {names}？", "did you mean {names}? ")
 KIND_NAME: Final = Words("类型须形如 area.verb", "a kind must look like area.verb")
-KIND_NUMBER: Final = Words("{field} 须是 {low} 到 {high} 之间的整数", "{field} must be a whole number within {low} and {high}")
+KIND_NUMBER: Final = Words(
+    "{field} 须是 {low} 到 {high} 之间的整数", "{field} must be a whole number within {low} and {high}"
+)
 KIND_TIMEOUT: Final = Words("timeout 须大于 0 且至多 {limit} 秒", "timeout must be above 0 and at most {limit} s")
 NOT_A_DURATION: Final = Words("不是时长：{value}", "not a duration: {value}")
 NOT_A_QUEUE: Final = Words("不是队列名：{value}", "not the name of a queue: {value}")
 NOT_ANNOTATED: Final = Words(
-    "参数 {name} 没有类型注解；什么都收就写 {name}: Any", "parameter {name} has no annotation; write {name}: Any to take anything"
+    "参数 {name} 没有类型注解；什么都收就写 {name}: Any",
+    "parameter {name} has no annotation; write {name}: Any to take anything",
 )
 POSITIONAL: Final = Words(
     "参数 {name} 只能按位置传，而参数是按名字传的", "parameter {name} is positional only, but args are passed by name"
@@ -49,14 +52,17 @@ SCHEMA_BROKEN: Final = Words(
 SCHEMA_OF_OLD: Final = Words(
     "此类型的 JSON Schema 编译不了，请问它的插件", "the JSON Schema of this kind does not compile; ask its plugin"
 )
-GENERATOR: Final = Words("生成器不能做处理函数：它调用时什么也不执行", "a generator cannot be a handler: calling it runs nothing")
+GENERATOR: Final = Words(
+    "生成器不能做处理函数：它调用时什么也不执行", "a generator cannot be a handler: calling it runs nothing"
+)
 CACHED_COROUTINE: Final = Words(
     "协程函数外面不能套 lru_cache：第二次得到的是用过的协程",
     "lru_cache around a coroutine function gives a coroutine that was used already",
 )
 NOT_CALLABLE: Final = Words("处理函数不可调用：{value}", "the handler cannot be called: {value}")
 PLAIN_ON_LOOP: Final = Words(
-    "普通函数不能用执行器 async，它会挡住别的任务", "a plain function cannot use the executor async: it would block other tasks"
+    "普通函数不能用执行器 async，它会挡住别的任务",
+    "a plain function cannot use the executor async: it would block other tasks",
 )
 UNKNOWN_EXECUTOR: Final = Words("没有执行器 {name}；有 {known}", "there is no executor {name}; there are {known}")
 EXECUTOR_BROKEN: Final = Words("执行器 {name} 造不出来：{error}", "the executor {name} could not be made: {error}")
@@ -70,18 +76,23 @@ UNKNOWN_KIND: Final = Words("这里没有插件提供类型 {kind}。{known}", "
 
 # 提交只能在它自己的事件循环里
 OTHER_LOOP: Final = Words(
-    "提交属于另一个事件循环；在线程里用 ctx.submit_sync", "submits belong to another event loop; in a thread use ctx.submit_sync"
+    "提交属于另一个事件循环；在线程里用 ctx.submit_sync",
+    "submits belong to another event loop; in a thread use ctx.submit_sync",
 )
 NOT_A_TAG: Final = Words(
-    "须为 1 到 {limit} 个字符，不含空白与控制符", "must have 1 to {limit} characters, none of them blank, control or invisible"
+    "须为 1 到 {limit} 个字符，不含空白与控制符",
+    "must have 1 to {limit} characters, none of them blank, control or invisible",
 )
 UNKNOWN_SETTING: Final = Words("没有这项设置", "no such setting")
 UNKNOWN_SETTING_LIKE: Final = Words("没有这项设置，是否想写 {close}？", "no such setting; did you mean {close}?")
 THIRD_OF: Final = Words(
-    "是 {value}，不能大于 {limit}：{other}（{given}）的三分之一", "it is {value}, at most {limit} will do: a third of {other} ({given})"
+    "是 {value}，不能大于 {limit}：{other}（{given}）的三分之一",
+    "it is {value}, at most {limit} will do: a third of {other} ({given})",
 )
 NOT_ABOVE: Final = Words("是 {value}，不能大于 {other}（{given}）", "it is {value}, at most {other} ({given}) will do")
-SUM_ABOVE: Final = Words("合计 {sum}，每个进程至多 {limit} 个连接", "together {sum}; a process may have {limit} connections at most")
+SUM_ABOVE: Final = Words(
+    "合计 {sum}，每个进程至多 {limit} 个连接", "together {sum}; a process may have {limit} connections at most"
+)
 IN_BOTH: Final = Words("两边都有：{names}", "in both: {names}")
 NOT_POSTGRES: Final = Words("须以 postgresql:// 开头", "must begin with postgresql://")
 NOT_REDIS: Final = Words("须以 redis://、rediss:// 或 unix:// 开头", "must begin with redis://, rediss:// or unix://")
@@ -99,7 +110,9 @@ STALE_STATEMENT: Final = Words(
     "预备语句失效（表结构刚变过，或隔着事务级连接池）：{words}",
     "a prepared statement is no longer valid (the schema just changed, or a transaction pooler stands between): {words}",
 )
-CONFLICT: Final = Words("与别的事务冲突，重试仍未成：{words}", "in conflict with other transactions, also when repeated: {words}")
+CONFLICT: Final = Words(
+    "与别的事务冲突，重试仍未成：{words}", "in conflict with other transactions, also when repeated: {words}"
+)
 SHORT: Final = Words("服务器资源不足：{words}", "the server is short of resources: {words}")
 LOCKED: Final = Words("等不到锁：{words}", "waited too long for a lock: {words}")
 STOPPED: Final = Words("被管理员或时限中止：{words}", "stopped by an administrator or a time limit: {words}")
@@ -115,15 +128,18 @@ CREATE_SCHEMA: Final = Words(
 # 时间表
 NO_SUCH_ZONE: Final = Words("没有这个时区：{zone}", "no such time zone: {zone}")
 MACHINE_ZONE: Final = Words(
-    "{zone} 在每台机器上意思不同；请写地区名，如 Asia/Shanghai", "{zone} means another thing on each machine; name a region such as Asia/Shanghai"
+    "{zone} 在每台机器上意思不同；请写地区名，如 Asia/Shanghai",
+    "{zone} means another thing on each machine; name a region such as Asia/Shanghai",
 )
 
 # doctor 的修法
 FIX_ENCODING: Final = Words(
-    "用 UTF8 新建数据库：create database 名称 encoding 'UTF8' template template0", "make a new database: create database name encoding 'UTF8' template template0"
+    "用 UTF8 新建数据库：create database 名称 encoding 'UTF8' template template0",
+    "make a new database: create database name encoding 'UTF8' template template0",
 )
 FIX_RIGHTS: Final = Words(
-    "由管理员授予 {role}；SQL 在 docs/guides/operations.md 的 PostgreSQL 一节", "an administrator grants them to {role}; the SQL is in docs/guides/operations.md, PostgreSQL"
+    "由管理员授予 {role}；SQL 在 docs/guides/operations.md 的 PostgreSQL 一节",
+    "an administrator grants them to {role}; the SQL is in docs/guides/operations.md, PostgreSQL",
 )
 FIX_DISPATCH: Final = Words(
     "此用户须能对 taskmill:* 的键与频道用流、哈希、脚本和发布订阅；可读写的主节点。ACL 见 docs/guides/operations.md",
@@ -195,9 +211,7 @@ NONE_OF: Final = Words("{value} 不是以下之一：{names}", "{value} is none 
 ONE_OF: Final = Words("只能是：{names}", "one of {names}")
 
 # 任务、队列、计划与密钥的值
-QUEUE_NAME: Final = Words(
-    "只用字母数字与 _ . -，至多 {limit} 字", "letters, digits, _ . - and at most {limit} characters"
-)
+QUEUE_NAME: Final = Words("只用字母数字与 _ . -，至多 {limit} 字", "letters, digits, _ . - and at most {limit} characters")
 SCHEDULE_NAME: Final = Words(
     "只用字母数字与 _ . : -，至多 {limit} 字", "letters, digits, _ . : - and at most {limit} characters"
 )

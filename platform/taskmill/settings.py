@@ -28,10 +28,14 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(None, description="PostgreSQL, `postgresql://user:password@host:port/db`.")
     broker_url: SecretStr | None = Field(None, description="Valkey or Redis, `redis://host:port/0`.")
     database_wait_s: float = Field(
-        c.DATABASE_WAIT_S, ge=0, description="How long a role, or `migrate up`, waits at its start for PostgreSQL; 0: not at all."
+        c.DATABASE_WAIT_S,
+        ge=0,
+        description="How long a role, or `migrate up`, waits at its start for PostgreSQL; 0: not at all.",
     )
     database_timeout_s: float = Field(
-        c.COMMAND_TIMEOUT_S, ge=c.COMMAND_TIMEOUT_MIN_S, le=60,
+        c.COMMAND_TIMEOUT_S,
+        ge=c.COMMAND_TIMEOUT_MIN_S,
+        le=60,
         description="Longest time for one statement; a connection that stays silent longer is cut and made anew.",
     )
     pool_size: int = Field(c.POOL_SIZE, ge=2, le=20, description="Connections of the hot path per process.")
@@ -50,10 +54,13 @@ class Settings(BaseSettings):
     api_headers_max: int = Field(c.HTTP_HEADERS_MAX, ge=10, description="Most headers of a request; more gets 431.")
     api_url_max_bytes: int = Field(c.HTTP_URL_MAX_BYTES, ge=256, description="Longest path and query; more gets 414.")
     api_header_timeout_s: float = Field(
-        c.HTTP_HEADER_TIMEOUT_S, gt=0, description="Time for a request's headers to arrive; then 408 and the connection ends."
+        c.HTTP_HEADER_TIMEOUT_S,
+        gt=0,
+        description="Time for a request's headers to arrive; then 408 and the connection ends.",
     )
     api_body_timeout_s: float = Field(
-        c.HTTP_BODY_TIMEOUT_S, gt=0,
+        c.HTTP_BODY_TIMEOUT_S,
+        gt=0,
         description="Time for a request's body to arrive, on top of what `TASKMILL_API_BODY_MIN_RATE` allows for its size; "
         "also how long an answer may wait for its reader.",
     )
@@ -62,12 +69,16 @@ class Settings(BaseSettings):
     )
     api_keep_alive_s: int = Field(c.HTTP_KEEP_ALIVE_S, ge=1, description="Life of an idle connection.")
     api_connections_max: int = Field(
-        c.HTTP_CONNECTIONS_MAX, ge=c.HTTP_CONNECTIONS_MIN,
+        c.HTTP_CONNECTIONS_MAX,
+        ge=c.HTTP_CONNECTIONS_MIN,
         description="Most connections, as far as the limit of file descriptors allows. At the limit unfinished requests and idle "
         "connections are closed first, then new ones get 503.",
     )
     api_health_port: int = Field(
-        0, ge=0, le=65535, description="Port of the API's probes on `TASKMILL_BIND_HOST`, answered from a thread of its own; 0: none."
+        0,
+        ge=0,
+        le=65535,
+        description="Port of the API's probes on `TASKMILL_BIND_HOST`, answered from a thread of its own; 0: none.",
     )
     batch_max_tasks: int = Field(c.BATCH_MAX_TASKS, ge=1, description="Most tasks in one batch.")
     args_max_bytes: int = Field(c.ARGS_MAX_BYTES, ge=16, description="Largest `args` of a task, encoded.")
@@ -76,7 +87,9 @@ class Settings(BaseSettings):
     queues_max: int = Field(c.QUEUES_MAX, ge=1, description="Most queues; a task for a further one is refused.")
     allow_unknown_kinds: bool = Field(False, description="Accept tasks of kinds that nobody has registered yet.")
     metrics_public: bool = Field(False, description="Serve `/metrics` without a key.")
-    stream_window: int = Field(c.STREAM_WINDOW, ge=10, description="Most tickets in one stream; the rest waits in PostgreSQL.")
+    stream_window: int = Field(
+        c.STREAM_WINDOW, ge=10, description="Most tickets in one stream; the rest waits in PostgreSQL."
+    )
 
     queues: Names = Field([], description="Queues a worker serves; empty: every queue that a registered kind names.")
     concurrency: int = Field(c.CONCURRENCY_DEFAULT, ge=1, le=c.CONCURRENCY_MAX, description="Tasks run at once per worker.")
@@ -89,7 +102,9 @@ class Settings(BaseSettings):
     pod_uid: str | None = Field(None, description="Unique id of that pod; orders of an operator are addressed to it.")
     bundle: str | None = Field(None, description="Rollout that a worker belongs to, as its operator names it.")
     threads_abandoned_max: int = Field(
-        c.THREADS_ABANDONED_MAX, ge=1, description="Handler threads that hang after a timeout or cancel until a worker drains and ends."
+        c.THREADS_ABANDONED_MAX,
+        ge=1,
+        description="Handler threads that hang after a timeout or cancel until a worker drains and ends.",
     )
     drain_grace_s: float = Field(c.DRAIN_GRACE_S, ge=0, description="Time that running tasks get after SIGTERM.")
 
@@ -113,7 +128,9 @@ class Settings(BaseSettings):
     operator_health_port: int = Field(
         c.OPERATOR_HEALTH_PORT, ge=0, le=65535, description="Port of the operator's `/healthz`, `/readyz` and `/metrics`."
     )
-    operator_tick_s: float = Field(c.OPERATOR_TICK_S, ge=0.5, le=60, description="Period of the operator's scaling decisions.")
+    operator_tick_s: float = Field(
+        c.OPERATOR_TICK_S, ge=0.5, le=60, description="Period of the operator's scaling decisions."
+    )
     operator_rollouts: int = Field(c.OPERATOR_ROLLOUTS, ge=1, description="TaskQueues that roll out at the same time.")
     operator_workers: int = Field(c.OPERATOR_WORKERS, ge=1, le=64, description="Objects that the operator works on at once.")
 
@@ -123,8 +140,11 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(  # noqa: D102 - pydantic 的钩子，参数由它决定
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        env_settings: PydanticBaseSettingsSource, dotenv_settings: PydanticBaseSettingsSource,
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         if isinstance(env_settings, EnvSettingsSource):

@@ -33,7 +33,8 @@ def is_service_link(name: str, value: str) -> bool:
 def without_service_links(environment: Mapping[str, Any]) -> dict[str, Any]:
     """Return the variables without those that Kubernetes made for Services."""
     return {
-        name: value for name, value in environment.items()
+        name: value
+        for name, value in environment.items()
         if not (name.upper().startswith(PREFIX) and is_service_link(name, str(value or "")))
     }
 

@@ -37,7 +37,9 @@ METRICS = (
     Metric("taskmill_http_requests_total", "counter", ("method", "path", "status"), "HTTP requests by route template."),
     Metric("taskmill_http_request_seconds", "histogram", ("method", "path"), "Time to answer HTTP requests, in seconds."),
     Metric(
-        "taskmill_http_refused_total", "counter", ("reason",),
+        "taskmill_http_refused_total",
+        "counter",
+        ("reason",),
         "Connections that were refused or closed before an answer: by the code of the error, or `slow_header`, `slow_body`, "
         "`slow_reader` for what took too long and `evicted` for unfinished or idle ones that made room.",
     ),
@@ -45,11 +47,18 @@ METRICS = (
     Metric("taskmill_tasks", "gauge", ("queue", "state"), "Live tasks in the database."),
     Metric("taskmill_queue_oldest_wait_seconds", "gauge", ("queue",), "How long the oldest available task has been ready."),
     Metric("taskmill_workers", "gauge", ("state",), "Worker processes by state, as the database knows them."),
-    Metric("taskmill_schedulers", "gauge", (), "Schedulers that live, as the database knows them; none: nothing that is due is let go."),
+    Metric(
+        "taskmill_schedulers",
+        "gauge",
+        (),
+        "Schedulers that live, as the database knows them; none: nothing that is due is let go.",
+    ),
 )
 Attempts = Mapping[tuple[str, str, str, str], int]
 ATTEMPTS = Metric(
-    "taskmill_attempts_total", "counter", ("kind", "queue", "outcome", "cause"),
+    "taskmill_attempts_total",
+    "counter",
+    ("kind", "queue", "outcome", "cause"),
     "Attempts that ended, by what became of the task and why: by a worker those that it ran, by a scheduler those that it took "
     "back from workers and the tasks that expired. `kind` and `queue` are `other` once there are very many.",
 )
@@ -65,13 +74,20 @@ WORKER_METRICS = (
     Metric("taskmill_worker_cordoned", "gauge", (), "1 while an operator's order says to read no more."),
     Metric("taskmill_worker_draining", "gauge", (), "1 after SIGTERM."),
     Metric("taskmill_worker_ready", "gauge", (), "1 while `/readyz` says so."),
-    Metric("taskmill_worker_abandoned", "gauge", (), "Coroutines that still run although their attempt was cancelled and given up."),
+    Metric(
+        "taskmill_worker_abandoned",
+        "gauge",
+        (),
+        "Coroutines that still run although their attempt was cancelled and given up.",
+    ),
     ATTEMPTS,
 )
 SCHEDULER_METRICS = (
     Metric("taskmill_scheduler_info", "gauge", ("version", "python"), "Always 1; says what runs."),
     Metric(
-        "taskmill_loop_work_total", "counter", ("loop", "what"),
+        "taskmill_loop_work_total",
+        "counter",
+        ("loop", "what"),
         "What a loop has done, by kind of work; for the auditor, `lost` and `stuck` are tickets that it had to repair.",
     ),
     Metric("taskmill_loop_failures", "gauge", ("loop",), "Rounds of a loop that failed since the last one that succeeded."),

@@ -28,7 +28,9 @@ class Facts(dict[str, Any]):
     """Facts for `str.format_map` in one language; telling an error must never be an error itself."""
 
     def __init__(self, facts: dict[str, Any], language: str) -> None:
-        super().__init__((name, getattr(value, language) if isinstance(value, Words) else value) for name, value in facts.items())
+        super().__init__(
+            (name, getattr(value, language) if isinstance(value, Words) else value) for name, value in facts.items()
+        )
 
     def __missing__(self, key: str) -> str:
         return "?"

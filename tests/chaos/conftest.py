@@ -46,16 +46,21 @@ class Chaos:
     def start(self, role: str, **settings: Any) -> Process:
         """Start a role; its log is a file in the test's folder."""
         variables = {
-            "TASKMILL_DATABASE_URL": self.postgres.url, "TASKMILL_BROKER_URL": self.valkey.url,
-            "TASKMILL_LEASE_S": str(LEASE_S), "TASKMILL_HEARTBEAT_S": "0.5",
+            "TASKMILL_DATABASE_URL": self.postgres.url,
+            "TASKMILL_BROKER_URL": self.valkey.url,
+            "TASKMILL_LEASE_S": str(LEASE_S),
+            "TASKMILL_HEARTBEAT_S": "0.5",
             **{f"TASKMILL_{name.upper()}": str(value) for name, value in settings.items()},
         }
         self._count += 1
         log = self._stack.enter_context((self._logs / f"{self._count}-{role}.log").open("wb"))
         process = self._stack.enter_context(
             subprocess.Popen(
-                tied(sys.executable, "-m", "tests.chaos.process", role), cwd=ROOT, env=os.environ | variables,
-                stdout=subprocess.PIPE if role == "submitter" else log, stderr=log,
+                tied(sys.executable, "-m", "tests.chaos.process", role),
+                cwd=ROOT,
+                env=os.environ | variables,
+                stdout=subprocess.PIPE if role == "submitter" else log,
+                stderr=log,
             )
         )
         self._stack.callback(_end, process)

@@ -25,7 +25,10 @@ async def test_every_fault_of_servers_and_network_ends_with_servers_that_serve(s
     with ExitStack() as stack:
         stage = Stage(folder, stack)
         await stage.open_servers()
-        postgres, valkey = stage.gates.add(f"{ROLE}>postgres", stage.user_url), stage.gates.add(f"{ROLE}>valkey", stage.valkey.url)
+        postgres, valkey = (
+            stage.gates.add(f"{ROLE}>postgres", stage.user_url),
+            stage.gates.add(f"{ROLE}>valkey", stage.valkey.url),
+        )
         kinds = table_of_kinds(stage)
         names = [name for name, kind in kinds.items() if kind.family not in {"role", "handlers"}]
         assert {kinds[name].family for name in names} == {"postgres", "sql", "valkey", "network"}

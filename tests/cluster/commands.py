@@ -49,8 +49,13 @@ class Commands:
 
     def _run(self, name: str, arguments: tuple[str, ...], stdin: str | None) -> str:
         done = subprocess.run(
-            [binaries.client(name), *arguments], input=stdin or "", capture_output=True, text=True, check=False,
-            timeout=TIMEOUT_S, env=self.environment,
+            [binaries.client(name), *arguments],
+            input=stdin or "",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=TIMEOUT_S,
+            env=self.environment,
         )
         if done.returncode != 0:
             raise CommandError(name, arguments, done.returncode, done.stderr)

@@ -164,13 +164,17 @@ class Controller(Component):
 
     def flags(self) -> Mapping[str, str]:
         """Return the flags of both: one instance, so no election."""
-        return self._serving() | CLIENT_RATE | {
-            "authentication-kubeconfig": self._kubeconfig,
-            "authorization-kubeconfig": self._kubeconfig,
-            "kubeconfig": self._kubeconfig,
-            "leader-elect": "false",
-            "profiling": "false",
-        }
+        return (
+            self._serving()
+            | CLIENT_RATE
+            | {
+                "authentication-kubeconfig": self._kubeconfig,
+                "authorization-kubeconfig": self._kubeconfig,
+                "kubeconfig": self._kubeconfig,
+                "leader-elect": "false",
+                "profiling": "false",
+            }
+        )
 
 
 class ControllerManager(Controller):

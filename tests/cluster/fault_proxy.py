@@ -93,7 +93,8 @@ class FaultProxy:
         await site.start()
         self._port = self._runner.addresses[0][1]
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._cluster.tls or True, limit=0), auto_decompress=False,
+            connector=aiohttp.TCPConnector(ssl=self._cluster.tls or True, limit=0),
+            auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
         )
         return self
@@ -160,8 +161,13 @@ def _status(code: int) -> web.Response:
 
 def _body(code: int) -> dict[str, Any]:
     return {
-        "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "reason": REASONS[code],
-        "message": f"the fault proxy says {code}", "details": {},
+        "kind": "Status",
+        "apiVersion": "v1",
+        "status": "Failure",
+        "code": code,
+        "reason": REASONS[code],
+        "message": f"the fault proxy says {code}",
+        "details": {},
     }
 
 

@@ -38,10 +38,19 @@ class OperatorProcess:
         self.log = folder / f"{pod}.log"
         kept = {name: text for name, text in os.environ.items() if not name.startswith("TASKMILL_")}
         made = {
-            "OPERATOR_NAMESPACES": namespace, "POD_NAMESPACE": namespace, "POD_NAME": pod, "OPERATOR_HEALTH_PORT": "0",
-            "OPERATOR_TICK_S": TICK_S, "BIND_HOST": "127.0.0.1", **settings,
+            "OPERATOR_NAMESPACES": namespace,
+            "POD_NAMESPACE": namespace,
+            "POD_NAME": pod,
+            "OPERATOR_HEALTH_PORT": "0",
+            "OPERATOR_TICK_S": TICK_S,
+            "BIND_HOST": "127.0.0.1",
+            **settings,
         }
-        self._environment = {**kept, "KUBECONFIG": str(kubeconfig), **{f"TASKMILL_{name}": text for name, text in made.items()}}
+        self._environment = {
+            **kept,
+            "KUBECONFIG": str(kubeconfig),
+            **{f"TASKMILL_{name}": text for name, text in made.items()},
+        }
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
@@ -125,7 +134,9 @@ class QueueSpace(Space):
     async def queue(self, name: str, *, query: str = "", **spec: Any) -> Json:
         """Make a TaskQueue that runs `shell.run` of sleep; `query`: such as `?dryRun=All`."""
         body = {
-            "apiVersion": names.API_VERSION, "kind": "TaskQueue", "metadata": {"name": name},
+            "apiVersion": names.API_VERSION,
+            "kind": "TaskQueue",
+            "metadata": {"name": name},
             "spec": {
                 "image": "taskmill:test",
                 "connection": {"databaseSecretRef": {"name": "database"}, "brokerSecretRef": {"name": "broker"}},
@@ -191,4 +202,3 @@ async def done(platform: Platform, ids: Sequence[UUID], *, timeout: float = 90) 
 
 Started = Callable[..., OperatorProcess]
 Schedule = Callable[[str, str], object]
-

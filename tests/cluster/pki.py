@@ -31,8 +31,19 @@ class Authority:
             return
         self._new_key(self._key)
         self._openssl(
-            "req", "-x509", "-new", "-key", str(self._key), "-subj", "/CN=taskmill-test-ca", "-days", DAYS,
-            "-addext", "keyUsage=critical,keyCertSign,cRLSign", "-out", str(self.certificate),
+            "req",
+            "-x509",
+            "-new",
+            "-key",
+            str(self._key),
+            "-subj",
+            "/CN=taskmill-test-ca",
+            "-days",
+            DAYS,
+            "-addext",
+            "keyUsage=critical,keyCertSign,cRLSign",
+            "-out",
+            str(self.certificate),
         )
         usage = f"subjectAltName={NAMES}\nextendedKeyUsage=serverAuth"
         self._issue(self.server_key, self.server_certificate, "/CN=kube-apiserver", usage)
@@ -53,8 +64,21 @@ class Authority:
         extension_file.write_text(f"{extensions}\nkeyUsage=critical,digitalSignature\n")
         self._openssl("req", "-new", "-key", str(key), "-subj", subject, "-out", str(request))
         self._openssl(
-            "x509", "-req", "-in", str(request), "-CA", str(self.certificate), "-CAkey", str(self._key),
-            "-CAcreateserial", "-days", DAYS, "-extfile", str(extension_file), "-out", str(certificate),
+            "x509",
+            "-req",
+            "-in",
+            str(request),
+            "-CA",
+            str(self.certificate),
+            "-CAkey",
+            str(self._key),
+            "-CAcreateserial",
+            "-days",
+            DAYS,
+            "-extfile",
+            str(extension_file),
+            "-out",
+            str(certificate),
         )
 
     def _new_key(self, path: Path) -> None:

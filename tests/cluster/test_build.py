@@ -56,7 +56,9 @@ def test_leftovers_of_an_interrupted_build_do_not_count(calls: Path) -> None:
     assert "etcd" in binaries.absent()
 
 
-def test_no_compiler_is_one_line(tmp_path: Path, calls: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_compiler_is_one_line(
+    tmp_path: Path, calls: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert build.main() == 1
     assert "Go" in capsys.readouterr().err

@@ -44,7 +44,9 @@ VALUES: dict[str, Any] = {
             "drain": {"timeoutSeconds": 30},
         }
     },
-    "taskSchedules": {"nightly": {"kind": "shell.run", "args": {"argv": ["/bin/echo"]}, "queue": "jobs", "cron": "0 3 * * *"}},
+    "taskSchedules": {
+        "nightly": {"kind": "shell.run", "args": {"argv": ["/bin/echo"]}, "queue": "jobs", "cron": "0 3 * * *"}
+    },
     "test": {"kind": "shell.run", "args": {"argv": ["/bin/echo", "hello from the chart"]}, "queue": "jobs"},
 }
 
@@ -67,7 +69,9 @@ class Cluster:
     def release(self, verb: str, *options: str, **changes: Any) -> str:
         values = self.folder / "values.yaml"
         values.write_text(yaml.safe_dump({**VALUES, **changes}))
-        return self.helm(verb, RELEASE, str(CHART), "-n", NAMESPACE, "-f", str(values), "--wait", f"--timeout={HELM_S}s", *options)
+        return self.helm(
+            verb, RELEASE, str(CHART), "-n", NAMESPACE, "-f", str(values), "--wait", f"--timeout={HELM_S}s", *options
+        )
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         return self.plane.commands.kubectl(*arguments, "-n", NAMESPACE, stdin=stdin)
@@ -77,7 +81,9 @@ class Cluster:
             [binaries.client("kubectl"), *arguments], capture_output=True, text=True, check=False, timeout=HELM_S + 60,
             env=self.plane.commands.environment,
         )  # fmt: skip
-        assert done.returncode == 0, f"{done.stderr}\n{self.plane.commands.kubectl('get', 'pods,jobs,tq', '-A')}\n{self.told()}"
+        assert done.returncode == 0, (
+            f"{done.stderr}\n{self.plane.commands.kubectl('get', 'pods,jobs,tq', '-A')}\n{self.told()}"
+        )
 
     def get(self, *what: str) -> Any:
         return json.loads(self.kubectl("get", *what, "-o", "json"))
@@ -209,7 +215,10 @@ def allowed(cluster: Cluster) -> set[Right]:
 # 命名空间模式下没有集群级的权限：读 CRD 的版本会被拒，控制器容得下
 TOLERATED = {("get", "apiextensions.k8s.io", "customresourcedefinitions")}
 # 每个登录的用户都可以问自己是谁、能做什么
-DISCOVERY = {("create", "authorization.k8s.io", "selfsubjectaccessreviews"), ("create", "authentication.k8s.io", "selfsubjectreviews")}
+DISCOVERY = {
+    ("create", "authorization.k8s.io", "selfsubjectaccessreviews"),
+    ("create", "authentication.k8s.io", "selfsubjectreviews"),
+}
 # 这一遍里用不到的，各有原因
 RARE: set[Right] = {
     *(("create", group, kind) for group, kind in (  # 服务端 apply 新建对象时由 API 服务器顺带检查，审计里只见 patch

@@ -86,7 +86,10 @@ def test_our_rules_refuse_with_our_words(kubectl: Run, namespace: str, manifest:
     ("manifest", "words"),
     [
         ({**task_queue(), "spec": {}}, "spec.connection: Required value"),
-        (task_queue(connection={"databaseSecretRef": {"name": "app-db"}}), "spec.connection.brokerSecretRef: Required value"),
+        (
+            task_queue(connection={"databaseSecretRef": {"name": "app-db"}}),
+            "spec.connection.brokerSecretRef: Required value",
+        ),
         (task_queue(scaling={"mode": "Automatic"}), 'spec.scaling.mode: Unsupported value: "Automatic"'),
         (task_queue(scaling={"maxReplicas": 0}), "spec.scaling.maxReplicas: Invalid value"),
         (task_queue(concurrency=1001), "spec.concurrency: Invalid value"),
@@ -175,7 +178,9 @@ def test_scaling_by_hand_in_mode_manual(kubectl: Run, namespace: str) -> None:
     create(kubectl, namespace, task_queue(replicas=1, scaling={"mode": "Manual"}))
     kubectl("scale", "tq/emails", "--replicas=3", "-n", namespace)
     status = {"replicas": 2, "selector": "taskmill.dev/queue=emails"}
-    kubectl("patch", "tq/emails", "-n", namespace, "--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
+    kubectl(
+        "patch", "tq/emails", "-n", namespace, "--subresource=status", "--type=merge", "-p", json.dumps({"status": status})
+    )
     path = f"/apis/{crds.API_VERSION}/namespaces/{namespace}/taskqueues/emails/scale"
     scale = json.loads(kubectl("get", "--raw", path))
     assert (scale["spec"], scale["status"]) == ({"replicas": 3}, status)
@@ -193,9 +198,7 @@ def test_back_to_auto_a_left_over_number_is_tolerated_but_not_changed(kubectl: R
 def test_what_is_not_ours_is_pruned_and_overrides_are_kept(kubectl: Run, namespace: str) -> None:
     overrides = {"spec": {"containers": [{"name": "worker", "tty": True}], "shareProcessNamespace": True}}
     manifest = task_queue(nonsense=1, pod={"overrides": overrides})
-    made = json.loads(
-        kubectl("create", "-n", namespace, "--validate=ignore", "-f", "-", "-o", "json", stdin=text(manifest))
-    )
+    made = json.loads(kubectl("create", "-n", namespace, "--validate=ignore", "-f", "-", "-o", "json", stdin=text(manifest)))
     assert "nonsense" not in made["spec"]
     assert made["spec"]["pod"] == {"overrides": overrides}
 
@@ -214,7 +217,9 @@ def test_columns(kubectl: Run, namespace: str) -> None:
         "replicas": 2, "desiredReplicas": 3, "work": {"ready": 7, "oldestWaitSeconds": 4}, "conditions": [ready],
         "migration": {"databaseRevision": "0002"},
     }  # fmt: skip
-    kubectl("patch", "tq/emails", "-n", namespace, "--subresource=status", "--type=merge", "-p", json.dumps({"status": status}))
+    kubectl(
+        "patch", "tq/emails", "-n", namespace, "--subresource=status", "--type=merge", "-p", json.dumps({"status": status})
+    )
     head, row = kubectl("get", "tq", "-n", namespace).splitlines()
     assert head.split() == ["NAME", "READY", "REPLICAS", "DESIRED", "READY-TASKS", "WAIT", "MODE", "REASON", "AGE"]
     assert row.split()[:-1] == ["emails", "True", "2", "3", "7", "4", "Auto", "AsDesired"]

@@ -251,7 +251,9 @@ async def test_a_slow_start_is_a_pod_that_waits(space: Space, nodes: Kubelet) ->
 
 
 async def test_a_container_of_the_product_is_not_root_and_may_bind_everywhere(space: Space, nodes: Kubelet) -> None:
-    script = "id -u; pwd; touch x && echo writable; touch /etc/x 2>/dev/null || echo refused; echo $TASKMILL_API_HOST; python -V"
+    script = (
+        "id -u; pwd; touch x && echo writable; touch /etc/x 2>/dev/null || echo refused; echo $TASKMILL_API_HOST; python -V"
+    )
     product = {"name": "main", "image": "taskmill:test", "command": ["sh", "-c", script]}
     rooted = shell("true", securityContext={"runAsNonRoot": True}) | {"name": "rooted"}
     chosen = shell("id -u; id -g", securityContext={"runAsUser": 1234, "runAsGroup": 99}) | {"name": "chosen"}

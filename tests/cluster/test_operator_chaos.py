@@ -143,7 +143,10 @@ async def test_what_went_while_the_watch_lost_its_place_is_made_again(
     proxy.blind = False
     begin = time.monotonic()
     await bare.until(
-        "Deployment", names.workload(QUEUE), lambda new: new["metadata"]["uid"] != deployment["metadata"]["uid"], timeout=RIGHT_S
+        "Deployment",
+        names.workload(QUEUE),
+        lambda new: new["metadata"]["uid"] != deployment["metadata"]["uid"],
+        timeout=RIGHT_S,
     )
     print(f"\n410 Gone ({as_event=}), a Deployment deleted meanwhile: made again after {time.monotonic() - begin:.1f} s")  # noqa: T201
     assert proxy.seen[410] > 0
@@ -210,7 +213,9 @@ async def test_of_two_operators_one_acts_and_the_other_takes_over(
                 each.kill()
 
 
-async def test_a_secret_that_goes_and_comes_back_harms_no_worker(bare: QueueSpace, operators: Started, database_url: str) -> None:
+async def test_a_secret_that_goes_and_comes_back_harms_no_worker(
+    bare: QueueSpace, operators: Started, database_url: str
+) -> None:
     await operators().leads()
     await idle(bare)
     before = await bare.find("Deployment", names.workload(QUEUE))
@@ -282,7 +287,9 @@ async def test_an_edit_war_is_no_storm_of_writes(bare: QueueSpace, operators: St
             await bare.api.patch(path, {"spec": {"template": {"spec": {"enableServiceLinks": bool(edits % 2 == 0)}}}})
             edits += 1
         await breathe(0.2)
-    await bare.until("Deployment", names.workload(QUEUE), lambda d: d["spec"]["template"]["spec"]["enableServiceLinks"] is False)
+    await bare.until(
+        "Deployment", names.workload(QUEUE), lambda d: d["spec"]["template"]["spec"]["enableServiceLinks"] is False
+    )
     lines = list(plane.audit.lines(mark, namespace=bare.namespace, verb="patch", resource="deployments"))
     ours = [line for line in lines if "fieldManager=taskmill-controller" in line.raw["requestURI"]]
     events = await bare.events("DriftCorrected")

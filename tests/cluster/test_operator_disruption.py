@@ -40,7 +40,9 @@ def fewest(timeline: Timeline) -> int:
     """The smallest number of pods that were ready and not told to end, once all had been ready."""
     lives = timeline.pods.values()
     changes = [(life.ready, 1) for life in lives if life.ready is not None]
-    changes += [(life.ending or life.gone or 0.0, -1) for life in lives if life.ready is not None and (life.ending or life.gone)]
+    changes += [
+        (life.ending or life.gone or 0.0, -1) for life in lives if life.ready is not None and (life.ending or life.gone)
+    ]
     total, counts = 0, list[int]()
     for _, change in sorted(changes):
         total += change
@@ -79,7 +81,10 @@ async def test_an_image_and_a_secret_roll_under_load(
 
     async with load(database_url, broker_url, QUEUE) as ids, watched(space, QUEUE) as timeline:
         await eventually(lambda: len(ids) > 10)
-        for roll in (lambda: space.change("TaskQueue", QUEUE, spec={"image": NEXT_IMAGE}), lambda: rotated(space, database_url)):
+        for roll in (
+            lambda: space.change("TaskQueue", QUEUE, spec={"image": NEXT_IMAGE}),
+            lambda: rotated(space, database_url),
+        ):
             before = {pod["metadata"]["uid"] for pod in await pods(space)}
             await roll()
             await eventually(lambda before=before: replaced(before), timeout=150, poll=0.3, why="new workers")

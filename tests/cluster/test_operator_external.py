@@ -56,7 +56,9 @@ async def autoscaled(
 
     async def answers() -> bool:
         try:
-            return httpx2.get(f"{served}/api/v1/scaling/{QUEUE}", headers={"Authorization": f"Bearer {key.secret}"}).is_success
+            return httpx2.get(
+                f"{served}/api/v1/scaling/{QUEUE}", headers={"Authorization": f"Bearer {key.secret}"}
+            ).is_success
         except httpx2.TransportError:
             return False
 
@@ -66,7 +68,13 @@ async def autoscaled(
 
 
 async def test_a_horizontal_pod_autoscaler_scales_up_and_its_scaling_down_drains(
-    space: QueueSpace, operators: Started, nodes: Kubelet, connected: None, autoscaled: None, database_url: str, broker_url: str
+    space: QueueSpace,
+    operators: Started,
+    nodes: Kubelet,
+    connected: None,
+    autoscaled: None,
+    database_url: str,
+    broker_url: str,
 ) -> None:
     nodes.images.add(naps.IMAGE, naps.image())
     operator = operators()

@@ -113,10 +113,15 @@ async def test_a_schedule_reaches_the_database_and_goes_with_its_object(
     async with submitting(database_url, broker_url):
         pass  # 让 shell.run 登记在册
     body = {
-        "apiVersion": names.API_VERSION, "kind": "TaskSchedule", "metadata": {"name": "nightly"},
+        "apiVersion": names.API_VERSION,
+        "kind": "TaskSchedule",
+        "metadata": {"name": "nightly"},
         "spec": {
             "connection": {"databaseSecretRef": {"name": "database"}, "brokerSecretRef": {"name": "broker"}},
-            "kind": "shell.run", "args": {"argv": ["/usr/bin/sleep", "0"]}, "cron": "0 3 * * *", "timeZone": "Europe/Berlin",
+            "kind": "shell.run",
+            "args": {"argv": ["/usr/bin/sleep", "0"]},
+            "cron": "0 3 * * *",
+            "timeZone": "Europe/Berlin",
         },
     }
     await space.api.request("POST", space.path("TaskSchedule"), body)

@@ -106,8 +106,12 @@ async def busy(space: QueueSpace) -> bool:
 
 @pytest.mark.parametrize("seconds", [40, pytest.param(300, marks=pytest.mark.slow)])
 async def test_postgresql_is_away(
-    space: QueueSpace, leader: OperatorProcess, scheduler: Schedule, own_postgres: Callable[..., PostgresServer],
-    broker_url: str, seconds: float,
+    space: QueueSpace,
+    leader: OperatorProcess,
+    scheduler: Schedule,
+    own_postgres: Callable[..., PostgresServer],
+    broker_url: str,
+    seconds: float,
 ) -> None:
     server = own_postgres()
     scheduler(server.url, broker_url)
@@ -120,8 +124,12 @@ async def test_postgresql_is_away(
 
 @pytest.mark.parametrize("seconds", [40, pytest.param(300, marks=pytest.mark.slow)])
 async def test_valkey_is_away(
-    space: QueueSpace, leader: OperatorProcess, scheduler: Schedule, own_valkey: Callable[..., ValkeyServer],
-    database_url: str, seconds: float,
+    space: QueueSpace,
+    leader: OperatorProcess,
+    scheduler: Schedule,
+    own_valkey: Callable[..., ValkeyServer],
+    database_url: str,
+    seconds: float,
 ) -> None:
     server = own_valkey()
     scheduler(database_url, server.url)

@@ -32,7 +32,8 @@ def paper_node(kubectl: Run) -> Iterator[str]:
     ready = {"type": "Ready", "status": "True", "reason": "Paper", "lastHeartbeatTime": now, "lastTransitionTime": now}
     size = {"cpu": "8", "memory": "32Gi", "pods": "110"}
     node = {
-        "apiVersion": "v1", "kind": "Node",
+        "apiVersion": "v1",
+        "kind": "Node",
         "metadata": {"name": NODE, "labels": {NODE: "true"}},
         "spec": {"taints": [{"key": NODE, "effect": "NoSchedule"}]},
         "status": {"capacity": size, "allocatable": size, "conditions": [ready]},

@@ -126,4 +126,3 @@ async def _watch(space: QueueSpace, kind: str, selector: str, seen: Callable[[st
 def since(begin: float, points: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
     """Return points in seconds since `begin`."""
     return [(round(at - begin, 1), number) for at, number in points]
-

@@ -161,7 +161,9 @@ def test_cluster_wide_secrets_stay_where_they_are_named() -> None:
     roles = {each["metadata"]["name"]: each for each in objects(text) if each["kind"] == "ClusterRole"}
     bound = [rule for each in wide for rule in roles[each["roleRef"]["name"]]["rules"]]
     assert not [rule for rule in bound if "secrets" in rule["resources"]]
-    secrets = [each for each in objects(text) if each["kind"] == "RoleBinding" and each["roleRef"]["name"].endswith("-secrets")]
+    secrets = [
+        each for each in objects(text) if each["kind"] == "RoleBinding" and each["roleRef"]["name"].endswith("-secrets")
+    ]
     assert {each["metadata"]["namespace"] for each in secrets} == {"shop", "billing"}
     everywhere = render("-f", str(SETS["cluster-wide"]), "--set", "operator.watch.allSecrets=true")
     assert len([each for each in objects(everywhere) if each["kind"] == "ClusterRoleBinding"]) == 2
@@ -205,11 +207,19 @@ def test_images() -> None:
     digest = "sha256:" + "a" * 64
     assert image() == "taskmill:0.1.0"
     assert image("--set", "image.registry=r.example.org,image.tag=v2") == "r.example.org/taskmill:v2"
-    assert image("--set", f"image.registry=r.example.org,image.tag=v2,image.digest={digest}") == f"r.example.org/taskmill@{digest}"
-    assert image("--set", "image.registry=r.example.org,global.imageRegistry=mirror.example.org/x/") == "mirror.example.org/x/taskmill:0.1.0"
+    assert (
+        image("--set", f"image.registry=r.example.org,image.tag=v2,image.digest={digest}")
+        == f"r.example.org/taskmill@{digest}"
+    )
+    assert (
+        image("--set", "image.registry=r.example.org,global.imageRegistry=mirror.example.org/x/")
+        == "mirror.example.org/x/taskmill:0.1.0"
+    )
     dev = render("--set", "devDependencies.enabled=true,global.imageRegistry=mirror.example.org")
     images = {container["image"] for _, spec in pod_specs(dev) for container in spec["containers"]}
-    assert images == {f"mirror.example.org/{i}" for i in ("taskmill:0.1.0", "library/postgres:18-bookworm", "valkey/valkey:9-alpine")}
+    assert images == {
+        f"mirror.example.org/{i}" for i in ("taskmill:0.1.0", "library/postgres:18-bookworm", "valkey/valkey:9-alpine")
+    }
 
 
 def test_numbers_in_settings_stay_as_they_are_written() -> None:
@@ -262,19 +272,34 @@ def test_the_schema_refuses(options: str, words: str) -> None:
         ("database.existingSecret=db", "broker.existingSecret is needed"),
         ("devDependencies.enabled=true,production=true", "devDependencies.enabled is refused with production"),
         ("devDependencies.enabled=true,database.existingSecret=db", "exclude each other: which database"),
-        ("database.existingSecret=d,broker.existingSecret=b,production=true,image.tag=latest", "image.tag latest is refused"),
-        ("database.existingSecret=d,broker.existingSecret=b,migrations.mode=operator,operator.enabled=false", "needs operator.enabled"),
+        (
+            "database.existingSecret=d,broker.existingSecret=b,production=true,image.tag=latest",
+            "image.tag latest is refused",
+        ),
+        (
+            "database.existingSecret=d,broker.existingSecret=b,migrations.mode=operator,operator.enabled=false",
+            "needs operator.enabled",
+        ),
         (
             "database.existingSecret=d,broker.existingSecret=b,api.ingress.enabled=true,api.httpRoute.enabled=true",
             "api.ingress and api.httpRoute exclude each other",
         ),
-        ("database.existingSecret=d,broker.existingSecret=b,api.httpRoute.enabled=true", "api.httpRoute.parentRefs is needed"),
+        (
+            "database.existingSecret=d,broker.existingSecret=b,api.httpRoute.enabled=true",
+            "api.httpRoute.parentRefs is needed",
+        ),
         (
             "database.existingSecret=d,broker.existingSecret=b,api.autoscaling.enabled=true,api.autoscaling.minReplicas=9",
             "minReplicas must not be above maxReplicas",
         ),
-        ("database.existingSecret=d,broker.existingSecret=b,metrics.serviceMonitor.enabled=true", "needs a key for the API's /metrics"),
-        ("database.existingSecret=d,broker.existingSecret=b,operator.watch.allSecrets=true", "allSecrets means nothing without"),
+        (
+            "database.existingSecret=d,broker.existingSecret=b,metrics.serviceMonitor.enabled=true",
+            "needs a key for the API's /metrics",
+        ),
+        (
+            "database.existingSecret=d,broker.existingSecret=b,operator.watch.allSecrets=true",
+            "allSecrets means nothing without",
+        ),
         (
             "database.existingSecret=d,broker.existingSecret=b,settings.TASKMILL_DATABASE_URL=x",
             "TASKMILL_DATABASE_URL does not belong in settings",
@@ -325,7 +350,9 @@ def exported() -> set[str]:
 
 @pytest.mark.parametrize("source", ["alerts", "dashboard"])
 def test_expressions_name_metrics_that_exist(source: str) -> None:
-    text = json.dumps(alerts()) if source == "alerts" else (CHART / "dashboards" / "taskmill.json").read_text(encoding="utf-8")
+    text = (
+        json.dumps(alerts()) if source == "alerts" else (CHART / "dashboards" / "taskmill.json").read_text(encoding="utf-8")
+    )
     used = {name.removesuffix("_bucket") for name in re.findall(r"\btaskmill_[a-z_]+", text)}
     assert len(used) >= 8
     assert used - exported() == set()
@@ -369,7 +396,9 @@ def test_the_schema_knows_every_value() -> None:
             return []
         assert schema["additionalProperties"] is False, path
         unknown = [f"{path}.{name}" for name in values.keys() ^ schema["properties"].keys() if path != "/resources"]
-        inner = [keys(v, schema["properties"][k], root, f"{path}.{k}") for k, v in values.items() if k in schema["properties"]]
+        inner = [
+            keys(v, schema["properties"][k], root, f"{path}.{k}") for k, v in values.items() if k in schema["properties"]
+        ]
         return unknown + [each for part in inner for each in part]
 
     values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))

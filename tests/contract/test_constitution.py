@@ -58,7 +58,9 @@ def test_a_driver_is_imported_only_where_it_belongs(driver: str, areas: tuple[st
     assert strangers == []
 
 
-@pytest.mark.parametrize(("here", "there"), [("engine", "api"), ("api", "engine"), ("stores", "services"), ("models", "stores")])
+@pytest.mark.parametrize(
+    ("here", "there"), [("engine", "api"), ("api", "engine"), ("stores", "services"), ("models", "stores")]
+)
 def test_layers_do_not_reach_across_or_up(here: str, there: str) -> None:
     found = [
         f"{source.name}: {name}"

@@ -219,6 +219,8 @@ def test_every_decision_is_listed() -> None:
 
 
 def test_the_table_of_waits_has_the_values_of_the_constants() -> None:
-    rows = re.findall(r"^\|.*\| ([\d.]+) m?s \| `([A-Z_]+)` \|$", (DOCS / "concepts" / "waits.md").read_text("utf-8"), re.MULTILINE)
+    rows = re.findall(
+        r"^\|.*\| ([\d.]+) m?s \| `([A-Z_]+)` \|$", (DOCS / "concepts" / "waits.md").read_text("utf-8"), re.MULTILINE
+    )
     assert len(rows) >= 15
     assert {name: float(value) for value, name in rows} == {name: float(getattr(c, name)) for _, name in rows}

@@ -30,7 +30,11 @@ async def platform(database_url: str, broker_url: str) -> AsyncIterator[Platform
 
 def _paths(app: Litestar) -> list[str]:
     return sorted(
-        {re.sub(r"\{[^}]*\}", "01890000-0000-7000-8000-000000000000", route.path) for route in app.routes if isinstance(route, HTTPRoute)}
+        {
+            re.sub(r"\{[^}]*\}", "01890000-0000-7000-8000-000000000000", route.path)
+            for route in app.routes
+            if isinstance(route, HTTPRoute)
+        }
     )
 
 

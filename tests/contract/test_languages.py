@@ -45,7 +45,10 @@ def test_no_text_holds_both_languages() -> None:
 @pytest.fixture
 async def client(database_url: str, broker_url: str) -> AsyncIterator[httpx2.AsyncClient]:
     """A caller who may do everything."""
-    async with api.opened(database_url, broker_url) as platform, client_of(create_app(platform), await _key(platform)) as found:
+    async with (
+        api.opened(database_url, broker_url) as platform,
+        client_of(create_app(platform), await _key(platform)) as found,
+    ):
         yield found
 
 

@@ -70,4 +70,6 @@ def test_only_a_literal_counts(source: str, event: str | None) -> None:
 
 
 def test_english_is_plain_and_without_chinese() -> None:
-    assert [text for text in ENGLISH.values() if CHINESE.search(text) or text != text.strip(" .") or not text.isprintable()] == []
+    assert [
+        text for text in ENGLISH.values() if CHINESE.search(text) or text != text.strip(" .") or not text.isprintable()
+    ] == []

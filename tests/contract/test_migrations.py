@@ -115,6 +115,5 @@ async def test_a_database_that_is_behind_or_ahead_is_refused(empty_database_url:
 
 async def test_two_migrations_at_once_take_turns(empty_database_url: str) -> None:
 
-
     await asyncio.gather(*(migrations.upgrade(empty_database_url) for _ in range(3)))
     assert (await migrations.status(empty_database_url)).pending == 0

@@ -49,7 +49,8 @@ async def test_every_route_is_described(platform: Platform) -> None:
     assert len(ids) == len(set(ids))
     routes = {
         (method.lower(), re.sub(r":\w+}", "}", route.path))
-        for route in create_app(platform).routes if isinstance(route, HTTPRoute) and not route.path.startswith("/schema")
+        for route in create_app(platform).routes
+        if isinstance(route, HTTPRoute) and not route.path.startswith("/schema")
         for method in route.methods - {"OPTIONS", "HEAD"}
     }
     assert routes == set(operations)
@@ -83,12 +84,23 @@ async def test_real_answers_fit_their_schemas(platform: Platform) -> None:
         await finish(platform, done, State.COMPLETED, result=b"[1]")
         await finish(platform, bad, State.DISCARDED)
         for path, template in [
-            ("/api/v1/tasks", None), (f"/api/v1/tasks/{live}", "/api/v1/tasks/{task_id}"), (f"/api/v1/tasks/{done}", "/api/v1/tasks/{task_id}"),
-            (f"/api/v1/tasks/{done}/result", "/api/v1/tasks/{task_id}/result"), (f"/api/v1/tasks/{bad}/attempts", "/api/v1/tasks/{task_id}/attempts"),
-            (f"/api/v1/tasks/{live}/result", "/api/v1/tasks/{task_id}/result"), ("/api/v1/tasks/none", "/api/v1/tasks/{task_id}"),
-            ("/api/v1/queues", None), ("/api/v1/queues/default", "/api/v1/queues/{queue}"), ("/api/v1/scaling/default", "/api/v1/scaling/{queue}"),
-            ("/api/v1/kinds", None), (f"/api/v1/kinds/{KIND}", "/api/v1/kinds/{kind}"), ("/api/v1/plugins", None), ("/api/v1/workers", None),
-            ("/api/v1/stats", None), ("/healthz", None), ("/readyz", None),
+            ("/api/v1/tasks", None),
+            (f"/api/v1/tasks/{live}", "/api/v1/tasks/{task_id}"),
+            (f"/api/v1/tasks/{done}", "/api/v1/tasks/{task_id}"),
+            (f"/api/v1/tasks/{done}/result", "/api/v1/tasks/{task_id}/result"),
+            (f"/api/v1/tasks/{bad}/attempts", "/api/v1/tasks/{task_id}/attempts"),
+            (f"/api/v1/tasks/{live}/result", "/api/v1/tasks/{task_id}/result"),
+            ("/api/v1/tasks/none", "/api/v1/tasks/{task_id}"),
+            ("/api/v1/queues", None),
+            ("/api/v1/queues/default", "/api/v1/queues/{queue}"),
+            ("/api/v1/scaling/default", "/api/v1/scaling/{queue}"),
+            ("/api/v1/kinds", None),
+            (f"/api/v1/kinds/{KIND}", "/api/v1/kinds/{kind}"),
+            ("/api/v1/plugins", None),
+            ("/api/v1/workers", None),
+            ("/api/v1/stats", None),
+            ("/healthz", None),
+            ("/readyz", None),
         ]:
             answer = await client.get(path)
             operation = document["paths"][template or path]["get"]

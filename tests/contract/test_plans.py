@@ -111,7 +111,8 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def scanned_whole(plan: dict[str, Any]) -> list[str]:
     """Return the large tables that the plan reads from end to end."""
     return [
-        node["Relation Name"] for node in nodes(plan)
+        node["Relation Name"]
+        for node in nodes(plan)
         if node["Node Type"] == "Seq Scan" and re.match(r"tasks$|task_history|task_attempts", node["Relation Name"])
     ]
 

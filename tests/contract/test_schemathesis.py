@@ -32,9 +32,19 @@ async def test_schemathesis_finds_nothing(database_url: str, broker_url: str, tm
         )
         await ready.wait()
         command = [
-            str(Path(sys.executable).with_name("schemathesis")), "run", f"http://127.0.0.1:{ports[0]}/schema/openapi.json",
-            "--header", f"Authorization: Bearer {key.secret}", "--phases", "coverage,fuzzing,stateful",
-            "--max-examples", EXAMPLES, "--exclude-checks", EXCLUDED, "--no-color", "--continue-on-failure",
+            str(Path(sys.executable).with_name("schemathesis")),
+            "run",
+            f"http://127.0.0.1:{ports[0]}/schema/openapi.json",
+            "--header",
+            f"Authorization: Bearer {key.secret}",
+            "--phases",
+            "coverage,fuzzing,stateful",
+            "--max-examples",
+            EXAMPLES,
+            "--exclude-checks",
+            EXCLUDED,
+            "--no-color",
+            "--continue-on-failure",
             *(["--generation-deterministic"] if os.environ.get("CI") == "true" else []),
         ]
         # 被测的是本进程里的接口：客户端不必也被覆盖率跟踪，那要慢好几倍

@@ -30,9 +30,16 @@ OVERRIDDEN: list[tuple[type, type, set[str]]] = [
     (StoredResults, AsyncResultBackend, {"set_result", "is_result_ready", "get_result"}),
 ]
 USED: list[tuple[Any, str]] = [
-    (AsyncBroker, "startup"), (AsyncBroker, "shutdown"), (AsyncBroker, "register_task"), (AsyncBroker, "find_task"),
-    (AsyncBroker, "add_middlewares"), (AsyncBroker, "with_result_backend"), (Receiver, "run_task"),
-    (TaskiqMiddleware, "pre_execute"), (TaskiqMiddleware, "post_execute"), (TaskiqMiddleware, "on_error"),
+    (AsyncBroker, "startup"),
+    (AsyncBroker, "shutdown"),
+    (AsyncBroker, "register_task"),
+    (AsyncBroker, "find_task"),
+    (AsyncBroker, "add_middlewares"),
+    (AsyncBroker, "with_result_backend"),
+    (Receiver, "run_task"),
+    (TaskiqMiddleware, "pre_execute"),
+    (TaskiqMiddleware, "post_execute"),
+    (TaskiqMiddleware, "on_error"),
     (AcknowledgeType, "MANUAL"),
 ]
 PARAMETERS: list[tuple[Any, set[str]]] = [

@@ -46,10 +46,24 @@ def test_a_wrong_call_of_a_task_is_a_type_error(tmp_path: Path) -> None:
     settings = {"typeCheckingMode": "basic", "pythonVersion": "3.11", "reportUnusedVariable": False}
     (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
     done = subprocess.run(
-        [Path(sys.executable).with_name("basedpyright"), "--outputjson", "--pythonpath", sys.executable, "--project", tmp_path],
-        capture_output=True, text=True, check=False, timeout=200,
+        [
+            Path(sys.executable).with_name("basedpyright"),
+            "--outputjson",
+            "--pythonpath",
+            sys.executable,
+            "--project",
+            tmp_path,
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
     )
     found = json.loads(done.stdout)["generalDiagnostics"]
     lines = {item["range"]["start"]["line"]: item["message"] for item in found if item["severity"] == "error"}
-    wrong = {number for number, line in enumerate(LINES) if line in {'    await pack("one", ctx)', "    number: int = await pack(1, ctx)", "    count()"}}
+    wrong = {
+        number
+        for number, line in enumerate(LINES)
+        if line in {'    await pack("one", ctx)', "    number: int = await pack(1, ctx)", "    count()"}
+    }
     assert set(lines) == wrong, lines

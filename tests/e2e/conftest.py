@@ -119,5 +119,3 @@ def dev() -> Iterator[Dev]:
     yield running
     running.kill_all()
     shutil.rmtree(folder)
-
-

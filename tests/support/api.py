@@ -115,7 +115,8 @@ async def make_running(platform: Platform, task_id: str, worker_id: UUID) -> Non
     await platform.database.pool.execute(
         "update taskmill.tasks set state = 'running', worker_id = $2, claim_no = claim_no + 1, attempt = attempt + 1, "
         "started_at = now(), deadline_at = now() + interval '1 minute' where id = $1",
-        UUID(task_id), worker_id,
+        UUID(task_id),
+        worker_id,
     )
 
 
@@ -126,9 +127,16 @@ async def finish(platform: Platform, task_id: str, state: State, *, result: byte
     claim_no = await platform.database.pool.fetchval("select claim_no from taskmill.tasks where id = $1", UUID(task_id))
     failed = state is State.DISCARDED
     outcome = Outcome(
-        id=UUID(task_id), claim_no=claim_no, worker_id=worker, state=state, result=result,
-        error=b'{"type":"ValueError","message":"no"}' if failed else None, cause=Cause.ERROR if failed else None,
-        error_type="ValueError" if failed else None, message="no" if failed else None, traceback="trace" if failed else None,
+        id=UUID(task_id),
+        claim_no=claim_no,
+        worker_id=worker,
+        state=state,
+        result=result,
+        error=b'{"type":"ValueError","message":"no"}' if failed else None,
+        cause=Cause.ERROR if failed else None,
+        error_type="ValueError" if failed else None,
+        message="no" if failed else None,
+        traceback="trace" if failed else None,
     )
     async with platform.database.transaction() as connection:
         assert await settle(connection, [outcome], new_id()) == {UUID(task_id)}

@@ -21,7 +21,16 @@ RELEASE, NAMESPACE = "demo", "taskmill"
 Object = dict[str, Any]
 # 这些字段一出现就不再是 restricted
 HOST_FIELDS = ("hostNetwork", "hostPID", "hostIPC")
-VOLUMES_ALLOWED = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+VOLUMES_ALLOWED = {
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}
 
 
 class RefusedError(Exception):

@@ -42,7 +42,8 @@ def below(found: Mapping[str, float], floors: Mapping[str, float] = FLOORS) -> l
     """Return a sentence for each package under its floor; one that was not measured is under it."""
     return [
         f"taskmill.{package}: {found.get(package, 0.0):.1f} %, floor {floor:g} %"
-        for package, floor in floors.items() if found.get(package, 0.0) < floor
+        for package, floor in floors.items()
+        if found.get(package, 0.0) < floor
     ]
 
 

@@ -190,7 +190,12 @@ async def staged(platform: Platform) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def running(
-    database_url: str, broker_url: str, *definitions: Any, concurrency: int = 10, middlewares: Sequence[Any] = (), **settings: Any
+    database_url: str,
+    broker_url: str,
+    *definitions: Any,
+    concurrency: int = 10,
+    middlewares: Sequence[Any] = (),
+    **settings: Any,
 ) -> AsyncIterator[Platform]:
     """A platform with a worker and a stager at work."""
     async with (

@@ -85,8 +85,11 @@ class Proxy:
             self._frozen.discard(task)
 
     async def _both(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
-        far_reader: asyncio.StreamReader, far_writer: asyncio.StreamWriter,
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        far_reader: asyncio.StreamReader,
+        far_writer: asyncio.StreamWriter,
     ) -> None:
         serving = asyncio.current_task()
         ways = [asyncio.create_task(self._pump(reader, far_writer, serving, replies=False)),

@@ -59,13 +59,19 @@ async def add_final(pool: Pool, finished_at: datetime, *, state: str = "complete
 async def add_attempt(pool: Pool, task_id: UUID, finished_at: datetime) -> None:
     """Insert a failed attempt."""
     await _insert(
-        pool, "task_attempts",
+        pool,
+        "task_attempts",
         {"task_id": task_id, "claim_no": 1, "attempt": 1, "cause": "error", "finished_at": finished_at},
     )
 
 
 async def add_worker(
-    pool: Pool, *, lease_s: float = 20.0, death: str | None = None, dead_s: float = 0.0, pod_uid: str | None = None,
+    pool: Pool,
+    *,
+    lease_s: float = 20.0,
+    death: str | None = None,
+    dead_s: float = 0.0,
+    pod_uid: str | None = None,
     cause: str | None = None,
 ) -> UUID:
     """Insert a worker whose lease ends in `lease_s` seconds (negative: it has ended); with `death`, a dead one.
@@ -79,7 +85,12 @@ async def add_worker(
            values ($1, 'host', 1, '0', '{default}', '{demo.echo:1}', 10, now() + $2 * interval '1 second',
                    case when $3::text is not null then now() - $4 * interval '1 second' end, $3,
                    $5, $6)""",
-        worker_id, lease_s, death, dead_s, pod_uid, cause,
+        worker_id,
+        lease_s,
+        death,
+        dead_s,
+        pod_uid,
+        cause,
     )
     return worker_id
 

@@ -17,8 +17,14 @@ from taskmill.plugin.call_plan import CallPlan
 
 
 async def typed(
-    n: int = 0, i: UUID | None = None, d: dt.date | None = None, m: Decimal | None = None, b: bytes | None = None,
-    td: dt.timedelta | None = None, at: Annotated[dt.datetime, msgspec.Meta(tz=True)] | None = None, f: float = 0.0,
+    n: int = 0,
+    i: UUID | None = None,
+    d: dt.date | None = None,
+    m: Decimal | None = None,
+    b: bytes | None = None,
+    td: dt.timedelta | None = None,
+    at: Annotated[dt.datetime, msgspec.Meta(tz=True)] | None = None,
+    f: float = 0.0,
     tags: Annotated[tuple[Annotated[str, msgspec.Meta(pattern="^[a-z]+$")], ...], msgspec.Meta(max_length=2)] = (),
 ) -> None: ...
 

@@ -67,7 +67,11 @@ def test_size_and_count(tmp_path: Path) -> None:
     configure_logging(log_dir=tmp_path, max_bytes=300, count=2)
     for number in range(30):
         get_logger("tests").info("第几行", number=number)
-    assert sorted(path.name for path in tmp_path.glob("taskmill.log*")) == ["taskmill.log", "taskmill.log.1", "taskmill.log.2"]
+    assert sorted(path.name for path in tmp_path.glob("taskmill.log*")) == [
+        "taskmill.log",
+        "taskmill.log.1",
+        "taskmill.log.2",
+    ]
     assert numbers(tmp_path / "taskmill.log")[-1] == 29
     assert all(path.stat().st_size < 600 for path in tmp_path.glob("taskmill.log*"))
 
@@ -104,20 +108,26 @@ def test_only_the_event_is_put_into_english(tmp_path: Path, capsys: pytest.Captu
     assert shown.count("请求") == 3
     lines = [json.loads(line) for line in (tmp_path / "taskmill.log").read_text(encoding="utf-8").splitlines()]
     assert [(line["event"], line["value"]) for line in lines] == [
-        ("task rescued", "请求"), ("a thing of the plugin", "请求"), ("不在表里", "请求"),
+        ("task rescued", "请求"),
+        ("a thing of the plugin", "请求"),
+        ("不在表里", "请求"),
     ]
     line = json.loads((tmp_path / "access.log").read_text(encoding="utf-8"))
     assert (line["event"], line["path"]) == ("request", "/请求")
 
 
-def test_the_access_log_on_the_terminal_is_english_too(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_access_log_on_the_terminal_is_english_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TASKMILL_LOG_LANG", "en")
     configure_logging(log_format="json")
     access("请求", {"path": "/x"})
     assert json.loads(capsys.readouterr().err)["event"] == "request"
 
 
-def test_a_line_is_written_where_standard_error_is_now_though_the_one_before_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_is_written_where_standard_error_is_now_though_the_one_before_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     before, now = io.StringIO(), io.StringIO()
     monkeypatch.setattr(sys, "stderr", before)
     handler = _Terminal()

@@ -81,7 +81,14 @@ def test_a_setting_that_nobody_knows_is_refused(monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.mark.parametrize(
-    "name", ["TASKMILL_TEST_PG_BIN", "TASKMILL_PLUGIN_HTTP_TIMEOUT", "TASKMILL_API_URL", "TASKMILL_API_TOKEN", "TASKMILL_POD_NAMESPACE"]
+    "name",
+    [
+        "TASKMILL_TEST_PG_BIN",
+        "TASKMILL_PLUGIN_HTTP_TIMEOUT",
+        "TASKMILL_API_URL",
+        "TASKMILL_API_TOKEN",
+        "TASKMILL_POD_NAMESPACE",
+    ],
 )
 def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, "x")

@@ -145,7 +145,9 @@ class _Record:
             return
         if message["type"] == "http.response.start":
             self._status = message["status"]
-            headers = secured(self._scope["path"], message.get("headers", ()), ((b"x-request-id", self.request_id.encode()),))
+            headers = secured(
+                self._scope["path"], message.get("headers", ()), ((b"x-request-id", self.request_id.encode()),)
+            )
             message["headers"] = headers
             self._response = _Capture(next((_text(v) or "" for n, v in headers if n.lower() == b"content-type"), ""))
         elif message["type"] == "http.response.body":
@@ -158,9 +160,7 @@ class _Record:
         if self._status is not None:
             return
         body = msgspec.json.encode(failure(error, self.request_id))
-        headers = [
-            (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *retry_after(error)
-        ]
+        headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *retry_after(error)]
         await self.send({"type": "http.response.start", "status": error.spec.status, "headers": headers})
         await self.send({"type": "http.response.body", "body": body, "more_body": False})
 

@@ -68,7 +68,8 @@ async def allow(request: Call) -> Response[None] | None:
     if request.method != "OPTIONS":
         return None
     methods = {
-        method for route in request.app.routes
+        method
+        for route in request.app.routes
         if isinstance(route, HTTPRoute) and route.path_format == request.scope["path_template"]
         for method in route.methods
     }
@@ -93,7 +94,10 @@ def _router(name: str, handlers: list[Any], guards: list[Any], limit: int) -> No
 
 def _mounted(name: str, handlers: list[Any], guards: list[Any]) -> Router:
     return Router(
-        f"{c.PLUGINS_PREFIX}{name}", route_handlers=list(handlers), guards=guards, tags=[f"plugin {name}"],
+        f"{c.PLUGINS_PREFIX}{name}",
+        route_handlers=list(handlers),
+        guards=guards,
+        tags=[f"plugin {name}"],
         dependencies={"submit": Provide(_submitter, sync_to_thread=False)},
     )
 

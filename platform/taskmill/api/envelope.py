@@ -72,8 +72,12 @@ def failure(error: TaskmillError, number: str) -> Failure:
     """Wrap an error."""
     hint = error.hint()
     return Failure(
-        code=error.code, message=Words(**error.message()), hint=Words(**hint) if hint else None,
-        details=error.facts(), request_id=number, timestamp=rfc3339(datetime.now(UTC)),
+        code=error.code,
+        message=Words(**error.message()),
+        hint=Words(**hint) if hint else None,
+        details=error.facts(),
+        request_id=number,
+        timestamp=rfc3339(datetime.now(UTC)),
     )
 
 

@@ -46,7 +46,12 @@ def complete(app: Litestar, litestar_document: Json) -> Json:
     """Return the OpenAPI 3.1 document of `app`, made from Litestar's."""
     found: Json = msgspec.json.decode(msgspec.json.encode(litestar_document))
     handlers = _handlers(app)
-    described = [handlers[path, method] for path, methods in found["paths"].items() for method in methods if (path, method) in handlers]
+    described = [
+        handlers[path, method]
+        for path, methods in found["paths"].items()
+        for method in methods
+        if (path, method) in handlers
+    ]
     names, own = _schemas(described)
     for path, methods in found["paths"].items():
         for method, operation in methods.items():

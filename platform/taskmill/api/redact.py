@@ -23,8 +23,24 @@ _SECRET_NAME = re.compile(
 )
 # 快筛：没有这些字样、没有转义、没有本系统的密钥，就原样记录；逐个 in 比忽略大小写的正则快十倍
 _SUSPECT = (
-    b"pass", b"secret", b"token", b"auth", b"credential", b"cookie", b"session", b"key", b"pwd", b"jwt", b"otp", b"pin", b"dsn",
-    b"tmk_", b"bearer", b"\\u00", b"%", b"@",
+    b"pass",
+    b"secret",
+    b"token",
+    b"auth",
+    b"credential",
+    b"cookie",
+    b"session",
+    b"key",
+    b"pwd",
+    b"jwt",
+    b"otp",
+    b"pin",
+    b"dsn",
+    b"tmk_",
+    b"bearer",
+    b"\\u00",
+    b"%",
+    b"@",
 )
 _OWN_KEY = re.compile(rf"{c.API_KEY_PREFIX}[A-Za-z0-9_-]{{8,}}")
 # 以下都用占有量词：客户端写的正文再怪，也只扫一遍

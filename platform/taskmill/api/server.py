@@ -33,10 +33,14 @@ class Protocol(LimitedProtocol):
         """Return header lines and an envelope, and write the line of the access log."""
         number = new_request_id(None)
         body = msgspec.json.encode(failure(error, number))
-        head = lines([
-            (b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()),
-            (b"x-request-id", number.encode()), *retry_after(error),
-        ])
+        head = lines(
+            [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(body)).encode()),
+                (b"x-request-id", number.encode()),
+                *retry_after(error),
+            ]
+        )
         line = dict.fromkeys(("method", "path", "user_agent", "user_id"))
         ip = self.client[0] if self.client else None
         shown = {"query": "", "request_body": "", "response_body": body.decode()}
@@ -77,10 +81,19 @@ async def serve(
 
 def _config(app: Any, limits: Limits, connections: Connections) -> uvicorn.Config:
     return uvicorn.Config(
-        app, http=partial(Protocol, connections), loop="none",  # type: ignore[arg-type] # 只会被当作工厂调用
-        lifespan="on", log_config=None, access_log=False, server_header=False, date_header=False, proxy_headers=False,
-        ws="none", timeout_graceful_shutdown=int(c.SHUTDOWN_GRACE_S + c.SHUTDOWN_ANSWER_S),
-        timeout_keep_alive=limits.keep_alive_s, backlog=c.LISTEN_BACKLOG,
+        app,
+        http=partial(Protocol, connections),  # type: ignore[arg-type] # 只会被当作工厂调用
+        loop="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        proxy_headers=False,
+        ws="none",
+        timeout_graceful_shutdown=int(c.SHUTDOWN_GRACE_S + c.SHUTDOWN_ANSWER_S),
+        timeout_keep_alive=limits.keep_alive_s,
+        backlog=c.LISTEN_BACKLOG,
     )
 
 

@@ -47,6 +47,12 @@ async def run(
                 results.append(await workload(platform, tasks, concurrency))
     medians = {key: round(statistics.median(result[key] for result in results), 3) for key in results[0]}
     return {
-        "workload": name, "tasks": tasks, "concurrency": concurrency, "waiting": waiting, "runs": runs, **medians,
-        "all_runs": results, "machine": facts,
+        "workload": name,
+        "tasks": tasks,
+        "concurrency": concurrency,
+        "waiting": waiting,
+        "runs": runs,
+        **medians,
+        "all_runs": results,
+        "machine": facts,
     }

@@ -42,8 +42,13 @@ class BenchPlugin:
     def taskmill_manifest(self) -> Manifest:
         """Return who this is."""
         return Manifest(
-            name="bench", version=taskmill.__version__, requires_api=">=1,<2", title_en="Benchmark", title_zh="基准",
-            summary_en="No-op tasks.", summary_zh="空任务。",
+            name="bench",
+            version=taskmill.__version__,
+            requires_api=">=1,<2",
+            title_en="Benchmark",
+            title_zh="基准",
+            summary_en="No-op tasks.",
+            summary_zh="空任务。",
         )
 
     @hookimpl
@@ -106,8 +111,13 @@ async def facts(platform: Platform) -> dict[str, Any]:
     fsync = await platform.database.pool.fetchval("show fsync")
     info = await platform.tickets.redis.info("server")
     return {
-        "cpu": _cpu(), "cores": os.cpu_count(), "system": f"{machine.system()} {machine.release()}",
-        "python": machine.python_version(), "taskmill": taskmill.__version__, "postgres": postgres, "fsync": fsync,
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "system": f"{machine.system()} {machine.release()}",
+        "python": machine.python_version(),
+        "taskmill": taskmill.__version__,
+        "postgres": postgres,
+        "fsync": fsync,
         "valkey": info.get("valkey_version") or info.get("redis_version"),
     }
 

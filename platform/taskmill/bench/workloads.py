@@ -90,7 +90,8 @@ async def drain(platform: Platform, tasks: int, concurrency: int) -> dict[str, f
         message = f"{after - before} rows in history, {goal} expected"
         raise AssertionError(message)
     return {
-        "tasks_per_second": goal / spent, "worker_cpu_us_per_task": used / goal * 1e6,
+        "tasks_per_second": goal / spent,
+        "worker_cpu_us_per_task": used / goal * 1e6,
         "statements_per_100_tasks": statements / goal * 100,
     }
 

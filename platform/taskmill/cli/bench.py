@@ -44,8 +44,12 @@ def bench(
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         for name in names:
             work = run(
-                load_settings(), name, tasks=SHORT[name] if short else tasks, concurrency=concurrency,
-                runs=1 if short else runs, waiting=waiting,
+                load_settings(),
+                name,
+                tasks=SHORT[name] if short else tasks,
+                concurrency=concurrency,
+                runs=1 if short else runs,
+                waiting=waiting,
             )
             reports.append(runner.run(work))
             if output == "table":

@@ -69,9 +69,7 @@ class Tree(click.RichGroup):
         finally:
             self._listing = False
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that `args` begin with, among ours first, then among those of plugins."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
@@ -100,7 +98,11 @@ def _set_language(_: click.Context, __: click.Parameter, value: str | None) -> N
 @click.command(cls=Tree, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="taskmill %(version)s")
 @click.option(
-    "--lang", type=click.Choice(LANGUAGES), expose_value=False, is_eager=True, callback=_set_language,
+    "--lang",
+    type=click.Choice(LANGUAGES),
+    expose_value=False,
+    is_eager=True,
+    callback=_set_language,
     help="Language of tables and messages; default: from LANG.",
 )
 def root() -> None:

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
     from taskmill.stores.migrations import MigrationStatus
 
 COLUMNS = (
-    Column("chain", "迁移链", "CHAIN"), Column("current", "现为", "CURRENT"), Column("head", "最新", "HEAD"),
-    Column("pending", "待执行", "PENDING"), Column("state", "状态", "STATE"),
+    Column("chain", "迁移链", "CHAIN"),
+    Column("current", "现为", "CURRENT"),
+    Column("head", "最新", "HEAD"),
+    Column("pending", "待执行", "PENDING"),
+    Column("state", "状态", "STATE"),
 )
 
 
@@ -48,7 +51,11 @@ def _plugins(settings: Settings) -> dict[str, Path]:
 def _row(name: str, found: MigrationStatus) -> dict[str, Any]:
     state = "ok" if not (found.ahead or found.pending) else _state(found)
     return {
-        "chain": name, "current": found.current, "head": found.head, "pending": found.pending, "ahead": found.ahead,
+        "chain": name,
+        "current": found.current,
+        "head": found.head,
+        "pending": found.pending,
+        "ahead": found.ahead,
         "state": state,
     }
 
@@ -62,12 +69,20 @@ def _state(found: MigrationStatus) -> str:
 @migrate.command()
 @click.option("--revision", default=None, help="Where the core's chain stops; not with --phase.")
 @click.option(
-    "--phase", type=click.Choice(["all", "expand", "contract"]), default="all", show_default=True,
+    "--phase",
+    type=click.Choice(["all", "expand", "contract"]),
+    default="all",
+    show_default=True,
     help="expand: stop where older programs would no longer work; contract: only the rest, once they are gone.",
 )
 @click.option("--allow-ahead", is_flag=True, help="Succeed on a newer schema even if it does not let this version in.")
 @click.option(
-    "--wait", "wait_s", type=click.FloatRange(min=0), default=c.MIGRATION_LOCK_TIMEOUT_S, show_default=True, metavar="SECONDS",
+    "--wait",
+    "wait_s",
+    type=click.FloatRange(min=0),
+    default=c.MIGRATION_LOCK_TIMEOUT_S,
+    show_default=True,
+    metavar="SECONDS",
     help="How long to wait for another migration.",
 )
 def up(revision: str | None, phase: str, allow_ahead: bool, wait_s: float) -> None:

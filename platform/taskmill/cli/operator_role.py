@@ -18,7 +18,9 @@ EVERYWHERE = "*"
 
 
 @click.command()
-@click.option("--namespace", "namespaces", multiple=True, metavar="NAME", help="Namespace to serve; repeatable; `*` for all.")
+@click.option(
+    "--namespace", "namespaces", multiple=True, metavar="NAME", help="Namespace to serve; repeatable; `*` for all."
+)
 @click.option("--health-port", type=click.IntRange(0, 65535), default=None, help="Port of the probes and metrics.")
 def operator(namespaces: tuple[str, ...], health_port: int | None) -> None:
     """Run the operator until SIGTERM: it makes, scales, drains and migrates the workers of TaskQueue objects.

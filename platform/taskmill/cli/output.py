@@ -152,7 +152,10 @@ def _table(items: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, who
     if not items:
         say(words("没有内容", "nothing there"), err=True)
         return
-    grid = [(column, [words(column.zh, column.en), *(" ".join(column.text(item).split()) for item in items)]) for column in columns]
+    grid = [
+        (column, [words(column.zh, column.en), *(" ".join(column.text(item).split()) for item in items)])
+        for column in columns
+    ]
     if not whole:
         grid = _fitting(grid, width())
     widths = [max(cells(text) for text in texts) for _, texts in grid]

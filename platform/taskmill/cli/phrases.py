@@ -12,7 +12,9 @@ from taskmill.words import Words
 # 参数依次是中文、英文
 NO_COMMAND: Final = Words("没有命令 {name}{hint}", "no command {name}{hint}")
 DID_YOU_MEAN: Final = Words("；是否想用 {names}？", "; did you mean {names}?")
-NOT_A_DURATION: Final = Words("{where}：不是 30s、5m、2h 这样的时长：{value}", "{where}: not a duration such as 30s, 5m, 2h: {value}")
+NOT_A_DURATION: Final = Words(
+    "{where}：不是 30s、5m、2h 这样的时长：{value}", "{where}: not a duration such as 30s, 5m, 2h: {value}"
+)
 NOT_A_TIME: Final = Words(
     "{where}：不是 2030-01-31T08:00+08:00 这样的时间：{value}", "{where}: not a time such as 2030-01-31T08:00+08:00: {value}"
 )
@@ -30,7 +32,9 @@ NO_POLICY: Final = Words("请给出 --retention、--paused 或 --running", "give
 MISSING_PACKAGE: Final = Words(
     "缺少依赖 {name}：pip install 'taskmill[operator]'", "{name} is missing: pip install 'taskmill[operator]'"
 )
-NO_LOAD: Final = Words("没有文件或现成的负载 {name}；现成的有 {names}", "no file and no made-up load {name}; there are {names}")
+NO_LOAD: Final = Words(
+    "没有文件或现成的负载 {name}；现成的有 {names}", "no file and no made-up load {name}; there are {names}"
+)
 NO_RIVAL: Final = Words("没有对手 {name}；有 {names}", "no rival {name}; there are {names}")
 NOT_YAML: Final = Words("{file} 不是 YAML：{error}", "{file} is not YAML: {error}")
 NOT_A_TASK_QUEUE: Final = Words("{file} 不是 TaskQueue", "{file} is not a TaskQueue")
@@ -54,6 +58,8 @@ OTHER: Final = Words("命令行不能理解（{error}）", "{error}")
 # 命令自己打印的
 DEV_TOKEN: Final = Words("开发令牌（仅限本机）：{token}", "development token (this machine only): {token}")
 OUT_OF_DATE: Final = Words("{name}：已过期，运行 make generate", "{name}: out of date, run make generate")
-BENCH_TITLE: Final = Words("{workload}：{cpu}，{cores} 核，PostgreSQL {postgres}", "{workload}: {cpu}, {cores} cores, PostgreSQL {postgres}")
+BENCH_TITLE: Final = Words(
+    "{workload}：{cpu}，{cores} 核，PostgreSQL {postgres}", "{workload}: {cpu}, {cores} cores, PostgreSQL {postgres}"
+)
 FIGURE: Final = Words("指标", "figure")
 MEDIAN: Final = Words("中位数", "median")

@@ -100,7 +100,9 @@ def delete(ctx: click.Context, api: Api, names: tuple[str, ...], yes: bool, outp
 
 @queue.command("set")
 @click.argument("name")
-@click.option("--retention", metavar="DURATION", help="How long finished tasks are kept, such as 7d; 0 keeps nothing; default: as all.")
+@click.option(
+    "--retention", metavar="DURATION", help="How long finished tasks are kept, such as 7d; 0 keeps nothing; default: as all."
+)
 @click.option("--paused/--running", default=None, help="Let no further task start, or let them start again.")
 @output_option
 @remote

@@ -113,11 +113,11 @@ def metrics() -> str:
         "## Schedulers\n\nServed at `/metrics` of a scheduler's health endpoint (`TASKMILL_SCHEDULER_HEALTH_PORT`), beside "
         "`/healthz`.\n\n"
     )
-    operator = (
-        "## Operator\n\nServed at `/metrics` of the operator (`TASKMILL_OPERATOR_HEALTH_PORT`), beside `/healthz` and `/readyz`.\n\n"
-    )
+    operator = "## Operator\n\nServed at `/metrics` of the operator (`TASKMILL_OPERATOR_HEALTH_PORT`), beside `/healthz` and `/readyz`.\n\n"
     parts = (
-        _metrics(METRICS), worker + _metrics(WORKER_METRICS), scheduler + _metrics(SCHEDULER_METRICS),
+        _metrics(METRICS),
+        worker + _metrics(WORKER_METRICS),
+        scheduler + _metrics(SCHEDULER_METRICS),
         operator + _metrics(operator_metrics()),
     )
     return _page("Metrics", "Served at `/metrics` by the api role.", "\n\n".join(parts))

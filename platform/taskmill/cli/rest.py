@@ -96,9 +96,7 @@ class Api:
         given = {name: str(value) for name, value in (query or {}).items() if value is not None}
         content = {} if body is None else _content(body)
         try:
-            answer = self._connected().request(
-                method, f"{c.API_PREFIX}{path}", params=given, **content
-            )
+            answer = self._connected().request(method, f"{c.API_PREFIX}{path}", params=given, **content)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise self._unreachable(str(error) or type(error).__name__) from error
         return self._data(answer)
@@ -109,7 +107,9 @@ class Api:
         if self._client is None:
             headers = {"Authorization": f"Bearer {self._target.token}"} if self._target.token else {}
             self._client = httpx2.Client(
-                base_url=self.url, headers=headers, timeout=httpx2.Timeout(c.CLI_TIMEOUT_S, connect=c.CONNECT_TIMEOUT_S),
+                base_url=self.url,
+                headers=headers,
+                timeout=httpx2.Timeout(c.CLI_TIMEOUT_S, connect=c.CONNECT_TIMEOUT_S),
                 # 本机不走代理
                 trust_env=urlsplit(self.url).hostname not in LOOPBACK,
             )
@@ -153,7 +153,9 @@ def paged(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command `--page` and `--page-size`."""
     page = click.option("--page", type=click.IntRange(min=1), default=None, help="Page number, from 1.")
     size = click.option(
-        "--page-size", type=click.IntRange(1, c.PAGE_SIZE_MAX), default=None,
+        "--page-size",
+        type=click.IntRange(1, c.PAGE_SIZE_MAX),
+        default=None,
         help=f"Items per page, {c.PAGE_SIZE_DEFAULT} unless told.",
     )
     return page(size(command))

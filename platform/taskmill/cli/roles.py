@@ -29,8 +29,12 @@ def configured(**overrides: object) -> Settings:
     """Return the settings with what the command line says over them, and set up the logs; SetupError CONFIG_INVALID."""
     settings = load_settings(**{name: value for name, value in overrides.items() if value not in (None, [])})
     configure_logging(
-        level=settings.log_level, log_format=settings.log_format, log_dir=settings.log_dir,
-        max_bytes=settings.log_file_max_bytes, max_age_s=settings.log_file_max_age_s, count=settings.log_file_count,
+        level=settings.log_level,
+        log_format=settings.log_format,
+        log_dir=settings.log_dir,
+        max_bytes=settings.log_file_max_bytes,
+        max_age_s=settings.log_file_max_age_s,
+        count=settings.log_file_count,
         language=settings.log_lang,
     )
     return settings
@@ -55,7 +59,12 @@ async def opened(settings: Settings, role: str, stop: asyncio.Event) -> AsyncIte
     if role == "worker":
         late = await patiently(lambda: behind(url, host.migrations()), settings.database_wait_s, stop)
         for name, chain in late.items():
-            log.error("插件的表没有迁移好，这个工作进程不运行它：taskmill migrate up", plugin=name, current=chain.current, head=chain.head)
+            log.error(
+                "插件的表没有迁移好，这个工作进程不运行它：taskmill migrate up",
+                plugin=name,
+                current=chain.current,
+                head=chain.head,
+            )
         if late:
             host = PluginHost.load(settings.model_copy(update={"plugins_deny": [*settings.plugins_deny, *late]}))
     platform = await patiently(lambda: Platform.open(settings, host), settings.database_wait_s, stop)

@@ -55,7 +55,11 @@ def find_running(start: Path) -> Running | None:
                 continue
             facts = json.loads(path.read_text())
             return Running(
-                path, str(facts["api_url"]), str(facts["token"]), facts.get("pid"), facts.get("database_url"),
+                path,
+                str(facts["api_url"]),
+                str(facts["token"]),
+                facts.get("pid"),
+                facts.get("database_url"),
                 facts.get("broker_url"),
             )
         except FileNotFoundError:
@@ -75,5 +79,11 @@ def beside_dev(settings: Settings) -> Settings:
         return settings
     given = {name: SecretStr(url) for name in missing if (url := getattr(found, name))}
     if given:
-        say(words(f"使用正在运行的 taskmill dev 的服务器（{found.path}）", f"using the servers of the running taskmill dev ({found.path})"), err=True)
+        say(
+            words(
+                f"使用正在运行的 taskmill dev 的服务器（{found.path}）",
+                f"using the servers of the running taskmill dev ({found.path})",
+            ),
+            err=True,
+        )
     return settings.model_copy(update=given)

@@ -40,7 +40,9 @@ def scale() -> None:
 
 @scale.command()
 @click.argument("queue")
-@click.option("--out", type=click.Path(dir_okay=False, writable=True, path_type=Path), required=True, help="The CSV file to write.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, writable=True, path_type=Path), required=True, help="The CSV file to write."
+)
 @click.option("--after", default=None, metavar="TIME", help="Only tasks made at or after this time, ISO 8601.")
 @click.option("--before", default=None, metavar="TIME", help="Only tasks made before this time.")
 @click.option("--most", type=click.IntRange(1), default=100_000, show_default=True, help="The newest so many, at most.")
@@ -54,8 +56,11 @@ def record(api: Api, queue: str, out: Path, after: str | None, before: str | Non
     from taskmill.kube.simulate import traces
 
     query = {
-        "queue": queue, "state": ",".join(sorted(FINAL)), "page_size": c.PAGE_SIZE_MAX,
-        "created_after": timestamp(after, "--after"), "created_before": timestamp(before, "--before"),
+        "queue": queue,
+        "state": ",".join(sorted(FINAL)),
+        "page_size": c.PAGE_SIZE_MAX,
+        "created_after": timestamp(after, "--after"),
+        "created_before": timestamp(before, "--before"),
     }
     trace = recording.trace_of(queue, _pages(api, query, most))
     note = f"recorded by taskmill scale record {queue}: {len(trace.tasks)} tasks; times in seconds since the first was due"
@@ -75,16 +80,30 @@ def _pages(api: Api, query: Mapping[str, object], most: int) -> Iterator[dict[st
 
 
 @scale.command()
-@click.option("--trace", "name", default="short-diurnal", show_default=True,
-              help="A made-up load by name, or a CSV file with the columns second, queue, type, service_ms.")
+@click.option(
+    "--trace",
+    "name",
+    default="short-diurnal",
+    show_default=True,
+    help="A made-up load by name, or a CSV file with the columns second, queue, type, service_ms.",
+)
 @click.option("--all", "everything", is_flag=True, help="Every made-up load; exits with 1 when one breaks a bar.")
-@click.option("--queue", "manifest", type=click.Path(exists=True, dir_okay=False, path_type=Path), default=None,
-              help="A TaskQueue (YAML) whose scaling, concurrency and drain are used.")
+@click.option(
+    "--queue",
+    "manifest",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    default=None,
+    help="A TaskQueue (YAML) whose scaling, concurrency and drain are used.",
+)
 @click.option("--only", default=None, metavar="QUEUE", help="Of a CSV file, the tasks of this queue only.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same run.")
 @click.option("--shorten", type=click.FloatRange(0.05, 1), default=1.0, help="Fraction of a made-up load's length.")
-@click.option("--chart", type=click.Path(dir_okay=False, writable=True, path_type=Path), default=None,
-              help="Write an SVG of pods and backlog: ours above the rival.")
+@click.option(
+    "--chart",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    default=None,
+    help="Write an SVG of pods and backlog: ours above the rival.",
+)
 @click.option("--rival", default="keda-tuned", show_default=True, help="The policy in the lower half of the chart.")
 @output_option
 @click.pass_context
@@ -122,9 +141,7 @@ def _trace(name: str, seed: int, shorten: float, setup: Setup | None, only: str 
         trace = synthetic.build(name, seed, shorten)
         if setup is None:
             return trace
-        own = replace(
-            trace.setup, spec=setup.spec, concurrency=setup.concurrency, drain_timeout_s=setup.drain_timeout_s
-        )
+        own = replace(trace.setup, spec=setup.spec, concurrency=setup.concurrency, drain_timeout_s=setup.drain_timeout_s)
         return replace(trace, setup=own)
     path = Path(name)
     if not path.is_file():

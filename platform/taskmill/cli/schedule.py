@@ -27,8 +27,15 @@ COLUMNS = (
 RUN = (Column("schedule_id", "计划", "SCHEDULE"), Column("task_id", "任务", "TASK"))
 NEXT_FIRES = 5
 OPTIONS = {
-    "name": "NAME", "kind": "KIND", "cron": "--cron", "interval_s": "--every", "timezone": "--timezone", "args": "--args",
-    "queue": "--queue", "priority": "--priority", "catch_up_s": "--catch-up",
+    "name": "NAME",
+    "kind": "KIND",
+    "cron": "--cron",
+    "interval_s": "--every",
+    "timezone": "--timezone",
+    "args": "--args",
+    "queue": "--queue",
+    "priority": "--priority",
+    "catch_up_s": "--catch-up",
 }
 
 

@@ -62,34 +62,64 @@ ACCEPTED = (
     Column("state", "状态", "STATE"), Column("run_at", "计划时间", "RUN_AT", rank=1),
 )  # fmt: skip
 DETAIL = (
-    *COLUMNS[:4], Column("state", "状态", "STATE"), Column("attempt", "尝试", "ATTEMPT"),
-    Column("max_attempts", "尝试上限", "MAX_ATTEMPTS"), Column("crash_count", "崩溃次数", "CRASHES"),
-    Column("timeout_s", "时限", "TIMEOUT", show=duration), Column("run_at", "计划时间", "RUN_AT"),
-    Column("expires_at", "过期时间", "EXPIRES_AT"), Column("started_at", "开始于", "STARTED_AT"),
-    Column("finished_at", "结束于", "FINISHED_AT"), Column("created_at", "提交于", "CREATED_AT"),
-    Column("created_by", "提交者", "CREATED_BY"), Column("worker_id", "工作进程", "WORKER"),
-    Column("schedule_id", "计划", "SCHEDULE"), Column("tags", "标签", "TAGS"), Column("args", "参数", "ARGS"),
-    Column("meta", "附注", "META"), Column("waiting", "在等什么", "WAITING", show=_reasons, when=_waits),
+    *COLUMNS[:4],
+    Column("state", "状态", "STATE"),
+    Column("attempt", "尝试", "ATTEMPT"),
+    Column("max_attempts", "尝试上限", "MAX_ATTEMPTS"),
+    Column("crash_count", "崩溃次数", "CRASHES"),
+    Column("timeout_s", "时限", "TIMEOUT", show=duration),
+    Column("run_at", "计划时间", "RUN_AT"),
+    Column("expires_at", "过期时间", "EXPIRES_AT"),
+    Column("started_at", "开始于", "STARTED_AT"),
+    Column("finished_at", "结束于", "FINISHED_AT"),
+    Column("created_at", "提交于", "CREATED_AT"),
+    Column("created_by", "提交者", "CREATED_BY"),
+    Column("worker_id", "工作进程", "WORKER"),
+    Column("schedule_id", "计划", "SCHEDULE"),
+    Column("tags", "标签", "TAGS"),
+    Column("args", "参数", "ARGS"),
+    Column("meta", "附注", "META"),
+    Column("waiting", "在等什么", "WAITING", show=_reasons, when=_waits),
     Column("error", "错误", "ERROR", show=_error, when=_unfinished),
     Column("error", "此前的错误", "EARLIER_ERROR", show=_error, when=_overcome),
     Column("result", "结果", "RESULT", when=lambda item: "result" in item),
 )
 RESULT = (
-    Column("id", "编号", "ID"), Column("state", "状态", "STATE"), Column("finished_at", "结束于", "FINISHED_AT"),
-    Column("result", "结果", "RESULT"), Column("error", "错误", "ERROR", show=_error, when=_unfinished),
+    Column("id", "编号", "ID"),
+    Column("state", "状态", "STATE"),
+    Column("finished_at", "结束于", "FINISHED_AT"),
+    Column("result", "结果", "RESULT"),
+    Column("error", "错误", "ERROR", show=_error, when=_unfinished),
 )
 # 接口的字段 → 这里的选项：错误说的是用户敲的东西
 OPTIONS = {
-    "kind": "KIND", "args": "--args", "queue": "--queue", "priority": "--priority", "run_at": "--at", "delay_s": "--in",
-    "expires_at": "--expires", "max_attempts": "--max-attempts", "timeout_s": "--timeout", "tags": "--tag", "meta": "--meta",
+    "kind": "KIND",
+    "args": "--args",
+    "queue": "--queue",
+    "priority": "--priority",
+    "run_at": "--at",
+    "delay_s": "--in",
+    "expires_at": "--expires",
+    "max_attempts": "--max-attempts",
+    "timeout_s": "--timeout",
+    "tags": "--tag",
+    "meta": "--meta",
     "version": "--kind-version",
 }
 ATTEMPTS = (
-    Column("claim_no", "认领", "CLAIM"), Column("attempt", "尝试", "ATTEMPT"), Column("cause", "原因", "CAUSE"),
-    Column("error_type", "错误类型", "ERROR_TYPE", rank=2), Column("finished_at", "结束于", "AGE", show=age, rank=1),
-    Column("worker_id", "工作进程", "WORKER", wide=True), Column("message", "说明", "MESSAGE"),
+    Column("claim_no", "认领", "CLAIM"),
+    Column("attempt", "尝试", "ATTEMPT"),
+    Column("cause", "原因", "CAUSE"),
+    Column("error_type", "错误类型", "ERROR_TYPE", rank=2),
+    Column("finished_at", "结束于", "AGE", show=age, rank=1),
+    Column("worker_id", "工作进程", "WORKER", wide=True),
+    Column("message", "说明", "MESSAGE"),
 )
-STATE = (Column("id", "编号", "ID"), Column("state", "状态", "STATE"), Column("cancel_requested", "已请求取消", "CANCELLING"))
+STATE = (
+    Column("id", "编号", "ID"),
+    Column("state", "状态", "STATE"),
+    Column("cancel_requested", "已请求取消", "CANCELLING"),
+)
 
 
 @click.group()
@@ -119,9 +149,21 @@ def task() -> None:
 @remote
 @click.pass_context
 def submit(
-    ctx: click.Context, api: Api, kind: str, *, args: str | None, run_at: str | None, delay: str | None,
-    expires: str | None, timeout: str | None, tags: tuple[str, ...], meta: str | None, wait: bool,
-    wait_timeout: str | None, output: Output, **plain: Any,
+    ctx: click.Context,
+    api: Api,
+    kind: str,
+    *,
+    args: str | None,
+    run_at: str | None,
+    delay: str | None,
+    expires: str | None,
+    timeout: str | None,
+    tags: tuple[str, ...],
+    meta: str | None,
+    wait: bool,
+    wait_timeout: str | None,
+    output: Output,
+    **plain: Any,
 ) -> None:
     """Submit one task of KIND; once this returns it is stored and will run.
 
@@ -130,9 +172,15 @@ def submit(
     patience = seconds(wait_timeout, "--wait-timeout")
     request = compact(
         {
-            "kind": kind, "args": read_args(args), "run_at": timestamp(run_at, "--at"), "delay_s": seconds(delay, "--in"),
-            "expires_at": timestamp(expires, "--expires"), "timeout_s": seconds(timeout, "--timeout"),
-            "tags": list(tags) or None, "meta": None if meta is None else parse_json(meta, "--meta"), **plain,
+            "kind": kind,
+            "args": read_args(args),
+            "run_at": timestamp(run_at, "--at"),
+            "delay_s": seconds(delay, "--in"),
+            "expires_at": timestamp(expires, "--expires"),
+            "timeout_s": seconds(timeout, "--timeout"),
+            "tags": list(tags) or None,
+            "meta": None if meta is None else parse_json(meta, "--meta"),
+            **plain,
         }
     )
     with named(OPTIONS):
@@ -206,7 +254,10 @@ def attempts(api: Api, task_id: str, output: Output) -> None:
     if output in {"table", "wide"}:
         traced = [item for item in found["items"] if item.get("traceback")]
         for item in traced if output == "wide" else traced[-1:]:
-            say(words(f"\n第 {item['attempt']} 次尝试：", f"\nattempt {item['attempt']}:") + f"\n{item['traceback'].rstrip()}")
+            say(
+                words(f"\n第 {item['attempt']} 次尝试：", f"\nattempt {item['attempt']}:")
+                + f"\n{item['traceback'].rstrip()}"
+            )
 
 
 @task.command()

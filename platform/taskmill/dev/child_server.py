@@ -174,9 +174,7 @@ class ChildServer(ABC):
     def __enter__(self) -> Self:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
 
     # ── 由具体的服务器决定 ────────────────────────────────────────────────
@@ -222,9 +220,7 @@ class ChildServer(ABC):
             with self.log_path.open("ab") as output:
                 if output.tell() > constants.DEV_LOG_MAX_BYTES:
                     output.truncate(0)
-                process = spawn(
-                    self._command(), log=output, death_signal=self.stop_signal, account=self.account
-                )
+                process = spawn(self._command(), log=output, death_signal=self.stop_signal, account=self.account)
             self._process = process
             ready = process_table.wait_until(self._ready_or_dead, constants.DEV_START_TIMEOUT_S)
             if ready and process.poll() is None:

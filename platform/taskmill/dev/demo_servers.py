@@ -55,9 +55,7 @@ async def demo_servers(loop: asyncio.AbstractEventLoop) -> AsyncIterator[DemoSer
     await runner.setup()
     site = web.TCPSite(runner, ports.HOST, ports.choose(None))
     await site.start()
-    smtp = await loop.create_server(
-        lambda: SMTP(servers, enable_SMTPUTF8=True, loop=loop), ports.HOST, ports.choose(None)
-    )
+    smtp = await loop.create_server(lambda: SMTP(servers, enable_SMTPUTF8=True, loop=loop), ports.HOST, ports.choose(None))
     servers.http_url = site.name
     servers.smtp_port = smtp.sockets[0].getsockname()[1]
     try:

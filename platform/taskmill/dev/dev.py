@@ -49,7 +49,10 @@ T = TypeVar("T")
 STARTING = Words("正在启动数据库与各角色……", "starting the servers and the roles …")
 API, DOCS, TOKEN = Words("接口", "API"), Words("接口文档", "docs"), Words("令牌", "token")
 ALSO, LOGS = Words("以上也在", "also in"), Words("日志", "logs")
-NEXT = Words("另开一个终端，在此目录：{program} task list；Ctrl-C 停止", "in a second terminal, here: {program} task list; Ctrl-C stops")
+NEXT = Words(
+    "另开一个终端，在此目录：{program} task list；Ctrl-C 停止",
+    "in a second terminal, here: {program} task list; Ctrl-C stops",
+)
 
 
 async def run_dev(
@@ -89,8 +92,12 @@ def _log_to_files(settings: Settings, home: Path) -> None:
     """日志进文件，终端留给人看：只有警告与错误，除非明说要别的。"""
     folder = settings.log_dir or home / "logs"
     configure_logging(
-        level=settings.log_level, log_format=settings.log_format, log_dir=folder, max_bytes=settings.log_file_max_bytes,
-        max_age_s=settings.log_file_max_age_s, count=settings.log_file_count,
+        level=settings.log_level,
+        log_format=settings.log_format,
+        log_dir=folder,
+        max_bytes=settings.log_file_max_bytes,
+        max_age_s=settings.log_file_max_age_s,
+        count=settings.log_file_count,
         terminal_level=settings.log_level if "log_level" in settings.model_fields_set else "WARNING",
         language=settings.log_lang,
     )
@@ -117,7 +124,9 @@ def _with_ports(settings: Settings) -> Settings:
     if "api_port" not in settings.model_fields_set and not ports.is_free(settings.api_port):
         settings = settings.model_copy(update={"api_port": ports.choose(None)})
     for address, port in (
-        ("api_host", "api_port"), ("bind_host", "api_health_port"), ("bind_host", "worker_health_port"),
+        ("api_host", "api_port"),
+        ("bind_host", "api_health_port"),
+        ("bind_host", "worker_health_port"),
         ("bind_host", "scheduler_health_port"),
     ):
         field = f"TASKMILL_{address.upper()}, TASKMILL_{port.upper()}"
@@ -171,8 +180,10 @@ async def _run_roles(
             if await _first(asyncio.ensure_future(ready.wait()), stop) is None:
                 return 1
             facts = {
-                "api_url": f"http://{ports.HOST}:{listening.result()}", "token": token,
-                "database_url": settings.require_database_url(), "broker_url": settings.require_broker_url(),
+                "api_url": f"http://{ports.HOST}:{listening.result()}",
+                "token": token,
+                "database_url": settings.require_database_url(),
+                "broker_url": settings.require_broker_url(),
             }
             with run_file(home, **facts) as path:
                 return await _serve_people(facts, path, screen, servers, stop, exit_after=exit_after)
@@ -199,7 +210,13 @@ async def _until_end(role: Awaitable[object], stop: asyncio.Event) -> None:
 
 
 async def _serve_people(
-    facts: Mapping[str, str], path: Path, screen: Screen, servers: DemoServers | None, stop: asyncio.Event, *, exit_after: bool
+    facts: Mapping[str, str],
+    path: Path,
+    screen: Screen,
+    servers: DemoServers | None,
+    stop: asyncio.Event,
+    *,
+    exit_after: bool,
 ) -> int:
     rows = [(API, facts["api_url"]), (DOCS, f"{facts['api_url']}/schema"), (TOKEN, facts["token"])]
     screen.facts([*rows, (ALSO, str(path)), (LOGS, str(path.parent / "logs"))])

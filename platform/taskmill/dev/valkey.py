@@ -76,7 +76,9 @@ class ValkeyServer(ChildServer):
             with socket.create_connection((ports.HOST, self.port), constants.DEV_PROBE_TIMEOUT_S) as probe:
                 probe.sendall(f"AUTH {passwords.read(self.root)}\r\nPING\r\n".encode())
                 answers = probe.makefile("rb")
-                return answers.readline().startswith(b"+OK") and answers.readline().startswith(PONG)  # 加载 AOF 期间回答 -LOADING
+                return answers.readline().startswith(b"+OK") and answers.readline().startswith(
+                    PONG
+                )  # 加载 AOF 期间回答 -LOADING
         except OSError:
             return False
 

@@ -23,8 +23,11 @@ from taskmill.stores.database import Database
 
 # kiq 的标签里，哪些是提交选项
 _OPTIONS = {
-    "queue": ("queue", str), "priority": ("priority", int), "delay": ("delay_s", float),
-    "timeout": ("timeout_s", float), "max_attempts": ("max_attempts", int),
+    "queue": ("queue", str),
+    "priority": ("priority", int),
+    "delay": ("delay_s", float),
+    "timeout": ("timeout_s", float),
+    "max_attempts": ("max_attempts", int),
 }
 
 
@@ -99,7 +102,10 @@ class StoredResults(AsyncResultBackend[Any]):
         run_s = (found.finished_at - (found.started_at or found.finished_at)).total_seconds()
         error = None if found.state == "completed" else RuntimeError(found.error or found.state)
         return TaskiqResult(
-            is_err=error is not None, error=error, execution_time=run_s, log=None,
+            is_err=error is not None,
+            error=error,
+            execution_time=run_s,
+            log=None,
             return_value=None if found.result is None else msgspec.json.decode(found.result),
             labels={},
         )

@@ -34,7 +34,12 @@ class Claimer:
     """
 
     def __init__(
-        self, database: Database, tickets: Tickets, reader: Reader, worker_id: UUID, served: Sequence[str],
+        self,
+        database: Database,
+        tickets: Tickets,
+        reader: Reader,
+        worker_id: UUID,
+        served: Sequence[str],
         alone: Callable[[], AbstractAsyncContextManager[bool]] = _at_once,
     ) -> None:
         self._database = database

@@ -88,12 +88,8 @@ class Cron:
         return plan
 
     async def _task(self, row: DueRow, fire_at: datetime) -> NewTask:
-        request = SubmitRequest(
-            kind=row.kind, args=msgspec.json.decode(row.args), queue=row.queue, priority=row.priority
-        )
-        task = await self._submit.prepare(
-            request, created_by=f"schedule:{row.name}", schedule_id=row.id, fire_at=fire_at
-        )
+        request = SubmitRequest(kind=row.kind, args=msgspec.json.decode(row.args), queue=row.queue, priority=row.priority)
+        task = await self._submit.prepare(request, created_by=f"schedule:{row.name}", schedule_id=row.id, fire_at=fire_at)
         task.ticketed = False  # 提交之后由 stager 补票
         return task
 

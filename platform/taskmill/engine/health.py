@@ -47,9 +47,16 @@ class Vitals:
     def metrics(self, now: float) -> dict[str, float]:
         """Return the values of the metrics by name."""
         values: dict[str, float] = {
-            "slots": self.slots, "running": self.running, "unsettled": self.unsettled, "claimed_total": self.claimed,
-            "settled_total": self.settled, "paused_queues": self.paused, "cordoned": self.cordoned,
-            "draining": self.draining, "ready": self.ready, "abandoned": self.abandoned,
+            "slots": self.slots,
+            "running": self.running,
+            "unsettled": self.unsettled,
+            "claimed_total": self.claimed,
+            "settled_total": self.settled,
+            "paused_queues": self.paused,
+            "cordoned": self.cordoned,
+            "draining": self.draining,
+            "ready": self.ready,
+            "abandoned": self.abandoned,
         }
         if self.renewed_at is not None:
             values["lease_age_seconds"] = now - self.renewed_at

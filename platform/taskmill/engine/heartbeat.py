@@ -33,8 +33,14 @@ class Heartbeat:
     """
 
     def __init__(
-        self, database_url: str, worker_id: UUID, on_reply: Callable[[Renewal], None], *,
-        settling: Callable[[], Sequence[UUID]] = tuple, lease_s: float = c.LEASE_S, period_s: float = c.HEARTBEAT_S,
+        self,
+        database_url: str,
+        worker_id: UUID,
+        on_reply: Callable[[Renewal], None],
+        *,
+        settling: Callable[[], Sequence[UUID]] = tuple,
+        lease_s: float = c.LEASE_S,
+        period_s: float = c.HEARTBEAT_S,
     ) -> None:
         self.worker_id = worker_id
         self.last_renewal = time.monotonic()

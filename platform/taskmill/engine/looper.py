@@ -74,8 +74,12 @@ class Looper:
         except Exception as error:
             self.failures += 1
             log.log(
-                logging.WARNING if (known := translate(error)) else logging.ERROR, "循环出错，稍后再试", loop=self.loop.name,
-                failures=self.failures, error=why(error), exc_info=known is None,
+                logging.WARNING if (known := translate(error)) else logging.ERROR,
+                "循环出错，稍后再试",
+                loop=self.loop.name,
+                failures=self.failures,
+                error=why(error),
+                exc_info=known is None,
             )
         else:
             self.failures = 0

@@ -56,8 +56,16 @@ class Pruner:
         workers = await prune.prune_workers(pool, config.worker_keep_s)
         rollups = await prune.merge_rollups(pool, config.retention_days, config.batch)
         return {
-            "made": made, "dropped": dropped, "pruned": pruned, "expired": expired, "busy": busy, "attempts": attempts, "fires": fires,
-            "workers": workers, "rollups": rollups, "more": int(full or config.batch in {attempts, fires, rollups}),
+            "made": made,
+            "dropped": dropped,
+            "pruned": pruned,
+            "expired": expired,
+            "busy": busy,
+            "attempts": attempts,
+            "fires": fires,
+            "workers": workers,
+            "rollups": rollups,
+            "more": int(full or config.batch in {attempts, fires, rollups}),
         }
 
     async def _drop_expired(self) -> tuple[int, int, int]:

@@ -37,8 +37,11 @@ class TaskmillReceiver(Receiver):
         self._executors = {name: _made(name, make) for name, make in registry.executors.items()}
         threads = self._executors.get("thread")
         super().__init__(
-            broker, executor=threads.pool if isinstance(threads, ThreadExecutor) else None,
-            ack_type=AcknowledgeType.MANUAL, max_async_tasks=1, run_startup=False,
+            broker,
+            executor=threads.pool if isinstance(threads, ThreadExecutor) else None,
+            ack_type=AcknowledgeType.MANUAL,
+            max_async_tasks=1,
+            run_startup=False,
         )
         self._registry = registry
         self._max_bytes = result_max_bytes
@@ -46,7 +49,8 @@ class TaskmillReceiver(Receiver):
         hooked = [m for m in broker.middlewares if any(_overrides(m, hook) for hook in _HOOKS)]
         # 每个类型只在启动时选一次路径
         self._slow = {
-            key for key, definition in registry.tasks.items()
+            key
+            for key, definition in registry.tasks.items()
             if hooked or definition.call.dependencies or definition.taskiq is not None
         }
 
@@ -88,9 +92,17 @@ class TaskmillReceiver(Receiver):
     def _context(self, attempt: Attempt) -> TaskContext:
         row = attempt.row
         return TaskContext(
-            id=row["id"], kind=row["kind"], queue=row["queue"], claim_no=row["claim_no"], attempt=row["attempt"],
-            max_attempts=row["max_attempts"], deadline=row["deadline_at"], meta=None if row["meta"] is None else msgspec.json.decode(row["meta"]),
-            tags=tuple(row["tags"] or ()), submitter=self._submit, home=asyncio.get_running_loop(),
+            id=row["id"],
+            kind=row["kind"],
+            queue=row["queue"],
+            claim_no=row["claim_no"],
+            attempt=row["attempt"],
+            max_attempts=row["max_attempts"],
+            deadline=row["deadline_at"],
+            meta=None if row["meta"] is None else msgspec.json.decode(row["meta"]),
+            tags=tuple(row["tags"] or ()),
+            submitter=self._submit,
+            home=asyncio.get_running_loop(),
             result_max_bytes=self._max_bytes,
         )
 
@@ -98,8 +110,12 @@ class TaskmillReceiver(Receiver):
         """中间件与依赖都按 taskiq 的次序走；只有取信与确认是我们的。"""
         definition = attempt.definition
         message = TaskiqMessage.model_construct(
-            task_id=str(attempt.row["id"]), task_name=definition.kind, labels={"attempt": attempt.row["attempt"]},
-            labels_types={}, args=[], kwargs=parameters,
+            task_id=str(attempt.row["id"]),
+            task_name=definition.kind,
+            labels={"attempt": attempt.row["attempt"]},
+            labels_types={},
+            args=[],
+            kwargs=parameters,
         )
         for middleware in self.broker.middlewares:
             if _overrides(middleware, "pre_execute"):

@@ -62,7 +62,11 @@ class Rescuer:
     name = "rescuer"
 
     def __init__(
-        self, database: Database, config: RescuerConfig | None = None, *, clock: Clock = SYSTEM_CLOCK,
+        self,
+        database: Database,
+        config: RescuerConfig | None = None,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
         tally: Tally | None = None,
     ) -> None:
         self._database = database
@@ -124,8 +128,12 @@ class Rescuer:
         for outcome in outcomes:
             if outcome.id in settled:
                 log.info(
-                    "任务已救援", task_id=str(outcome.id), worker_id=str(outcome.worker_id), claim_no=outcome.claim_no,
-                    state=outcome.state.value, cause=outcome.cause.value if outcome.cause else None,
+                    "任务已救援",
+                    task_id=str(outcome.id),
+                    worker_id=str(outcome.worker_id),
+                    claim_no=outcome.claim_no,
+                    state=outcome.state.value,
+                    cause=outcome.cause.value if outcome.cause else None,
                 )
         return {
             "dead": len(dead),
@@ -138,7 +146,9 @@ class Rescuer:
 def _outcome(row: RunningRow, state: State, cause: Cause, kind: str, words: Words) -> Outcome:
     if row.cancelling:
         state = State.CANCELLED
-    outcome = Outcome(row.id, row.claim_no, row.worker_id, state, by=By.RESCUE, cause=cause).of(row.kind, row.queue, row.attempt)
+    outcome = Outcome(row.id, row.claim_no, row.worker_id, state, by=By.RESCUE, cause=cause).of(
+        row.kind, row.queue, row.attempt
+    )
     outcome.error_type, outcome.message, outcome.message_zh = kind, words.en, words.zh
     outcome.error = error_json(kind, words.en, words.zh)
     return outcome

@@ -112,7 +112,7 @@ class Settler:
         delay = 0.05
         while True:
             try:
-                held, done = await self._database.unit(partial(self._write, batch, writer, wary))
+                held, done = await self._database.unit(partial(self._write, batch, writer, wary=wary))
             except DATA_ERRORS as error:
                 await self._bisect(batch, writer, error)
                 return
@@ -133,7 +133,14 @@ class Settler:
             await asyncio.sleep(delay)
             delay = min(delay * 2, c.RECONNECT_MAX_S)
 
-    async def _write(self, batch: list[Outcome], writer: UUID, wary: bool, connection: Connection) -> tuple[set[UUID], set[UUID]]:  # noqa: FBT001 - 由 partial 给
+    async def _write(
+        self,
+        batch: list[Outcome],
+        writer: UUID,
+        connection: Connection,
+        *,
+        wary: bool,
+    ) -> tuple[set[UUID], set[UUID]]:
         """返回被别人锁着因而没写的，与写了而且栅栏相符的。"""
         await store.hurry(connection)
         held = await store.locked(connection, [outcome.id for outcome in batch]) if wary else set[UUID]()

@@ -31,7 +31,12 @@ class Stager:
     period_s = c.STAGER_PERIOD_S
 
     def __init__(
-        self, database: Database, tickets: Tickets, *, batch: int = c.STAGE_BATCH, tally: Tally | None = None,
+        self,
+        database: Database,
+        tickets: Tickets,
+        *,
+        batch: int = c.STAGE_BATCH,
+        tally: Tally | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._database = database
@@ -60,7 +65,10 @@ class Stager:
         await self._clear_flags(waiting)
         count, more, begun = await self._feed_all(sorted((waiting | self._stale.keys()) - first))
         return {
-            "staged": len(due), "expired": len(expired), "fed": fed + count, "epochs": rebuilt + begun,
+            "staged": len(due),
+            "expired": len(expired),
+            "fed": fed + count,
+            "epochs": rebuilt + begun,
             "more": int(full or more or len(due) == self._batch),
         }
 
@@ -83,7 +91,9 @@ class Stager:
             epochs |= await streams.epochs(self._tickets, missing)
         oldest = await store.ticketed_lanes(self._database.pool)
         self._stale = {
-            lane: epochs[lane[0]].start for lane, at_ms in oldest.items() if lane[0] in epochs and at_ms < epochs[lane[0]].start
+            lane: epochs[lane[0]].start
+            for lane, at_ms in oldest.items()
+            if lane[0] in epochs and at_ms < epochs[lane[0]].start
         }
         self._fed |= {(q, p) for q, epoch in epochs.items() if not queues.get(q) for p in epoch.full}
         took = self._clock.monotonic() - began

@@ -60,8 +60,13 @@ def _name(outcome: Outcome, state: State) -> str:
 
 def _tell(outcome: Outcome, state: State) -> None:
     facts = {
-        "task_id": str(outcome.id), "kind": outcome.kind, "queue": outcome.home, "attempt": outcome.attempt,
-        "cause": outcome.cause.value if outcome.cause else None, "error": outcome.error_type, "message": _line(outcome.message),
+        "task_id": str(outcome.id),
+        "kind": outcome.kind,
+        "queue": outcome.home,
+        "attempt": outcome.attempt,
+        "cause": outcome.cause.value if outcome.cause else None,
+        "error": outcome.error_type,
+        "message": _line(outcome.message),
     }
     waits = {"delay_s": round(outcome.delay_s, 1)} if state is State.RETRYABLE else {}
     log.warning("尝试失败", **facts, next=state.value, **waits)

@@ -93,11 +93,19 @@ class WorkerRole:
         """Return how this process is; safe to call from other threads."""
         beat, claimer = self._heartbeat, self._claimer
         return Vitals(
-            turn_at=self.last_turn, tried_at=max(self._tried, beat.last_attempt if beat else 0.0),
-            renewed_at=beat.last_renewal if beat else None, ready=self._ready_now, draining=self._stop.is_set(),
-            cordoned=self.orders.cordoned, slots=self._concurrency, running=len(self.slots.running),
-            claimed=self.claimed, settled=self.settler.settled, unsettled=self.settler.backlog,
-            paused=len(claimer.reader.paused & set(self.queues)) if claimer else 0, abandoned=len(self.slots.abandoned),
+            turn_at=self.last_turn,
+            tried_at=max(self._tried, beat.last_attempt if beat else 0.0),
+            renewed_at=beat.last_renewal if beat else None,
+            ready=self._ready_now,
+            draining=self._stop.is_set(),
+            cordoned=self.orders.cordoned,
+            slots=self._concurrency,
+            running=len(self.slots.running),
+            claimed=self.claimed,
+            settled=self.settler.settled,
+            unsettled=self.settler.backlog,
+            paused=len(claimer.reader.paused & set(self.queues)) if claimer else 0,
+            abandoned=len(self.slots.abandoned),
         )
 
     async def run(self, stop: asyncio.Event, now: asyncio.Event | None = None) -> int:
@@ -145,8 +153,12 @@ class WorkerRole:
             self._platform.database, self._platform.tickets, reader, self.worker_id, self._served, self._isolation.alone
         )
         self._heartbeat = Heartbeat(
-            self._platform.database.url, self.worker_id, partial(self._on_renewal, self.worker_id),
-            settling=self.settler.late, lease_s=settings.lease_s, period_s=settings.heartbeat_s,
+            self._platform.database.url,
+            self.worker_id,
+            partial(self._on_renewal, self.worker_id),
+            settling=self.settler.late,
+            lease_s=settings.lease_s,
+            period_s=settings.heartbeat_s,
         )
         self._say()
         self._heartbeat.start()
@@ -167,8 +179,16 @@ class WorkerRole:
     async def _register(self) -> bool:
         settings = self._platform.settings
         registration = Registration(
-            self.worker_id, socket.gethostname(), os.getpid(), taskmill.__version__, self.queues, self._served,
-            self._concurrency, settings.pod_name or None, settings.pod_uid or None, settings.bundle or None,
+            self.worker_id,
+            socket.gethostname(),
+            os.getpid(),
+            taskmill.__version__,
+            self.queues,
+            self._served,
+            self._concurrency,
+            settings.pod_name or None,
+            settings.pod_uid or None,
+            settings.bundle or None,
         )
         self.last_turn = self._tried = time.monotonic()
         try:
@@ -326,7 +346,8 @@ class WorkerRole:
             self.slots.hand_back_ready()
         said = self._heartbeat.report
         report = self.orders.report(
-            began=self.ready.is_set(), stopping=self._stop.is_set(),
+            began=self.ready.is_set(),
+            stopping=self._stop.is_set(),
             doubtful=self._claimer is not None and self._claimer.doubtful,
         )
         self._ready_now = report.ready
@@ -374,5 +395,7 @@ class WorkerRole:
             log.warning("未能注销，租约到期后自动失效", error=why(error))
 
     async def _submit(self, kind: str, args: Any = None, **options: Any) -> UUID:
-        request = msgspec.convert({"kind": kind, "args": {} if args is None else msgspec.to_builtins(args), **options}, SubmitRequest)
+        request = msgspec.convert(
+            {"kind": kind, "args": {} if args is None else msgspec.to_builtins(args), **options}, SubmitRequest
+        )
         return (await self._platform.submit.submit(request)).id

@@ -107,7 +107,9 @@ class Applier:
         except ExistsError:
             log.info("已经有了", object=str(key), kind=manifest["kind"], name=manifest["metadata"]["name"])
 
-    async def _tell(self, action: OrderWorkers | PutPolicy | Bury | DeleteSchedule, link: DatabaseLink | None, token: int) -> None:
+    async def _tell(
+        self, action: OrderWorkers | PutPolicy | Bury | DeleteSchedule, link: DatabaseLink | None, token: int
+    ) -> None:
         """写进数据库的动作；没有数据库就没有可写的。"""
         if link is None:
             return

@@ -41,7 +41,9 @@ def scaler_owns_replicas(manifest: Manifest) -> bool:
 def slim(kind: Kind, manifest: Manifest) -> Manifest:
     """Return the manifest without what nobody reads; the original stays as it is."""
     kept = dict(manifest)
-    kept["metadata"] = {key: value for key, value in manifest["metadata"].items() if key not in {"managedFields", "selfLink"}}
+    kept["metadata"] = {
+        key: value for key, value in manifest["metadata"].items() if key not in {"managedFields", "selfLink"}
+    }
     kept.setdefault("apiVersion", kind.api_version)
     kept.setdefault("kind", kind.kind)
     spec = manifest.get("spec") or {}
@@ -148,7 +150,9 @@ class Cache:
                 del shelf.objects[name]
                 changed.append(old)
         # 别的命名空间的列表可能取得更早、到得更晚：它们的还要留着
-        shelf.gone = {name: seen for name, seen in shelf.gone.items() if seen > limit or (namespace and name[0] != namespace)}
+        shelf.gone = {
+            name: seen for name, seen in shelf.gone.items() if seen > limit or (namespace and name[0] != namespace)
+        }
         return changed
 
     def _groups(self, kind: Kind, manifest: Manifest) -> Iterable[str]:

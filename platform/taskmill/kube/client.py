@@ -95,46 +95,69 @@ class KubeClient:
         gate = self._status_writes if subresource == "status" else self._writes
         async with gate:
             return await self._call(
-                "apply", "PATCH", kind_of(manifest), metadata["namespace"], metadata["name"], subresource,
-                query={"fieldManager": manager, "force": "true"}, body=manifest, content_type=_APPLY,
+                "apply",
+                "PATCH",
+                kind_of(manifest),
+                metadata["namespace"],
+                metadata["name"],
+                subresource,
+                query={"fieldManager": manager, "force": "true"},
+                body=manifest,
+                content_type=_APPLY,
             )
 
     async def scale(self, kind: Kind, namespace: str, name: str, replicas: int) -> Manifest:
         """Set the replicas through the scale subresource as the scaler."""
         body = {
-            "apiVersion": "autoscaling/v1", "kind": "Scale",
-            "metadata": {"name": name, "namespace": namespace}, "spec": {"replicas": replicas},
+            "apiVersion": "autoscaling/v1",
+            "kind": "Scale",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"replicas": replicas},
         }
         async with self._writes:
             return await self._call(
-                "apply", "PATCH", kind, namespace, name, "scale",
-                query={"fieldManager": SCALER, "force": "true"}, body=body, content_type=_APPLY,
+                "apply",
+                "PATCH",
+                kind,
+                namespace,
+                name,
+                "scale",
+                query={"fieldManager": SCALER, "force": "true"},
+                body=body,
+                content_type=_APPLY,
             )
 
-    async def merge(
-        self, kind: Kind, namespace: str, name: str, body: Manifest, *, manager: str = CONTROLLER
-    ) -> Manifest:
+    async def merge(self, kind: Kind, namespace: str, name: str, body: Manifest, *, manager: str = CONTROLLER) -> Manifest:
         """Merge a few fields into one object; give `metadata.uid` or `resourceVersion` to be sure which."""
         async with self._writes:
             return await self._call(
-                "patch", "PATCH", kind, namespace, name,
-                query={"fieldManager": manager}, body=body, content_type=_MERGE,
+                "patch",
+                "PATCH",
+                kind,
+                namespace,
+                name,
+                query={"fieldManager": manager},
+                body=body,
+                content_type=_MERGE,
             )
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object; ExistsError if the name is taken."""
         async with self._writes:
             return await self._call(
-                "create", "POST", kind_of(manifest), manifest["metadata"]["namespace"], "",
-                query={"fieldManager": CONTROLLER}, body=manifest,
+                "create",
+                "POST",
+                kind_of(manifest),
+                manifest["metadata"]["namespace"],
+                "",
+                query={"fieldManager": CONTROLLER},
+                body=manifest,
             )
 
     async def replace(self, manifest: Manifest) -> Manifest:
         """Replace an object of the resource version that the manifest carries; ConflictError if it has changed."""
         metadata = manifest["metadata"]
-        return await self._call(
-            "update", "PUT", kind_of(manifest), metadata["namespace"], metadata["name"], body=manifest
-        )
+        return await self._call("update", "PUT", kind_of(manifest), metadata["namespace"], metadata["name"], body=manifest)
 
     async def delete(self, manifest: Manifest) -> None:
         """Delete exactly this object (by uid), its children in the background; that it is gone is fine."""
@@ -150,9 +173,24 @@ class KubeClient:
             except NotFoundError:
                 return
 
+    def _request(self, method: str, url: str, data: bytes | None, headers: dict[str, str]) -> Any:
+        proxy, name = self._configuration.proxy, self._configuration.tls_server_name
+        return self._session.request(
+            method, url, data=data, headers=headers, timeout=self._timeout, proxy=proxy, server_hostname=name
+        )
+
     async def _call(
-        self, verb: str, method: str, kind: Kind, namespace: str, name: str, subresource: str = "", *,
-        query: dict[str, str] | None = None, body: Manifest | None = None, content_type: str = _JSON,
+        self,
+        verb: str,
+        method: str,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        subresource: str = "",
+        *,
+        query: dict[str, str] | None = None,
+        body: Manifest | None = None,
+        content_type: str = _JSON,
     ) -> Manifest:
         path = kind.path(namespace, name, subresource)
         target = f"{kind.plural}{'/' + subresource if subresource else ''} {namespace}/{name}"
@@ -164,10 +202,7 @@ class KubeClient:
         url = f"{self._host}{path}" + (f"?{urlencode(query)}" if query else "")
         code = "error"
         try:
-            async with self._session.request(
-                method, url, data=data, headers=headers, timeout=self._timeout, proxy=self._configuration.proxy,
-                server_hostname=self._configuration.tls_server_name,
-            ) as response:
+            async with self._request(method, url, data, headers) as response:
                 code = str(response.status)
                 raw = await response.read()
                 if response.status < 400:  # noqa: PLR2004 - HTTP
@@ -192,9 +227,9 @@ def _refusal(verb: str, target: str, response: aiohttp.ClientResponse, raw: byte
         decoded = msgspec.json.decode(raw)
     except msgspec.DecodeError:
         decoded = None
-    body: dict[str, Any] = decoded if isinstance(decoded, dict) else {
-        "reason": "Unknown", "message": raw[:500].decode(errors="replace")
-    }
+    body: dict[str, Any] = (
+        decoded if isinstance(decoded, dict) else {"reason": "Unknown", "message": raw[:500].decode(errors="replace")}
+    )
     error = failure(verb, target, response.status, body, applying=applying)
     header = response.headers.get("Retry-After", "")
     if isinstance(error, TransientError) and header.isdigit():

@@ -33,7 +33,10 @@ def _kind(crd: dict[str, Any]) -> Iterator[str]:
         yield f"### {names['kind']} `{part}`\n\n{_table(HEAD, list(_rows(root['properties'][part], part)))}"
     rules = [[f"`{path}`", text] for path, text in _rules(root, "")]
     yield f"### {names['kind']} rules\n\n" + _table(("where", "refused with"), rules)
-    columns = [[f"`{c['name']}`", c["description"], "`-o wide`" if c.get("priority") else ""] for c in version["additionalPrinterColumns"]]
+    columns = [
+        [f"`{c['name']}`", c["description"], "`-o wide`" if c.get("priority") else ""]
+        for c in version["additionalPrinterColumns"]
+    ]
     yield f"### {names['kind']} columns of `kubectl get`\n\n" + _table(("column", "meaning", "shown"), columns)
 
 

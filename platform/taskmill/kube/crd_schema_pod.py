@@ -132,7 +132,9 @@ def _env_from() -> Schema:
                    path=".configMapRef"),
         ],
     )  # fmt: skip
-    return s.atomic("ConfigMaps and Secrets whose keys become variables; what the operator sets wins over them.", item, limit=32)
+    return s.atomic(
+        "ConfigMaps and Secrets whose keys become variables; what the operator sets wins over them.", item, limit=32
+    )
 
 
 def _named(about: str, key: str) -> Schema:

@@ -13,9 +13,7 @@ QUEUE_NAME = r"^[a-z0-9]([a-z0-9._-]{0,98}[a-z0-9])?$"
 WEEK_S = 604_800
 TEN_YEARS_S = 315_360_000
 
-REPLICAS_IN_AUTO = (
-    "replicas is decided by the operator while scaling.mode is Auto: change scaling.minReplicas or scaling.maxReplicas, or set scaling.mode to Manual first"
-)
+REPLICAS_IN_AUTO = "replicas is decided by the operator while scaling.mode is Auto: change scaling.minReplicas or scaling.maxReplicas, or set scaling.mode to Manual first"
 CONNECTION_CHANGED = "connection is immutable: tasks would stay behind in the old database; make a new TaskQueue"
 QUEUE_NAME_CHANGED = "queueName is immutable: its tasks would be left without workers; make a new TaskQueue"
 NAME_TOO_LONG = f"metadata.name must have at most {NAME_LIMIT} characters: the names of its pods are made from it"
@@ -32,7 +30,9 @@ def connection() -> Schema:
     made = s.record(
         "The database and the broker, by Secrets in the same namespace. Cannot be changed; what the Secrets hold can.",
         {
-            "databaseSecretRef": s.reference("Secret with the PostgreSQL URL, `postgresql://user:password@host:port/db`.", key="url"),
+            "databaseSecretRef": s.reference(
+                "Secret with the PostgreSQL URL, `postgresql://user:password@host:port/db`.", key="url"
+            ),
             "brokerSecretRef": s.reference("Secret with the URL of Valkey or Redis, `redis://host:port/0`.", key="url"),
         },
         required=["databaseSecretRef", "brokerSecretRef"],
@@ -100,10 +100,16 @@ def name_rules() -> list[Schema]:
 
 
 def _image() -> dict[str, Schema]:
-    secret = s.record("One Secret.", {"name": s.string("Name of the Secret.", pattern=s.OBJECT_NAME, least=1)}, required=["name"])
+    secret = s.record(
+        "One Secret.", {"name": s.string("Name of the Secret.", pattern=s.OBJECT_NAME, least=1)}, required=["name"]
+    )
     return {
-        "image": s.string("Image of the workers, with your plugins in it. Absent: the operator's default.", limit=512, least=1),
-        "imagePullPolicy": s.choice("When the image is pulled. Absent: as Kubernetes decides by the tag.", "Always", "IfNotPresent", "Never"),
+        "image": s.string(
+            "Image of the workers, with your plugins in it. Absent: the operator's default.", limit=512, least=1
+        ),
+        "imagePullPolicy": s.choice(
+            "When the image is pulled. Absent: as Kubernetes decides by the tag.", "Always", "IfNotPresent", "Never"
+        ),
         "imagePullSecrets": s.keyed("Secrets for pulling the image.", secret, key="name", limit=8),
     }
 

@@ -37,14 +37,19 @@ def task_queue() -> Crd:
         _column("DESIRED", ".status.desiredReplicas", kind="integer", about="Pods wanted now."),
         _column("MAX", ".spec.scaling.maxReplicas", kind="integer", rank=1, about="Most pods."),
         _column("READY-TASKS", ".status.work.ready", kind="integer", about="Tasks that could start now."),
-        _column("WAIT", ".status.work.oldestWaitSeconds", kind="integer", about="Wait of the oldest ready task, in seconds."),
+        _column(
+            "WAIT", ".status.work.oldestWaitSeconds", kind="integer", about="Wait of the oldest ready task, in seconds."
+        ),
         _column("MODE", ".spec.scaling.mode", about="Who decides the number of pods."),
         _column("SCHEMA", ".status.migration.databaseRevision", rank=1, about="Revision of the database."),
         _column("REASON", '.status.conditions[?(@.type=="Ready")].reason', about="Why it is ready or not."),
         _column("AGE", ".metadata.creationTimestamp", kind="date", about="Time since creation."),
     ]
     version = _version(
-        "Workers of one queue of tasks: how many there are follows from how long tasks wait.", queue_spec(), queue_status(), columns
+        "Workers of one queue of tasks: how many there are follows from how long tasks wait.",
+        queue_spec(),
+        queue_status(),
+        columns,
     )
     version["subresources"]["scale"] = {
         "specReplicasPath": ".spec.replicas", "statusReplicasPath": ".status.replicas", "labelSelectorPath": ".status.selector",

@@ -45,7 +45,11 @@ class DatabaseLink:
     """One database: opened when needed, looked at every tick, backed off from while it is away."""
 
     def __init__(
-        self, identity: str, seen: Callable[[DatabaseLink], float], *, tick_s: float = c.OPERATOR_TICK_S,
+        self,
+        identity: str,
+        seen: Callable[[DatabaseLink], float],
+        *,
+        tick_s: float = c.OPERATOR_TICK_S,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.identity = identity

@@ -77,8 +77,12 @@ class EventPoster:
             "reportingController": CONTROLLER_NAME,
             "reportingInstance": self._instance,
             "regarding": {
-                "apiVersion": about["apiVersion"], "kind": about["kind"], "namespace": metadata["namespace"],
-                "name": metadata["name"], "uid": metadata.get("uid", ""), "resourceVersion": metadata.get("resourceVersion", ""),
+                "apiVersion": about["apiVersion"],
+                "kind": about["kind"],
+                "namespace": metadata["namespace"],
+                "name": metadata["name"],
+                "uid": metadata.get("uid", ""),
+                "resourceVersion": metadata.get("resourceVersion", ""),
             },
         }
 

@@ -77,7 +77,12 @@ class Siblings:
 
     def __iter__(self) -> Iterator[Manifest]:
         for user in self._link.users if self._link is not None else ():
-            if isinstance(user, Key) and user.kind is k.TASK_QUEUE and user != self._key and user.namespace == self._key.namespace:
+            if (
+                isinstance(user, Key)
+                and user.kind is k.TASK_QUEUE
+                and user != self._key
+                and user.namespace == self._key.namespace
+            ):
                 manifest = self._cache.get(k.TASK_QUEUE, user.namespace, user.name)
                 if manifest is not None:
                     yield manifest
@@ -96,7 +101,13 @@ class Facts:
     """Reads only; what it cannot know is None."""
 
     def __init__(
-        self, cache: Cache, secrets: Secrets, databases: Databases, reader: Reader, options: Options, clock: Clock = SYSTEM_CLOCK
+        self,
+        cache: Cache,
+        secrets: Secrets,
+        databases: Databases,
+        reader: Reader,
+        options: Options,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self.cache, self.secrets, self.databases = cache, secrets, databases
         self._reader, self._clock = reader, clock
@@ -189,12 +200,19 @@ class Facts:
         """Return only what counting the pods of a TaskQueue needs."""
         deployments, queue = self.cache.group(k.DEPLOYMENT, key.namespace, key.name), self.parsed(key)
         if deployments and queue is not None and not manifests.is_ours(deployments[0], queue):  # 例如刚删掉的同名者留下的
-            return State(now=self._clock.now(), queue=manifest, options=self.options, secrets={}, database=None, workers=workers)
+            return State(
+                now=self._clock.now(), queue=manifest, options=self.options, secrets={}, database=None, workers=workers
+            )
         return State(
-            now=self._clock.now(), queue=manifest, options=self.options, secrets={}, database=None,
+            now=self._clock.now(),
+            queue=manifest,
+            options=self.options,
+            secrets={},
+            database=None,
             deployment=deployments[0] if deployments else None,
             replica_sets=self.cache.group(k.REPLICA_SET, key.namespace, key.name),
-            pods=self.cache.group(k.POD, key.namespace, key.name), workers=workers,
+            pods=self.cache.group(k.POD, key.namespace, key.name),
+            workers=workers,
         )
 
     async def terminating(self, manifest: Manifest) -> bool:

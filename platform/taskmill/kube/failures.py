@@ -54,8 +54,15 @@ class GoneError(KubeError):
 
 
 _BY_STATUS: dict[int, type[KubeError]] = {
-    400: InvalidError, 401: ForbiddenError, 403: ForbiddenError, 404: NotFoundError, 405: InvalidError,
-    410: GoneError, 413: InvalidError, 415: InvalidError, 422: InvalidError,
+    400: InvalidError,
+    401: ForbiddenError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    405: InvalidError,
+    410: GoneError,
+    413: InvalidError,
+    415: InvalidError,
+    422: InvalidError,
 }
 
 

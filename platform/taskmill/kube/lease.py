@@ -59,8 +59,15 @@ class Lease:
     """
 
     def __init__(
-        self, client: Leases, namespace: str, name: str, identity: str, *,
-        config: LeaseConfig | None = None, clock: Clock = SYSTEM_CLOCK, changed: Callable[[bool], None] = lambda _: None,
+        self,
+        client: Leases,
+        namespace: str,
+        name: str,
+        identity: str,
+        *,
+        config: LeaseConfig | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        changed: Callable[[bool], None] = lambda _: None,
         settled: Callable[[], Awaitable[None]] = _at_once,
     ) -> None:
         self._client, self._clock, self._changed, self._settled = client, clock, changed, settled
@@ -140,8 +147,11 @@ class Lease:
         token = token if renewing else max(token, self.token) + 1
         moment = now.isoformat(timespec="microseconds").replace("+00:00", "Z")
         spec = {
-            "holderIdentity": self.identity, "leaseDurationSeconds": int(self._config.duration_s),
-            "acquireTime": old.get("acquireTime") if renewing else moment, "renewTime": moment, "leaseTransitions": token,
+            "holderIdentity": self.identity,
+            "leaseDurationSeconds": int(self._config.duration_s),
+            "acquireTime": old.get("acquireTime") if renewing else moment,
+            "renewTime": moment,
+            "leaseTransitions": token,
         }
         metadata = {"name": self._name, "namespace": self._namespace}
         if found is not None:
@@ -166,9 +176,12 @@ class Lease:
             log.warning("还有动作没收尾，照样释放租约", lease=self._name)
         spec = {**self._seen["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}
         body = {
-            "apiVersion": k.LEASE.api_version, "kind": k.LEASE.kind, "spec": spec,
+            "apiVersion": k.LEASE.api_version,
+            "kind": k.LEASE.kind,
+            "spec": spec,
             "metadata": {
-                "name": self._name, "namespace": self._namespace,
+                "name": self._name,
+                "namespace": self._namespace,
                 "resourceVersion": self._seen["metadata"]["resourceVersion"],
             },
         }

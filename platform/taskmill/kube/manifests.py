@@ -70,7 +70,9 @@ def service_account(rendering: Rendering) -> Manifest | None:
     """Return the ServiceAccount of the workers, without rights and without a token; None if the user names one."""
     if rendering.queue.spec.pod.service_account_name:
         return None
-    return _stamped(_object(rendering.queue, rendering.instance, "v1", "ServiceAccount") | {"automountServiceAccountToken": False})
+    return _stamped(
+        _object(rendering.queue, rendering.instance, "v1", "ServiceAccount") | {"automountServiceAccountToken": False}
+    )
 
 
 def disruption_budget(queue: TaskQueue, instance: str) -> Manifest | None:

@@ -13,9 +13,12 @@ DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15)
 DRAINS = (1, 5, 15, 60, 300, 900, 3600)
 QUEUE = ("namespace", "name")
 OF_QUEUE = (
-    ("ready_tasks", "Tasks that could start now."), ("running_tasks", "Tasks that run."),
-    ("oldest_wait_seconds", "Wait of the oldest ready task."), ("desired_replicas", "Workers wanted now."),
-    ("replicas", "Workers that exist."), ("draining_replicas", "Workers that finish and go."),
+    ("ready_tasks", "Tasks that could start now."),
+    ("running_tasks", "Tasks that run."),
+    ("oldest_wait_seconds", "Wait of the oldest ready task."),
+    ("desired_replicas", "Workers wanted now."),
+    ("replicas", "Workers that exist."),
+    ("draining_replicas", "Workers that finish and go."),
     ("interrupted_tasks", "Tasks that scaling in has cut short, ever."),
 )
 
@@ -36,30 +39,43 @@ class Metrics:
         )
         self.depth = Gauge("taskmill_operator_queue_depth", "Objects that wait for a round.", registry=registry)
         self.oldest = Gauge("taskmill_operator_queue_oldest_seconds", "Longest wait of these objects.", registry=registry)
-        self.watch_restarts = Gauge("taskmill_operator_watch_restarts", "Times the watch layer began anew.", registry=registry)
+        self.watch_restarts = Gauge(
+            "taskmill_operator_watch_restarts", "Times the watch layer began anew.", registry=registry
+        )
         self.relist_age = Gauge("taskmill_operator_relist_age_seconds", "Time since the last full lists.", registry=registry)
         self.leader = Gauge("taskmill_operator_leader", "1 while this process acts.", registry=registry)
+        self._values: dict[tuple[str, str], dict[str, float]] = {}
+        self._work(registry)
+        self.of_queue = {
+            name: Gauge(f"taskmill_operator_queue_{name}", about, QUEUE, registry=registry) for name, about in OF_QUEUE
+        }
+
+    def _work(self, registry: CollectorRegistry) -> None:
         self.tick_seconds = Histogram(
-            "taskmill_operator_tick_seconds", "How long the decisions of one database took.", buckets=DURATIONS, registry=registry
+            "taskmill_operator_tick_seconds",
+            "How long the decisions of one database took.",
+            buckets=DURATIONS,
+            registry=registry,
         )
         self.databases_failing = Gauge(
-            "taskmill_operator_database_failing_seconds", "For how long a database has not answered.", ["database"],
+            "taskmill_operator_database_failing_seconds",
+            "For how long a database has not answered.",
+            ["database"],
             registry=registry,
         )
         self.decisions = Counter(
             "taskmill_operator_decisions", "Changes of the wanted number of workers.", ["direction"], registry=registry
         )
         self.drain_seconds = Histogram(
-            "taskmill_operator_drain_seconds", "From the order to drain until the pod was gone.", buckets=DRAINS, registry=registry
+            "taskmill_operator_drain_seconds",
+            "From the order to drain until the pod was gone.",
+            buckets=DRAINS,
+            registry=registry,
         )
         self.migrations = Counter(
             "taskmill_operator_migrations", "Migration Jobs that ended.", ["phase", "result"], registry=registry
         )
         self.events = Counter("taskmill_operator_events", "Kubernetes events by reason.", ["reason"], registry=registry)
-        self._values: dict[tuple[str, str], dict[str, float]] = {}
-        self.of_queue = {
-            name: Gauge(f"taskmill_operator_queue_{name}", about, QUEUE, registry=registry) for name, about in OF_QUEUE
-        }
 
     def queue(self, namespace: str, name: str, values: dict[str, float]) -> None:
         """Note the numbers of one TaskQueue; the gauges are set when somebody reads them."""

@@ -58,7 +58,9 @@ class Gate:
 def expand(target: Target, jobs: Sequence[JobFact], now: datetime) -> Gate:
     """Decide on the phase that comes before the rollout."""
     if target.queue.spec.migration.policy == "Skip":
-        return Gate(True, Verdict("Migrated", True, Reason.SKIPPED, "spec.migration.policy is Skip"), {"bundle": target.bundle})
+        return Gate(
+            True, Verdict("Migrated", True, Reason.SKIPPED, "spec.migration.policy is Skip"), {"bundle": target.bundle}
+        )
     own = [job for job in jobs if job.phase == "expand" and job.bundle == target.bundle]
     if not own:
         return _remembered(target) or _first(target, jobs)
@@ -170,12 +172,14 @@ def _unfinished(target: Target, job: JobFact) -> Gate:
             why = "策略改为 Auto，重做一个不挂起的 Job"
             message = f"Job {job.name} is made anew"
             return Gate(False, Verdict("Migrated", False, Reason.JOB_RUNNING, message), fields, (Delete(job.manifest, why),))
-        message = f"kubectl patch job {job.name} --type merge -p '{{\"spec\":{{\"suspend\":false}}}}' starts the migration"
+        message = f'kubectl patch job {job.name} --type merge -p \'{{"spec":{{"suspend":false}}}}\' starts the migration'
         return Gate(False, Verdict("Migrated", False, Reason.MANUAL, message), fields, stalled=True)
     if job.exit_code == EXIT_LOCKED:
         return Gate(False, Verdict("Migrated", False, Reason.WAITING_FOR_LOCK, f"Job {job.name}: {job.words}"), fields)
     ending = "is ending" if job.state is JobState.ENDING else "runs"
-    return Gate(False, Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {job.name} {ending}"), fields, events=_begun(target, job))
+    return Gate(
+        False, Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {job.name} {ending}"), fields, events=_begun(target, job)
+    )
 
 
 def _begun(target: Target, job: JobFact) -> tuple[Event, ...]:
@@ -183,12 +187,16 @@ def _begun(target: Target, job: JobFact) -> tuple[Event, ...]:
     if job.started_at is None or job.asked_by not in {"", target.queue.name}:
         return ()
     known = (_old(target.queue).get("job"), _old(target.queue).get("startedAt"))
-    return () if known == (job.name, stamp(job.started_at)) else (Event("Normal", "MigrationStarted", f"Job {job.name} runs"),)
+    return (
+        () if known == (job.name, stamp(job.started_at)) else (Event("Normal", "MigrationStarted", f"Job {job.name} runs"),)
+    )
 
 
 def _failed(target: Target, job: JobFact, jobs: Sequence[JobFact], now: datetime) -> Gate:
     message = bounded(f"Job {job.name}: {_last_line(job.words) or job.why or 'failed'}")
-    reason = {EXIT_AHEAD: Reason.SCHEMA_AHEAD, EXIT_LOCKED: Reason.WAITING_FOR_LOCK}.get(job.exit_code or 0, Reason.JOB_FAILED)
+    reason = {EXIT_AHEAD: Reason.SCHEMA_AHEAD, EXIT_LOCKED: Reason.WAITING_FOR_LOCK}.get(
+        job.exit_code or 0, Reason.JOB_FAILED
+    )
     verdict, fields = Verdict("Migrated", False, reason, message), _fields(target, job, message)
     wanted = marks(target.queue)
     lasting = job.exit_code in {EXIT_BROKEN, EXIT_AHEAD}

@@ -356,7 +356,8 @@ def _check_queue(spec: TaskQueueSpec) -> None:
     scaling, fallback = spec.scaling, spec.scaling.fallback
     wrong = {
         "spec.scaling.minReplicas: must not be above maxReplicas": scaling.min_replicas > scaling.max_replicas,
-        "spec.scaling.fallback.replicas: needed for this behavior": fallback.behavior != "Hold" and fallback.replicas is None,
+        "spec.scaling.fallback.replicas: needed for this behavior": fallback.behavior != "Hold"
+        and fallback.replicas is None,
         "spec.scaling.fallback.replicas: must not be above maxReplicas": (fallback.replicas or 0) > scaling.max_replicas,
         "spec.scaling.dryRun: only in mode Auto": scaling.dry_run and scaling.mode != "Auto",
         "spec.update: maxSurge and maxUnavailable must not both be 0": (

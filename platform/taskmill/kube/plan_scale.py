@@ -29,7 +29,9 @@ def scale(draft: Draft) -> None:
         rollout = replace(rollout, busy=True)
     # 没有新的说法就守着现状，但该走的继续走完
     hold = max(0, now.serving)
-    steps = drain.step(draft.workload, draft.seats, rollout, hold if wanted is None else wanted, known=state.workers is not None)
+    steps = drain.step(
+        draft.workload, draft.seats, rollout, hold if wanted is None else wanted, known=state.workers is not None
+    )
     draft.actions += steps
     if not state.scaler_owns_replicas and draft.scaled_to is None and rollout.replicas > 0:
         draft.actions.append(Scale(draft.workload, rollout.replicas, "接管副本数"))  # 闲着的不必：省下上千次写

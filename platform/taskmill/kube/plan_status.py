@@ -97,8 +97,11 @@ def _work(draft: Draft) -> Manifest:
         away = draft.state.database is not None and draft.state.database.error
         return {**old, "source": "Stale"} if away else old
     made: Manifest = {
-        "ready": rounded(load.ready), "running": rounded(load.running), "dueSoon": rounded(load.due_soon),
-        "oldestWaitSeconds": rounded(load.oldest_wait_s), "source": "Postgres",
+        "ready": rounded(load.ready),
+        "running": rounded(load.running),
+        "dueSoon": rounded(load.due_soon),
+        "oldestWaitSeconds": rounded(load.oldest_wait_s),
+        "source": "Postgres",
     }
     if decision is None:
         made |= {key: old[key] for key in ("arrivalsPerSecond", "meanServiceSeconds") if key in old}
@@ -145,5 +148,3 @@ def _revision(draft: Draft) -> None:
         draft.events.append(Event("Normal", "RolloutStarted", f"bundle {updated}"))
     elif was and ready is not None and ready.status:
         draft.events.append(Event("Normal", "RolloutCompleted", f"bundle {updated}"))
-
-

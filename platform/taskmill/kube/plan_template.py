@@ -70,7 +70,10 @@ def workload(draft: Draft, rendering: Rendering) -> None:
         _taken(draft, taken)
         return
     _upsert(draft, manifests.service_account(rendering), state.service_account)
-    rolls = names.annotation((state.deployment or {}).get("spec", {}).get("template"), names.CONFIG_HASH) != rendering.config_hash
+    rolls = (
+        names.annotation((state.deployment or {}).get("spec", {}).get("template"), names.CONFIG_HASH)
+        != rendering.config_hash
+    )
     running = draft.rollout is not None and draft.rollout.replicas > 0
     if rolls and running and not state.options.may_start_rollout:
         draft.not_ready(Reason.ROLLOUT_WAITING, "waits until fewer rollouts run", going=True)

@@ -33,7 +33,10 @@ class Reason(StrEnum):
     PODS_REFUSED = "PodsRefused", "The API server refuses the pods, for example for the namespace's Pod Security level."
     INVALID_SPEC = "InvalidSpec", "The spec cannot be carried out; the message names the field."
     QUEUE_NAME_TAKEN = "QueueNameTaken", "An older TaskQueue serves the same queue of the same database."
-    OBJECT_NAME_TAKEN = "ObjectNameTaken", "An object that the operator would make exists already and belongs to somebody else."
+    OBJECT_NAME_TAKEN = (
+        "ObjectNameTaken",
+        "An object that the operator would make exists already and belongs to somebody else.",
+    )
     SUSPENDED = "Suspended", "The stop policy holds the queue."
     PAUSED = "Paused", "The annotation taskmill.dev/paused stops the operator from writing."
     DRAINING = "Draining", "The TaskQueue is being deleted; running tasks are finished first."

@@ -23,7 +23,11 @@ class Relister:
     """Lists every kind in every namespace (empty: all at once) and hands each list over."""
 
     def __init__(
-        self, client: KubeClient, namespaces: Sequence[str], replace: Replace, done: Callable[[], None],
+        self,
+        client: KubeClient,
+        namespaces: Sequence[str],
+        replace: Replace,
+        done: Callable[[], None],
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._client, self._namespaces, self._replace, self._clock = client, tuple(namespaces) or ("",), replace, clock
@@ -75,7 +79,9 @@ class Relister:
             if kind is not k.SECRET:
                 raise
             if self.sees_secrets:
-                log.info("没有列出 Secret 的权限，改为按名字读取", namespace=namespace or "*", every_s=c.KUBE_SECRET_REFRESH_S)
+                log.info(
+                    "没有列出 Secret 的权限，改为按名字读取", namespace=namespace or "*", every_s=c.KUBE_SECRET_REFRESH_S
+                )
             self.sees_secrets = False
             return
         self._replace(kind, namespace, items, version)

@@ -86,5 +86,7 @@ def _pods(replica_set: Manifest) -> int:
 def _replica_failure(conditions: Mapping[str, Mapping[str, Any]], newest: Manifest | None) -> str:
     """建不出 Pod 的原因（配额、准入）：Deployment 或最新 ReplicaSet 的 ReplicaFailure。"""
     found = [conditions.get("ReplicaFailure") or {}]
-    found += [each for each in ((newest or {}).get("status") or {}).get("conditions") or () if each["type"] == "ReplicaFailure"]
+    found += [
+        each for each in ((newest or {}).get("status") or {}).get("conditions") or () if each["type"] == "ReplicaFailure"
+    ]
     return next((str(each.get("message") or each.get("reason")) for each in found if each.get("status") == "True"), "")

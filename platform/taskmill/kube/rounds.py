@@ -81,7 +81,9 @@ class Rounds(ABC):
             result = "bug"
             log.exception("对账出错", object=str(key))
             # 原文可能带着连接地址，只进日志，不进人人可读的状态
-            await self._mark(key, Reason.INTERNAL_ERROR, f"{type(error).__name__}: {Reason.INTERNAL_ERROR.about}", status=None)
+            await self._mark(
+                key, Reason.INTERNAL_ERROR, f"{type(error).__name__}: {Reason.INTERNAL_ERROR.about}", status=None
+            )
             tools.queue.retry(key)
         finally:
             tools.metrics.reconciles.labels(key.kind.kind, result).inc()

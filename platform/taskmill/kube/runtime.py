@@ -65,9 +65,7 @@ class OperatorConfig:
 class Operator:
     """One process. `run` returns after `stop`."""
 
-    def __init__(
-        self, config: OperatorConfig, client: KubeClient, metrics: Metrics, planner: Planner = plan
-    ) -> None:
+    def __init__(self, config: OperatorConfig, client: KubeClient, metrics: Metrics, planner: Planner = plan) -> None:
         self._config, self._client, self._metrics = config, client, metrics
         self._lag = LoopLag()
         self._synced = False
@@ -80,7 +78,9 @@ class Operator:
         self._facts = Facts(cache, secrets, self._databases, client, options)
         self._scaling = Scaling(self._facts, queue.add, metrics)
         self._intake = Intake(self._facts, queue.add, metrics)
-        self._lease = Lease(client, config.home, config.lease_name, config.identity, changed=self._lead, settled=self._settled)
+        self._lease = Lease(
+            client, config.home, config.lease_name, config.identity, changed=self._lead, settled=self._settled
+        )
         self._relister = Relister(client, config.namespaces, self._intake.replace, self._facts.prune)
         status, events = StatusWriter(client, cache), EventPoster(client, config.identity, metrics)
         applier = Applier(client, cache, self._token, config.lease_name)

@@ -86,7 +86,12 @@ class Scaling:
         return horizon
 
     def _one(
-        self, key: Key, queue: TaskQueue, manifest: Manifest, link: DatabaseLink, workers: tuple[WorkerFact, ...] | None,
+        self,
+        key: Key,
+        queue: TaskQueue,
+        manifest: Manifest,
+        link: DatabaseLink,
+        workers: tuple[WorkerFact, ...] | None,
         used: int,
     ) -> float:
         kept = self._kept.setdefault(key, _Kept(Memory()))
@@ -117,7 +122,12 @@ class Scaling:
         return True
 
     def _inputs(
-        self, key: Key, queue: TaskQueue, manifest: Manifest, load: QueueLoad | None, workers: tuple[WorkerFact, ...] | None,
+        self,
+        key: Key,
+        queue: TaskQueue,
+        manifest: Manifest,
+        load: QueueLoad | None,
+        workers: tuple[WorkerFact, ...] | None,
         used: int,
     ) -> Inputs:
         state = self._facts.supply(key, manifest, workers)
@@ -144,7 +154,9 @@ class Scaling:
     def _publish(self, key: Key, kept: _Kept, load: QueueLoad | None, workers: tuple[WorkerFact, ...] | None) -> None:
         now = self._clock.monotonic()
         before = kept.draining or {}
-        draining = {worker.pod_uid: before.get(worker.pod_uid, now) for worker in workers or () if worker.order is Order.DRAIN}
+        draining = {
+            worker.pod_uid: before.get(worker.pod_uid, now) for worker in workers or () if worker.order is Order.DRAIN
+        }
         if workers is not None:
             for uid in before.keys() - draining.keys():
                 self._metrics.drain_seconds.observe(now - before[uid])
@@ -154,7 +166,9 @@ class Scaling:
             values["desired_replicas"] = kept.decision.pods
         if load is not None:
             values |= {
-                "ready_tasks": load.ready, "running_tasks": load.running, "oldest_wait_seconds": load.oldest_wait_s,
+                "ready_tasks": load.ready,
+                "running_tasks": load.running,
+                "oldest_wait_seconds": load.oldest_wait_s,
             }
         self._metrics.queue(key.namespace, key.name, values)
 
@@ -172,9 +186,7 @@ def _workers_seen(workers: tuple[WorkerFact, ...] | None) -> Seen | None:
     """工作进程的哪些变化值得马上看一眼：来去、命令、就绪、忙闲。"""
     if workers is None:
         return None
-    return tuple(
-        (each.id, each.order, each.order_seen, each.draining, each.ready, each.running > 0) for each in workers
-    )
+    return tuple((each.id, each.order, each.order_seen, each.draining, each.ready, each.running > 0) for each in workers)
 
 
 def _boot_s(pods: Iterable[Manifest]) -> float | None:

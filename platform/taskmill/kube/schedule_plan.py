@@ -46,7 +46,9 @@ def _go(state: ScheduleState, schedule: TaskSchedule) -> SchedulePlan:
         # 先有 finalizer 再写数据库，删除时才不会漏下
         return SchedulePlan(actions=(SetFinalizer(present=True),), status=dict(schedule.status), requeue_s=0.0)
     if state.answer is None:
-        return SchedulePlan(put=PutSchedule(_request(schedule), schedule.spec.suspend, schedule.key), status=dict(schedule.status))
+        return SchedulePlan(
+            put=PutSchedule(_request(schedule), schedule.spec.suspend, schedule.key), status=dict(schedule.status)
+        )
     return _answered(state, schedule, state.answer)
 
 

@@ -13,7 +13,9 @@ LABEL_MAX = 63  # DNS 标签与标签值的上限
 TEXT_MAX = 1024
 OBJECT_NAME = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 KEY_NAME = r"^[-._a-zA-Z0-9]+$"
-QUANTITY = r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
+QUANTITY = (
+    r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$"
+)
 PERCENT_OR_COUNT = r"^((100|[0-9]{1,2})%|[0-9]{1,4})$"
 
 
@@ -52,7 +54,9 @@ def count_or_percent(about: str, *, default: str | int) -> Schema:
     }  # fmt: skip
 
 
-def record(about: str, fields: Mapping[str, Schema], *, required: Iterable[str] = (), rules: Iterable[Schema] = ()) -> Schema:
+def record(
+    about: str, fields: Mapping[str, Schema], *, required: Iterable[str] = (), rules: Iterable[Schema] = ()
+) -> Schema:
     """Return an object with these fields. Its default is that of its fields: CEL rules must never meet an empty one."""
     made: Schema = {"type": "object", "description": about, "properties": dict(fields)}
     if needed := sorted(required):

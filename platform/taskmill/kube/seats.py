@@ -111,7 +111,9 @@ def is_active(pod: Manifest) -> bool:
 
 def is_ready(pod: Manifest) -> bool:
     """Say whether the pod's condition Ready is true."""
-    return any(each["type"] == "Ready" and each["status"] == "True" for each in (pod.get("status") or {}).get("conditions") or ())
+    return any(
+        each["type"] == "Ready" and each["status"] == "True" for each in (pod.get("status") or {}).get("conditions") or ()
+    )
 
 
 def uid_of(pod: Manifest) -> str:

@@ -75,7 +75,8 @@ class Secrets:
     def unlisted(self, namespace: str, listed: set[Name]) -> list[Name]:
         """Forget the labelled Secrets that a full list of one namespace (empty: of all) lacks; returns which."""
         lost = [
-            name for name, entry in self._entries.items()
+            name
+            for name, entry in self._entries.items()
             if entry.watched and name not in listed and (not namespace or name[0] == namespace)
         ]
         return [name for name in lost if self.unknown(*name)]

@@ -33,7 +33,9 @@ class StatusWriter:
             return wait
         metadata = manifest["metadata"]
         body = {
-            "apiVersion": manifest["apiVersion"], "kind": manifest["kind"], "status": status,
+            "apiVersion": manifest["apiVersion"],
+            "kind": manifest["kind"],
+            "status": status,
             "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]},
         }
         answer = await self._client.apply(body, STATUS, subresource="status")

@@ -36,9 +36,7 @@ class Watch:
     `kinds` must hold none that may not be listed: kopf would die of it, again and again.
     """
 
-    def __init__(
-        self, namespaces: Sequence[str], sink: Sink, listed: Listed, kinds: Sequence[Kind] = k.WATCHED
-    ) -> None:
+    def __init__(self, namespaces: Sequence[str], sink: Sink, listed: Listed, kinds: Sequence[Kind] = k.WATCHED) -> None:
         self._namespaces, self._sink, self._listed, self._kinds = tuple(namespaces), sink, listed, tuple(kinds)
         self._paths = {kind.path(each): (kind, each) for kind in kinds for each in self._namespaces or ("",)}
         self._loop = asyncio.get_running_loop()

@@ -13,6 +13,18 @@ from taskmill.models.task_queue import TaskQueue
 from taskmill.models.worker import Worker
 
 __all__ = [
-    "ApiKey", "Base", "Kind", "Rollup", "Schedule", "ScheduleFire", "Scheduler", "SchemaInfo", "Task", "TaskAttempt", "TaskHistory",
-    "TaskQueue", "Worker", "metadata",
+    "ApiKey",
+    "Base",
+    "Kind",
+    "Rollup",
+    "Schedule",
+    "ScheduleFire",
+    "Scheduler",
+    "SchemaInfo",
+    "Task",
+    "TaskAttempt",
+    "TaskHistory",
+    "TaskQueue",
+    "Worker",
+    "metadata",
 ]

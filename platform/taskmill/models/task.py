@@ -60,7 +60,10 @@ class Task(TaskColumns, Base):
         Index("tasks_available", "queue", "priority", "ticket_at", postgresql_where=text("state = 'available'")),
         # stager：无票的行，按 id 次序补票
         Index(
-            "tasks_unticketed", "queue", "priority", "id",
+            "tasks_unticketed",
+            "queue",
+            "priority",
+            "id",
             postgresql_where=text("state = 'available' and ticket_at is null"),
         ),
         # stager：到期的行

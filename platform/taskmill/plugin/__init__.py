@@ -9,5 +9,15 @@ from taskmill.plugin.results import storable
 from taskmill.plugin.specs import hookimpl
 
 __all__ = [
-    "Health", "Manifest", "OnOom", "Registry", "RetryPolicy", "Secret", "Submit", "TaskDefinition", "hookimpl", "storable", "task",
+    "Health",
+    "Manifest",
+    "OnOom",
+    "Registry",
+    "RetryPolicy",
+    "Secret",
+    "Submit",
+    "TaskDefinition",
+    "hookimpl",
+    "storable",
+    "task",
 ]

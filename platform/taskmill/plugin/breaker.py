@@ -24,9 +24,7 @@ log = get_logger("taskmill.plugin")
 class Breaker:
     """Guards one plugin. A check that raises, hangs or answers nonsense is a failure; `ok=False` is an answer."""
 
-    def __init__(
-        self, plugin: str, *, clock: Clock = SYSTEM_CLOCK, timeout_s: float = c.PLUGIN_HEALTH_TIMEOUT_S
-    ) -> None:
+    def __init__(self, plugin: str, *, clock: Clock = SYSTEM_CLOCK, timeout_s: float = c.PLUGIN_HEALTH_TIMEOUT_S) -> None:
         self._plugin = plugin
         self._clock = clock
         self._timeout_s = timeout_s

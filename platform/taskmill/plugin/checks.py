@@ -81,7 +81,11 @@ def bad_schedule(schedule: ScheduleDefinition, registry: Registry) -> Words | No
 
 def _check_schedule(schedule: ScheduleDefinition, registry: Registry) -> None:
     ScheduleRequest(
-        name=schedule.name, kind=schedule.kind, cron=schedule.cron, interval_s=schedule.interval_s, timezone=schedule.timezone,
+        name=schedule.name,
+        kind=schedule.kind,
+        cron=schedule.cron,
+        interval_s=schedule.interval_s,
+        timezone=schedule.timezone,
         catch_up_s=schedule.catch_up_s,
     ).check()
     versions = [definition for definition in registry.tasks.values() if definition.kind == schedule.kind]

@@ -50,9 +50,7 @@ def env_prefix(plugin: str) -> str:
     return f"TASKMILL_PLUGIN_{plugin.replace('-', '_').replace('.', '_').upper()}_"
 
 
-def load_config(
-    plugin: str, config: type[Any] | None, env: Mapping[str, str], others: Collection[str] = ()
-) -> Any:
+def load_config(plugin: str, config: type[Any] | None, env: Mapping[str, str], others: Collection[str] = ()) -> Any:
     """Return an instance of the Struct type `config`, or None if the plugin has none.
 
     Numbers and booleans are read leniently, lists are comma-separated or JSON, mappings and Structs are JSON.
@@ -85,11 +83,7 @@ def masked(config: Any) -> dict[str, Any]:
 
 def _own(prefix: str, env: Mapping[str, str], others: Collection[str]) -> dict[str, str]:
     longer = tuple(p for p in map(env_prefix, others) if p != prefix and p.startswith(prefix))
-    return {
-        name: text
-        for name, text in env.items()
-        if name.startswith(prefix) and not (longer and name.startswith(longer))
-    }
+    return {name: text for name, text in env.items() if name.startswith(prefix) and not (longer and name.startswith(longer))}
 
 
 def _unknown(prefix: str, variable: str, known: list[str]) -> Words:

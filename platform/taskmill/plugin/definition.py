@@ -145,10 +145,16 @@ def task(
         try:
             plan = CallPlan.of(function)
             definition = TaskDefinition(
-                kind=kind, function=as_function(function, kind, plan), version=version, queue=queue, priority=priority,
-                timeout_s=_timeout(timeout), retry=retry or RetryPolicy(),
+                kind=kind,
+                function=as_function(function, kind, plan),
+                version=version,
+                queue=queue,
+                priority=priority,
+                timeout_s=_timeout(timeout),
+                retry=retry or RetryPolicy(),
                 executor=executor or ("async" if plan.coroutine else "thread"),
-                summary=(inspect.getdoc(function) or "").split("\n", 1)[0], on_oom=on_oom,
+                summary=(inspect.getdoc(function) or "").split("\n", 1)[0],
+                on_oom=on_oom,
             )
             check(definition)
         except UnfitError as error:

@@ -78,9 +78,7 @@ class Loader:
             raise _as_error(candidate.name, result) from result
         return result
 
-    def _bring_up(
-        self, candidate: Candidate, registry: Registry, admit: Callable[[Manifest], bool]
-    ) -> Loaded | None:
+    def _bring_up(self, candidate: Candidate, registry: Registry, admit: Callable[[Manifest], bool]) -> Loaded | None:
         plugin = candidate.load()
         manifest = _manifest(candidate, plugin)
         if not admit(manifest):
@@ -138,9 +136,7 @@ def _check_api(manifest: Manifest) -> None:
     except InvalidSpecifier as error:
         raise PluginError(Code.PLUGIN_FAILED, plugin=manifest.name, reason=str(error)) from error
     if not fits:
-        raise PluginError(
-            Code.PLUGIN_INCOMPATIBLE, plugin=manifest.name, requires=manifest.requires_api, api=c.HOOKSPEC_API
-        )
+        raise PluginError(Code.PLUGIN_INCOMPATIBLE, plugin=manifest.name, requires=manifest.requires_api, api=c.HOOKSPEC_API)
 
 
 def _set_up(loaded: Loaded) -> None:

@@ -19,7 +19,9 @@ def storable(text: str, max_bytes: int) -> tuple[str, bool]:
     short = text[: max(max_bytes, 0)]  # 每个字符至少一个字节：先截短，再做与长度成正比的事
     clean = _UNSTORABLE.sub("\ufffd", short)
     if _encoded_bytes(clean) > max_bytes:
-        clean = clean[: max(bisect_right(range(len(clean)), max_bytes, key=lambda size: _encoded_bytes(clean[:size])) - 1, 0)]
+        clean = clean[
+            : max(bisect_right(range(len(clean)), max_bytes, key=lambda size: _encoded_bytes(clean[:size])) - 1, 0)
+        ]
     return clean, len(clean) < len(text)
 
 

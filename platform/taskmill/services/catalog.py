@@ -80,7 +80,10 @@ class CatalogService:
         newest = rows[-1]
         schemas = [
             KindVersion(
-                version=row.version, args_schema=row.args_schema, result_schema=row.result_schema, seen_at=rfc3339(row.seen_at)
+                version=row.version,
+                args_schema=row.args_schema,
+                result_schema=row.result_schema,
+                seen_at=rfc3339(row.seen_at),
             )
             for row in rows
         ]
@@ -100,9 +103,17 @@ class CatalogService:
 def _summary(versions: list[Kind]) -> dict[str, Any]:
     newest = versions[-1]
     return {
-        "kind": newest.kind, "version": newest.version, "versions": [row.version for row in versions],
-        "plugin": newest.plugin, "plugin_version": newest.plugin_version, "summary": newest.summary,
-        "queue": newest.queue, "priority": newest.priority, "max_attempts": newest.max_attempts,
-        "timeout_s": newest.timeout_ms / 1000, "executor": newest.executor,
-        "on_oom_queue": newest.on_oom_queue, "seen_at": rfc3339(newest.seen_at),
+        "kind": newest.kind,
+        "version": newest.version,
+        "versions": [row.version for row in versions],
+        "plugin": newest.plugin,
+        "plugin_version": newest.plugin_version,
+        "summary": newest.summary,
+        "queue": newest.queue,
+        "priority": newest.priority,
+        "max_attempts": newest.max_attempts,
+        "timeout_s": newest.timeout_ms / 1000,
+        "executor": newest.executor,
+        "on_oom_queue": newest.on_oom_queue,
+        "seen_at": rfc3339(newest.seen_at),
     }

@@ -89,7 +89,10 @@ async def _role(settings: Settings) -> list[Finding]:
     good = facts.encoding == GOOD_ENCODING
     found = [Finding(name="encoding", ok=good, detail=facts.encoding, fix="" if good else reasons.FIX_ENCODING)]
     fix = reasons.FIX_RIGHTS(role=facts.role) if facts.missing else ""
-    return [*found, Finding(name=f"rights of {facts.role}", ok=not facts.missing, detail=", ".join(facts.missing) or "ok", fix=fix)]
+    return [
+        *found,
+        Finding(name=f"rights of {facts.role}", ok=not facts.missing, detail=", ".join(facts.missing) or "ok", fix=fix),
+    ]
 
 
 async def _write(settings: Settings) -> list[Finding]:

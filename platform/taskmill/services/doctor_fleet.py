@@ -13,8 +13,12 @@ NO_SCHEDULER = Words(
     "没有活着的：延时、重试、定时的任务不会开始", "none lives: delayed, retried and scheduled tasks do not start"
 )
 SCHEDULERS = Words("{n} 个活着", "{n} live")
-UNSERVED = Words("{n} 个任务在等，没有活着的工作进程服务队列 {queue}", "{n} tasks wait, no live worker serves the queue {queue}")
-UNKNOWN = Words("{n} 个 {kind} 在等，队列 {queue} 的工作进程都不认得", "{n} of {kind} wait, no live worker of the queue {queue} knows it")
+UNSERVED = Words(
+    "{n} 个任务在等，没有活着的工作进程服务队列 {queue}", "{n} tasks wait, no live worker serves the queue {queue}"
+)
+UNKNOWN = Words(
+    "{n} 个 {kind} 在等，队列 {queue} 的工作进程都不认得", "{n} of {kind} wait, no live worker of the queue {queue} knows it"
+)
 SERVED = Words("每个在等的任务都有工作进程会来领", "each that waits is served by a live worker")
 PLUGINS = Words("看工作进程的日志：它的插件加载失败了吗", "see the logs of the workers: did the plugin fail to load")
 PAUSED = Words("由 {by} 暂停，{n} 个任务在等", "paused by {by}, {n} tasks wait")

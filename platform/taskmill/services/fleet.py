@@ -24,8 +24,16 @@ from taskmill.stores.database import Database
 from taskmill.stores.fleet import PodDeath, QueueLoad, WorkerFact
 
 __all__ = [
-    "Cause", "FleetService", "Order", "PodDeath", "QueueLoad", "QueuePolicy", "QueuePolicyChange", "ScheduleFact",
-    "ScheduleRequest", "WorkerFact",
+    "Cause",
+    "FleetService",
+    "Order",
+    "PodDeath",
+    "QueueLoad",
+    "QueuePolicy",
+    "QueuePolicyChange",
+    "ScheduleFact",
+    "ScheduleRequest",
+    "WorkerFact",
 ]
 log = get_logger(__name__)
 
@@ -54,7 +62,10 @@ class FleetService:
     async def open(cls, database_url: str) -> FleetService:
         """Connect; the schema may still be missing."""
         database = Database(
-            database_url, pool_size=1, orm_pool_size=1, server_settings=store.SETTINGS,
+            database_url,
+            pool_size=1,
+            orm_pool_size=1,
+            server_settings=store.SETTINGS,
             command_timeout_s=store.COMMAND_TIMEOUT_S,
         )
         await database.open()

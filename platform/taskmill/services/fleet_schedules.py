@@ -95,8 +95,12 @@ class FleetSchedules:
 async def _add(session: store.Session, request: ScheduleRequest, *, suspend: bool, owner: str) -> Schedule:
     now = await store.now(session)
     values = {
-        **msgspec.structs.asdict(request), "id": new_id(), "source": SOURCE_KUBERNETES, "created_by": owner,
-        "next_fire_at": next_fire(request.timetable, now), "paused_at": now if suspend else None,
+        **msgspec.structs.asdict(request),
+        "id": new_id(),
+        "source": SOURCE_KUBERNETES,
+        "created_by": owner,
+        "next_fire_at": next_fire(request.timetable, now),
+        "paused_at": now if suspend else None,
     }
     row = await store.add(session, values)
     if row is None:  # 刚被别人占了名
@@ -124,7 +128,13 @@ async def _changes(session: store.Session, row: Schedule, request: ScheduleReque
 
 def _fact(row: Schedule) -> ScheduleFact:
     return ScheduleFact(
-        name=row.name, owner=row.created_by or "", kind=row.kind, paused=row.paused_at is not None,
-        next_fire_at=None if row.paused_at else row.next_fire_at, last_fire_at=row.last_fire_at,
-        last_task_id=row.last_task_id, missed_count=row.missed_count, last_error=row.last_error,
+        name=row.name,
+        owner=row.created_by or "",
+        kind=row.kind,
+        paused=row.paused_at is not None,
+        next_fire_at=None if row.paused_at else row.next_fire_at,
+        last_fire_at=row.last_fire_at,
+        last_task_id=row.last_task_id,
+        missed_count=row.missed_count,
+        last_error=row.last_error,
     )

@@ -93,8 +93,12 @@ class KeyService:
         self._check(name, scopes, expires_at)
         secret = c.API_KEY_PREFIX + secrets.token_urlsafe(c.API_KEY_BYTES)
         key = ApiKey(
-            id=new_id(), name=name, prefix=secret[: len(c.API_KEY_PREFIX) + c.API_KEY_PREFIX_CHARS], hash=_hash(secret),
-            scopes=sorted(set(scopes)), expires_at=expires_at,
+            id=new_id(),
+            name=name,
+            prefix=secret[: len(c.API_KEY_PREFIX) + c.API_KEY_PREFIX_CHARS],
+            hash=_hash(secret),
+            scopes=sorted(set(scopes)),
+            expires_at=expires_at,
         )
         async with self._database.sessions.begin() as session:
             key = await store.add(session, key)
@@ -213,6 +217,11 @@ def _uuid(text: str) -> UUID | None:
 
 def _view(key: ApiKey) -> KeyView:
     return KeyView(
-        id=key.id, name=key.name, prefix=key.prefix, scopes=list(key.scopes), expires_at=stamp(key.expires_at),
-        revoked_at=stamp(key.revoked_at), created_at=rfc3339(key.created_at),
+        id=key.id,
+        name=key.name,
+        prefix=key.prefix,
+        scopes=list(key.scopes),
+        expires_at=stamp(key.expires_at),
+        revoked_at=stamp(key.revoked_at),
+        created_at=rfc3339(key.created_at),
     )

@@ -25,10 +25,16 @@ async def publish(database: Database, registry: Registry) -> None:
     """Write every registered kind to PostgreSQL, so that the API can check args without the plugin."""
     rows = [
         store.KindRow(
-            kind=definition.kind, version=definition.version, plugin=registry.owners[definition.kind],
-            plugin_version=registry.versions.get(registry.owners[definition.kind], ""), summary=definition.summary,
-            queue=definition.queue, priority=definition.priority, max_attempts=definition.retry.max_attempts,
-            timeout_ms=round(definition.timeout_s * 1000), executor=definition.executor,
+            kind=definition.kind,
+            version=definition.version,
+            plugin=registry.owners[definition.kind],
+            plugin_version=registry.versions.get(registry.owners[definition.kind], ""),
+            summary=definition.summary,
+            queue=definition.queue,
+            priority=definition.priority,
+            max_attempts=definition.retry.max_attempts,
+            timeout_ms=round(definition.timeout_s * 1000),
+            executor=definition.executor,
             args_schema=msgspec.json.encode(definition.call.schema()),
             result_schema=_encoded(definition.call.result_schema()),
             on_oom_queue=definition.on_oom.queue if definition.on_oom else None,
@@ -111,9 +117,7 @@ class KindCache:
             rows = {(row.kind, row.version): row for row in await store.load(self._database.pool)}
         except MISSING_SCHEMA as error:
             raise SetupError(Code.SCHEMA_BEHIND, found="empty", expected="head") from error
-        self._kinds = {
-            key: self._kinds[key] if self._rows.get(key) == row else KindPolicy(row) for key, row in rows.items()
-        }
+        self._kinds = {key: self._kinds[key] if self._rows.get(key) == row else KindPolicy(row) for key, row in rows.items()}
         self._rows = rows
         self._latest = {}
         for (kind, version), policy in self._kinds.items():

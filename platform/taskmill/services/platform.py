@@ -58,7 +58,9 @@ class Platform:
         """
         check_broker(settings.require_broker_url())
         database = Database(
-            settings.require_database_url(), pool_size=settings.pool_size, orm_pool_size=settings.orm_pool_size,
+            settings.require_database_url(),
+            pool_size=settings.pool_size,
+            orm_pool_size=settings.orm_pool_size,
             command_timeout_s=settings.database_timeout_s,
         )
         tickets = Tickets(settings.require_broker_url(), window=settings.stream_window)

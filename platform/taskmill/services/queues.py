@@ -159,7 +159,13 @@ def live(counts: Backlog) -> LiveCounts:
 def _view(row: TaskQueue, counts: Backlog | None) -> QueueView:
     found = counts or Backlog(row.name)
     return QueueView(
-        name=row.name, paused=row.paused_at is not None, paused_at=stamp(row.paused_at), paused_by=row.paused_by,
-        retention_s=row.retention_s, live=live(found), oldest_wait_s=round(found.oldest_wait_s, 3),
-        created_at=rfc3339(row.created_at), updated_at=rfc3339(row.updated_at),
+        name=row.name,
+        paused=row.paused_at is not None,
+        paused_at=stamp(row.paused_at),
+        paused_by=row.paused_by,
+        retention_s=row.retention_s,
+        live=live(found),
+        oldest_wait_s=round(found.oldest_wait_s, 3),
+        created_at=rfc3339(row.created_at),
+        updated_at=rfc3339(row.updated_at),
     )

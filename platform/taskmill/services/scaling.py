@@ -27,6 +27,9 @@ class ScalingService:
         """Return the numbers of one queue."""
         found = await self._backlog.of(queue)
         return Scaling(
-            queue=queue, ready=found.available, running=found.running, due_soon=found.due_soon,
+            queue=queue,
+            ready=found.available,
+            running=found.running,
+            due_soon=found.due_soon,
             oldest_wait_s=round(found.oldest_wait_s, 3),
         )

@@ -57,8 +57,13 @@ async def _sync_plugin(
 
 def _request(definition: ScheduleDefinition) -> ScheduleRequest:
     return ScheduleRequest(
-        name=definition.name, kind=definition.kind, args=msgspec.to_builtins(definition.args), cron=definition.cron,
-        interval_s=definition.interval_s, timezone=definition.timezone, catch_up_s=definition.catch_up_s,
+        name=definition.name,
+        kind=definition.kind,
+        args=msgspec.to_builtins(definition.args),
+        cron=definition.cron,
+        interval_s=definition.interval_s,
+        timezone=definition.timezone,
+        catch_up_s=definition.catch_up_s,
     )
 
 

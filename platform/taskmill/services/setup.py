@@ -65,9 +65,13 @@ async def migrate_up(
         )
     made = 0 if core.ahead else await _partitions(database_url)
     return MigrationResult(
-        before=core.before, after=core.after, ahead=core.ahead or any(other.ahead for other in others.values()),
+        before=core.before,
+        after=core.after,
+        ahead=core.ahead or any(other.ahead for other in others.values()),
         applied=len(core.revisions) + sum(len(other.revisions) for other in others.values()),
-        ms=round((time.monotonic() - began) * 1000), phase=part.value, partitions=made,
+        ms=round((time.monotonic() - began) * 1000),
+        phase=part.value,
+        partitions=made,
         plugins={name: {"from": other.before, "to": other.after} for name, other in others.items()},
     )
 
@@ -102,9 +106,7 @@ async def migrate_down(
     await migrations.downgrade(database_url, revision, chain=chain_of(plugin, versions))
 
 
-async def migration_status(
-    database_url: str, *, plugins: Mapping[str, Path] | None = None
-) -> dict[str, MigrationStatus]:
+async def migration_status(database_url: str, *, plugins: Mapping[str, Path] | None = None) -> dict[str, MigrationStatus]:
     """Return where the core (`taskmill`) and each plugin's chain stand; UnavailableError DATABASE_UNAVAILABLE."""
     found = {CORE: await migrations.status(database_url)}
     for name, versions in sorted((plugins or {}).items()):
@@ -117,7 +119,9 @@ async def behind(database_url: str, plugins: Mapping[str, Path]) -> dict[str, Mi
 
     UnavailableError DATABASE_UNAVAILABLE.
     """
-    found = {name: await migrations.status(database_url, chain_of(name, versions)) for name, versions in sorted(plugins.items())}
+    found = {
+        name: await migrations.status(database_url, chain_of(name, versions)) for name, versions in sorted(plugins.items())
+    }
     return {name: chain for name, chain in found.items() if chain.needed or not chain.readable}
 
 

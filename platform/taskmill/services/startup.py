@@ -31,7 +31,9 @@ async def patiently(work: Callable[[], Awaitable[T]], seconds: float, stop: asyn
             left = seconds - (time.monotonic() - began)
             if not isinstance(known, UnavailableError) or hopeless(error) or left <= 0 or (stop and stop.is_set()):
                 raise
-            log.warning("PostgreSQL 连接不上，稍后再试", reason=str(known.details.get("reason")), gives_up_in_s=round(left, 1))
+            log.warning(
+                "PostgreSQL 连接不上，稍后再试", reason=str(known.details.get("reason")), gives_up_in_s=round(left, 1)
+            )
         await _pause(min(delay, left), stop)
         delay = min(delay * 2, c.STARTUP_RETRY_MAX_S)
 

@@ -85,7 +85,8 @@ class StatsService:
             schedulers=await self._workers.schedulers(),
             queues=[
                 QueueStats(
-                    queue=name, live=live(counts.get(name) or Backlog(name)),
+                    queue=name,
+                    live=live(counts.get(name) or Backlog(name)),
                     oldest_wait_s=round((counts.get(name) or Backlog(name)).oldest_wait_s, 3),
                     finished=_finished(by_queue.get(name, [])),
                 )
@@ -97,8 +98,10 @@ class StatsService:
 
 def _all(counts: dict[str, Backlog]) -> LiveCounts:
     return LiveCounts(
-        scheduled=sum(row.scheduled for row in counts.values()), available=sum(row.available for row in counts.values()),
-        running=sum(row.running for row in counts.values()), retryable=sum(row.retryable for row in counts.values()),
+        scheduled=sum(row.scheduled for row in counts.values()),
+        available=sum(row.available for row in counts.values()),
+        running=sum(row.running for row in counts.values()),
+        retryable=sum(row.retryable for row in counts.values()),
     )
 
 

@@ -98,7 +98,9 @@ class SubmitService:
     async def submit_kind(self, kind: str, args: Any = None, *, created_by: str | None = None, **options: Any) -> UUID:
         """Accept one task given as plugins give it, args as any type that msgspec knows, and return its id; errors as in `submit`."""
         try:
-            request = msgspec.convert({"kind": kind, "args": {} if args is None else msgspec.to_builtins(args), **options}, SubmitRequest)
+            request = msgspec.convert(
+                {"kind": kind, "args": {} if args is None else msgspec.to_builtins(args), **options}, SubmitRequest
+            )
         except msgspec.ValidationError as error:
             raise InputError(Code.INVALID_REQUEST, field="submit", reason=in_both(str(error))) from error
         return (await self.submit(request, created_by=created_by)).id
@@ -117,9 +119,7 @@ class SubmitService:
         done = await future
         return Submitted(task.id, task.kind, task.queue, done.state, done.run_at)
 
-    async def submit_many(
-        self, requests: Sequence[SubmitRequest], *, created_by: str | None = None
-    ) -> list[Submitted]:
+    async def submit_many(self, requests: Sequence[SubmitRequest], *, created_by: str | None = None) -> list[Submitted]:
         """Accept all tasks or none, in one transaction; errors as in `submit`, with `index` in the details."""
         if len(requests) > self._settings.batch_max_tasks:
             raise InputError(Code.BATCH_TOO_LARGE, size=len(requests), limit=self._settings.batch_max_tasks)
@@ -155,21 +155,33 @@ class SubmitService:
             raise InputError(Code.ARGS_INVALID, field="args", reason=reasons.NOT_AN_OBJECT, kind=request.kind)
         if policy is not None:
             policy.check(request.args)
-        meta = None
-        if request.meta is not None:
-            meta = encode(request.meta, field="meta", max_bytes=c.META_MAX_BYTES, max_depth=limits.args_max_depth)
         queue = request.queue or (policy.queue if policy else c.QUEUE_DEFAULT)
         priority = request.priority or (policy.priority if policy else c.PRIORITY_DEFAULT)
-        timeout_ms = round(request.timeout_s * 1000) if request.timeout_s else (
-            policy.timeout_ms if policy else round(c.TIMEOUT_DEFAULT_S * 1000))
+        default_ms = policy.timeout_ms if policy else round(c.TIMEOUT_DEFAULT_S * 1000)
         return NewTask(
-            id=task_id or new_id(), queue=queue, kind=request.kind,
-            kind_version=policy.version if policy else (request.version or 1), priority=priority, args=args,
+            id=task_id or new_id(),
+            queue=queue,
+            kind=request.kind,
+            kind_version=policy.version if policy else (request.version or 1),
+            priority=priority,
+            args=args,
             max_attempts=request.max_attempts or (policy.max_attempts if policy else c.MAX_ATTEMPTS_DEFAULT),
-            timeout_ms=timeout_ms, meta=meta, tags=request.tags, run_at=request.run_at, delay_s=request.delay_s or 0.0,
-            expires_at=request.expires_at, schedule_id=schedule_id, fire_at=fire_at, created_by=created_by,
+            timeout_ms=round(request.timeout_s * 1000) if request.timeout_s else default_ms,
+            meta=self._meta(request),
+            tags=request.tags,
+            run_at=request.run_at,
+            delay_s=request.delay_s or 0.0,
+            expires_at=request.expires_at,
+            schedule_id=schedule_id,
+            fire_at=fire_at,
+            created_by=created_by,
             ticketed=self._ticketing.wanted(queue, priority),
         )
+
+    def _meta(self, request: SubmitRequest) -> bytes | None:
+        if request.meta is None:
+            return None
+        return encode(request.meta, field="meta", max_bytes=c.META_MAX_BYTES, max_depth=self._settings.args_max_depth)
 
     def _check_loop(self) -> None:
         """排队的人、冲刷者与连接都属于一个事件循环：别的循环进来，会把它们全弄坏。"""
@@ -211,7 +223,9 @@ class SubmitService:
     async def _flush(self) -> None:
         try:
             while self._waiting:
-                await self._accept([self._waiting.popleft() for _ in range(min(len(self._waiting), c.GROUP_COMMIT_MAX_TASKS))])
+                await self._accept(
+                    [self._waiting.popleft() for _ in range(min(len(self._waiting), c.GROUP_COMMIT_MAX_TASKS))]
+                )
         finally:
             # 看到没有人在等与除名之间不能让出：刚醒来的提交者见名额已满就不会再叫人，然后一直等下去
             self._flushers -= {asyncio.current_task()}

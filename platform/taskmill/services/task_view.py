@@ -88,12 +88,29 @@ class TaskState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _TIMES = (
-    "run_at", "expires_at", "started_at", "deadline_at", "finished_at", "cancel_requested_at", "created_at", "updated_at",
+    "run_at",
+    "expires_at",
+    "started_at",
+    "deadline_at",
+    "finished_at",
+    "cancel_requested_at",
+    "created_at",
+    "updated_at",
     "fire_at",
 )
 _PLAIN = (
-    "id", "kind", "kind_version", "queue", "priority", "attempt", "max_attempts", "claim_no", "crash_count", "worker_id",
-    "schedule_id", "created_by",
+    "id",
+    "kind",
+    "kind_version",
+    "queue",
+    "priority",
+    "attempt",
+    "max_attempts",
+    "claim_no",
+    "crash_count",
+    "worker_id",
+    "schedule_id",
+    "created_by",
 )
 
 
@@ -130,7 +147,10 @@ def detail(row: Any, waiting: list[WaitReason]) -> TaskDetail:
 def result(row: Any) -> TaskResult:
     """Build the result of a final task."""
     return TaskResult(
-        id=row["id"], state=State(row["state"]), result=json_of(row["result"]), error=json_of(row["error"]),
+        id=row["id"],
+        state=State(row["state"]),
+        result=json_of(row["result"]),
+        error=json_of(row["error"]),
         finished_at=rfc3339(row["finished_at"]),
     )
 
@@ -138,7 +158,14 @@ def result(row: Any) -> TaskResult:
 def attempt(row: Any) -> TaskAttemptView:
     """Build one attempt."""
     return TaskAttemptView(
-        claim_no=row["claim_no"], attempt=row["attempt"], cause=Cause(row["cause"]), error_type=row["error_type"],
-        message=row["message"], message_zh=row["message_zh"], traceback=row["traceback"], worker_id=row["worker_id"],
-        started_at=stamp(row["started_at"]), finished_at=rfc3339(row["finished_at"]),
+        claim_no=row["claim_no"],
+        attempt=row["attempt"],
+        cause=Cause(row["cause"]),
+        error_type=row["error_type"],
+        message=row["message"],
+        message_zh=row["message_zh"],
+        traceback=row["traceback"],
+        worker_id=row["worker_id"],
+        started_at=stamp(row["started_at"]),
+        finished_at=rfc3339(row["finished_at"]),
     )

@@ -62,9 +62,14 @@ class TaskFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def query(self) -> TaskQuery:
         """Return the conditions for the store."""
         return TaskQuery(
-            queue=_given(self.queue), states=self.states(), kind=_given(self.kind), tag=_given(self.tag),
-            schedule_id=_given(self.schedule_id), created_after=_given(self.created_after),
-            created_before=_given(self.created_before), before=_given(self.cursor),
+            queue=_given(self.queue),
+            states=self.states(),
+            kind=_given(self.kind),
+            tag=_given(self.tag),
+            schedule_id=_given(self.schedule_id),
+            created_after=_given(self.created_after),
+            created_before=_given(self.created_before),
+            before=_given(self.cursor),
         )
 
 

@@ -40,7 +40,8 @@ WORDS: Final[dict[WaitCode, Words]] = {
         "no live worker of the queue {queue} knows version {version} of the kind {kind}; see their logs and taskmill node list -o wide",
     ),
     WaitCode.NO_SCHEDULER: Words(
-        "没有活着的调度器，到期的任务不会被放行；taskmill scheduler", "no scheduler lives, so nothing that is due is let go; taskmill scheduler"
+        "没有活着的调度器，到期的任务不会被放行；taskmill scheduler",
+        "no scheduler lives, so nothing that is due is let go; taskmill scheduler",
     ),
 }
 
@@ -77,6 +78,10 @@ def _codes(row: Any, state: State, facts: WaitFacts) -> list[WaitCode]:
 
 def _facts(row: Any, facts: WaitFacts) -> dict[str, Any]:
     return {
-        "run_at": rfc3339(row["run_at"]), "queue": row["queue"], "kind": row["kind"], "version": row["kind_version"],
-        "by": facts.paused_by or "?", "since": "?" if facts.paused_at is None else rfc3339(facts.paused_at),
+        "run_at": rfc3339(row["run_at"]),
+        "queue": row["queue"],
+        "kind": row["kind"],
+        "version": row["kind_version"],
+        "by": facts.paused_by or "?",
+        "since": "?" if facts.paused_at is None else rfc3339(facts.paused_at),
     }

@@ -66,7 +66,6 @@ class WorkerService:
             counts = await worker_read.count_by_state(session)
         return {state: counts.get(state, 0) for state in WORKER_STATES}
 
-
     async def schedulers(self) -> int:
         """Return how many schedulers live."""
         async with self._database.pool.acquire(timeout=c.CONNECT_TIMEOUT_S) as connection:
@@ -75,8 +74,22 @@ class WorkerService:
 
 def _view(row: WorkerRow) -> WorkerView:
     return WorkerView(
-        id=row.id, state=row.state, hostname=row.hostname, pid=row.pid, version=row.version, queues=row.queues,
-        kinds=row.kinds, concurrency=row.concurrency, running=row.running, started_at=rfc3339(row.started_at),
-        lease_until=rfc3339(row.lease_until), dead_at=stamp(row.dead_at), death=row.death,
-        death_cause=row.death_cause, pod=row.pod, bundle=row.bundle, ready=row.ready, order=row.order,
+        id=row.id,
+        state=row.state,
+        hostname=row.hostname,
+        pid=row.pid,
+        version=row.version,
+        queues=row.queues,
+        kinds=row.kinds,
+        concurrency=row.concurrency,
+        running=row.running,
+        started_at=rfc3339(row.started_at),
+        lease_until=rfc3339(row.lease_until),
+        dead_at=stamp(row.dead_at),
+        death=row.death,
+        death_cause=row.death_cause,
+        pod=row.pod,
+        bundle=row.bundle,
+        ready=row.ready,
+        order=row.order,
     )

@@ -65,8 +65,15 @@ async def listening(app: Endpoint, host: str, port: int, variable: str) -> Async
     listener = bind(host, port, f"TASKMILL_BIND_HOST, {variable}")
     connections = Connections(Limits(connections=c.HTTP_PROBE_CONNECTIONS))
     config = uvicorn.Config(
-        app, http=partial(LimitedProtocol, connections), loop="none",  # type: ignore[arg-type] # 只会被当作工厂调用
-        lifespan="off", log_config=None, access_log=False, server_header=False, ws="none", timeout_graceful_shutdown=1,
+        app,
+        http=partial(LimitedProtocol, connections),  # type: ignore[arg-type] # 只会被当作工厂调用
+        loop="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ws="none",
+        timeout_graceful_shutdown=1,
     )
     server = Server(config)
     # 自己的线程：主循环被堵住时，探针照样得到回答

@@ -26,10 +26,14 @@ class Limits:
     def of(cls, settings: Settings) -> Limits:
         """Return what the settings say."""
         return cls(
-            header_bytes=settings.api_header_max_bytes, headers=settings.api_headers_max,
-            url_bytes=settings.api_url_max_bytes, header_s=settings.api_header_timeout_s,
-            body_s=settings.api_body_timeout_s, body_rate=settings.api_body_min_rate,
-            keep_alive_s=settings.api_keep_alive_s, connections=settings.api_connections_max,
+            header_bytes=settings.api_header_max_bytes,
+            headers=settings.api_headers_max,
+            url_bytes=settings.api_url_max_bytes,
+            header_s=settings.api_header_timeout_s,
+            body_s=settings.api_body_timeout_s,
+            body_rate=settings.api_body_min_rate,
+            keep_alive_s=settings.api_keep_alive_s,
+            connections=settings.api_connections_max,
         )
 
 

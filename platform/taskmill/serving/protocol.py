@@ -104,7 +104,10 @@ class LimitedProtocol(HttpToolsProtocol):
         """Start the application."""
         limit = self.limits.header_bytes
         # 收到的总数没超，就不必逐个加
-        if self._silent > limit and len(self.url) + sum(len(n) + len(v) + c.HTTP_HEADER_FRAME for n, v in self.headers) > limit:
+        if (
+            self._silent > limit
+            and len(self.url) + sum(len(n) + len(v) + c.HTTP_HEADER_FRAME for n, v in self.headers) > limit
+        ):
             self._stop(LimitError(Code.HEADERS_TOO_LARGE, limit=limit, unit=reasons.BYTES))
         super().on_headers_complete()
         self.phase, self.since, self._received = Phase.BODY, self.loop.time(), 0
@@ -164,9 +167,9 @@ class LimitedProtocol(HttpToolsProtocol):
         if self.phase is Phase.ANSWER and self.expendable:
             self.phase, self.since = Phase.IDLE, now
             return None
-        reason, limit = {
-            Phase.IDLE: ("idle", self.limits.keep_alive_s), Phase.CLOSING: ("closing", c.HTTP_LINGER_S)
-        }.get(self.phase, ("", 0.0))
+        reason, limit = {Phase.IDLE: ("idle", self.limits.keep_alive_s), Phase.CLOSING: ("closing", c.HTTP_LINGER_S)}.get(
+            self.phase, ("", 0.0)
+        )
         return reason if reason and self.expendable and waited > limit else None
 
     def _stalled(self, now: float) -> bool:

@@ -38,7 +38,13 @@ HOT_SETTINGS = {
 }
 # 服务器的故障：不在、重启、断线、拒绝登录、资源不足、被中止……等它好了再来
 AWAY = (OSError, asyncio.TimeoutError, asyncpg.InterfaceError, asyncpg.InternalClientError, *SERVER_FAULTS)
-DATA_ERRORS = (asyncpg.DataError, asyncpg.UniqueViolationError, asyncpg.ProgramLimitExceededError, ValueError, OverflowError)  # 某一行存不进去
+DATA_ERRORS = (
+    asyncpg.DataError,
+    asyncpg.UniqueViolationError,
+    asyncpg.ProgramLimitExceededError,
+    ValueError,
+    OverflowError,
+)  # 某一行存不进去
 MISSING_PARTITION = asyncpg.CheckViolationError  # 没有当天分区时的错误类别，等 pruner 建好
 MISSING_SCHEMA = asyncpg.UndefinedTableError  # 还没有迁移
 LOCKED_OUT = asyncpg.LockNotAvailableError  # 等别人的锁等过了 lock_timeout
@@ -68,8 +74,13 @@ class Database:
     """
 
     def __init__(
-        self, url: str, *, pool_size: int = c.POOL_SIZE, orm_pool_size: int = c.ORM_POOL_SIZE,
-        server_settings: Mapping[str, str] | None = None, command_timeout_s: float = c.COMMAND_TIMEOUT_S,
+        self,
+        url: str,
+        *,
+        pool_size: int = c.POOL_SIZE,
+        orm_pool_size: int = c.ORM_POOL_SIZE,
+        server_settings: Mapping[str, str] | None = None,
+        command_timeout_s: float = c.COMMAND_TIMEOUT_S,
     ) -> None:
         self.url = url
         self._pool_size = pool_size
@@ -86,9 +97,15 @@ class Database:
         """
         try:
             self._pool = await _Pool(
-                asyncpg_url(self.url), min_size=1, max_size=self._pool_size, init=self._prepare, loop=None,
-                max_queries=c.POOL_MAX_QUERIES, max_inactive_connection_lifetime=c.POOL_IDLE_S,
-                record_class=asyncpg.Record, **self._hot,
+                asyncpg_url(self.url),
+                min_size=1,
+                max_size=self._pool_size,
+                init=self._prepare,
+                loop=None,
+                max_queries=c.POOL_MAX_QUERIES,
+                max_inactive_connection_lifetime=c.POOL_IDLE_S,
+                record_class=asyncpg.Record,
+                **self._hot,
             )
         except (*AWAY, asyncpg.PostgresError) as error:
             raise coded(error) or UnavailableError(Code.DATABASE_UNAVAILABLE, reason=why(error)) from error

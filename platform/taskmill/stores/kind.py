@@ -60,10 +60,19 @@ async def publish(connection: Queryable, kinds: Sequence[KindRow]) -> None:
     """Insert or refresh `kinds`, sorted by key."""
     rows = sorted(kinds, key=lambda k: (k.kind, k.version))
     await connection.execute(
-        PUBLISH, [k.kind for k in rows], [k.version for k in rows], [k.plugin for k in rows],
-        [k.plugin_version for k in rows], [k.summary for k in rows], [k.queue for k in rows],
-        [k.priority for k in rows], [k.max_attempts for k in rows], [k.timeout_ms for k in rows],
-        [k.executor for k in rows], [k.args_schema for k in rows], [k.result_schema for k in rows],
+        PUBLISH,
+        [k.kind for k in rows],
+        [k.version for k in rows],
+        [k.plugin for k in rows],
+        [k.plugin_version for k in rows],
+        [k.summary for k in rows],
+        [k.queue for k in rows],
+        [k.priority for k in rows],
+        [k.max_attempts for k in rows],
+        [k.timeout_ms for k in rows],
+        [k.executor for k in rows],
+        [k.args_schema for k in rows],
+        [k.result_schema for k in rows],
         [k.on_oom_queue for k in rows],
     )
 

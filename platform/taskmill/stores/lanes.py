@@ -96,6 +96,7 @@ def _portions(batches: Mapping[Lane, Sequence[Ticket]]) -> Iterator[tuple[Lane, 
 
 async def pending(tickets: Tickets, lanes: Iterable[Lane], idle_ms: int, count: int) -> dict[Lane, list[Entry]]:
     """Return, of lanes that have any, tickets that were read at least `idle_ms` ago and never dropped."""
+
     def ask(pipe: Any, lane: Lane) -> None:
         pipe.xpending_range(keys.tickets(*lane), keys.GROUP, "-", "+", count, idle=idle_ms)
 

@@ -80,8 +80,12 @@ def client(url: str, doubts: Doubts | None = None) -> redis.Redis:
     scheme = urlsplit(url).scheme
     options: dict[str, Any] = {} if scheme == "unix" else {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
     pool = ConnectionPool.from_url(
-        url, doubts=doubts or Doubts(), socket_timeout=c.BROKER_TIMEOUT_S, socket_connect_timeout=c.BROKER_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0), **options,
+        url,
+        doubts=doubts or Doubts(),
+        socket_timeout=c.BROKER_TIMEOUT_S,
+        socket_connect_timeout=c.BROKER_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+        **options,
     )
     pool.connection_class = {"unix": _Unix, "rediss": _Tls}.get(scheme, _Tcp)
     return redis.Redis.from_pool(pool)

@@ -122,7 +122,12 @@ async def _create_schema(connection: AsyncConnection) -> None:
 
 
 async def apply(
-    database_url: str, chain: Chain = CORE, *, phase: Phase = Phase.ALL, revision: str | None = None, allow_ahead: bool = False,
+    database_url: str,
+    chain: Chain = CORE,
+    *,
+    phase: Phase = Phase.ALL,
+    revision: str | None = None,
+    allow_ahead: bool = False,
     wait_s: float = c.MIGRATION_LOCK_TIMEOUT_S,
 ) -> Applied:
     """Migrate a chain up: to `revision`, else to where `phase` ends. Each revision is a transaction.
@@ -168,7 +173,8 @@ async def _upgrade(connection: AsyncConnection, chain: Chain, revision: str) -> 
         await connection.rollback()
         await asyncio.sleep(c.MIGRATION_LOCK_PAUSE_S)
     raise SetupError(
-        Code.MIGRATION_LOCKED, seconds=round(c.MIGRATION_LOCK_TRIES * c.MIGRATION_LOCK_PAUSE_S),
+        Code.MIGRATION_LOCKED,
+        seconds=round(c.MIGRATION_LOCK_TRIES * c.MIGRATION_LOCK_PAUSE_S),
         reason=reasons.TABLE_IN_USE,
     )
 
@@ -266,7 +272,9 @@ async def _min_reader(connection: AsyncConnection, name: str) -> str | None:
     exists = await connection.execute(text("select to_regclass(:name)"), {"name": f"{c.SCHEMA}.schema_info"})
     if exists.scalar_one() is None:
         return None
-    row = await connection.execute(text(f"select min_reader from {c.SCHEMA}.schema_info where chain = :name"), {"name": name})
+    row = await connection.execute(
+        text(f"select min_reader from {c.SCHEMA}.schema_info where chain = :name"), {"name": name}
+    )
     return row.scalar_one_or_none()
 
 

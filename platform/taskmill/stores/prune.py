@@ -83,7 +83,9 @@ async def prune_queues(connection: Queryable, writer: UUID, limit: int) -> tuple
     """
     total, more = 0, False
     for queue in await connection.fetch(KEPT_SHORT):
-        n: Any = await connection.fetchval(EXPIRED, queue["name"], queue["cutoff"], writer, limit, timeout=c.LONG_COMMAND_TIMEOUT_S)
+        n: Any = await connection.fetchval(
+            EXPIRED, queue["name"], queue["cutoff"], writer, limit, timeout=c.LONG_COMMAND_TIMEOUT_S
+        )
         total, more = total + n, more or n == limit
     return total, more
 

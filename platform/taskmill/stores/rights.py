@@ -38,7 +38,10 @@ async def role_facts(database_url: str) -> RoleFacts:
     """Return what the role of the URL may do in a migrated schema; errors of asyncpg pass through."""
     connection = await _connect(database_url)
     try:
-        role, encoding = (await connection.fetchrow("select current_user::text, current_setting('server_encoding')")) or ("", "")
+        role, encoding = (await connection.fetchrow("select current_user::text, current_setting('server_encoding')")) or (
+            "",
+            "",
+        )
         if await connection.fetchval("select to_regnamespace('taskmill')") is None:
             return RoleFacts(role, encoding, ())
         if not await connection.fetchval("select has_schema_privilege('taskmill', 'USAGE')"):

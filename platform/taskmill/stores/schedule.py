@@ -144,6 +144,11 @@ async def advance(connection: Queryable, changes: Sequence[Advance]) -> None:
     """Write where schedules stand, sorted by id."""
     rows = sorted(changes, key=lambda row: row.id)
     await connection.execute(
-        ADVANCE, [r.id for r in rows], [r.next_fire_at for r in rows], [r.last_fire_at for r in rows],
-        [r.last_task_id for r in rows], [r.missed for r in rows], [r.last_error for r in rows],
+        ADVANCE,
+        [r.id for r in rows],
+        [r.next_fire_at for r in rows],
+        [r.last_fire_at for r in rows],
+        [r.last_task_id for r in rows],
+        [r.missed for r in rows],
+        [r.last_error for r in rows],
     )

@@ -76,6 +76,4 @@ async def put(session: AsyncSession, name: str, policy: Mapping[str, Any], by: s
     elif policy.get("paused") is False:
         values |= {"paused_at": None, "paused_by": None}
     if values:
-        await session.execute(
-            update(TaskQueue).where(TaskQueue.name == name).values(**values, updated_at=func.now())
-        )
+        await session.execute(update(TaskQueue).where(TaskQueue.name == name).values(**values, updated_at=func.now()))

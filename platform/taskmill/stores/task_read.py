@@ -176,7 +176,9 @@ def _branch(
     possible: frozenset[State],
 ) -> Select[Any]:
     chosen = [
-        func.least(model.run_at, literal(_READABLE, DateTime(timezone=True))).label(name) if name == "run_at" else getattr(model, name)
+        func.least(model.run_at, literal(_READABLE, DateTime(timezone=True))).label(name)
+        if name == "run_at"
+        else getattr(model, name)
         for name in columns
     ]
     branch: Any = select(*chosen, finished_at) if chosen else select(literal(1).label("one")).select_from(model)
@@ -185,7 +187,9 @@ def _branch(
     if states != possible:
         # 写成字面量：参数证明不了部分索引 task_history_failed 的条件
         values = sorted(state.value for state in states)
-        branch = branch.where(model.state.in_(bindparam("states", values, expanding=True, literal_execute=True, unique=True)))
+        branch = branch.where(
+            model.state.in_(bindparam("states", values, expanding=True, literal_execute=True, unique=True))
+        )
     return branch
 
 

@@ -65,7 +65,9 @@ _SET = {
 }
 _FENCE = "t.id = u.id and t.claim_no = u.claim_no and t.worker_id = u.worker_id and coalesce(t.state, 'running') = 'running'"
 # 失败的尝试另记一行；成功的不记
-_ATTEMPT_COLUMNS = "task_id, claim_no, attempt, cause, error_type, message, message_zh, traceback, worker_id, started_at, finished_at"
+_ATTEMPT_COLUMNS = (
+    "task_id, claim_no, attempt, cause, error_type, message, message_zh, traceback, worker_id, started_at, finished_at"
+)
 
 # 转移 settle / rescue：running → 终态，同一条语句移入历史并计数。不留历史的队列每条语句只查一次，多半一个也没有
 FINISH = f"""
@@ -167,18 +169,32 @@ def _cancelled(outcome: Outcome) -> Outcome:
 
 async def _wait(connection: Connection, outcomes: Sequence[Outcome]) -> list[Record]:
     return await connection.fetch(
-        WAIT, [o.id for o in outcomes], [o.claim_no for o in outcomes], [o.worker_id for o in outcomes],
-        [o.state.value for o in outcomes], [o.error for o in outcomes], [o.attempt_delta for o in outcomes],
-        [o.crash_delta for o in outcomes], [o.run_at for o in outcomes], [o.delay_s for o in outcomes],
+        WAIT,
+        [o.id for o in outcomes],
+        [o.claim_no for o in outcomes],
+        [o.worker_id for o in outcomes],
+        [o.state.value for o in outcomes],
+        [o.error for o in outcomes],
+        [o.attempt_delta for o in outcomes],
+        [o.crash_delta for o in outcomes],
+        [o.run_at for o in outcomes],
+        [o.delay_s for o in outcomes],
         sparse([o.queue for o in outcomes], None),
     )
 
 
 async def _finish(connection: Connection, outcomes: Sequence[Outcome], writer: UUID) -> list[Record]:
     return await connection.fetch(
-        FINISH, [o.id for o in outcomes], [o.claim_no for o in outcomes], [o.worker_id for o in outcomes],
-        [o.state.value for o in outcomes], sparse([o.result for o in outcomes], None), sparse([o.error for o in outcomes], None),
-        sparse([o.attempt_delta for o in outcomes], 0), sparse([o.crash_delta for o in outcomes], 0), writer,
+        FINISH,
+        [o.id for o in outcomes],
+        [o.claim_no for o in outcomes],
+        [o.worker_id for o in outcomes],
+        [o.state.value for o in outcomes],
+        sparse([o.result for o in outcomes], None),
+        sparse([o.error for o in outcomes], None),
+        sparse([o.attempt_delta for o in outcomes], 0),
+        sparse([o.crash_delta for o in outcomes], 0),
+        writer,
     )
 
 
@@ -186,8 +202,15 @@ async def _record_attempts(
     connection: Connection, failed: Sequence[Outcome], facts: dict[UUID, tuple[int, datetime | None]]
 ) -> None:
     await connection.execute(
-        ATTEMPTS, [o.id for o in failed], [o.claim_no for o in failed], [facts[o.id][0] for o in failed],
-        [o.cause.value if o.cause else None for o in failed], [o.error_type for o in failed],
-        [o.message for o in failed], [o.message_zh for o in failed], [o.traceback for o in failed], [o.worker_id for o in failed],
+        ATTEMPTS,
+        [o.id for o in failed],
+        [o.claim_no for o in failed],
+        [facts[o.id][0] for o in failed],
+        [o.cause.value if o.cause else None for o in failed],
+        [o.error_type for o in failed],
+        [o.message for o in failed],
+        [o.message_zh for o in failed],
+        [o.traceback for o in failed],
+        [o.worker_id for o in failed],
         [facts[o.id][1] for o in failed],
     )

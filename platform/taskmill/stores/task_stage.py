@@ -145,7 +145,9 @@ async def feed(connection: Queryable, rooms: Mapping[Lane, int]) -> dict[Lane, l
     return _by_lane(await connection.fetch(FEED, *_columns(rooms)))
 
 
-async def feed_stale(connection: Queryable, rooms: Mapping[Lane, int], begun: Mapping[Lane, int]) -> dict[Lane, list[Ticket]]:
+async def feed_stale(
+    connection: Queryable, rooms: Mapping[Lane, int], begun: Mapping[Lane, int]
+) -> dict[Lane, list[Ticket]]:
     """The same for rows whose ticket is older than `begun`, the epoch of their streams in ms."""
     return _by_lane(await connection.fetch(STALE, *_columns(rooms), [float(begun[lane]) for lane in sorted(rooms)]))
 

@@ -152,7 +152,9 @@ class Tickets:
     async def drop(self, queue: str, priority: int, entries: Sequence[bytes]) -> None:
         """Acknowledge and delete stream entries."""
         for start in range(0, len(entries), c.TICKET_CHUNK):
-            await self._drop(keys=[keys.tickets(queue, priority)], args=[keys.GROUP, *entries[start : start + c.TICKET_CHUNK]])
+            await self._drop(
+                keys=[keys.tickets(queue, priority)], args=[keys.GROUP, *entries[start : start + c.TICKET_CHUNK]]
+            )
 
     async def clear_flag(self, queue: str, priority: int) -> None:
         """Let submitters ticket again."""
@@ -241,9 +243,7 @@ class Tickets:
     async def own_pending(self, consumer: str, queue: str, priority: int, count: int) -> list[Entry]:
         """Return tickets already delivered to `consumer`: the ones whose reply was lost."""
         try:
-            reply: Any = await self.redis.xreadgroup(
-                keys.GROUP, consumer, {keys.tickets(queue, priority): "0"}, count=count
-            )
+            reply: Any = await self.redis.xreadgroup(keys.GROUP, consumer, {keys.tickets(queue, priority): "0"}, count=count)
         except ResponseError as error:
             if "NOGROUP" not in str(error):
                 raise

@@ -85,7 +85,9 @@ def arguments(*, command_timeout_s: float | None, server_settings: Mapping[str, 
     # 失联之后留在服务器上的事务由服务器收掉，它的行锁才不会挡住重连之后的我们；迁移在两条语句之间可以想久一点
     bound = {} if command_timeout_s is None else {"idle_in_transaction_session_timeout": str(c.IDLE_TRANSACTION_MS)}
     return {
-        "connection_class": Wire, "timeout": c.CONNECT_TIMEOUT_S, "command_timeout": command_timeout_s,
+        "connection_class": Wire,
+        "timeout": c.CONNECT_TIMEOUT_S,
+        "command_timeout": command_timeout_s,
         "server_settings": {**bound, **(server_settings or {})},
     }
 

@@ -82,8 +82,18 @@ class Renewal:
 async def register(connection: Queryable, worker: Registration, lease_s: float) -> tuple[Order, int]:
     """Insert the row of a new incarnation; returns the order that its pod has, and the order's number."""
     row = await connection.fetchrow(
-        REGISTER, worker.id, worker.hostname, worker.pid, worker.version, worker.queues, worker.kinds,
-        worker.concurrency, lease_s, worker.pod, worker.pod_uid, worker.bundle,
+        REGISTER,
+        worker.id,
+        worker.hostname,
+        worker.pid,
+        worker.version,
+        worker.queues,
+        worker.kinds,
+        worker.concurrency,
+        lease_s,
+        worker.pod,
+        worker.pod_uid,
+        worker.bundle,
     )
     return (Order.RUN, 0) if row is None else (Order(row["order_kind"]), row["order_no"])
 
@@ -91,14 +101,18 @@ async def register(connection: Queryable, worker: Registration, lease_s: float) 
 async def renew(connection: Queryable, worker_id: UUID, lease_s: float, report: Report) -> Renewal:
     """Renew the lease by the database's clock."""
     row = await connection.fetchrow(
-        RENEW, worker_id, lease_s, report.running, report.draining, report.ready, report.order_seen,
+        RENEW,
+        worker_id,
+        lease_s,
+        report.running,
+        report.draining,
+        report.ready,
+        report.order_seen,
         report.settling,
     )
     if row is None or not row["alive"]:
         return Renewal(alive=False)
-    return Renewal(
-        True, frozenset(row["cancels"]), frozenset(row["paused"]), Order(row["order_kind"]), row["order_no"]
-    )
+    return Renewal(True, frozenset(row["cancels"]), frozenset(row["paused"]), Order(row["order_kind"]), row["order_no"])
 
 
 class LeaseConnection:

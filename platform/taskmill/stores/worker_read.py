@@ -51,9 +51,24 @@ async def fetch_page(session: AsyncSession, *, limit: int, offset: int) -> list[
     """Return workers, the living first, then by start, newest first."""
     statement = (
         select(
-            Worker.id, Worker.hostname, Worker.pid, Worker.version, Worker.queues, Worker.kinds, Worker.concurrency,
-            Worker.running, Worker.started_at, Worker.lease_until, Worker.dead_at, Worker.death,
-            Worker.death_cause, Worker.pod, Worker.bundle, Worker.ready, Worker.order_kind, STATE.label("state"),
+            Worker.id,
+            Worker.hostname,
+            Worker.pid,
+            Worker.version,
+            Worker.queues,
+            Worker.kinds,
+            Worker.concurrency,
+            Worker.running,
+            Worker.started_at,
+            Worker.lease_until,
+            Worker.dead_at,
+            Worker.death,
+            Worker.death_cause,
+            Worker.pod,
+            Worker.bundle,
+            Worker.ready,
+            Worker.order_kind,
+            STATE.label("state"),
         )
         .order_by(Worker.dead_at.is_not(None), Worker.started_at.desc(), Worker.id)
         .limit(limit)

@@ -29,7 +29,12 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 def context() -> TaskContext:
     """The first attempt of some task."""
     return TaskContext(
-        id=TASK_ID, kind="any.kind", queue="default", claim_no=1, attempt=1, max_attempts=5,
+        id=TASK_ID,
+        kind="any.kind",
+        queue="default",
+        claim_no=1,
+        attempt=1,
+        max_attempts=5,
         deadline=datetime.now(UTC) + timedelta(minutes=1),
     )
 
@@ -97,7 +102,12 @@ def start(mailbox: Mailbox) -> Iterator[Callable[..., EmailConfig]]:
             controller = FreePort(mailbox, hostname="127.0.0.1", port=0, **options)
             controller.start()
             stack.callback(controller.shut_down)
-            facts: dict[str, Any] = {"host": "127.0.0.1", "port": controller.port, "tls": "none", "sender": "Mill <mill@sender.example>"}
+            facts: dict[str, Any] = {
+                "host": "127.0.0.1",
+                "port": controller.port,
+                "tls": "none",
+                "sender": "Mill <mill@sender.example>",
+            }
             return EmailConfig(**{**facts, **(config or {})})
 
         yield run

@@ -22,13 +22,26 @@ AT_ONCE_S = 0.5
 @pytest.mark.parametrize(
     ("text", "name", "spec"),
     [
-        ("a@x.example", "", "a@x.example"), ("<a@x.example>", "", "a@x.example"), (" Ann  B <a@x.example> ", "Ann B", "a@x.example"),
-        ('"Smith, Jan" <a@x.example>', "Smith, Jan", "a@x.example"), ('Hans "der Bär" Ü <a@x.example>', "Hans der Bär Ü", "a@x.example"),
-        ("Ü (x) <a@x.example>", "Ü (x)", "a@x.example"), ("[Team] O'Hara. <a@x.example>", "[Team] O'Hara.", "a@x.example"),
-        (r'"a\"b\\c" <a@x.example>', r'a"b\c', "a@x.example"), ("Ann<a@x.example>", "Ann", "a@x.example"), ("a+b!#$%&'*/?=^_`{|}~-.c@X.Example", "", "a+b!#$%&'*/?=^_`{|}~-.c@x.example"),
-        ("root@localhost", "", "root@localhost"), ("a@[192.0.2.1]", "", "a@[192.0.2.1]"), ("a@[IPv6:2001:db8::1]", "", "a@[IPv6:2001:db8::1]"), ("a@mail_1.example", "", "a@mail_1.example"),
-        ("a@straße.de", "", "a@xn--strae-oqa.de"), ("a@STRASSE.de", "", "a@strasse.de"), ("a@faß.example", "", "a@xn--fa-hia.example"),
-        ("a@βόλος.com", "", "a@xn--nxasmm1c.com"), ("a@Bücher.example", "", "a@xn--bcher-kva.example"), ("a@例え。テスト", "", "a@xn--r8jz45g.xn--zckzah"),
+        ("a@x.example", "", "a@x.example"),
+        ("<a@x.example>", "", "a@x.example"),
+        (" Ann  B <a@x.example> ", "Ann B", "a@x.example"),
+        ('"Smith, Jan" <a@x.example>', "Smith, Jan", "a@x.example"),
+        ('Hans "der Bär" Ü <a@x.example>', "Hans der Bär Ü", "a@x.example"),
+        ("Ü (x) <a@x.example>", "Ü (x)", "a@x.example"),
+        ("[Team] O'Hara. <a@x.example>", "[Team] O'Hara.", "a@x.example"),
+        (r'"a\"b\\c" <a@x.example>', r'a"b\c', "a@x.example"),
+        ("Ann<a@x.example>", "Ann", "a@x.example"),
+        ("a+b!#$%&'*/?=^_`{|}~-.c@X.Example", "", "a+b!#$%&'*/?=^_`{|}~-.c@x.example"),
+        ("root@localhost", "", "root@localhost"),
+        ("a@[192.0.2.1]", "", "a@[192.0.2.1]"),
+        ("a@[IPv6:2001:db8::1]", "", "a@[IPv6:2001:db8::1]"),
+        ("a@mail_1.example", "", "a@mail_1.example"),
+        ("a@straße.de", "", "a@xn--strae-oqa.de"),
+        ("a@STRASSE.de", "", "a@strasse.de"),
+        ("a@faß.example", "", "a@xn--fa-hia.example"),
+        ("a@βόλος.com", "", "a@xn--nxasmm1c.com"),
+        ("a@Bücher.example", "", "a@xn--bcher-kva.example"),
+        ("a@例え。テスト", "", "a@xn--r8jz45g.xn--zckzah"),
         ("a@xn--strae-oqa.de", "", "a@xn--strae-oqa.de"),
     ],
 )
@@ -40,11 +53,51 @@ def test_one_address(text: str, name: str, spec: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "", " ", "a", "@", "a@", "@x", "a@b@c", "a@x.example, b@x.example", "a@x.example b@x.example", "a@x.example <b@x.example>", "Smith, Jan <a@x.example>",
-        "A <a@x.example>, B <b@x.example>", "<a@x.example", "a@x.example>", "<<a@x.example>>", "A <a@x.example> B", "Team: a@x.example;", "Team: A <a@x.example>", 'A" <a@x.example>',
-        '"a b"@x.example', '"a"@x.example', "a..b@x.example", ".a@x.example", "a.@x.example", "a b@x.example", "a@x..example", "a@-x.example", "a@x.example.", "a@x y", "ä@x.example",
-        "a@x.example (Ann)", "(c)a@x.example", "a@[192.0.2.1", "a@[]", "a@[x]", "a@x\u00ad.example\u0378", "a@☃\u200d.example", "a@" + "x" * 64 + ".example", "a@" + "x." * 130 + "x",
-        "a" * 65 + "@x.example", "<a@x.example>\n", "a@x\x00.example", "A\u2028 <a@x.example>", "a@\u0663.\u0661", "a@x\uff0c.example",
+        "",
+        " ",
+        "a",
+        "@",
+        "a@",
+        "@x",
+        "a@b@c",
+        "a@x.example, b@x.example",
+        "a@x.example b@x.example",
+        "a@x.example <b@x.example>",
+        "Smith, Jan <a@x.example>",
+        "A <a@x.example>, B <b@x.example>",
+        "<a@x.example",
+        "a@x.example>",
+        "<<a@x.example>>",
+        "A <a@x.example> B",
+        "Team: a@x.example;",
+        "Team: A <a@x.example>",
+        'A" <a@x.example>',
+        '"a b"@x.example',
+        '"a"@x.example',
+        "a..b@x.example",
+        ".a@x.example",
+        "a.@x.example",
+        "a b@x.example",
+        "a@x..example",
+        "a@-x.example",
+        "a@x.example.",
+        "a@x y",
+        "ä@x.example",
+        "a@x.example (Ann)",
+        "(c)a@x.example",
+        "a@[192.0.2.1",
+        "a@[]",
+        "a@[x]",
+        "a@x\u00ad.example\u0378",
+        "a@☃\u200d.example",
+        "a@" + "x" * 64 + ".example",
+        "a@" + "x." * 130 + "x",
+        "a" * 65 + "@x.example",
+        "<a@x.example>\n",
+        "a@x\x00.example",
+        "A\u2028 <a@x.example>",
+        "a@\u0663.\u0661",
+        "a@x\uff0c.example",
     ],
 )
 def test_not_one_address(text: str) -> None:
@@ -56,7 +109,11 @@ def test_not_one_address(text: str) -> None:
 @pytest.mark.parametrize("size", [999, 5_000, 1_000_000])
 def test_no_address_takes_long(piece: str, size: int) -> None:
     started = time.thread_time()
-    for text in (piece * (size // len(piece)), "a@" + piece * (size // len(piece)), piece * (size // len(piece)) + " <a@x.example>"):
+    for text in (
+        piece * (size // len(piece)),
+        "a@" + piece * (size // len(piece)),
+        piece * (size // len(piece)) + " <a@x.example>",
+    ):
         try:
             parse(text)
         except Discard:
@@ -67,12 +124,20 @@ def test_no_address_takes_long(piece: str, size: int) -> None:
 @pytest.mark.parametrize(
     "args",
     [
-        {"to": ["Ann <a@x.example>"] * 3_000}, {"bcc": ["a@x.example"] * 100_000}, {"cc": ["<" * 5_000]}, {"reply_to": "(" * 5_000}, {"sender": "<" * 5_000},
-        {"to": ["a@" + "ß" * 1_000_000]}, {"text": "x" * 11_000_000}, {"text": "x" * 6_000_000, "html": "ü" * 6_000_000},
+        {"to": ["Ann <a@x.example>"] * 3_000},
+        {"bcc": ["a@x.example"] * 100_000},
+        {"cc": ["<" * 5_000]},
+        {"reply_to": "(" * 5_000},
+        {"sender": "<" * 5_000},
+        {"to": ["a@" + "ß" * 1_000_000]},
+        {"text": "x" * 11_000_000},
+        {"text": "x" * 6_000_000, "html": "ü" * 6_000_000},
     ],
     ids=lambda args: str(args)[:30],
 )
-async def test_limits_come_before_the_work(start: Callable[..., EmailConfig], mailbox: Any, context: TaskContext, args: dict[str, Any]) -> None:
+async def test_limits_come_before_the_work(
+    start: Callable[..., EmailConfig], mailbox: Any, context: TaskContext, args: dict[str, Any]
+) -> None:
     config = start({"allowed_senders": ["boss@x.example"]})
     async with loop_lag() as lag:
         with pytest.raises(Discard):
@@ -80,7 +145,9 @@ async def test_limits_come_before_the_work(start: Callable[..., EmailConfig], ma
     assert (lag.longest_s < AT_ONCE_S, mailbox.envelopes) == (True, [])
 
 
-async def test_the_largest_mail_does_not_hold_up_the_loop(start: Callable[..., EmailConfig], mailbox: Any, context: TaskContext) -> None:
+async def test_the_largest_mail_does_not_hold_up_the_loop(
+    start: Callable[..., EmailConfig], mailbox: Any, context: TaskContext
+) -> None:
     config = start({"max_recipients": 50}, data_size_limit=0)
     people = [f'"{"Ünal, " * 100}" <u{n}@x.example>' for n in range(50)]
     async with loop_lag() as lag:
@@ -88,7 +155,11 @@ async def test_the_largest_mail_does_not_hold_up_the_loop(start: Callable[..., E
     assert (lag.longest_s < AT_ONCE_S, len(mailbox.envelopes[0].rcpt_tos)) == (True, 50)
 
 
-async def test_the_envelope_goes_to_the_domain_that_was_written(start: Callable[..., EmailConfig], mailbox: Any, context: TaskContext) -> None:
+async def test_the_envelope_goes_to_the_domain_that_was_written(
+    start: Callable[..., EmailConfig], mailbox: Any, context: TaskContext
+) -> None:
     to = ["a@straße.de", "A@STRASSE.de", "Ann <a@Straße.de>"]
-    await send_task(start({"allowed_senders": ["me@straße.de"]}))(Email(to=to, subject="", text="", sender="me@xn--strae-oqa.de"), context)
+    await send_task(start({"allowed_senders": ["me@straße.de"]}))(
+        Email(to=to, subject="", text="", sender="me@xn--strae-oqa.de"), context
+    )
     assert mailbox.envelopes[0].rcpt_tos == ["a@xn--strae-oqa.de", "A@strasse.de"]

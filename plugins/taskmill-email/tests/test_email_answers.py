@@ -75,18 +75,26 @@ async def send(raw: RawServer, context: TaskContext, timeout_s: float = 30, **ar
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (b"250 re\xe7u\r\n", "re\ufffdu"), (b"250 a\x00b\r\n", "a\ufffdb"), (b"250 \xed\xa0\x80\r\n", "\ufffd\ufffd\ufffd"), (b"250\r\n", ""),
-        (b"250-a\r\n250 b\r\n", "a\nb"), (b"250 " + b"\x01" * 8_000 + b"\r\n", "\x01" * 682),
+        (b"250 re\xe7u\r\n", "re\ufffdu"),
+        (b"250 a\x00b\r\n", "a\ufffdb"),
+        (b"250 \xed\xa0\x80\r\n", "\ufffd\ufffd\ufffd"),
+        (b"250\r\n", ""),
+        (b"250-a\r\n250 b\r\n", "a\nb"),
+        (b"250 " + b"\x01" * 8_000 + b"\r\n", "\x01" * 682),
     ],
     ids=lambda value: repr(value)[:20],
 )
-async def test_an_odd_answer_to_a_mail_that_was_taken(raw: RawServer, context: TaskContext, answer: bytes, said: str) -> None:
+async def test_an_odd_answer_to_a_mail_that_was_taken(
+    raw: RawServer, context: TaskContext, answer: bytes, said: str
+) -> None:
     raw.answers[b"."] = answer
     assert (await send(raw, context)).response == said
 
 
 @pytest.mark.parametrize("answer", [None, b"", b"421 no\r\n", b"999 \xff\r\n", b"nonsense\r\n", b"2" * 100_000], ids=repr)
-async def test_a_farewell_that_fails_does_not_send_the_mail_again(raw: RawServer, context: TaskContext, answer: bytes | None) -> None:
+async def test_a_farewell_that_fails_does_not_send_the_mail_again(
+    raw: RawServer, context: TaskContext, answer: bytes | None
+) -> None:
     raw.answers[b"QUIT"] = answer
     started = time.monotonic()
     assert (await send(raw, context)).accepted == ["a@x.example"]
@@ -103,8 +111,15 @@ async def test_an_odd_refusal_of_one_recipient(raw: RawServer, context: TaskCont
 @pytest.mark.parametrize(
     ("verb", "answer", "outcome"),
     [
-        (b".", b"554 non \xe9\r\n", Discard), (b".", b"451 \xe9\x00\r\n", Retry), (b"MAIL", b"550 \xe9\r\n", Discard), (b"", b"554 \xe9\r\n", Retry), (b"", b"x\r\n", Retry),
-        (b"EHLO", b"250-" + b"x" * 100_000 + b"\r\n", Retry), (b"EHLO", b"250-x\r\n" * 100_000, Retry), (b"MAIL", None, Retry), (b".", b"\xe9\r\n", Retry),
+        (b".", b"554 non \xe9\r\n", Discard),
+        (b".", b"451 \xe9\x00\r\n", Retry),
+        (b"MAIL", b"550 \xe9\r\n", Discard),
+        (b"", b"554 \xe9\r\n", Retry),
+        (b"", b"x\r\n", Retry),
+        (b"EHLO", b"250-" + b"x" * 100_000 + b"\r\n", Retry),
+        (b"EHLO", b"250-x\r\n" * 100_000, Retry),
+        (b"MAIL", None, Retry),
+        (b".", b"\xe9\r\n", Retry),
     ],
     ids=lambda value: repr(value)[:20],
 )

@@ -19,12 +19,33 @@ from taskmill_email.plugin import send_task
 
 pytestmark = pytest.mark.anyio
 Start = Callable[..., EmailConfig]
-EXPECTED = ["From", "To", "Subject", "Date", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"]
+EXPECTED = [
+    "From",
+    "To",
+    "Subject",
+    "Date",
+    "Message-ID",
+    "Auto-Submitted",
+    "MIME-Version",
+    "Content-Type",
+    "Content-Transfer-Encoding",
+]
 BREAKS = [b"\r\nBcc: e@e.com", b"\nFrom: boss@x.example", b"\r\n\r\nbody", b"\rX: y", b"\x00", b"\xe2\x80\xa8X: y"]
 ENCODED_WORDS = [
-    "=?utf-8?q?=0d=0aBcc:_e@e.com?=", "=?utf-8?q?a=0AFrom:_boss@x.example?=", "Hi =?UTF-8?Q?=0D=0A=0D=0Abody?= there", "=?us-ascii?q?=0d=0aX:_y?=",
-    "=?utf-8*en?q?=0d=0aX:_y?=", "a=?utf-8?q?=0d=0aX:_y?=b", "=?utf-8?q?=3D=3Futf-8=3Fq=3F=3D0d=3D0aX=3A_y=3F=3D?=", "=?utf-8?q?a?=\t=?utf-8?q?=0aX:_y?=",
-    "=?utf-8?q?harmless?=", "=?unknown?q?=0d=0aX:_y?=", "=?utf-8?x?=0d=0a?=", "=?utf-8?q?=0d=0a", "?= =?", "x" * 70 + "=?utf-8?q?=0d=0aBcc:_e@e.com?=",
+    "=?utf-8?q?=0d=0aBcc:_e@e.com?=",
+    "=?utf-8?q?a=0AFrom:_boss@x.example?=",
+    "Hi =?UTF-8?Q?=0D=0A=0D=0Abody?= there",
+    "=?us-ascii?q?=0d=0aX:_y?=",
+    "=?utf-8*en?q?=0d=0aX:_y?=",
+    "a=?utf-8?q?=0d=0aX:_y?=b",
+    "=?utf-8?q?=3D=3Futf-8=3Fq=3F=3D0d=3D0aX=3A_y=3F=3D?=",
+    "=?utf-8?q?a?=\t=?utf-8?q?=0aX:_y?=",
+    "=?utf-8?q?harmless?=",
+    "=?unknown?q?=0d=0aX:_y?=",
+    "=?utf-8?x?=0d=0a?=",
+    "=?utf-8?q?=0d=0a",
+    "?= =?",
+    "x" * 70 + "=?utf-8?q?=0d=0aBcc:_e@e.com?=",
     *(f"=?utf-8?b?{b64encode(text).decode()}?=" for text in BREAKS),
 ]
 
@@ -35,7 +56,9 @@ async def send(config: EmailConfig, context: TaskContext, **args: Any) -> Sent:
 
 def pairs(message: Any, header: str) -> list[tuple[str, str]]:
     """Read as RFC 2047 says: `policy.default` of older versions sees a space between two encoded words."""
-    plain = message_from_bytes(message.as_bytes(policy=policy.SMTP.clone(refold_source="none")), policy=policy.compat32)[header]
+    plain = message_from_bytes(message.as_bytes(policy=policy.SMTP.clone(refold_source="none")), policy=policy.compat32)[
+        header
+    ]
     found = [(str(make_header(decode_header(name))), spec) for name, spec in getaddresses([plain.replace("\r\n", "")])]
     assert [spec for _name, spec in found] == [address.addr_spec for address in message[header].addresses]
     return found
@@ -46,7 +69,9 @@ def quoted(name: str) -> str:
 
 
 @pytest.mark.parametrize("text", [text for text in ENCODED_WORDS if "\t" not in text])
-async def test_an_encoded_word_in_a_subject_is_text_like_any_other(start: Start, mailbox: Any, context: TaskContext, text: str) -> None:
+async def test_an_encoded_word_in_a_subject_is_text_like_any_other(
+    start: Start, mailbox: Any, context: TaskContext, text: str
+) -> None:
     await send(start(), context, subject=text)
     message = mailbox.message()
     assert (sorted(message.keys()), message["Subject"]) == (sorted(EXPECTED), text)
@@ -56,7 +81,9 @@ async def test_an_encoded_word_in_a_subject_is_text_like_any_other(start: Start,
 
 
 @pytest.mark.parametrize("text", [text for text in ENCODED_WORDS if "\t" not in text])
-async def test_an_encoded_word_in_a_name_is_text_like_any_other(start: Start, mailbox: Any, context: TaskContext, text: str) -> None:
+async def test_an_encoded_word_in_a_name_is_text_like_any_other(
+    start: Start, mailbox: Any, context: TaskContext, text: str
+) -> None:
     sender = f"{quoted(text)} <boss@x.example>"
     config = start({"allowed_senders": ["boss@x.example"]})
     to = [f"{quoted(text)} <a@x.example>", f"{text.replace(':', '').replace('@', '')} <b@x.example>"]
@@ -68,7 +95,10 @@ async def test_an_encoded_word_in_a_name_is_text_like_any_other(start: Start, ma
     assert pairs(message, "Cc") == pairs(message, "Reply-To") == [(text, "a@x.example")]
 
 
-@pytest.mark.parametrize("address", ["=?utf-8?q?=0d=0aBcc:?=@x.example", "=?utf-8?q?a?=@x.example", "a@=?utf-8?q?x?=", "a@x.example=?utf-8?q?=0d=0a?="])
+@pytest.mark.parametrize(
+    "address",
+    ["=?utf-8?q?=0d=0aBcc:?=@x.example", "=?utf-8?q?a?=@x.example", "a@=?utf-8?q?x?=", "a@x.example=?utf-8?q?=0d=0a?="],
+)
 @pytest.mark.parametrize("field", ["to", "cc", "bcc", "reply_to", "sender"])
 async def test_an_encoded_word_in_an_address_is_refused(
     start: Start, mailbox: Any, context: TaskContext, address: str, field: str
@@ -80,10 +110,41 @@ async def test_an_encoded_word_in_an_address_is_refused(
 
 
 NAMES = [
-    "Very Long Company Name International, Department of Something Else and More, Inc.", "Ünal, Ö", 'Müller "Hans"', "Ü (x)", "Ü <b>",
-    "Škoda, Jan; Úřad pro ochranu osobních údajů, oddělení vnitřních věcí a správy majetku", "Smith, Jan", 'A "B" C', "A\\B", "a@b.example", "Team: Ann",
-    "x" * 75, "x" * 76, "x" * 77, "x" * 900, "x, " * 30 + "x", "ü, " * 100 + "ü", "字" * 300, "🎉" * 100, "e\u0301" * 100, "()", '"', "'", ".", "[Team] Ann", "Ann (x",
-    "_ _", "?", "a?=b", "=", "Dr. Ann B. Ü.", "\u00a0", "\u200fAnn", "ﬁ", "x" * 60 + "," + "y" * 60,
+    "Very Long Company Name International, Department of Something Else and More, Inc.",
+    "Ünal, Ö",
+    'Müller "Hans"',
+    "Ü (x)",
+    "Ü <b>",
+    "Škoda, Jan; Úřad pro ochranu osobních údajů, oddělení vnitřních věcí a správy majetku",
+    "Smith, Jan",
+    'A "B" C',
+    "A\\B",
+    "a@b.example",
+    "Team: Ann",
+    "x" * 75,
+    "x" * 76,
+    "x" * 77,
+    "x" * 900,
+    "x, " * 30 + "x",
+    "ü, " * 100 + "ü",
+    "字" * 300,
+    "🎉" * 100,
+    "e\u0301" * 100,
+    "()",
+    '"',
+    "'",
+    ".",
+    "[Team] Ann",
+    "Ann (x",
+    "_ _",
+    "?",
+    "a?=b",
+    "=",
+    "Dr. Ann B. Ü.",
+    "\u00a0",
+    "\u200fAnn",
+    "ﬁ",
+    "x" * 60 + "," + "y" * 60,
 ]
 
 
@@ -102,8 +163,25 @@ async def test_names_arrive_as_they_were_given(start: Start, mailbox: Any, conte
 
 
 SUBJECTS = [
-    "x" * 70 + " ü " + "y" * 70, "x" * 500, "ü" * 500, "字 " * 250, "", " ", "a  b", " a", "a ", "a" * 67, "a" * 68, "word " * 90, "Réunion d'équipe ?", "a?=", "🎉" * 250,
-    "Votre commande n°4711 a été expédiée : où en est-elle ? Suivez-la dès maintenant à l'adresse indiquée", "\u00a0", "Re: [x] a, b; c <d@e>", "e\u0301" * 200,
+    "x" * 70 + " ü " + "y" * 70,
+    "x" * 500,
+    "ü" * 500,
+    "字 " * 250,
+    "",
+    " ",
+    "a  b",
+    " a",
+    "a ",
+    "a" * 67,
+    "a" * 68,
+    "word " * 90,
+    "Réunion d'équipe ?",
+    "a?=",
+    "🎉" * 250,
+    "Votre commande n°4711 a été expédiée : où en est-elle ? Suivez-la dès maintenant à l'adresse indiquée",
+    "\u00a0",
+    "Re: [x] a, b; c <d@e>",
+    "e\u0301" * 200,
 ]
 
 
@@ -116,7 +194,20 @@ async def test_subjects_arrive_as_they_were_given(start: Start, mailbox: Any, co
 
 @pytest.mark.parametrize(
     "body",
-    ["", "\n", "a\r\nb\rc\nd", ".\n..\n.\r\n.", "From me\nFrom you", "x" * 100_000, "ü" * 5_000, "字 " * 5_000, "a\x00b\x1bc", "  a  \n\t", "\u2028\x85", "=20\n=?utf-8?q?a?="],
+    [
+        "",
+        "\n",
+        "a\r\nb\rc\nd",
+        ".\n..\n.\r\n.",
+        "From me\nFrom you",
+        "x" * 100_000,
+        "ü" * 5_000,
+        "字 " * 5_000,
+        "a\x00b\x1bc",
+        "  a  \n\t",
+        "\u2028\x85",
+        "=20\n=?utf-8?q?a?=",
+    ],
     ids=lambda body: repr(body[:10]),
 )
 async def test_bodies_arrive_as_they_were_given(start: Start, mailbox: Any, context: TaskContext, body: str) -> None:
@@ -131,8 +222,19 @@ async def test_bodies_arrive_as_they_were_given(start: Start, mailbox: Any, cont
         assert mailbox.envelopes[-1].content.isascii()
 
 
-@pytest.mark.parametrize("args", [{"subject": "\ud800"}, {"text": "\ud800"}, {"to": ["\ud800 <a@x.example>"]}, {"subject": "a\u2029b"}, {"subject": "a\x85b"}])
-async def test_what_no_mail_can_say_is_refused(start: Start, mailbox: Any, context: TaskContext, args: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"subject": "\ud800"},
+        {"text": "\ud800"},
+        {"to": ["\ud800 <a@x.example>"]},
+        {"subject": "a\u2029b"},
+        {"subject": "a\x85b"},
+    ],
+)
+async def test_what_no_mail_can_say_is_refused(
+    start: Start, mailbox: Any, context: TaskContext, args: dict[str, Any]
+) -> None:
     with pytest.raises(Discard):
         await send(start(), context, **args)
     assert mailbox.envelopes == []
@@ -141,7 +243,8 @@ async def test_what_no_mail_can_say_is_refused(start: Start, mailbox: Any, conte
 @pytest.mark.parametrize(
     ("broken", "words"),
     [
-        (lambda value, header: f"{value}\r\nX-More: y" if header == "Subject" else value, "headers"), (lambda value, _header: f"{value}!", "From"),
+        (lambda value, header: f"{value}\r\nX-More: y" if header == "Subject" else value, "headers"),
+        (lambda value, _header: f"{value}!", "From"),
         (lambda value, header: f"{value}\r\n\r\nbody" if header == "Auto-Submitted" else value, "headers"),
     ],
 )
@@ -155,7 +258,9 @@ async def test_a_mail_that_reads_otherwise_is_never_sent(
     assert mailbox.envelopes == []
 
 
-async def test_a_lost_recipient_is_noticed(start: Start, mailbox: Any, context: TaskContext, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_lost_recipient_is_noticed(
+    start: Start, mailbox: Any, context: TaskContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = headers.mailboxes
     monkeypatch.setattr(compose.headers, "mailboxes", lambda values, header: real(values[:1], header))
     with pytest.raises(Discard, match="meant: To"):

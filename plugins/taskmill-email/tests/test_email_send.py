@@ -31,9 +31,26 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("tls")
     cert, key = folder / "cert.pem", folder / "key.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost",  # noqa: S607
-         "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)],
-        check=True, capture_output=True,
+        [  # noqa: S607
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-keyout",
+            str(key),
+            "-out",
+            str(cert),
+        ],
+        check=True,
+        capture_output=True,
     )
     return cert, key
 
@@ -50,8 +67,15 @@ async def send(config: EmailConfig, context: TaskContext, **args: Any) -> Sent:
 
 async def test_plain_and_html(start: Start, mailbox: Any, context: TaskContext) -> None:
     result = await send(
-        start(), context, to=["Änne <a@x.example>", "b@x.example"], cc=["c@x.example"], bcc=["d@x.example", "a@x.example"],
-        subject="报告 für März", text="你好", html="<p>你好</p>", reply_to="r@x.example",
+        start(),
+        context,
+        to=["Änne <a@x.example>", "b@x.example"],
+        cc=["c@x.example"],
+        bcc=["d@x.example", "a@x.example"],
+        subject="报告 für März",
+        text="你好",
+        html="<p>你好</p>",
+        reply_to="r@x.example",
     )
     message = mailbox.message()
     assert mailbox.envelopes[0].mail_from == "mill@sender.example"
@@ -77,14 +101,26 @@ async def test_message_id_is_the_same_on_every_attempt(start: Start, context: Ta
 @pytest.mark.parametrize(
     "args",
     [
-        {"subject": "Hi\r\nBcc: v@x.example"}, {"subject": "Hi\nX: y"}, {"subject": "a\u2028b"}, {"to": ["a@x.example\r\nBcc: v@x.example"]},
-        {"to": ["A\n <a@x.example>"]}, {"cc": ["nobody"]}, {"bcc": ["a@b@c"]}, {"to": ["a@x.example, b@x.example"]}, {"to": [""]},
-        {"to": ["ä@x.example"]}, {"reply_to": "r@x.example\r\nX: y"}, {"sender": "boss@x.example"},
-        {"to": [f"u{n}@x.example" for n in range(51)]}, {"text": "x" * 11_000_000},
+        {"subject": "Hi\r\nBcc: v@x.example"},
+        {"subject": "Hi\nX: y"},
+        {"subject": "a\u2028b"},
+        {"to": ["a@x.example\r\nBcc: v@x.example"]},
+        {"to": ["A\n <a@x.example>"]},
+        {"cc": ["nobody"]},
+        {"bcc": ["a@b@c"]},
+        {"to": ["a@x.example, b@x.example"]},
+        {"to": [""]},
+        {"to": ["ä@x.example"]},
+        {"reply_to": "r@x.example\r\nX: y"},
+        {"sender": "boss@x.example"},
+        {"to": [f"u{n}@x.example" for n in range(51)]},
+        {"text": "x" * 11_000_000},
     ],
     ids=lambda args: str(args)[:40],
 )
-async def test_refused_before_anything_is_sent(start: Start, mailbox: Any, context: TaskContext, args: dict[str, Any]) -> None:
+async def test_refused_before_anything_is_sent(
+    start: Start, mailbox: Any, context: TaskContext, args: dict[str, Any]
+) -> None:
     with pytest.raises(Discard):
         await send(start(), context, **args)
     assert mailbox.envelopes == []
@@ -96,7 +132,9 @@ async def test_allowed_sender(start: Start, mailbox: Any, context: TaskContext) 
 
 
 @pytest.mark.parametrize(("answer", "outcome"), [("451 later", Retry), ("452 full", Retry), ("554 spam", Discard)])
-async def test_answer_to_the_message(start: Start, mailbox: Any, context: TaskContext, answer: str, outcome: type[Exception]) -> None:
+async def test_answer_to_the_message(
+    start: Start, mailbox: Any, context: TaskContext, answer: str, outcome: type[Exception]
+) -> None:
     mailbox.data_answer = answer
     with pytest.raises(outcome, match=answer):
         await send(start(), context)

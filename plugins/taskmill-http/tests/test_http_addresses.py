@@ -22,14 +22,44 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize(
     ("address", "public"),
     [
-        ("8.8.8.8", True), ("2606:4700::1111", True), ("::ffff:8.8.8.8", True), ("64:ff9b::808:808", True),
-        ("127.0.0.1", False), ("10.1.2.3", False), ("172.16.0.1", False), ("192.168.1.1", False), ("169.254.169.254", False),
-        ("100.64.0.1", False), ("0.0.0.0", False), ("224.0.0.1", False), ("255.255.255.255", False),  # noqa: S104
-        ("::1", False), ("::", False), ("fe80::1%eth0", False), ("fd00::1", False), ("ff02::1", False),
-        ("::ffff:127.0.0.1", False), ("::ffff:10.0.0.1", False), ("64:ff9b::7f00:1", False), ("64:ff9b:1::1", False),
-        ("2002:7f00:1::", False), ("2002:808:808::", True), ("fec0::1", False), ("3fff::1", False), ("5f00::1", False), ("4000::1", False),
-        ("192.88.99.1", False), ("192.0.0.8", False), ("198.18.0.1", False), ("240.0.0.1", False), ("64:ff9b::c058:6301", False),
-        ("100::1", False), ("2001:db8::1", False), ("2001:0:808:808::1", False), ("::7f00:1", False), ("::808:808", False),
+        ("8.8.8.8", True),
+        ("2606:4700::1111", True),
+        ("::ffff:8.8.8.8", True),
+        ("64:ff9b::808:808", True),
+        ("127.0.0.1", False),
+        ("10.1.2.3", False),
+        ("172.16.0.1", False),
+        ("192.168.1.1", False),
+        ("169.254.169.254", False),
+        ("100.64.0.1", False),
+        ("0.0.0.0", False),  # noqa: S104
+        ("224.0.0.1", False),
+        ("255.255.255.255", False),
+        ("::1", False),
+        ("::", False),
+        ("fe80::1%eth0", False),
+        ("fd00::1", False),
+        ("ff02::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("::ffff:10.0.0.1", False),
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b:1::1", False),
+        ("2002:7f00:1::", False),
+        ("2002:808:808::", True),
+        ("fec0::1", False),
+        ("3fff::1", False),
+        ("5f00::1", False),
+        ("4000::1", False),
+        ("192.88.99.1", False),
+        ("192.0.0.8", False),
+        ("198.18.0.1", False),
+        ("240.0.0.1", False),
+        ("64:ff9b::c058:6301", False),
+        ("100::1", False),
+        ("2001:db8::1", False),
+        ("2001:0:808:808::1", False),
+        ("::7f00:1", False),
+        ("::808:808", False),
     ],
 )
 def test_public(address: str, public: bool) -> None:
@@ -54,8 +84,25 @@ async def server(hits: list[str]) -> AsyncIterator[TestServer]:
 
 
 DISGUISED = [
-    "2130706433", "127.1", "127.0.1", "0x7f000001", "0x7f.1", "0177.0.0.1", "017700000001", "0", "00000", "\uff11\uff12\uff17.\uff10.\uff10.\uff11", "①②⑦.0.0.1",
-    "127。0。0。1", "127.0.0.1.", "2130706433.", "%31%32%37.0.0.1", "127.0.0.01", "0X7F.0.0.1", "127\u30020.0.1", "127\uff0e0.0.1",
+    "2130706433",
+    "127.1",
+    "127.0.1",
+    "0x7f000001",
+    "0x7f.1",
+    "0177.0.0.1",
+    "017700000001",
+    "0",
+    "00000",
+    "\uff11\uff12\uff17.\uff10.\uff10.\uff11",
+    "①②⑦.0.0.1",
+    "127。0。0。1",
+    "127.0.0.1.",
+    "2130706433.",
+    "%31%32%37.0.0.1",
+    "127.0.0.01",
+    "0X7F.0.0.1",
+    "127\u30020.0.1",
+    "127\uff0e0.0.1",
 ]
 
 
@@ -77,7 +124,9 @@ def test_disguised_addresses_are_refused_by_the_guard_itself(host: str) -> None:
         addresses.check_url(URL(f"http://{host}/", encoded=True), allow_private=False)
 
 
-@pytest.mark.parametrize("host", ["8.8.8.8", "[2606:4700::1111]", "a.example", "1.2.3.4.example", "127-1.example", "0x7f.example", "straße.de"])
+@pytest.mark.parametrize(
+    "host", ["8.8.8.8", "[2606:4700::1111]", "a.example", "1.2.3.4.example", "127-1.example", "0x7f.example", "straße.de"]
+)
 def test_names_and_plain_addresses_are_taken(host: str) -> None:
     addresses.check_url(addresses.parse(f"http://{host}:8080/"), allow_private=False)
 
@@ -88,8 +137,12 @@ def test_long_hosts_are_refused_before_they_are_looked_at(host: str) -> None:
         addresses.parse(f"http://{host}/")
 
 
-@pytest.mark.parametrize("to", ["http://2130706433:{}/", "http://127.1:{}/", "//\uff11\uff12\uff17.0.0.1:{}/", "http://127.0.0.1.:{}/"])
-async def test_redirect_to_a_disguised_address_is_refused(hits: list[str], server: TestServer, raw: Any, context: TaskContext, to: str) -> None:
+@pytest.mark.parametrize(
+    "to", ["http://2130706433:{}/", "http://127.1:{}/", "//\uff11\uff12\uff17.0.0.1:{}/", "http://127.0.0.1.:{}/"]
+)
+async def test_redirect_to_a_disguised_address_is_refused(
+    hits: list[str], server: TestServer, raw: Any, context: TaskContext, to: str
+) -> None:
     raw.answer = b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\nLocation: " + to.format(server.port).encode() + b"\r\n\r\n"
     with pytest.raises(Discard, match="disguised"):
         await request_task(HttpConfig(allow_private=True))(HttpRequest(url=raw.url), context)

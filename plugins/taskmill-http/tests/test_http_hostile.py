@@ -41,8 +41,11 @@ async def post(raw: Any, context: TaskContext, config: HttpConfig = OPEN, **args
 @pytest.mark.parametrize(
     ("header", "name", "value"),
     [
-        (b"Location: /caf\xe9", "Location", "/café"), (b'ETag: "\xff"', "ETag", '"ÿ"'), (b"ETag: \xc3\xa9", "ETag", "é"),
-        (b"X-Request-Id: \xed\xa0\x80", "X-Request-Id", "í\xa0\x80"), (b"Retry-After: \xb2", "Retry-After", "²"),
+        (b"Location: /caf\xe9", "Location", "/café"),
+        (b'ETag: "\xff"', "ETag", '"ÿ"'),
+        (b"ETag: \xc3\xa9", "ETag", "é"),
+        (b"X-Request-Id: \xed\xa0\x80", "X-Request-Id", "í\xa0\x80"),
+        (b"Retry-After: \xb2", "Retry-After", "²"),
         (b"Content-Type: \xff; charset=\xff", "Content-Type", "ÿ; charset=ÿ"),
     ],
     ids=str,
@@ -53,7 +56,9 @@ async def test_odd_bytes_in_a_header(raw: Any, context: TaskContext, header: byt
     assert (result.status, result.headers[name], result.body) == (201, value, "made")
 
 
-@pytest.mark.parametrize("header", [b"Set-Cookie: a=" + b"x" * 9_000, b"X-Long: " + b"x" * 60_000, b"ETag: " + b"e" * 60_000])
+@pytest.mark.parametrize(
+    "header", [b"Set-Cookie: a=" + b"x" * 9_000, b"X-Long: " + b"x" * 60_000, b"ETag: " + b"e" * 60_000]
+)
 async def test_long_header(raw: Any, context: TaskContext, header: bytes) -> None:
     raw.answer = answer(header, body=b"made")
     result = await post(raw, context)
@@ -63,9 +68,15 @@ async def test_long_header(raw: Any, context: TaskContext, header: bytes) -> Non
 @pytest.mark.parametrize(
     "head",
     [
-        b"X-Far-Too-Long: " + b"x" * 100_000, b"\r\n".join(b"X-%d: %s" % (n, b"y" * 1_000) for n in range(1_000)), b"no colon here",
-        b"Content-Length: 3\r\nContent-Length: 4", b"Content-Length: minus", b"Transfer-Encoding: chunked\r\nContent-Length: 4",
-        b"X: a\x00b", b": empty", b"Content-Encoding: gzip\x00",
+        b"X-Far-Too-Long: " + b"x" * 100_000,
+        b"\r\n".join(b"X-%d: %s" % (n, b"y" * 1_000) for n in range(1_000)),
+        b"no colon here",
+        b"Content-Length: 3\r\nContent-Length: 4",
+        b"Content-Length: minus",
+        b"Transfer-Encoding: chunked\r\nContent-Length: 4",
+        b"X: a\x00b",
+        b": empty",
+        b"Content-Encoding: gzip\x00",
     ],
     ids=lambda head: str(head[:30]),
 )
@@ -80,7 +91,9 @@ async def test_a_header_that_cannot_be_read(raw: Any, context: TaskContext, head
 
 
 async def test_interim_answers_do_not_decide(raw: Any, context: TaskContext) -> None:
-    raw.answer = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 3 + b"HTTP/1.1 201 Created\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"
+    raw.answer = (
+        b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 3 + b"HTTP/1.1 201 Created\r\nX: " + b"x" * 100_000 + b"\r\n\r\n"
+    )
     assert (await post(raw, context)).status == 201
     raw.answer = b"HTTP/1.1 100 Continue\r\n\r\n"
     with pytest.raises(Retry, match="Disconnected"):
@@ -111,12 +124,26 @@ async def test_broken_chunks_after_the_status(raw: Any, context: TaskContext) ->
 @pytest.mark.parametrize(
     ("charset", "body", "text"),
     [
-        ("utf-8", b"ok\xff", "ok\ufffd"), ("utf-7", b"+2AA-", "+2AA-"), ("unicode_escape", b"\\ud800", "\\ud800"),
-        ("raw_unicode_escape", b"\\ud800", "\\ud800"), ("punycode", b"abc-", "abc-"), ("idna", b"\xff.", "\ufffd."),
-        ("undefined", b"abc", "abc"), ("utf-16", b"\xff\xfea\x00\x00\xd8", "a\ufffd"), ("utf-16le", b"\x00\xd8", "\ufffd"),
-        ("utf-32", b"abc", "abc"), ('"utf-8;x"', "é".encode(), "é"), ("gbk", "字".encode("gbk") + b"\xff", "字\ufffd"),
-        ("iso-8859-1", b"\xe9", "é"), ("Windows-1252", b"\x80", "€"), ("shift_jis", "字".encode("shift_jis"), "字"), ("base64", b"eA==", "eA=="),
-        ("rot13", b"abc", "abc"), ("x" * 8_000, b"abc", "abc"), ("\xff", b"abc", "abc"), ("utf-8", b"a\x00b\xed\xa0\x80", "a\ufffdb\ufffd\ufffd\ufffd"),
+        ("utf-8", b"ok\xff", "ok\ufffd"),
+        ("utf-7", b"+2AA-", "+2AA-"),
+        ("unicode_escape", b"\\ud800", "\\ud800"),
+        ("raw_unicode_escape", b"\\ud800", "\\ud800"),
+        ("punycode", b"abc-", "abc-"),
+        ("idna", b"\xff.", "\ufffd."),
+        ("undefined", b"abc", "abc"),
+        ("utf-16", b"\xff\xfea\x00\x00\xd8", "a\ufffd"),
+        ("utf-16le", b"\x00\xd8", "\ufffd"),
+        ("utf-32", b"abc", "abc"),
+        ('"utf-8;x"', "é".encode(), "é"),
+        ("gbk", "字".encode("gbk") + b"\xff", "字\ufffd"),
+        ("iso-8859-1", b"\xe9", "é"),
+        ("Windows-1252", b"\x80", "€"),
+        ("shift_jis", "字".encode("shift_jis"), "字"),
+        ("base64", b"eA==", "eA=="),
+        ("rot13", b"abc", "abc"),
+        ("x" * 8_000, b"abc", "abc"),
+        ("\xff", b"abc", "abc"),
+        ("utf-8", b"a\x00b\xed\xa0\x80", "a\ufffdb\ufffd\ufffd\ufffd"),
     ],
 )
 async def test_charsets(raw: Any, context: TaskContext, charset: str, body: bytes, text: str) -> None:
@@ -128,9 +155,17 @@ async def test_charsets(raw: Any, context: TaskContext, charset: str, body: byte
 @pytest.mark.parametrize(
     ("charset", "unit"),
     [
-        *((charset, b"\xff-a9") for charset in ("punycode", "idna", "utf-7", "unicode_escape", "utf-8", "utf-16", "undefined", "gbk", "big5")),
-        *((charset, b"\x1b$B\xff") for charset in ("iso-2022-jp", "euc-jp", "euc-kr", "shift_jis", "gb18030", "koi8-r", "windows-1252")),
-        ("utf-8", b"\x01"), ("utf-8", b'"'), ("utf-8", b"\x00"),
+        *(
+            (charset, b"\xff-a9")
+            for charset in ("punycode", "idna", "utf-7", "unicode_escape", "utf-8", "utf-16", "undefined", "gbk", "big5")
+        ),
+        *(
+            (charset, b"\x1b$B\xff")
+            for charset in ("iso-2022-jp", "euc-jp", "euc-kr", "shift_jis", "gb18030", "koi8-r", "windows-1252")
+        ),
+        ("utf-8", b"\x01"),
+        ("utf-8", b'"'),
+        ("utf-8", b"\x00"),
     ],
 )
 async def test_no_body_blocks_the_loop(raw: Any, context: TaskContext, charset: str, unit: bytes, size: int) -> None:
@@ -148,10 +183,16 @@ PLAIN = b"hello " * 20_000
 @pytest.mark.parametrize(
     ("coding", "body", "text", "incomplete"),
     [
-        ("gzip", gzip.compress(PLAIN), PLAIN, ""), ("x-gzip", gzip.compress(b"a") + gzip.compress(b"b"), b"ab", ""),
-        ("deflate", zlib.compress(PLAIN), PLAIN, ""), ("deflate", zlib.compress(PLAIN)[2:-4], PLAIN, ""), ("identity", b"a", b"a", ""),
-        ("gzip", b"", b"", ""), ("gzip", b"no gzip", b"", "not gzip"), ("gzip", gzip.compress(b"a")[:-3], b"a", "too early"),
-        ("gzip", gzip.compress(b"a") + b"rest", b"a", "follows"), ("deflate", b"\x78\xff\xff", b"", "not deflate"),
+        ("gzip", gzip.compress(PLAIN), PLAIN, ""),
+        ("x-gzip", gzip.compress(b"a") + gzip.compress(b"b"), b"ab", ""),
+        ("deflate", zlib.compress(PLAIN), PLAIN, ""),
+        ("deflate", zlib.compress(PLAIN)[2:-4], PLAIN, ""),
+        ("identity", b"a", b"a", ""),
+        ("gzip", b"", b"", ""),
+        ("gzip", b"no gzip", b"", "not gzip"),
+        ("gzip", gzip.compress(b"a")[:-3], b"a", "too early"),
+        ("gzip", gzip.compress(b"a") + b"rest", b"a", "follows"),
+        ("deflate", b"\x78\xff\xff", b"", "not deflate"),
     ],
 )
 async def test_packed_bodies(raw: Any, context: TaskContext, coding: str, body: bytes, text: bytes, incomplete: str) -> None:
@@ -165,7 +206,11 @@ async def test_packed_bodies(raw: Any, context: TaskContext, coding: str, body: 
 async def test_encodings_that_nobody_asked_for_are_kept_as_base64(raw: Any, context: TaskContext, coding: str) -> None:
     raw.answer = answer(b"Content-Encoding: " + coding.encode(), body=b"\x00\xff\x80made")
     result = await post(raw, context)
-    assert (b64decode(result.body), result.body_encoding, coding in result.incomplete) == (b"\x00\xff\x80made", "base64", True)
+    assert (b64decode(result.body), result.body_encoding, coding in result.incomplete) == (
+        b"\x00\xff\x80made",
+        "base64",
+        True,
+    )
     assert b"accept-encoding: gzip, deflate\r\n" in raw.requests[0].lower()
 
 
@@ -183,7 +228,12 @@ async def test_packed_bodies_do_not_block_the_loop(raw: Any, context: TaskContex
 
 @pytest.mark.parametrize(
     "header",
-    [b'Set-Cookie: a="' + b"\\1" * 30_000 + b'"', b"Content-Type: a" + b'; a="' * 12_000, b"Retry-After: " + b"Mon, " * 12_000, b"Location: " + b"%" * 60_000],
+    [
+        b'Set-Cookie: a="' + b"\\1" * 30_000 + b'"',
+        b"Content-Type: a" + b'; a="' * 12_000,
+        b"Retry-After: " + b"Mon, " * 12_000,
+        b"Location: " + b"%" * 60_000,
+    ],
     ids=lambda header: header[:12].decode(),
 )
 async def test_headers_do_not_block_the_loop(raw: Any, context: TaskContext, header: bytes) -> None:
@@ -204,14 +254,25 @@ async def test_the_result_fits_what_a_result_may_have(raw: Any, context: TaskCon
     raw.answer = answer(b"ETag: " + b"e" * 500, body=body * (MIB // len(body)))
     context.result_max_bytes = max_bytes
     result = await post(raw, context, HttpConfig(allow_private=True, response_max_bytes=MIB), max_response_bytes=MIB)
-    assert (result.truncated, max_bytes - 10 <= len(msgspec.json.encode(result)) <= max_bytes or len(result.body) > 0) == (True, True)
+    assert (result.truncated, max_bytes - 10 <= len(msgspec.json.encode(result)) <= max_bytes or len(result.body) > 0) == (
+        True,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
     ("after", "seconds"),
     [
-        (b"Mon, 01 Jan 2026 00:00:00 +99999999999999", None), (b"9" * 5_000, None), (b"9" * 60, 3600.0), (b"-1", None), (b"1.5", None), (b"\xb2", None),
-        (b"Fri, 31 Dec 9999 23:59:59 -2359", 3600.0), (b"Mon, 01 Jan 0001 00:00:00 +2359", 0.0), (b"nan", None), (b"", None),
+        (b"Mon, 01 Jan 2026 00:00:00 +99999999999999", None),
+        (b"9" * 5_000, None),
+        (b"9" * 60, 3600.0),
+        (b"-1", None),
+        (b"1.5", None),
+        (b"\xb2", None),
+        (b"Fri, 31 Dec 9999 23:59:59 -2359", 3600.0),
+        (b"Mon, 01 Jan 0001 00:00:00 +2359", 0.0),
+        (b"nan", None),
+        (b"", None),
     ],
 )
 async def test_retry_after(raw: Any, context: TaskContext, after: bytes, seconds: float | None) -> None:
@@ -233,7 +294,13 @@ async def test_redirect_with_odd_bytes_is_followed(raw: Any, context: TaskContex
 
 @pytest.mark.parametrize(
     ("location", "words"),
-    [(b"http://[", "no URL"), (b"http://a:99999999/", "no URL"), (b"/" + b"x" * 9_000, "above"), (b"gopher://a/", "only http"), (b"//u:p@127.0.0.1/", "credentials")],
+    [
+        (b"http://[", "no URL"),
+        (b"http://a:99999999/", "no URL"),
+        (b"/" + b"x" * 9_000, "above"),
+        (b"gopher://a/", "only http"),
+        (b"//u:p@127.0.0.1/", "credentials"),
+    ],
     ids=str,
 )
 async def test_redirect_to_what_cannot_be_followed(raw: Any, context: TaskContext, location: bytes, words: str) -> None:
@@ -245,8 +312,11 @@ async def test_redirect_to_what_cannot_be_followed(raw: Any, context: TaskContex
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        ({"headers": {f"X-{n}": "v" for n in range(101)}}, "headers above"), ({"headers": {"X": "v" * 70_000}}, "headers above"),
-        ({"headers": {"X": "a\x7f"}}, "control"), ({"body": "\ud800"}, "cannot be sent"), ({"headers": {"X": "\ud800"}}, "control"),
+        ({"headers": {f"X-{n}": "v" for n in range(101)}}, "headers above"),
+        ({"headers": {"X": "v" * 70_000}}, "headers above"),
+        ({"headers": {"X": "a\x7f"}}, "control"),
+        ({"body": "\ud800"}, "cannot be sent"),
+        ({"headers": {"X": "\ud800"}}, "control"),
     ],
 )
 async def test_requests_that_cannot_be_sent(raw: Any, context: TaskContext, args: dict[str, Any], words: str) -> None:

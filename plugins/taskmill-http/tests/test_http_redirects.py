@@ -21,8 +21,16 @@ from taskmill_http.plugin import request_task
 
 pytestmark = pytest.mark.anyio
 HEADERS = {
-    "X-Api-Key": "k", "X-Auth-Token": "t", "Authorization": "b", "Cookie": "c", "X-Secret": "secret:API", "X-Plain": "p",
-    "Accept": "text/plain", "Accept-Language": "de", "User-Agent": "mine", "Idempotency-Key": "own",
+    "X-Api-Key": "k",
+    "X-Auth-Token": "t",
+    "Authorization": "b",
+    "Cookie": "c",
+    "X-Secret": "secret:API",
+    "X-Plain": "p",
+    "Accept": "text/plain",
+    "Accept-Language": "de",
+    "User-Agent": "mine",
+    "Idempotency-Key": "own",
 }
 SECRETS = {"API": HeaderSecret(value=Secret("geheim"), hosts=["127.0.0.1", "localhost"])}
 
@@ -47,7 +55,9 @@ async def servers() -> AsyncIterator[list[TestServer]]:
         yield running
 
 
-async def chain(context: TaskContext, *hops: tuple[TestServer, int], end: str, config: HttpConfig | None = None, **args: Any) -> HttpResponse:
+async def chain(
+    context: TaskContext, *hops: tuple[TestServer, int], end: str, config: HttpConfig | None = None, **args: Any
+) -> HttpResponse:
     url = URL(end)
     for server, status in reversed(hops):
         url = server.make_url(f"/redirect/{status}").with_query(to=str(url))
@@ -68,7 +78,9 @@ EXTRA = {"X-Api-Key", "X-Auth-Token", "X-Plain", "Idempotency-Key"}
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_only_harmless_headers_reach_another_origin(servers: list[TestServer], context: TaskContext, status: int) -> None:
+async def test_only_harmless_headers_reach_another_origin(
+    servers: list[TestServer], context: TaskContext, status: int
+) -> None:
     result = await chain(context, (servers[0], status), end=str(servers[1].make_url("/echo")))
     assert seen(result) == ("GET", HARMLESS, "")
     assert msgspec.json.decode(result.body)["headers"]["Idempotency-Key"] == str(context.id)
@@ -92,7 +104,9 @@ async def test_a_body_does_not_go_to_another_origin(
 
 async def test_listed_hosts_get_headers_and_body_but_no_secrets(servers: list[TestServer], context: TaskContext) -> None:
     config = HttpConfig(allow_private=True, secrets=SECRETS, redirect_hosts=["127.0.0.1"])
-    result = await chain(context, (servers[0], 307), end=str(servers[1].make_url("/echo")), config=config, method="POST", body="token")
+    result = await chain(
+        context, (servers[0], 307), end=str(servers[1].make_url("/echo")), config=config, method="POST", body="token"
+    )
     assert seen(result) == ("POST", HARMLESS | EXTRA, "token")
 
 
@@ -105,10 +119,14 @@ async def test_what_a_stranger_sends_back_stays_bare(servers: list[TestServer], 
 @pytest.mark.parametrize(
     ("url", "before", "expected"),
     [
-        ("https://a.example/x", Trust.ORIGIN, Trust.ORIGIN), ("https://a.example:443/", Trust.ORIGIN, Trust.ORIGIN),
-        ("https://a.example:8443/", Trust.ORIGIN, Trust.STRANGER), ("https://b.example/", Trust.ORIGIN, Trust.STRANGER),
-        ("https://sub.a.example/", Trust.ORIGIN, Trust.STRANGER), ("https://friend.example/", Trust.ORIGIN, Trust.LISTED),
-        ("https://a.example/", Trust.STRANGER, Trust.STRANGER), ("https://friend.example/", Trust.STRANGER, Trust.STRANGER),
+        ("https://a.example/x", Trust.ORIGIN, Trust.ORIGIN),
+        ("https://a.example:443/", Trust.ORIGIN, Trust.ORIGIN),
+        ("https://a.example:8443/", Trust.ORIGIN, Trust.STRANGER),
+        ("https://b.example/", Trust.ORIGIN, Trust.STRANGER),
+        ("https://sub.a.example/", Trust.ORIGIN, Trust.STRANGER),
+        ("https://friend.example/", Trust.ORIGIN, Trust.LISTED),
+        ("https://a.example/", Trust.STRANGER, Trust.STRANGER),
+        ("https://friend.example/", Trust.STRANGER, Trust.STRANGER),
     ],
 )
 def test_trust(url: str, before: Trust, expected: Trust) -> None:
@@ -119,8 +137,10 @@ def test_trust(url: str, before: Trust, expected: Trust) -> None:
 @pytest.mark.parametrize(
     ("begin", "end", "expected"),
     [
-        ("http://a.example/", "https://a.example/", Trust.ORIGIN), ("http://a.example:8080/", "https://a.example/", Trust.STRANGER),
-        ("http://a.example/", "https://a.example:8443/", Trust.STRANGER), ("https://a.example/", "http://a.example/", Trust.STRANGER),
+        ("http://a.example/", "https://a.example/", Trust.ORIGIN),
+        ("http://a.example:8080/", "https://a.example/", Trust.STRANGER),
+        ("http://a.example/", "https://a.example:8443/", Trust.STRANGER),
+        ("https://a.example/", "http://a.example/", Trust.STRANGER),
     ],
 )
 def test_the_step_up_to_https_is_no_change_of_origin(begin: str, end: str, expected: Trust) -> None:

@@ -86,7 +86,8 @@ async def test_get(server: TestServer, context: TaskContext) -> None:
 @pytest.mark.parametrize(
     ("args", "body", "content_type"),
     [
-        ({"json": {"a": [1]}}, '{"a":[1]}', "application/json"), ({"json": None}, "null", "application/json"),
+        ({"json": {"a": [1]}}, '{"a":[1]}', "application/json"),
+        ({"json": None}, "null", "application/json"),
         ({"body": "文字", "headers": {"Content-Type": "text/plain"}}, "文字", "text/plain"),
     ],
 )
@@ -104,9 +105,15 @@ async def test_own_idempotency_key_wins(server: TestServer, context: TaskContext
 @pytest.mark.parametrize(
     ("status", "after", "outcome", "seconds"),
     [
-        (408, None, Retry, None), (425, None, Retry, None), (429, "7", Retry, 7.0), (503, "99999999", Retry, 3600.0),
-        (500, "soon", Retry, None), (503, "Wed, 21 Oct 2015 07:28:00 GMT", Retry, 0.0),
-        (400, None, Discard, None), (404, "7", Discard, None), (304, None, Discard, None),
+        (408, None, Retry, None),
+        (425, None, Retry, None),
+        (429, "7", Retry, 7.0),
+        (503, "99999999", Retry, 3600.0),
+        (500, "soon", Retry, None),
+        (503, "Wed, 21 Oct 2015 07:28:00 GMT", Retry, 0.0),
+        (400, None, Discard, None),
+        (404, "7", Discard, None),
+        (304, None, Discard, None),
     ],
 )
 async def test_unexpected_status(
@@ -128,11 +135,15 @@ async def test_expected_status_is_a_result(server: TestServer, context: TaskCont
 async def test_large_answer_is_cut(server: TestServer, context: TaskContext) -> None:
     result = await send(server, context, "/large", max_response_bytes=3_000)
     assert (result.body, result.truncated) == ("字" * 1_000, True)
-    limited = await send(server, context, "/large", HttpConfig(allow_private=True, response_max_bytes=30), max_response_bytes=3_000)
+    limited = await send(
+        server, context, "/large", HttpConfig(allow_private=True, response_max_bytes=30), max_response_bytes=3_000
+    )
     assert len(limited.body) == 10
 
 
-async def test_timeout_and_refused_connection_are_retried(server: TestServer, context: TaskContext, unused_tcp_port: int) -> None:
+async def test_timeout_and_refused_connection_are_retried(
+    server: TestServer, context: TaskContext, unused_tcp_port: int
+) -> None:
     with pytest.raises(Retry, match="no answer within"):
         await send(server, context, "/hang", timeout_s=0.05)
     with pytest.raises(Retry, match="ClientConnectorError"):
@@ -143,7 +154,13 @@ async def test_timeout_and_refused_connection_are_retried(server: TestServer, co
 
 @pytest.mark.parametrize(
     ("status", "method", "then", "kept"),
-    [(301, "POST", "GET", ""), (302, "POST", "GET", ""), (303, "PUT", "GET", ""), (307, "POST", "POST", "x"), (308, "PUT", "PUT", "x")],
+    [
+        (301, "POST", "GET", ""),
+        (302, "POST", "GET", ""),
+        (303, "PUT", "GET", ""),
+        (307, "POST", "POST", "x"),
+        (308, "PUT", "PUT", "x"),
+    ],
 )
 async def test_redirect(server: TestServer, context: TaskContext, status: int, method: str, then: str, kept: str) -> None:
     result = await send(server, context, f"/redirect/{status}?to=/echo", method=method, body="x")
@@ -161,7 +178,9 @@ async def test_redirects_end(server: TestServer, context: TaskContext) -> None:
 
 
 async def test_secret_reaches_its_host_only(server: TestServer, context: TaskContext) -> None:
-    result = await send(server, context, "/echo", SECRETS, headers={"Authorization": "Bearer secret:API", "X-Key": "secret:API"})
+    result = await send(
+        server, context, "/echo", SECRETS, headers={"Authorization": "Bearer secret:API", "X-Key": "secret:API"}
+    )
     sent = msgspec.json.decode(result.body)["headers"]
     assert (sent["Authorization"], sent["X-Key"]) == ("Bearer geheim", "geheim")
     for name in ("FAR", "NONE"):

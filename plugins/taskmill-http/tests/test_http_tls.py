@@ -70,13 +70,22 @@ async def post(url: str, context: TaskContext) -> str:
 @pytest.mark.parametrize(
     ("name", "days", "trusted", "words"),
     [
-        ("IP:127.0.0.1", 2, False, r"self-signed|self signed"), ("IP:127.0.0.1", -1, True, "expired"), ("IP:127.0.0.2", 2, True, r"IP address mismatch"),
+        ("IP:127.0.0.1", 2, False, r"self-signed|self signed"),
+        ("IP:127.0.0.1", -1, True, "expired"),
+        ("IP:127.0.0.2", 2, True, r"IP address mismatch"),
         ("DNS:other.example", 2, True, "mismatch"),
     ],
 )
 async def test_bad_certificate_is_a_retry_that_says_so(
-    serve: Callable[..., Any], hits: list[str], context: TaskContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    name: str, days: int, trusted: bool, words: str,
+    serve: Callable[..., Any],
+    hits: list[str],
+    context: TaskContext,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    days: int,
+    trusted: bool,
+    words: str,
 ) -> None:
     pair = make(tmp_path, name, days)
     if trusted:

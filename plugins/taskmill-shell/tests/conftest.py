@@ -22,6 +22,11 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 def context() -> TaskContext:
     """The first attempt of some task."""
     return TaskContext(
-        id=TASK_ID, kind="any.kind", queue="default", claim_no=1, attempt=1, max_attempts=5,
+        id=TASK_ID,
+        kind="any.kind",
+        queue="default",
+        claim_no=1,
+        attempt=1,
+        max_attempts=5,
         deadline=datetime.now(UTC) + timedelta(minutes=1),
     )

@@ -72,7 +72,9 @@ async def test_descendants_that_left_the_group_are_killed_and_reaped(
     context: TaskContext, here: ShellConfig, tmp_path: Path, code: str, ending: str
 ) -> None:
     last = {"success": "print('done')", "failure": "os._exit(3)"}.get(ending, "time.sleep(300)")
-    task = asyncio.ensure_future(run(context, PYTHON, "-c", f"{code}{WAIT}{last}", config=here, timeout_s=2 if ending == "timeout" else 60))
+    task = asyncio.ensure_future(
+        run(context, PYTHON, "-c", f"{code}{WAIT}{last}", config=here, timeout_s=2 if ending == "timeout" else 60)
+    )
     await until(lambda: (tmp_path / "pids").exists() and (tmp_path / "pids").read_text().endswith("\n"), "nothing started")
     if ending == "cancel":
         task.cancel()
@@ -107,7 +109,9 @@ async def test_everything_dies_with_the_worker(tmp_path: Path) -> None:
     await until(lambda: not any(alive(pid) for pid in noted(tmp_path)), "something outlived the worker")
 
 
-async def test_a_launcher_that_is_killed_takes_the_command_along(context: TaskContext, here: ShellConfig, tmp_path: Path) -> None:
+async def test_a_launcher_that_is_killed_takes_the_command_along(
+    context: TaskContext, here: ShellConfig, tmp_path: Path
+) -> None:
     script = "echo $$ > pids; kill -9 $PPID; while :; do sleep 0.05; done"
     with pytest.raises(Retry, match="did not end in order"):
         await run(context, SH, "-c", script, config=here)
@@ -147,7 +151,9 @@ async def test_a_process_of_another_user_is_told_and_leaks_nothing(tmp_path: Pat
 @pytest.mark.parametrize("text", ["\\001", '"', "\\000", "\\377"])
 @pytest.mark.parametrize("streams", [">&1", ">&2", "| tee /dev/stderr"])
 @pytest.mark.parametrize("most", [1024 * KIB, 4 * KIB])
-async def test_output_of_a_command_that_succeeded_always_fits(context: TaskContext, text: str, streams: str, most: int) -> None:
+async def test_output_of_a_command_that_succeeded_always_fits(
+    context: TaskContext, text: str, streams: str, most: int
+) -> None:
     context.result_max_bytes = most
     config = msgspec.structs.replace(CONFIG, output_max_bytes=1024 * KIB)
     script = f"head -c {600 * KIB} /dev/zero | tr '\\0' '{text}' {streams}"
@@ -161,7 +167,12 @@ async def test_output_of_a_command_that_succeeded_always_fits(context: TaskConte
 async def test_what_one_stream_does_not_need_the_other_gets(context: TaskContext) -> None:
     context.result_max_bytes = 10_000
     result = await run(context, SH, "-c", "head -c 9000 /dev/zero | tr '\\0' a >&2; echo done", max_output_bytes=20_000)
-    assert (result.stdout, result.stdout_truncated, len(result.stderr), result.stderr_truncated) == ("done\n", False, 9_000, False)
+    assert (result.stdout, result.stdout_truncated, len(result.stderr), result.stderr_truncated) == (
+        "done\n",
+        False,
+        9_000,
+        False,
+    )
 
 
 def executable(folder: Path, content: bytes) -> str:
@@ -174,8 +185,12 @@ def executable(folder: Path, content: bytes) -> str:
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        ({"argv": [SH, "-c", "true", "x" * 200_000]}, "too long"), ({"argv": [SH, *["x" * 100_000] * 100]}, "too long"), ({"argv": [SH], "env": {"COLOUR": "x" * 200_000}}, "too long"),
-        ({"argv": [SH], "env": {"COLOUR": "a\0b"}}, "NUL"), ({"argv": [SH, "\ud800"]}, "cannot be started"), ({"argv": [SH], "env": {"COLOUR": "\ud800"}}, "cannot be started"),
+        ({"argv": [SH, "-c", "true", "x" * 200_000]}, "too long"),
+        ({"argv": [SH, *["x" * 100_000] * 100]}, "too long"),
+        ({"argv": [SH], "env": {"COLOUR": "x" * 200_000}}, "too long"),
+        ({"argv": [SH], "env": {"COLOUR": "a\0b"}}, "NUL"),
+        ({"argv": [SH, "\ud800"]}, "cannot be started"),
+        ({"argv": [SH], "env": {"COLOUR": "\ud800"}}, "cannot be started"),
         ({"argv": ["/bin/cat"], "stdin": "\ud800"}, "cannot be started"),
     ],
     ids=["long argument", "many arguments", "long variable", "NUL", "odd argument", "odd variable", "odd input"],
@@ -202,7 +217,11 @@ async def test_a_bad_work_dir_is_discarded_with_its_name(context: TaskContext, t
 
 async def test_no_descriptors_or_zombies_are_left(context: TaskContext, here: ShellConfig) -> None:
     async def once() -> None:
-        for args in ({"argv": [SH, "-c", "true"]}, {"argv": [SH, "x" * 200_000]}, {"argv": [SH, "-c", "sleep 300"], "timeout_s": 0.2}):
+        for args in (
+            {"argv": [SH, "-c", "true"]},
+            {"argv": [SH, "x" * 200_000]},
+            {"argv": [SH, "-c", "sleep 300"], "timeout_s": 0.2},
+        ):
             await asyncio.gather(run_task(here)(Command(**args), context), return_exceptions=True)
 
     await once()

@@ -81,9 +81,13 @@ async def test_output_is_capped_but_drained(context: TaskContext) -> None:
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        ({"argv": ["/bin/ls"]}, "SHELL_ALLOW"), ({"argv": ["sh", "-c", "id"]}, "SHELL_ALLOW"), ({"argv": ["/bin/../bin/sh"]}, "SHELL_ALLOW"),
-        ({"argv": ["/etc/passwd"]}, "cannot be executed"), ({"argv": [SH], "env": {"LD_PRELOAD": "x"}}, "LD_PRELOAD"),
-        ({"argv": [SH, "a\x00b"]}, "NUL"), ({"argv": [SH], "timeout_s": 1e6}, "timeout_s"),
+        ({"argv": ["/bin/ls"]}, "SHELL_ALLOW"),
+        ({"argv": ["sh", "-c", "id"]}, "SHELL_ALLOW"),
+        ({"argv": ["/bin/../bin/sh"]}, "SHELL_ALLOW"),
+        ({"argv": ["/etc/passwd"]}, "cannot be executed"),
+        ({"argv": [SH], "env": {"LD_PRELOAD": "x"}}, "LD_PRELOAD"),
+        ({"argv": [SH, "a\x00b"]}, "NUL"),
+        ({"argv": [SH], "timeout_s": 1e6}, "timeout_s"),
     ],
 )
 async def test_refused(context: TaskContext, args: dict[str, Any], words: str) -> None:

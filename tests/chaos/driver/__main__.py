@@ -28,13 +28,17 @@ Result = tuple[Facts, Sequence[Breach]]
 
 def options(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m tests.chaos.driver", description="Random faults against real processes.")
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.chaos.driver", description="Random faults against real processes."
+    )
     parser.add_argument("--minutes", type=float, default=2.0, help="how long faults go on, all seeds together (default: 2)")
     parser.add_argument("--seed", action="append", help="a number, or `random`; repeatable (default: random)")
     parser.add_argument("--only", default="", help="only faults whose name contains this")
     parser.add_argument("--plan", action="store_true", help="print the rounds that the seed gives, and run nothing")
     parser.add_argument("--write", action="store_true", help=f"write the table to {report.PAGE.name}")
-    parser.add_argument("--folder", type=Path, default=None, help="where logs and journals are kept (default: a new one in /tmp)")
+    parser.add_argument(
+        "--folder", type=Path, default=None, help="where logs and journals are kept (default: a new one in /tmp)"
+    )
     return parser.parse_args(arguments)
 
 

@@ -52,7 +52,11 @@ def _leaving(facts: Facts) -> Iterator[Breach]:
         asleep = sum(min(end, life.ended) - max(begin, life.asked_at) for begin, end in life.stopped if end > life.asked_at)
         took = life.ended - life.asked_at - max(0.0, asleep)
         if took > LEAVING_S:
-            yield Breach("SIGTERM ends a role ≤ 40 s", f"{life.role} (pid {life.pid}) took {took:.0f} s, log {life.log}", at=life.asked_at)
+            yield Breach(
+                "SIGTERM ends a role ≤ 40 s",
+                f"{life.role} (pid {life.pid}) took {took:.0f} s, log {life.log}",
+                at=life.asked_at,
+            )
         elif life.code != 0 and not _starting(facts, life, life.asked_at):
             words = f"{life.role} (pid {life.pid}) ended with {life.code} after SIGTERM, log {life.log}"
             yield Breach("exit code 0 after SIGTERM", words, at=life.asked_at)
@@ -86,7 +90,9 @@ def _slow_answers(facts: Facts) -> Iterator[Breach]:
         if answer.what.startswith("probe"):
             continue
         pauses = [event for event in facts.events if event.blocks and event.begin < answer.end and event.end > answer.begin]
-        lost = [life for life in facts.lives if life.role == answer.api and life.ended and answer.begin < life.ended < answer.end]
+        lost = [
+            life for life in facts.lives if life.role == answer.api and life.ended and answer.begin < life.ended < answer.end
+        ]
         if lost or any(event.end > answer.end for event in pauses):
             continue
         since = max([answer.begin, *(event.end for event in pauses)])
@@ -100,7 +106,9 @@ def _leftovers(facts: Facts) -> Iterator[Breach]:
         if stream.pending is None:
             yield Breach("streams are clean", f"{stream.key} has no consumer group")
         elif stream.pending or stream.length > FLOOD:
-            yield Breach("streams are clean", f"{stream.key} holds {stream.length} tickets, {stream.pending} of them pending")
+            yield Breach(
+                "streams are clean", f"{stream.key} holds {stream.length} tickets, {stream.pending} of them pending"
+            )
     if facts.connections > facts.connections_most:
         words = f"{facts.connections} connections in calm, at most {facts.connections_most} belong to the roles"
         yield Breach("connections are back to normal", words)

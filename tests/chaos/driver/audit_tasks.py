@@ -57,7 +57,9 @@ def _unfinished(facts: Facts) -> Iterator[Breach]:
     for row in facts.tasks:
         waits = row["state"] == "scheduled" and row["id"] in parked and row["due_in_s"] > PARKED_LEAST_S
         if not waits:
-            yield Breach("every task final", f"{row['kind']} is still {row['state']}, attempt {row['attempt']}", (row["id"],))
+            yield Breach(
+                "every task final", f"{row['kind']} is still {row['state']}, attempt {row['attempt']}", (row["id"],)
+            )
 
 
 def _asked(facts: Facts, what: str) -> frozenset[str]:

@@ -59,7 +59,10 @@ class Load:
     def _client(self, name: str) -> httpx2.AsyncClient:
         headers = {"Authorization": f"Bearer {self._stage.secret}"}
         return httpx2.AsyncClient(
-            base_url=f"{self._stage.urls[name]}/api/v1", headers=headers, trust_env=False, timeout=TIMEOUT_S,
+            base_url=f"{self._stage.urls[name]}/api/v1",
+            headers=headers,
+            trust_env=False,
+            timeout=TIMEOUT_S,
             limits=httpx2.Limits(max_connections=100, max_keepalive_connections=20),
         )
 
@@ -149,7 +152,12 @@ class Load:
 def request(rng: random.Random) -> dict[str, Any]:
     """Return one task of the usual mixture."""
     (kind,) = rng.choices(list(USUAL), list(USUAL.values()))
-    made: dict[str, Any] = {"kind": kind, "queue": rng.choice(QUEUES), "priority": rng.randrange(1, 5), "args": _args(kind, rng)}
+    made: dict[str, Any] = {
+        "kind": kind,
+        "queue": rng.choice(QUEUES),
+        "priority": rng.randrange(1, 5),
+        "args": _args(kind, rng),
+    }
     if kind == "chaos.expires":
         made["expires_at"] = (datetime.now(UTC) + timedelta(seconds=rng.uniform(0.5, 20))).isoformat()
     return made

@@ -101,7 +101,14 @@ async def deadly(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
 @fault("tasks that raise GeneratorExit and their like", "handlers", 3, 6)
 async def odd_raises(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
     """What is raised is neither an Exception nor a cancel."""
-    kinds = ("generator_exit", "generator_exit_await", "generator_exit_thread", "base_exception", "interrupt_thread", "sys_exit")
+    kinds = (
+        "generator_exit",
+        "generator_exit_await",
+        "generator_exit_thread",
+        "base_exception",
+        "interrupt_thread",
+        "sys_exit",
+    )
     await stage.submit([(f"chaos.{rng.choice(kinds)}", {}) for _ in range(24)], rng)
     yield "24 of them"
 
@@ -110,7 +117,9 @@ async def odd_raises(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
 async def stubborn(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
     """Workers that cannot do what they want for a while."""
     blocks = [("chaos.block", {"ms": rng.randrange(1000, 3000)}) for _ in range(6)]
-    await stage.submit([*blocks, *(("chaos.swallows", {}) for _ in range(9)), *(("chaos.overruns", {}) for _ in range(9))], rng)
+    await stage.submit(
+        [*blocks, *(("chaos.swallows", {}) for _ in range(9)), *(("chaos.overruns", {}) for _ in range(9))], rng
+    )
     yield "6 block, 9 swallow, 9 hold threads"
 
 

@@ -56,7 +56,8 @@ async def _tables(stage: Stage, facts: Facts) -> None:
         stage, f"select {COLUMNS}, extract(epoch from run_at - now())::float8 as due_in_s from taskmill.tasks"
     )
     facts.history = await _dicts(
-        stage, f"select {COLUMNS}, error::text, extract(epoch from finished_at)::float8 as finished_at from taskmill.task_history"
+        stage,
+        f"select {COLUMNS}, error::text, extract(epoch from finished_at)::float8 as finished_at from taskmill.task_history",
     )
     facts.attempts = await _dicts(
         stage, "select task_id, claim_no, attempt, cause, error_type, left(message, 300) as message, worker_id,"

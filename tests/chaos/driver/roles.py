@@ -61,8 +61,13 @@ class Role:
         path = self._logs / f"{self.name}.{len(self.lives) + 1}.log"
         self._log = path.open("wb")
         self._process = subprocess.Popen(
-            tied(TASKMILL, *self._command), cwd=ROOT, env=dict(self._environment), stdin=subprocess.DEVNULL,
-            stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True,
+            tied(TASKMILL, *self._command),
+            cwd=ROOT,
+            env=dict(self._environment),
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         self.wanted = True
         self.lives.append(Life(self.name, self._process.pid, path, time.monotonic()))
@@ -134,7 +139,12 @@ async def supervise(roles: Sequence[Role]) -> None:
     sampled = 0.0
     while True:
         for role in roles:
-            if role.wanted and not role.busy and role.ended() and time.monotonic() - (role.life.ended or 0) > RESTART_PAUSE_S:
+            if (
+                role.wanted
+                and not role.busy
+                and role.ended()
+                and time.monotonic() - (role.life.ended or 0) > RESTART_PAUSE_S
+            ):
                 role.start()
         if time.monotonic() - sampled > SAMPLE_S:
             sampled = time.monotonic()

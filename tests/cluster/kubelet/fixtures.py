@@ -23,7 +23,9 @@ def nodes(kubeconfig: Path, kubectl: Callable[..., str], server_root: Path) -> I
     if reason := cannot_run():
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(reason)
     if os.environ.get("TASKMILL_TEST_KUBECONFIG") and (names := foreign(kubectl)):
-        pytest.skip(f"a test of pods that are processes; TASKMILL_TEST_KUBECONFIG gives a cluster with nodes of its own: {names[0]}")
+        pytest.skip(
+            f"a test of pods that are processes; TASKMILL_TEST_KUBECONFIG gives a cluster with nodes of its own: {names[0]}"
+        )
     root = Path(tempfile.mkdtemp(prefix="kubelet-", dir=server_root))
     with Kubelet(kubeconfig, root, pace=Pace(refresh_s=REFRESH_S)) as kubelet:
         yield kubelet

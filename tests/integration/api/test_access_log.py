@@ -21,7 +21,16 @@ from tests.support.api import client as client_of
 pytestmark = pytest.mark.anyio
 TASKS = "/api/v1/tasks"
 FIELDS = {
-    "method", "path", "query", "status", "duration_ms", "request_id", "ip", "user_agent", "user_id", "request_body",
+    "method",
+    "path",
+    "query",
+    "status",
+    "duration_ms",
+    "request_id",
+    "ip",
+    "user_agent",
+    "user_id",
+    "request_body",
     "response_body",
 }
 
@@ -52,10 +61,16 @@ def lines() -> Iterator[list[dict[str, Any]]]:
 async def test_every_kind_of_answer_is_one_line(client: httpx2.AsyncClient, lines: list[dict[str, Any]]) -> None:
     anonymous = {"Authorization": ""}
     for method, path, options, status in [
-        ("POST", TASKS, {"json": {"kind": KIND}}, 201), ("GET", f"{TASKS}?page=1", {}, 200), ("GET", "/healthz", {}, 200),
+        ("POST", TASKS, {"json": {"kind": KIND}}, 201),
+        ("GET", f"{TASKS}?page=1", {}, 200),
+        ("GET", "/healthz", {}, 200),
         ("POST", TASKS, {"content": b"{", "headers": {"Content-Type": "application/json"}}, 400),
-        ("GET", TASKS, {"headers": anonymous}, 401), ("GET", "/nothing", {}, 404), ("DELETE", TASKS, {}, 405),
-        ("POST", TASKS, {"content": b"x"}, 415), ("POST", TASKS, {"json": {}}, 422), ("GET", "/metrics", {}, 200),
+        ("GET", TASKS, {"headers": anonymous}, 401),
+        ("GET", "/nothing", {}, 404),
+        ("DELETE", TASKS, {}, 405),
+        ("POST", TASKS, {"content": b"x"}, 415),
+        ("POST", TASKS, {"json": {}}, 422),
+        ("GET", "/metrics", {}, 200),
     ]:
         lines.clear()
         answer = await client.request(method, path, **options)

@@ -40,8 +40,16 @@ async def test_without_a_key_everything_is_closed(app: Litestar) -> None:
 
 @pytest.mark.parametrize(
     "header",
-    ["", "Bearer", "Bearer ", "Basic dXNlcjpwYXNz", "Bearer tmk_short", "Bearer " + "x" * 47, "Bearer tmk_" + "A" * 43,
-     "Bearer tmk_" + "A" * 43 + " x"],
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic dXNlcjpwYXNz",
+        "Bearer tmk_short",
+        "Bearer " + "x" * 47,
+        "Bearer tmk_" + "A" * 43,
+        "Bearer tmk_" + "A" * 43 + " x",
+    ],
 )
 async def test_what_is_no_key_is_refused(app: Litestar, header: str) -> None:
     async with client(app) as anonymous:
@@ -50,8 +58,15 @@ async def test_what_is_no_key_is_refused(app: Litestar, header: str) -> None:
 
 @pytest.mark.parametrize(
     ("address", "passes"),
-    [("127.0.0.1", True), ("127.1.2.3", True), ("::1", True), ("::ffff:127.0.0.1", True), ("10.0.0.5", False),
-     ("::ffff:10.0.0.5", False), ("unix", False)],
+    [
+        ("127.0.0.1", True),
+        ("127.1.2.3", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("10.0.0.5", False),
+        ("::ffff:10.0.0.5", False),
+        ("unix", False),
+    ],
 )
 async def test_the_development_token_opens_from_this_machine_only(platform: Platform, address: str, passes: bool) -> None:
     token = new_dev_token()
@@ -115,7 +130,10 @@ async def test_an_expired_key_is_refused_even_from_the_cache(platform: Platform)
 async def test_metrics_can_be_made_public(database_url: str, broker_url: str) -> None:
     from tests.support import api
 
-    async with api.opened(database_url, broker_url, metrics_public=True) as platform, client(create_app(platform)) as anonymous:
+    async with (
+        api.opened(database_url, broker_url, metrics_public=True) as platform,
+        client(create_app(platform)) as anonymous,
+    ):
         answer = await anonymous.get("/metrics")
     assert answer.status_code == 200
     assert "taskmill_build_info" in answer.text

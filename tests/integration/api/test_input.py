@@ -95,8 +95,14 @@ async def test_a_wrong_task(
 
 @pytest.mark.parametrize(
     ("raw", "field"),
-    [(b"{}", "tasks"), (b'{"tasks":[]}', "tasks"), (b'{"tasks":{}}', "tasks"), (b'{"tasks":[{}]}', "tasks[0].kind"),
-     (b'{"tasks":[{"kind":"a.b","x":1}]}', "tasks[0].x"), (b'{"tasks":[],"more":1}', None)],
+    [
+        (b"{}", "tasks"),
+        (b'{"tasks":[]}', "tasks"),
+        (b'{"tasks":{}}', "tasks"),
+        (b'{"tasks":[{}]}', "tasks[0].kind"),
+        (b'{"tasks":[{"kind":"a.b","x":1}]}', "tasks[0].x"),
+        (b'{"tasks":[],"more":1}', None),
+    ],
 )
 async def test_a_wrong_batch(client: httpx2.AsyncClient, raw: bytes, field: str | None) -> None:
     details = refusal(await client.post(f"{TASKS}/batch", content=raw, headers=JSON), 422, "INVALID_REQUEST")
@@ -115,9 +121,16 @@ async def test_a_batch_that_is_too_long(database_url: str, broker_url: str) -> N
 
 @pytest.mark.parametrize(
     ("header", "accepted"),
-    [("application/json", True), ("application/json; charset=utf-8", True), ("Application/JSON;charset=UTF-8", True),
-     ("application/json; charset=latin-1", False), ("text/plain", False), ("application/x-www-form-urlencoded", False),
-     ("multipart/form-data; boundary=x", False), ("", False)],
+    [
+        ("application/json", True),
+        ("application/json; charset=utf-8", True),
+        ("Application/JSON;charset=UTF-8", True),
+        ("application/json; charset=latin-1", False),
+        ("text/plain", False),
+        ("application/x-www-form-urlencoded", False),
+        ("multipart/form-data; boundary=x", False),
+        ("", False),
+    ],
 )
 async def test_only_json_is_taken(client: httpx2.AsyncClient, header: str, accepted: bool) -> None:
     answer = await client.post(TASKS, content=b'{"kind":"%s"}' % KIND.encode(), headers={"Content-Type": header})
@@ -151,14 +164,22 @@ async def test_actions_take_no_body(client: httpx2.AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", "/", 404, "ROUTE_NOT_FOUND"), ("GET", "/api/v1", 404, "ROUTE_NOT_FOUND"), ("GET", "/api/v2/tasks", 404, "ROUTE_NOT_FOUND"),
-        ("POST", "/nothing", 404, "ROUTE_NOT_FOUND"), ("GET", "/schema/nothing", 404, "ROUTE_NOT_FOUND"),
-        ("GET", "/schema/static/nothing.js", 404, "ROUTE_NOT_FOUND"), ("GET", "/schema/static/../app.py", 404, "ROUTE_NOT_FOUND"),
-        ("GET", "/schema/static/%2e%2e/app.py", 404, "ROUTE_NOT_FOUND"), ("GET", "/%00", 404, "ROUTE_NOT_FOUND"),
+        ("GET", "/", 404, "ROUTE_NOT_FOUND"),
+        ("GET", "/api/v1", 404, "ROUTE_NOT_FOUND"),
+        ("GET", "/api/v2/tasks", 404, "ROUTE_NOT_FOUND"),
+        ("POST", "/nothing", 404, "ROUTE_NOT_FOUND"),
+        ("GET", "/schema/nothing", 404, "ROUTE_NOT_FOUND"),
+        ("GET", "/schema/static/nothing.js", 404, "ROUTE_NOT_FOUND"),
+        ("GET", "/schema/static/../app.py", 404, "ROUTE_NOT_FOUND"),
+        ("GET", "/schema/static/%2e%2e/app.py", 404, "ROUTE_NOT_FOUND"),
+        ("GET", "/%00", 404, "ROUTE_NOT_FOUND"),
         ("GET", "/plugins/none/x", 404, "ROUTE_NOT_FOUND"),
-        ("DELETE", TASKS, 405, "METHOD_NOT_ALLOWED"), ("PUT", "/healthz", 405, "METHOD_NOT_ALLOWED"),
-        ("GET", f"{TASKS}/batch", 405, "METHOD_NOT_ALLOWED"), ("PATCH", "/api/v1/queues/a", 405, "METHOD_NOT_ALLOWED"),
-        ("TRACE", TASKS, 405, "METHOD_NOT_ALLOWED"), ("BREW", TASKS, 405, "METHOD_NOT_ALLOWED"),
+        ("DELETE", TASKS, 405, "METHOD_NOT_ALLOWED"),
+        ("PUT", "/healthz", 405, "METHOD_NOT_ALLOWED"),
+        ("GET", f"{TASKS}/batch", 405, "METHOD_NOT_ALLOWED"),
+        ("PATCH", "/api/v1/queues/a", 405, "METHOD_NOT_ALLOWED"),
+        ("TRACE", TASKS, 405, "METHOD_NOT_ALLOWED"),
+        ("BREW", TASKS, 405, "METHOD_NOT_ALLOWED"),
     ],
 )
 async def test_routes_that_do_not_exist(client: httpx2.AsyncClient, method: str, path: str, status: int, code: str) -> None:
@@ -169,7 +190,8 @@ async def test_routes_that_do_not_exist(client: httpx2.AsyncClient, method: str,
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"), [("abc-123.X:y_z", True), ("", False), ("a b", False), ("ü", False), ("x" * 101, False), ("x" * 100, True)]
+    ("given", "kept"),
+    [("abc-123.X:y_z", True), ("", False), ("a b", False), ("ü", False), ("x" * 101, False), ("x" * 100, True)],
 )
 async def test_the_request_number_comes_back(client: httpx2.AsyncClient, given: str, kept: bool) -> None:
     answer = await client.get("/healthz", headers={"X-Request-Id": given.encode()})
@@ -179,8 +201,16 @@ async def test_the_request_number_comes_back(client: httpx2.AsyncClient, given: 
 
 
 @pytest.mark.parametrize(
-    "query", ["created_after=0001-01-01T00:00:00Z", "created_before=9999-12-31T23:59:59Z", "created_after=0001-01-01T00:00:00%2B14:00",
-              "created_before=9999-12-31T23:59:59-14:00", "queue=%ff", "tag=%F0%9F%98%80", "kind=%27;drop%20table"]
+    "query",
+    [
+        "created_after=0001-01-01T00:00:00Z",
+        "created_before=9999-12-31T23:59:59Z",
+        "created_after=0001-01-01T00:00:00%2B14:00",
+        "created_before=9999-12-31T23:59:59-14:00",
+        "queue=%ff",
+        "tag=%F0%9F%98%80",
+        "kind=%27;drop%20table",
+    ],
 )
 async def test_odd_but_valid_queries_answer(client: httpx2.AsyncClient, query: str) -> None:
     assert (await client.get(f"{TASKS}?{query}")).status_code in {200, 422}

@@ -58,7 +58,13 @@ class Greeter:
     def taskmill_manifest(self) -> Manifest:
         """Say who it is."""
         return Manifest(
-            name="greeter", version="1", requires_api=">=1.0", title_en="Greeter", title_zh="问候", summary_en="Greets.", summary_zh="问候。"
+            name="greeter",
+            version="1",
+            requires_api=">=1.0",
+            title_en="Greeter",
+            title_zh="问候",
+            summary_en="Greets.",
+            summary_zh="问候。",
         )
 
     @contract.hookimpl
@@ -89,10 +95,17 @@ async def test_routes_of_plugins_are_mounted_behind_the_same_door(database_url: 
         async with api.api(platform) as client:
             refusal(await client.post("/plugins/greeter/break", json={"a": 1}), 500, "INTERNAL")
             for raw, status, code in [
-                (b"{", 400, "MALFORMED_JSON"), (b'{"a":"\xff"}', 400, "MALFORMED_JSON"), (b'{"a":"x"}', 422, "INVALID_REQUEST"),
-                (b"[" * 50_000, 422, "ARGS_TOO_DEEP"), (b" " * (8 * 1024 * 1024 + 1), 413, "BODY_TOO_LARGE"),
+                (b"{", 400, "MALFORMED_JSON"),
+                (b'{"a":"\xff"}', 400, "MALFORMED_JSON"),
+                (b'{"a":"x"}', 422, "INVALID_REQUEST"),
+                (b"[" * 50_000, 422, "ARGS_TOO_DEEP"),
+                (b" " * (8 * 1024 * 1024 + 1), 413, "BODY_TOO_LARGE"),
             ]:
-                refusal(await client.post("/plugins/greeter/break", content=raw, headers={"Content-Type": "application/json"}), status, code)
+                refusal(
+                    await client.post("/plugins/greeter/break", content=raw, headers={"Content-Type": "application/json"}),
+                    status,
+                    code,
+                )
             refusal(await client.get("/plugins/greeter/none"), 404, "ROUTE_NOT_FOUND")
             page = api.data(await client.get("/api/v1/plugins"))
         assert {plugin["name"]: plugin["state"] for plugin in page["items"]}["greeter"] == "loaded"
@@ -106,7 +119,9 @@ class Broken:
     @contract.hookimpl
     def taskmill_manifest(self) -> Manifest:
         """Say who it is."""
-        return Manifest(name="broken", version="1", requires_api=">=1.0", title_en="B", title_zh="坏", summary_en="B.", summary_zh="坏。")
+        return Manifest(
+            name="broken", version="1", requires_api=">=1.0", title_en="B", title_zh="坏", summary_en="B.", summary_zh="坏。"
+        )
 
     @contract.hookimpl
     def taskmill_routes(self) -> list[Any]:

@@ -16,7 +16,14 @@ SCHEDULES = "/api/v1/schedules"
 
 
 def wanted(**changes: Any) -> dict[str, Any]:
-    return {"name": "morning", "kind": KIND, "args": {"text": "hi"}, "cron": "0 8 * * *", "timezone": "Asia/Shanghai", **changes}
+    return {
+        "name": "morning",
+        "kind": KIND,
+        "args": {"text": "hi"},
+        "cron": "0 8 * * *",
+        "timezone": "Asia/Shanghai",
+        **changes,
+    }
 
 
 async def test_the_life_of_a_schedule(client: httpx2.AsyncClient, platform: Platform) -> None:
@@ -73,7 +80,8 @@ async def test_what_does_not_fit_is_refused(
 ) -> None:
     data(await client.post(SCHEDULES, json=wanted(name="there")), 201)
     for answer in (
-        await client.post(SCHEDULES, json=wanted(**changes)), await client.put(f"{SCHEDULES}/there", json=wanted(**changes))
+        await client.post(SCHEDULES, json=wanted(**changes)),
+        await client.put(f"{SCHEDULES}/there", json=wanted(**changes)),
     ):
         assert refusal(answer, status, code).get("field") == field
 
@@ -82,7 +90,12 @@ async def test_a_name_that_is_taken_and_keys_that_are_not(client: httpx2.AsyncCl
     data(await client.post(SCHEDULES, json=wanted()), 201)
     assert refusal(await client.post(SCHEDULES, json=wanted()), 409, "SCHEDULE_EXISTS") == {"name": "morning"}
     for method, path in (
-        ("GET", ""), ("DELETE", ""), ("POST", "/pause"), ("POST", "/resume"), ("POST", "/run"), ("GET", "/next")
+        ("GET", ""),
+        ("DELETE", ""),
+        ("POST", "/pause"),
+        ("POST", "/resume"),
+        ("POST", "/run"),
+        ("GET", "/next"),
     ):
         refusal(await client.request(method, f"{SCHEDULES}/nobody{path}"), 404, "SCHEDULE_NOT_FOUND")
     refusal(await client.put(f"{SCHEDULES}/nobody", json=wanted()), 404, "SCHEDULE_NOT_FOUND")

@@ -48,8 +48,11 @@ async def test_it_serves_and_stops(platform: Platform) -> None:
             data(await client.post("/api/v1/tasks", json={"kind": KIND}), 201)
             refusal(await client.get("/nothing"), 404, "ROUTE_NOT_FOUND")
             refusal(
-                await client.post("/api/v1/tasks", content=b" " * (c.BODY_MAX_BYTES + 1), headers={"Content-Type": "application/json"}),
-                413, "BODY_TOO_LARGE",
+                await client.post(
+                    "/api/v1/tasks", content=b" " * (c.BODY_MAX_BYTES + 1), headers={"Content-Type": "application/json"}
+                ),
+                413,
+                "BODY_TOO_LARGE",
             )
             data(await client.get("/healthz"))
     with pytest.raises(OSError, match="refused"):
@@ -73,7 +76,9 @@ async def test_requests_under_way_are_finished(platform: Platform) -> None:
     key = await platform.keys.create("tests")
     app = create_app(platform)
     async with _served(app) as port:
-        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key.secret}"}) as client:
+        async with httpx2.AsyncClient(
+            base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {key.secret}"}
+        ) as client:
             async with anyio.create_task_group() as group:
                 statuses: list[int] = []
 
@@ -114,8 +119,20 @@ async def _raw(port: int, sent: bytes) -> bytes:
 
 @pytest.mark.parametrize(
     "path",
-    ["/schema/static/%00", "/schema/static/" + "x" * 300, "/schema/static/..%2f..%2fapp.py", "/%00", "/api/v1/tasks/%00",
-     "/api/v1/queues/%00", "/%ff%fe", "//", "*", "http://", "/schema/%00", "/healthz/%00"],
+    [
+        "/schema/static/%00",
+        "/schema/static/" + "x" * 300,
+        "/schema/static/..%2f..%2fapp.py",
+        "/%00",
+        "/api/v1/tasks/%00",
+        "/api/v1/queues/%00",
+        "/%ff%fe",
+        "//",
+        "*",
+        "http://",
+        "/schema/%00",
+        "/healthz/%00",
+    ],
 )
 async def test_odd_paths_and_secure_headers(platform: Platform, path: str) -> None:
     async with _served(create_app(platform)) as port:
@@ -153,7 +170,10 @@ async def test_who_still_waits_at_the_end_is_told_that_the_outcome_is_unknown(
 async def test_probes_have_a_port_of_their_own(database_url: str, broker_url: str) -> None:
     with bind("127.0.0.1", 0, "tests") as free:
         port = free.getsockname()[1]
-    async with opened(database_url, broker_url, bind_host="127.0.0.1", api_health_port=port) as platform, _served(create_app(platform)):
+    async with (
+        opened(database_url, broker_url, bind_host="127.0.0.1", api_health_port=port) as platform,
+        _served(create_app(platform)),
+    ):
         for path, status in (("/healthz", 200), ("/readyz", 200), ("/x", 404)):
             answer = await _raw(port, f"GET {path} HTTP/1.1\r\nconnection: close\r\n\r\n".encode())
             assert answer.startswith(b"HTTP/1.1 %d" % status), answer

@@ -83,7 +83,9 @@ async def test_invariant_9_cancel_of_a_waiting_task_moves_it_to_history_and_coun
 ) -> None:
     task_id = await _submit(client, delay_s=delay_s)
     assert data(await client.post(f"{TASKS}/{task_id}/cancel")) == {
-        "id": task_id, "state": "cancelled", "cancel_requested": False,
+        "id": task_id,
+        "state": "cancelled",
+        "cancel_requested": False,
     }
     assert await _row(platform, task_id) is None
     assert (await _row(platform, task_id, "task_history"))["state"] == "cancelled"
@@ -121,7 +123,13 @@ async def test_invariant_7_a_manual_retry_reopens_a_final_task_with_fresh_budget
     )
     assert data(await client.post(f"{TASKS}/{task_id}/retry"))["state"] == "available"
     row = await _row(platform, task_id)
-    assert (row["state"], row["attempt"], row["crash_count"], row["claim_no"], row["max_attempts"]) == ("available", 0, 0, 1, 3)
+    assert (row["state"], row["attempt"], row["crash_count"], row["claim_no"], row["max_attempts"]) == (
+        "available",
+        0,
+        0,
+        1,
+        3,
+    )
     cleared = ("ticket_at", "cancel_requested_at", "expires_at", "worker_id", "deadline_at", "started_at", "error")
     assert {name: row[name] for name in cleared} == dict.fromkeys(cleared)
     assert (row["args"], row["tags"]) == (b'{"n": 7}', ["t"])
@@ -194,7 +202,8 @@ async def test_pages_and_cursors_walk_the_same_list(client: httpx2.AsyncClient, 
         await finish(platform, task_id, State.COMPLETED)
     expected = ids[::-1]
     by_page = [
-        item["id"] for page in (1, 2, 3, 4)
+        item["id"]
+        for page in (1, 2, 3, 4)
         for item in data(await client.get(TASKS, params={"page": page, "page_size": 2}))["items"]
     ]
     by_cursor: list[str] = []
@@ -219,17 +228,35 @@ async def test_totals_stop_at_ten_thousand(client: httpx2.AsyncClient, platform:
     page = data(await client.get(TASKS))
     assert (page["total"], page["total_capped"]) == (10_000, True)
     data(await client.get(TASKS, params={"page": 100, "page_size": 100}))
-    assert refusal(await client.get(TASKS, params={"page": 101, "page_size": 100}), 422, "INVALID_REQUEST")["field"] == "page"
+    assert (
+        refusal(await client.get(TASKS, params={"page": 101, "page_size": 100}), 422, "INVALID_REQUEST")["field"] == "page"
+    )
 
 
 @pytest.mark.parametrize(
     ("query", "field"),
     [
-        ("page=0", "page"), ("page=x", "page"), ("page_size=0", "page_size"), ("page_size=101", "page_size"),
-        ("state=done", "state"), ("state=", "state"), ("colour=red", "colour"), ("queue=a&queue=b", "queue"),
-        ("queue=", "queue"), ("queue=%00", "queue"), ("kind=" + "k" * 101, "kind"), ("schedule_id=7", "schedule_id"),
-        ("created_after=yesterday", "created_after"), ("created_after=2026-01-01T00:00:00", "created_after"),
-        ("cursor=abc", "cursor"), ("schedule_id=null", "schedule_id"), ("cursor=null", "cursor"), ("created_after=0.5", "created_after"), ("page=1.0", "page"), ("page=" + "9" * 5000, "page"), (f"cursor={UNKNOWN}&page=2", "page"),
+        ("page=0", "page"),
+        ("page=x", "page"),
+        ("page_size=0", "page_size"),
+        ("page_size=101", "page_size"),
+        ("state=done", "state"),
+        ("state=", "state"),
+        ("colour=red", "colour"),
+        ("queue=a&queue=b", "queue"),
+        ("queue=", "queue"),
+        ("queue=%00", "queue"),
+        ("kind=" + "k" * 101, "kind"),
+        ("schedule_id=7", "schedule_id"),
+        ("created_after=yesterday", "created_after"),
+        ("created_after=2026-01-01T00:00:00", "created_after"),
+        ("cursor=abc", "cursor"),
+        ("schedule_id=null", "schedule_id"),
+        ("cursor=null", "cursor"),
+        ("created_after=0.5", "created_after"),
+        ("page=1.0", "page"),
+        ("page=" + "9" * 5000, "page"),
+        (f"cursor={UNKNOWN}&page=2", "page"),
     ],
 )
 async def test_wrong_queries_name_the_parameter(client: httpx2.AsyncClient, query: str, field: str) -> None:

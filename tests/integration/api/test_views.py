@@ -153,7 +153,8 @@ async def test_metrics_count_requests_by_route_and_tasks_by_state(client: httpx2
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     samples = {
         (sample.name, *sorted(sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(answer.text) for sample in family.samples
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
     }
     assert samples["taskmill_http_requests_total", "/api/v1/tasks", "201", "POST"] == 1
     assert samples["taskmill_http_requests_total", "/api/v1/tasks/{task_id}", "404", "GET"] == 1
@@ -200,10 +201,19 @@ async def test_a_database_that_is_away_answers_503_everywhere(own_postgres: Post
         task_id = await _submit(client)
         server.kill()
         for method, path in [
-            ("GET", TASKS), ("GET", f"{TASKS}/{task_id}"), ("GET", f"{TASKS}/{task_id}/attempts"), ("GET", f"{TASKS}/{task_id}/result"),
-            ("POST", f"{TASKS}/{task_id}/cancel"), ("POST", f"{TASKS}/{task_id}/retry"), ("GET", "/api/v1/queues"),
-            ("POST", "/api/v1/queues/default/pause"), ("GET", "/api/v1/scaling/default"), ("GET", "/api/v1/kinds"),
-            ("GET", "/api/v1/workers"), ("GET", "/api/v1/stats"), ("GET", "/readyz"),
+            ("GET", TASKS),
+            ("GET", f"{TASKS}/{task_id}"),
+            ("GET", f"{TASKS}/{task_id}/attempts"),
+            ("GET", f"{TASKS}/{task_id}/result"),
+            ("POST", f"{TASKS}/{task_id}/cancel"),
+            ("POST", f"{TASKS}/{task_id}/retry"),
+            ("GET", "/api/v1/queues"),
+            ("POST", "/api/v1/queues/default/pause"),
+            ("GET", "/api/v1/scaling/default"),
+            ("GET", "/api/v1/kinds"),
+            ("GET", "/api/v1/workers"),
+            ("GET", "/api/v1/stats"),
+            ("GET", "/readyz"),
         ]:
             refusal(await client.request(method, path), 503, "DATABASE_UNAVAILABLE")
         refusal(await client.post(TASKS, json={"kind": KIND}), 503, "DATABASE_UNAVAILABLE")
@@ -248,7 +258,11 @@ async def test_the_page_of_the_description_stays_on_this_host(client: httpx2.Asy
     assert page.headers["content-type"].startswith("text/html")
     assert "default-src 'self'" in page.headers["content-security-policy"]
     assert "://" not in page.text
-    for path in ("/schema/static/schema.js", "/schema/static/swagger-ui/swagger-ui-bundle.js", "/schema/static/swagger-ui/swagger-ui.css"):
+    for path in (
+        "/schema/static/schema.js",
+        "/schema/static/swagger-ui/swagger-ui-bundle.js",
+        "/schema/static/swagger-ui/swagger-ui.css",
+    ):
         assert path in page.text
         answer = await client.get(path)
         assert (answer.status_code, bool(answer.content)) == (200, True)

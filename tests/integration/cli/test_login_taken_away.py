@@ -64,7 +64,9 @@ def test_a_login_that_is_refused_and_given_back(tmp_path: Path, database_url: st
             assert wait_until(refused, WAIT_S), command.told("api")
             assert command.run("task", "submit", "try.echo").returncode == 5
             for name in ("worker", "scheduler"):
-                assert wait_until(lambda name=name: "is not permitted to log in" in command.told(name), WAIT_S), command.told(name)
+                assert wait_until(lambda name=name: "is not permitted to log in" in command.told(name), WAIT_S), (
+                    command.told(name)
+                )
             in_thread(execute(database_url, f"alter role {role} login"))
             assert wait_until(lambda: httpx2.get(f"{url}/readyz").status_code == 200, WAIT_S), command.told("api")
             done = json.loads(command.ok("task", "submit", "try.echo", "--args", '{"text": "x"}', "--wait", "-o", "json"))

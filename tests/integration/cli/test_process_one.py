@@ -18,7 +18,9 @@ END_S = 20.0
 
 
 @pytest.mark.anyio
-@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare for a PID namespace")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("unshare") is None, reason="needs root and unshare for a PID namespace"
+)
 async def test_a_command_that_has_not_taken_over_signals_ends_on_sigterm(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # 接受连接却从不回答的数据库
         url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none"

@@ -123,7 +123,9 @@ def test_an_exit_in_a_child_task_leaves_a_worker_that_works(command: Command) ->
         assert process.wait(START_S) == 0, command.told("worker")
 
 
-def test_a_database_that_answers_nothing_keeps_no_role(tmp_path: Path, own_postgres: PostgresFactory, broker_url: str) -> None:
+def test_a_database_that_answers_nothing_keeps_no_role(
+    tmp_path: Path, own_postgres: PostgresFactory, broker_url: str
+) -> None:
     server = own_postgres()
     command = made(tmp_path, server.url, broker_url)
     with ExitStack() as stack:

@@ -57,7 +57,9 @@ def test_without_settings_the_variable_is_named(tmp_path: Path, arguments: tuple
 
 @pytest.mark.parametrize("arguments", [("api",), ("migrate", "up"), ("key", "list")])
 def test_a_database_that_is_away_is_five(tmp_path: Path, broker_url: str, arguments: tuple[str, ...]) -> None:
-    away = Command(tmp_path, DATABASE_URL="postgresql://u:secret@127.0.0.1:1/x", BROKER_URL=broker_url, DATABASE_WAIT_S="0.3")
+    away = Command(
+        tmp_path, DATABASE_URL="postgresql://u:secret@127.0.0.1:1/x", BROKER_URL=broker_url, DATABASE_WAIT_S="0.3"
+    )
     done = away.run(*arguments)
     assert done.returncode == 5, done.stderr
     assert "DATABASE_UNAVAILABLE" in done.stderr

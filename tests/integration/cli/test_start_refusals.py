@@ -46,7 +46,14 @@ def test_a_database_that_does_not_exist(
     ],
 )  # fmt: skip
 def test_a_url_that_cannot_work(
-    tmp_path: Path, database_url: str, broker_url: str, pattern: str, put: str, arguments: tuple[str, ...], code: int, words: str
+    tmp_path: Path,
+    database_url: str,
+    broker_url: str,
+    pattern: str,
+    put: str,
+    arguments: tuple[str, ...],
+    code: int,
+    words: str,
 ) -> None:
     found, told = _refused(tmp_path, broker_url, re.sub(pattern, put, database_url, count=1), arguments)
     assert found == code, told

@@ -221,9 +221,7 @@ def test_an_initdb_cut_short_leaves_no_half_a_database(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("module", "start"), [(postgres, start_postgres), (valkey, start_valkey)])
-def test_a_missing_package_is_named(
-    module: object, start: object, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_missing_package_is_named(module: object, start: object, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PACKAGE", "no_such_package")
     with pytest.raises(SetupError, match="DEV_SERVERS_MISSING") as caught:
         start(folder)  # pyright: ignore[reportCallIssue]
@@ -240,7 +238,9 @@ def without_password(url: str) -> str:
 
 def test_the_servers_let_in_nobody_without_their_password(own_postgres: PostgresFactory, own_valkey: ValkeyFactory) -> None:
     postgres_server, valkey_server = own_postgres(), own_valkey()
-    with pytest.raises((asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InterfaceError)):
+    with pytest.raises(
+        (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError, asyncpg.InterfaceError)
+    ):
         kept(without_password(postgres_server.url))
     with pytest.raises(asyncpg.InvalidPasswordError):
         kept(without_password(postgres_server.url).replace("postgres@", "postgres:guess@"))

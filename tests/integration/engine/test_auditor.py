@@ -95,9 +95,7 @@ async def test_invariant_5_rows_older_than_the_head_of_their_stream_have_lost_th
     assert await unticketed(pool) == set()
 
 
-async def test_invariant_5_with_an_empty_stream_age_alone_decides(
-    pool: Pool, tickets: Tickets, auditor: Auditor
-) -> None:
+async def test_invariant_5_with_an_empty_stream_age_alone_decides(pool: Pool, tickets: Tickets, auditor: Auditor) -> None:
     await begin(pool, tickets)
     lost = await ticketed(pool, tickets, c.LOST_TICKET_MARGIN_S + 3, send=False)
     await ticketed(pool, tickets, 1, send=False)
@@ -166,9 +164,7 @@ async def test_invariant_5_a_ticket_that_was_read_and_forgotten_is_replaced(
     assert [ticket.id for _, ticket in found] == [unread, waiting]
 
 
-async def test_invariant_4_a_ticket_without_a_row_is_dropped(
-    database: Database, pool: Pool, tickets: Tickets
-) -> None:
+async def test_invariant_4_a_ticket_without_a_row_is_dropped(database: Database, pool: Pool, tickets: Tickets) -> None:
     await begin(pool, tickets)
     await tickets.feed(QUEUE, PRIORITY, [Ticket(new_id(), 0, 1)])
     await tickets.read(str(new_id()), {(QUEUE, PRIORITY): 1})
@@ -176,9 +172,7 @@ async def test_invariant_4_a_ticket_without_a_row_is_dropped(
     assert await tickets.length(QUEUE, PRIORITY) == 0
 
 
-async def test_consumers_of_dead_workers_go_once_they_hold_nothing(
-    database: Database, pool: Pool, tickets: Tickets
-) -> None:
+async def test_consumers_of_dead_workers_go_once_they_hold_nothing(database: Database, pool: Pool, tickets: Tickets) -> None:
     await begin(pool, tickets)
     clock = FakeClock()
     auditor = Auditor(database, tickets, clock=clock)

@@ -54,9 +54,7 @@ async def rescuer(database: Database, clock: FakeClock) -> Rescuer:
     return made
 
 
-@pytest.mark.parametrize(
-    ("cause", "crashes"), [("oom", 1), ("crash", 1), ("evicted", 0), ("drain", 0), ("node_lost", 0)]
-)
+@pytest.mark.parametrize(("cause", "crashes"), [("oom", 1), ("crash", 1), ("evicted", 0), ("drain", 0), ("node_lost", 0)])
 async def test_invariant_8_what_a_death_costs(pool: Pool, rescuer: Rescuer, cause: str, crashes: int) -> None:
     worker = await rows.add_worker(pool, pod_uid="u", cause=cause)
     task_id = await rows.add_running(pool, worker, attempt=2, claim_no=3)
@@ -87,7 +85,9 @@ async def test_invariant_8_infrastructure_never_discards(pool: Pool, rescuer: Re
     assert (row["state"], row["crash_count"], row["attempt"]) == ("available", 2, 4)
 
 
-async def test_a_worker_that_stopped_by_itself_leaves_no_failure_whatever_the_cluster_says(pool: Pool, rescuer: Rescuer) -> None:
+async def test_a_worker_that_stopped_by_itself_leaves_no_failure_whatever_the_cluster_says(
+    pool: Pool, rescuer: Rescuer
+) -> None:
     worker = await rows.add_worker(pool, pod_uid="u", cause="evicted", death="stopped")
     task_id = await rows.add_running(pool, worker)
     await rescuer.run_once()

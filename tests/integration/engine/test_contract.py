@@ -102,7 +102,12 @@ async def test_handlers_of_every_form_run(database_url: str, broker_url: str) ->
         async def __call__(self, a: int, ctx: TaskContext) -> int:
             return a + ctx.attempt
 
-    forms = {"test.partial": functools.partial(plus, by=1), "test.wrapper": undecorated, "test.object": Caller(), "test.method": Caller().__call__}
+    forms = {
+        "test.partial": functools.partial(plus, by=1),
+        "test.wrapper": undecorated,
+        "test.object": Caller(),
+        "test.method": Caller().__call__,
+    }
     kinds = [task(name)(function) for name, function in forms.items()]
     async with running(database_url, broker_url, *kinds) as platform:
         for name in forms:
@@ -135,9 +140,14 @@ async def test_submits_from_many_threads_hold_up_nobody(database_url: str, broke
         asyncio.run(ctx.submit("test.leaf"))
 
     async with running(database_url, broker_url, with_a_loop_of_its_own, leaf, concurrency=20) as platform:
-        await asyncio.gather(*(submit(platform, "test.asyncio_run") for _ in range(60)), *(submit(platform, "test.leaf") for _ in range(60)))
+        await asyncio.gather(
+            *(submit(platform, "test.asyncio_run") for _ in range(60)), *(submit(platform, "test.leaf") for _ in range(60))
+        )
         await finished(platform, 180)
-        assert await platform.database.pool.fetchval("select count(*) from taskmill.task_history where state <> 'completed'") == 0
+        assert (
+            await platform.database.pool.fetchval("select count(*) from taskmill.task_history where state <> 'completed'")
+            == 0
+        )
 
 
 async def test_a_submit_in_another_event_loop_fails_at_once_with_words(database_url: str, broker_url: str) -> None:
@@ -196,7 +206,9 @@ async def test_an_impossible_delay_fails_the_attempt_and_every_read_goes_on(data
 
 
 @pytest.mark.parametrize("moment", ["33700-01-01", "infinity"])
-async def test_a_moment_stored_long_ago_that_nobody_can_read_breaks_no_list(database_url: str, broker_url: str, moment: str) -> None:
+async def test_a_moment_stored_long_ago_that_nobody_can_read_breaks_no_list(
+    database_url: str, broker_url: str, moment: str
+) -> None:
     async with platform_of(database_url, broker_url, leaf) as platform, api.api(platform) as client:
         task_id = await submit(platform, "test.leaf", delay_s=60)
         await platform.database.pool.execute(f"update taskmill.tasks set run_at = '{moment}' where id = $1", task_id)
@@ -218,7 +230,11 @@ async def test_control_flow_inside_a_task_group_means_what_it_says(database_url:
 
     async with running(database_url, broker_url, grouped) as platform:
         row = await final(platform, await submit(platform, "test.group", {"how": "discard"}))
-        assert (row["state"], row["attempt"], decoded(row["error"])) == ("discarded", 1, {"type": "Discard", "message": "bad input"})
+        assert (row["state"], row["attempt"], decoded(row["error"])) == (
+            "discarded",
+            1,
+            {"type": "Discard", "message": "bad input"},
+        )
         await in_state(platform, await submit(platform, "test.group", {"how": "retry"}), "retryable")
         row = await in_state(platform, await submit(platform, "test.group", {"how": "snooze"}), "scheduled")
         assert row["attempt"] == 0

@@ -61,7 +61,12 @@ async def test_a_due_schedule_submits_its_task_once(platform: Platform, cron: Cr
 
     (row,) = await tasks(platform)
     assert (row["kind"], row["queue"], row["priority"], row["timeout_ms"]) == ("demo.add", "sums", 1, 5000)
-    assert (row["state"], row["ticket_at"], row["fire_at"], row["created_by"]) == ("available", None, fire_at, "schedule:sum")
+    assert (row["state"], row["ticket_at"], row["fire_at"], row["created_by"]) == (
+        "available",
+        None,
+        fire_at,
+        "schedule:sum",
+    )
     view = await platform.schedules.get("sum")
     assert row["schedule_id"] == view.id
     assert view.last_task_id == row["id"]

@@ -85,9 +85,12 @@ async def wait() -> str:
     return "fine"
 
 
-@pytest.mark.parametrize("way", [direct, child, gathered, grouped, to_thread, future, callback, plain], ids=lambda w: w.__name__)
 @pytest.mark.parametrize(
-    "error", [SystemExit(0), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError(), ExitingError(), BaseException("x")],
+    "way", [direct, child, gathered, grouped, to_thread, future, callback, plain], ids=lambda w: w.__name__
+)
+@pytest.mark.parametrize(
+    "error",
+    [SystemExit(0), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError(), ExitingError(), BaseException("x")],
     ids=lambda e: type(e).__name__,
 )
 def test_one_failed_attempt_and_the_worker_works_on(
@@ -138,7 +141,11 @@ async def test_a_slot_lost_to_a_handler_that_swallows_its_cancellation_is_replac
     monkeypatch.setattr(c, "STUBBORN_S", 0.2)
     release, stubborn = _swallow()
     made = task("test.stubborn", timeout=0.2, retry=ONCE)(stubborn)
-    async with platform_of(database_url, broker_url, made, echo) as platform, staged(platform), worker_on(platform, concurrency=1) as engine:
+    async with (
+        platform_of(database_url, broker_url, made, echo) as platform,
+        staged(platform),
+        worker_on(platform, concurrency=1) as engine,
+    ):
         late = await submit(platform, "test.stubborn")
         row = await final(platform, late)
         assert (row["state"], decoded(row["error"])["type"]) == ("discarded", "TimeoutError")
@@ -207,7 +214,11 @@ async def test_a_slot_without_a_living_attempt_is_found(
         release.set()
         raise RuntimeError
 
-    async with platform_of(database_url, broker_url, echo) as platform, staged(platform), worker_on(platform, concurrency=1) as engine:
+    async with (
+        platform_of(database_url, broker_url, echo) as platform,
+        staged(platform),
+        worker_on(platform, concurrency=1) as engine,
+    ):
         slots = engine.worker.slots
         with monkeypatch.context() as patch:
             patch.setattr(type(slots), "_run", broken)

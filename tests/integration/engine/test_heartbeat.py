@@ -24,12 +24,17 @@ async def anything() -> None: ...
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(("limit_s", "renewed"), [(c.WORKER_LIVE_S, True), (0.5, False)], ids=["a short block", "a long one"])
+@pytest.mark.parametrize(
+    ("limit_s", "renewed"), [(c.WORKER_LIVE_S, True), (0.5, False)], ids=["a short block", "a long one"]
+)
 async def test_a_blocked_loop_keeps_its_lease_for_a_bounded_time(
     database_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch, limit_s: float, renewed: bool
 ) -> None:
     monkeypatch.setattr(c, "WORKER_LIVE_S", limit_s)
-    async with platform_of(database_url, broker_url, anything, heartbeat_s=BEAT_S) as platform, worker_on(platform) as engine:
+    async with (
+        platform_of(database_url, broker_url, anything, heartbeat_s=BEAT_S) as platform,
+        worker_on(platform) as engine,
+    ):
         beat = engine.worker._heartbeat
         assert beat is not None
         await eventually(lambda: beat.last_sign > beat.last_renewal - 1)
@@ -73,7 +78,10 @@ async def test_outcomes_that_wait_are_told_with_the_renewal(
     database_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(c, "SETTLING_S", 0.1)
-    async with platform_of(database_url, broker_url, anything, heartbeat_s=BEAT_S) as platform, worker_on(platform) as engine:
+    async with (
+        platform_of(database_url, broker_url, anything, heartbeat_s=BEAT_S) as platform,
+        worker_on(platform) as engine,
+    ):
         task_id = await submit(platform, "test.any", delay_s=3_600)
         await in_state(platform, task_id, "scheduled")
         engine.worker.settler.unsettled[task_id, 1] = time.monotonic()

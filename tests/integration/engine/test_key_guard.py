@@ -29,7 +29,11 @@ async def platform(database_url: str, broker_url: str) -> AsyncIterator[Platform
 
 @pytest.mark.parametrize("key", [keys.tickets(*LANE), keys.epoch("default"), keys.tickets("default", 4)])
 async def test_a_foreign_key_is_replaced_and_its_queue_goes_on(platform: Platform, key: str) -> None:
-    stager, guard, redis = Stager(platform.database, platform.tickets), KeyGuard(platform.database, platform.tickets), platform.tickets.redis
+    stager, guard, redis = (
+        Stager(platform.database, platform.tickets),
+        KeyGuard(platform.database, platform.tickets),
+        platform.tickets.redis,
+    )
     await platform.submit.submit(SubmitRequest(kind="demo.echo"))
     await stager.run_once()
     assert await guard.run_once() == {"repaired": 0}

@@ -92,11 +92,15 @@ async def test_invariant_8_only_one_suspect_runs_at_a_time(database_url: str, br
         assert gate.most == 1
 
 
-async def test_invariant_8_a_suspect_is_claimed_only_by_a_worker_that_holds_nothing(database_url: str, broker_url: str) -> None:
+async def test_invariant_8_a_suspect_is_claimed_only_by_a_worker_that_holds_nothing(
+    database_url: str, broker_url: str
+) -> None:
     """Were it claimed and handed back, a pill that kills at once would never be alone, and never end."""
     async with platform_of(database_url, broker_url, quick) as platform:
         ids = [await submit(platform, "test.quick") for _ in range(6)]
-        await platform.database.pool.execute("update taskmill.tasks set crash_count = $1 where id <> $2", c.SUSPECT_FROM, ids[3])
+        await platform.database.pool.execute(
+            "update taskmill.tasks set crash_count = $1 where id <> $2", c.SUSPECT_FROM, ids[3]
+        )
         reader = Reader(platform.tickets, "victim", ["default"])
         claimer = Claimer(platform.database, platform.tickets, reader, new_id(), ["test.quick:1"])
         held: list[int] = []
@@ -110,7 +114,9 @@ async def test_invariant_8_a_suspect_is_claimed_only_by_a_worker_that_holds_noth
         assert held == [0]
         assert await count(platform, "state = 'running'") == 1
         assert await count(platform, "state = 'scheduled' and claim_no = 0 and run_at > now()") == 5
-        await platform.database.pool.execute("update taskmill.tasks set state = 'available', run_at = now() where state = 'scheduled'")
+        await platform.database.pool.execute(
+            "update taskmill.tasks set state = 'available', run_at = now() where state = 'scheduled'"
+        )
         other = new_id()
         for expected in (1, 0):
             rows = await task_claim.claim_suspect(platform.database.pool, [(i, 0) for i in ids], other, ["test.quick:1"])
@@ -133,7 +139,9 @@ async def test_invariant_8_nothing_else_runs_beside_a_suspect(database_url: str,
         async with worker_on(platform) as engine, staged(platform):
             await eventually(lambda: before.inside)
             suspect = await submit(platform, "test.suspect", delay_s=0.2)
-            await platform.database.pool.execute("update taskmill.tasks set crash_count = $2 where id = $1", suspect, c.SUSPECT_FROM)
+            await platform.database.pool.execute(
+                "update taskmill.tasks set crash_count = $2 where id = $1", suspect, c.SUSPECT_FROM
+            )
             await eventually(lambda: engine.worker.slots.isolating, why="room is made for the suspect")
             assert (await live(platform, suspect))["claim_no"] == 0  # type: ignore[index]
             before.open.set()
@@ -159,7 +167,9 @@ async def test_room_for_a_suspect_is_not_waited_for_without_end(
         async with worker_on(platform, concurrency=4) as engine, staged(platform):
             await eventually(lambda: gate.inside)
             suspect = await submit(platform, "test.quick", delay_s=0.1)
-            await platform.database.pool.execute("update taskmill.tasks set crash_count = $2 where id = $1", suspect, c.SUSPECT_FROM)
+            await platform.database.pool.execute(
+                "update taskmill.tasks set crash_count = $2 where id = $1", suspect, c.SUSPECT_FROM
+            )
             await eventually(lambda: engine.worker.slots.isolating)
             assert (await final(platform, await submit(platform, "test.quick")))["state"] == "completed"
             assert not gate.open.is_set()
@@ -168,7 +178,9 @@ async def test_room_for_a_suspect_is_not_waited_for_without_end(
             assert (await final(platform, long))["state"] == "completed"
 
 
-async def test_after_a_suspect_the_worker_is_for_the_others_as_long_as_that_one_ran(database_url: str, broker_url: str) -> None:
+async def test_after_a_suspect_the_worker_is_for_the_others_as_long_as_that_one_ran(
+    database_url: str, broker_url: str
+) -> None:
     async with platform_of(database_url, broker_url, quick) as platform, worker_on(platform) as engine:
         slots = engine.worker.slots
         isolation = Isolation(slots, lambda: False)
@@ -213,7 +225,8 @@ async def test_a_cancel_that_overtakes_the_reply_to_the_claim_stops_the_start(da
         worker = engine.worker
         worker._cancels = frozenset({task_id})
         await platform.database.pool.execute(
-            "update taskmill.tasks set state = 'available', run_at = now(), cancel_requested_at = now() where id = $1", task_id
+            "update taskmill.tasks set state = 'available', run_at = now(), cancel_requested_at = now() where id = $1",
+            task_id,
         )
         rows = await task_claim.claim(platform.database.pool, [(task_id, 0)], worker.worker_id, ["test.gated:1"])
         worker._take(rows)
@@ -223,7 +236,10 @@ async def test_a_cancel_that_overtakes_the_reply_to_the_claim_stops_the_start(da
 
 async def test_what_was_prefetched_and_cannot_start_is_handed_back(database_url: str, broker_url: str) -> None:
     gate = Gate()
-    async with platform_of(database_url, broker_url, gated(gate), quick) as platform, worker_on(platform, concurrency=1) as engine:
+    async with (
+        platform_of(database_url, broker_url, gated(gate), quick) as platform,
+        worker_on(platform, concurrency=1) as engine,
+    ):
         await platform.submit.submit_many([SubmitRequest(kind="test.quick")] * 80)  # 让它以为任务都很短
         await finished(platform, 80)
         await platform.submit.submit_many([SubmitRequest(kind="test.gated"), *[SubmitRequest(kind="test.quick")] * 5])
@@ -264,7 +280,9 @@ async def _draining(platform: Platform) -> bool:
 
 
 @pytest.mark.parametrize("second_signal", [False, True])
-async def test_invariant_8_drain_hands_the_rest_back_uncounted(database_url: str, broker_url: str, *, second_signal: bool) -> None:
+async def test_invariant_8_drain_hands_the_rest_back_uncounted(
+    database_url: str, broker_url: str, *, second_signal: bool
+) -> None:
     gate = Gate()
     grace = 60 if second_signal else 0.1
     async with platform_of(database_url, broker_url, gated(gate), drain_grace_s=grace) as platform:
@@ -320,7 +338,9 @@ async def test_a_claim_whose_reply_was_lost_is_handed_back(database_url: str, br
     async with platform_of(database_url, broker_url, quick) as platform:
         task_id = await submit(platform, "test.quick", queue="elsewhere")
         async with worker_on(platform, queues=["default"]) as engine:
-            claimed = await task_claim.claim(platform.database.pool, [(task_id, 0)], engine.worker.worker_id, ["test.quick:1"])
+            claimed = await task_claim.claim(
+                platform.database.pool, [(task_id, 0)], engine.worker.worker_id, ["test.quick:1"]
+            )
             assert len(claimed) == 1
             if when == "drain":
                 await engine.halt()

@@ -45,7 +45,9 @@ async def commands(platform: Platform) -> int:
     return int(found["total_commands_processed"])
 
 
-async def test_a_task_that_comes_due_is_ticketed_before_thousands_of_waiting_lanes(database_url: str, broker_url: str) -> None:
+async def test_a_task_that_comes_due_is_ticketed_before_thousands_of_waiting_lanes(
+    database_url: str, broker_url: str
+) -> None:
     async with platform_of(database_url, broker_url, note) as platform:
         await fill(platform)
         await platform.database.pool.execute(DUE)

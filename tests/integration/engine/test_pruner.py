@@ -191,7 +191,9 @@ async def test_old_rollups_are_merged_by_day_and_their_sums_stay(database: Datab
         await pool.execute(
             "insert into taskmill.rollups (minute, queue, kind, outcome, writer, n, wait_ms, run_ms)"
             " values ($1, $2, 'x.y', 'completed', gen_random_uuid(), $3::bigint, $3 * 10, $3 * 100)",
-            day + timedelta(minutes=minute), queue, n,
+            day + timedelta(minutes=minute),
+            queue,
+            n,
         )
     pruner = Pruner(database, PrunerConfig(retention_days=KEEP, batch=2))
 
@@ -199,9 +201,7 @@ async def test_old_rollups_are_merged_by_day_and_their_sums_stay(database: Datab
 
     assert [(count["rollups"], count["more"]) for count in counts] == [(2, 1), (2, 1), (0, 0)]
     found = await pool.fetch("select queue, n, wait_ms, run_ms from taskmill.rollups order by n")
-    assert [tuple(row) for row in found] == [
-        ("a", 3, 30, 300), ("b", 4, 40, 400), ("a", 8, 80, 800), ("a", 16, 160, 1600)
-    ]
+    assert [tuple(row) for row in found] == [("a", 3, 30, 300), ("b", 4, 40, 400), ("a", 8, 80, 800), ("a", 16, 160, 1600)]
 
 
 def id_of(moment: datetime) -> UUID:
@@ -214,7 +214,9 @@ async def test_invariant_9_finished_tasks_past_the_retention_of_their_queue_go_i
     pool = database.pool
     async with pool.acquire() as connection:
         await partitions.ensure_partitions(connection, 1)
-    await pool.execute("insert into taskmill.queues (name, retention_s) values ('short', 3600), ('none', 0), ('default', null)")
+    await pool.execute(
+        "insert into taskmill.queues (name, retention_s) values ('short', 3600), ('none', 0), ('default', null)"
+    )
     now = await rows.now(pool)
     old, fresh = now - timedelta(hours=2), now - timedelta(minutes=1)
     for _ in range(5):

@@ -215,7 +215,8 @@ async def test_a_full_batch_of_overdue_rows_asks_for_more(database: Database, po
     for _ in range(3):
         await rows.add_running(pool, alive, deadline_at=late)
     assert [(counts["overdue"], counts["more"]) for counts in [await rescuer.run_once(), await rescuer.run_once()]] == [
-        (2, 1), (1, 0)
+        (2, 1),
+        (1, 0),
     ]
 
 
@@ -250,9 +251,7 @@ async def test_replicas_rescue_each_row_once(database: Database, pool: Pool, clo
     assert {(await rows.live(pool, task_id))["crash_count"] for task_id in tasks} == {1}
 
 
-async def test_it_acts_only_after_a_full_lease_of_its_own_ticks(
-    database: Database, pool: Pool, clock: FakeClock
-) -> None:
+async def test_it_acts_only_after_a_full_lease_of_its_own_ticks(database: Database, pool: Pool, clock: FakeClock) -> None:
     task_id = await rows.add_running(pool, await rows.add_worker(pool, lease_s=-1))
     rescuer = Rescuer(database, RescuerConfig(lease_s=LEASE), clock=clock)
     for _ in range(4):

@@ -94,7 +94,10 @@ async def test_every_duty_has_a_name_of_its_own(database_url: str, broker_url: s
 
 async def test_repairs_of_the_auditor_are_a_metric(database_url: str, broker_url: str) -> None:
     port = ports.choose(None)
-    async with opened(database_url, broker_url, scheduler_health_port=port, bind_host=ports.HOST) as platform, running(platform):
+    async with (
+        opened(database_url, broker_url, scheduler_health_port=port, bind_host=ports.HOST) as platform,
+        running(platform),
+    ):
         base = f"http://{ports.HOST}:{port}"
         async with httpx2.AsyncClient(base_url=base, trust_env=False) as http:
             await platform.submit.submit(SubmitRequest(kind="demo.echo"))

@@ -94,7 +94,12 @@ async def test_waiting_targets_lose_worker_and_ticket(
         row = await live(platform, mine.id)
         assert row is not None
         assert (row["state"], row["attempt"], row["claim_no"], row["worker_id"], row["ticket_at"], row["deadline_at"]) == (
-            state, attempt, 1, None, None, None,
+            state,
+            attempt,
+            1,
+            None,
+            None,
+            None,
         )
 
 
@@ -170,7 +175,8 @@ async def test_many_settlers_and_claims_at_once_agree_in_the_end(database_url: s
         batches = [(await claimed(platform, 40))[1] for _ in range(5)]
         mixed = [
             replace(o, state=State.DISCARDED, cause=Cause.ERROR, result=None) if n % 3 else o
-            for batch in batches for n, o in enumerate(batch)
+            for batch in batches
+            for n, o in enumerate(batch)
         ]
         done = await asyncio.gather(*(apply(platform, *mixed[start::4], *mixed[start::2][:20]) for start in range(4)))
         assert sum(len(ids) for ids in done) == 200
@@ -187,7 +193,9 @@ async def test_submit_and_claim_of_one_row_name_the_worker(database_url: str, br
         assert await submit(platform, "test.any") != mine.id
 
 
-async def test_invariant_9_a_queue_that_keeps_nothing_is_counted_and_leaves_no_history(database_url: str, broker_url: str) -> None:
+async def test_invariant_9_a_queue_that_keeps_nothing_is_counted_and_leaves_no_history(
+    database_url: str, broker_url: str
+) -> None:
     async with platform_of(database_url, broker_url, anything) as platform:
         _, kept = await claimed(platform, 2)
         assert await apply(platform, *kept) == {o.id for o in kept}
@@ -197,7 +205,9 @@ async def test_invariant_9_a_queue_that_keeps_nothing_is_counted_and_leaves_no_h
         assert await apply(platform, failed, *others) == {first.id, *(o.id for o in others)}
         rows = await platform.database.pool.fetch("select id from taskmill.task_history")
         assert {row["id"] for row in rows} == {o.id for o in kept}
-        counted = await platform.database.pool.fetch("select outcome, sum(n)::int as n from taskmill.rollups group by 1 order by 1")
+        counted = await platform.database.pool.fetch(
+            "select outcome, sum(n)::int as n from taskmill.rollups group by 1 order by 1"
+        )
         assert [tuple(row) for row in counted] == [("completed", 4), ("discarded", 1), ("unretained", 3)]
         assert await platform.database.pool.fetchval("select count(*) from taskmill.tasks") == 0
         await consistent(platform)

@@ -73,7 +73,9 @@ async def fill(platform: Platform) -> None:
             await session.connection()
             await asyncio.sleep(0.05)
 
-    await asyncio.gather(*(orm() for _ in range(4)), *(platform.database.pool.execute("select pg_sleep(0.05)") for _ in range(6)))
+    await asyncio.gather(
+        *(orm() for _ in range(4)), *(platform.database.pool.execute("select pg_sleep(0.05)") for _ in range(6))
+    )
 
 
 async def test_the_api_answers_again_and_was_not_ready_meanwhile(way: Proxy, broker_url: str) -> None:
@@ -110,7 +112,9 @@ async def test_a_lookup_of_a_key_that_hangs_holds_up_nobody(way: Proxy, broker_u
         assert time.monotonic() - began < c.LOOKUP_TIMEOUT_S - 0.5
 
 
-async def test_a_worker_claims_and_settles_again_under_the_same_lease(database_url: str, way: Proxy, broker_url: str) -> None:
+async def test_a_worker_claims_and_settles_again_under_the_same_lease(
+    database_url: str, way: Proxy, broker_url: str
+) -> None:
     async with AsyncExitStack() as stack:
         near = await stack.enter_async_context(platform_of(way.url, broker_url, double))
         far = await stack.enter_async_context(platform_of(database_url, broker_url, double))
@@ -144,9 +148,7 @@ async def test_every_loop_of_the_scheduler_comes_round_again(way: Proxy, broker_
 
 
 async def test_dispatch_goes_on_when_the_connections_to_valkey_fall_silent(database_url: str, broker_way: Proxy) -> None:
-    async with (
-        platform_of(database_url, broker_way.url, double) as platform, scheduled(platform), worker_on(platform)
-    ):
+    async with platform_of(database_url, broker_way.url, double) as platform, scheduled(platform), worker_on(platform):
         await final(platform, await submit(platform, "test.double", {"n": 1}))
         began = time.monotonic()
         broker_way.freeze()
@@ -177,9 +179,7 @@ async def test_a_batch_of_many_lanes_does_not_wait_for_valkey(database_url: str,
         broker_way.hole = True
         broker_way.freeze()
         began = time.monotonic()
-        requests = [
-            api_request(f"lane{queue}", priority) for queue in range(4) for priority in c.PRIORITIES
-        ]
+        requests = [api_request(f"lane{queue}", priority) for queue in range(4) for priority in c.PRIORITIES]
         assert len(await platform.submit.submit_many(requests)) == 16
         assert time.monotonic() - began < 2 * slowness()
         unticketed = "select count(*) from taskmill.tasks where ticket_at is null"
@@ -193,15 +193,15 @@ async def test_a_batch_of_many_lanes_does_not_wait_for_valkey(database_url: str,
 
 async def test_a_demoted_postgresql_is_left_for_the_new_primary(own_postgres: PostgresFactory, broker_url: str) -> None:
     server = own_postgres()
-    async with (
-        platform_of(server.url, broker_url, double) as platform, scheduled(platform), worker_on(platform) as engine
-    ):
+    async with platform_of(server.url, broker_url, double) as platform, scheduled(platform), worker_on(platform) as engine:
         await fill(platform)
         before = await final(platform, await submit(platform, "test.double", {"n": 1}))
         # 已有的会话都成了只读，只有新会话能写：如同旧主库还连着，而地址已指向新主库
         await execute(
-            server.url, "alter database postgres set default_transaction_read_only = off",
-            "alter system set default_transaction_read_only = on", "select pg_reload_conf()",
+            server.url,
+            "alter database postgres set default_transaction_read_only = off",
+            "alter system set default_transaction_read_only = on",
+            "select pg_reload_conf()",
         )
         began = time.monotonic()
         row = await final(platform, await again(platform))
@@ -214,7 +214,12 @@ async def test_a_demoted_postgresql_is_left_for_the_new_primary(own_postgres: Po
 async def test_a_demoted_valkey_is_left_for_the_new_primary(database_url: str, own_valkey: ValkeyFactory) -> None:
     old = own_valkey()
     new = own_valkey(password=urlsplit(old.url).password)
-    async with Proxy(old.url) as way, platform_of(database_url, way.url, double) as platform, scheduled(platform), worker_on(platform):
+    async with (
+        Proxy(old.url) as way,
+        platform_of(database_url, way.url, double) as platform,
+        scheduled(platform),
+        worker_on(platform),
+    ):
         await final(platform, await submit(platform, "test.double", {"n": 1}))
         way.aim(new.url)
         host, port = new.url.split("//")[1].split("/")[0].rsplit("@")[-1].split(":")

@@ -233,15 +233,15 @@ async def test_invariant_2_only_one_of_many_claims_wins(database_url: str, broke
     async with platform_of(database_url, broker_url, note) as platform:
         ids = [await submit(platform, "test.note") for _ in range(20)]
         wanted = [(task_id, 0) for task_id in ids]
-        won = await asyncio.gather(
-            *(task_claim.claim(platform.database.pool, wanted, new_id(), SERVED) for _ in range(6))
-        )
+        won = await asyncio.gather(*(task_claim.claim(platform.database.pool, wanted, new_id(), SERVED) for _ in range(6)))
         claimed = [row["id"] for rows in won for row in rows]
         assert sorted(claimed) == sorted(ids)
 
 
 @pytest.mark.parametrize("claim_no", [1, 7])
-async def test_invariant_4_a_ticket_of_another_generation_is_harmless(database_url: str, broker_url: str, claim_no: int) -> None:
+async def test_invariant_4_a_ticket_of_another_generation_is_harmless(
+    database_url: str, broker_url: str, claim_no: int
+) -> None:
     async with platform_of(database_url, broker_url, note) as platform:
         task_id = await submit(platform, "test.note")
         before = await live(platform, task_id)

@@ -70,7 +70,11 @@ async def test_labels_of_kiq_are_options_of_the_submit(database_url: str, broker
         row = await live(platform, UUID(sent.task_id))
         assert row is not None
         assert (row["state"], row["queue"], row["priority"], row["timeout_ms"], row["max_attempts"]) == (
-            "scheduled", "later", 4, 2_500, 2,
+            "scheduled",
+            "later",
+            4,
+            2_500,
+            2,
         )
 
 
@@ -107,9 +111,7 @@ async def test_dependencies_are_resolved_and_closed(database_url: str, broker_ur
     depends: Any = TaskiqDepends(session)
 
     @task("test.depending")
-    async def depending(
-        n: int, context: TaskContext, dep: Any = depends, other: Any = depends
-    ) -> list[Any]:
+    async def depending(n: int, context: TaskContext, dep: Any = depends, other: Any = depends) -> list[Any]:
         steps.append("run")
         return [n, dep, other, context.attempt]
 
@@ -132,7 +134,11 @@ async def test_middlewares_see_each_attempt_once(database_url: str, broker_url: 
         row = await final(platform, await submit(platform, "test.fails_once"))
         assert decoded(row["result"]) == "fine"
         assert recorder.seen == [
-            "pre test.fails_once", "error OSError", "post True", "pre test.fails_once", "post False",
+            "pre test.fails_once",
+            "error OSError",
+            "post True",
+            "pre test.fails_once",
+            "post False",
         ]
         assert [a["error_type"] for a in await attempts(platform, row["id"])] == ["OSError"]
 

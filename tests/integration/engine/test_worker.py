@@ -92,7 +92,9 @@ async def test_retries_with_backoff_then_discarded(database_url: str, broker_url
         assert (row["state"], row["attempt"], row["claim_no"]) == ("discarded", 3, 3)
         assert decoded(row["error"]) == {"type": "ValueError", "message": "no\x01 luck"}
         found = await attempts(platform, row["id"])
-        assert [(a["attempt"], a["cause"], a["error_type"]) for a in found] == [(n, "error", "ValueError") for n in (1, 2, 3)]
+        assert [(a["attempt"], a["cause"], a["error_type"]) for a in found] == [
+            (n, "error", "ValueError") for n in (1, 2, 3)
+        ]
         assert all("raise ValueError" in a["traceback"] for a in found)
         await consistent(platform)
 
@@ -230,7 +232,8 @@ async def test_a_failure_after_a_cancel_request_ends_cancelled_not_retryable(dat
 
 
 @pytest.mark.parametrize(
-    "result", [object(), {"k": "\x00"}, "\ud800", "x" * 1_001, lambda: None],
+    "result",
+    [object(), {"k": "\x00"}, "\ud800", "x" * 1_001, lambda: None],
     ids=["object", "nul", "surrogate", "too-large", "function"],
 )
 async def test_a_result_that_cannot_be_stored_is_a_failed_attempt(database_url: str, broker_url: str, result: Any) -> None:
@@ -256,9 +259,13 @@ async def test_a_handler_knows_how_large_its_result_may_be(database_url: str, br
 
 
 @pytest.mark.parametrize(
-    "error", [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError("self"), GeneratorExit()], ids=lambda e: type(e).__name__
+    "error",
+    [SystemExit(3), KeyboardInterrupt(), asyncio.CancelledError("self"), GeneratorExit()],
+    ids=lambda e: type(e).__name__,
 )
-async def test_whatever_a_handler_raises_is_only_a_failed_attempt(database_url: str, broker_url: str, error: BaseException) -> None:
+async def test_whatever_a_handler_raises_is_only_a_failed_attempt(
+    database_url: str, broker_url: str, error: BaseException
+) -> None:
     @task("test.rude", retry=RetryPolicy(max_attempts=1))
     async def rude() -> None:
         raise error

@@ -63,7 +63,9 @@ async def test_a_server_that_takes_no_writes(database_url: str, broker_url: str)
         assert (await found(as_role(database_url, role), broker_url))["write"].ok is False
 
 
-async def test_a_user_of_valkey_without_scripts_and_the_one_of_the_guide(database_url: str, own_valkey: ValkeyFactory) -> None:
+async def test_a_user_of_valkey_without_scripts_and_the_one_of_the_guide(
+    database_url: str, own_valkey: ValkeyFactory
+) -> None:
     server = own_valkey()
     pasted = re.search(r"^ACL SETUSER taskmill (.*)$", GUIDE.read_text(), re.MULTILINE)
     assert pasted is not None

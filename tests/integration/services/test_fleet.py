@@ -42,7 +42,9 @@ async def add_pod(pool: Pool, uid: str, *, age_s: float = 60.0, **columns: Any) 
     names = ", ".join(f"{name} = ${n}" for n, name in enumerate(values, 3))
     await pool.execute(
         f"update taskmill.workers set started_at = now() - $2 * interval '1 second', {names} where id = $1",
-        worker_id, age_s, *values.values(),
+        worker_id,
+        age_s,
+        *values.values(),
     )
     return worker_id
 
@@ -59,7 +61,10 @@ async def test_observe_counts_live_work_and_what_ended_in_the_window(fleet: Flee
         await pool.execute(
             "insert into taskmill.rollups (minute, queue, kind, outcome, writer, n, run_ms)"
             " values (date_trunc('minute', now()) - $1 * interval '1 minute', 'a', 'demo.echo', $2, gen_random_uuid(), $3, $4)",
-            minutes, outcome, n, n * 500,
+            minutes,
+            outcome,
+            n,
+            n * 500,
         )
 
     loads = await fleet.observe(since=now - timedelta(minutes=5), horizon_s=60)

@@ -62,7 +62,9 @@ async def test_an_unknown_key_is_not_found(platform: Platform) -> None:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"name": ""}, "name"), ({"name": "x" * 101}, "name"), ({"name": "a", "scopes": []}, "scope"),
+        ({"name": ""}, "name"),
+        ({"name": "x" * 101}, "name"),
+        ({"name": "a", "scopes": []}, "scope"),
         ({"name": "a", "scopes": ["admin"]}, "scope"),
         ({"name": "a", "expires_at": datetime(2020, 1, 1, tzinfo=UTC)}, "expires_at"),
         ({"name": "a", "expires_at": datetime(2999, 1, 1)}, "expires_at"),

@@ -110,8 +110,13 @@ async def test_a_name_is_taken_once(platform: Platform) -> None:
 async def test_an_unknown_key_is_not_found(platform: Platform, key: str) -> None:
     service = platform.schedules
     for attempt in (
-        service.get(key), service.update(key, request()), service.delete(key), service.pause(key), service.resume(key),
-        service.run(key), service.next(key, 1),
+        service.get(key),
+        service.update(key, request()),
+        service.delete(key),
+        service.pause(key),
+        service.resume(key),
+        service.run(key),
+        service.next(key, 1),
     ):
         with pytest.raises(TaskmillError) as caught:
             await attempt
@@ -138,7 +143,9 @@ async def test_delete_leaves_nothing_but_its_tasks(platform: Platform) -> None:
     assert (await platform.schedules.delete("hourly")).id == made.id
 
     assert (await platform.schedules.list(Paging())).items == []
-    assert await platform.database.pool.fetchval("select schedule_id from taskmill.tasks where id = $1", run.task_id) == made.id
+    assert (
+        await platform.database.pool.fetchval("select schedule_id from taskmill.tasks where id = $1", run.task_id) == made.id
+    )
 
 
 async def test_resume_never_fires_what_was_missed_while_paused(platform: Platform) -> None:

@@ -62,7 +62,12 @@ BAD: list[tuple[str, dict[str, Any], Code, dict[str, Any]]] = [
     ("NUL in a key", {"args": {"data": {"\x00": 1}}}, Code.ARGS_INVALID, {"field": "args.data"}),
     ("lone surrogate", {"args": {"data": "\ud800"}}, Code.ARGS_INVALID, {"field": "args"}),
     ("depth 65", {"args": nested(65)}, Code.ARGS_TOO_DEEP, {"field": "args", "limit": 64}),
-    ("one byte too many", {"args": {"data": "x" * (c.ARGS_MAX_BYTES - 10)}}, Code.ARGS_TOO_LARGE, {"size": c.ARGS_MAX_BYTES + 1}),
+    (
+        "one byte too many",
+        {"args": {"data": "x" * (c.ARGS_MAX_BYTES - 10)}},
+        Code.ARGS_TOO_LARGE,
+        {"size": c.ARGS_MAX_BYTES + 1},
+    ),
     ("negative delay", {"delay_s": -0.001}, Code.INVALID_REQUEST, {"field": "delay_s"}),
     ("delay not a number", {"delay_s": float("nan")}, Code.INVALID_REQUEST, {"field": "delay_s"}),
     ("delay without end", {"delay_s": float("inf")}, Code.INVALID_REQUEST, {"field": "delay_s"}),
@@ -145,7 +150,9 @@ async def test_defaults_come_from_the_kind_and_the_request_wins(database_url: st
         assert (chosen["queue"], chosen["priority"], chosen["timeout_ms"], chosen["max_attempts"]) == ("fast", 1, 500, 2)
 
 
-@pytest.mark.parametrize(("options", "state"), [({}, "available"), ({"delay_s": 60}, "scheduled"), ({"delay_s": 0}, "available")])
+@pytest.mark.parametrize(
+    ("options", "state"), [({}, "available"), ({"delay_s": 60}, "scheduled"), ({"delay_s": 0}, "available")]
+)
 async def test_the_answer_tells_what_the_database_decided(
     database_url: str, broker_url: str, options: dict[str, Any], state: str
 ) -> None:
@@ -293,7 +300,9 @@ async def test_a_task_waits_in_postgresql_while_valkey_is_away(database_url: str
         assert (row["state"], row["ticket_at"]) == ("available", None)
 
 
-async def test_postgresql_away_is_said_and_submits_work_again_afterwards(own_postgres: PostgresFactory, broker_url: str) -> None:
+async def test_postgresql_away_is_said_and_submits_work_again_afterwards(
+    own_postgres: PostgresFactory, broker_url: str
+) -> None:
     server = own_postgres()
     async with platform_of(server.url, broker_url, anything) as platform:
         await submit(platform, "shop.any")

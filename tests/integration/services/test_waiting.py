@@ -26,7 +26,9 @@ async def platform(database_url: str, broker_url: str) -> AsyncIterator[Platform
         yield found
 
 
-async def worker(platform: Platform, *, queues: tuple[str, ...] = ("default",), kind: str = "demo.echo:1", **facts: str) -> None:
+async def worker(
+    platform: Platform, *, queues: tuple[str, ...] = ("default",), kind: str = "demo.echo:1", **facts: str
+) -> None:
     """A live worker, changed by `facts`."""
     made = Registration(new_id(), "host", 1, "1", queues, [kind], 10)
     await register(platform.database.pool, made, 60)

@@ -85,8 +85,14 @@ async def served(**limits: Any) -> AsyncIterator[Served]:
     listener = bind("127.0.0.1", 0, "tests")
     found.port = listener.getsockname()[1]
     config = uvicorn.Config(
-        app, http=partial(LimitedProtocol, found.connections), loop="none", lifespan="off", log_config=None,  # type: ignore[arg-type]
-        access_log=False, ws="none", timeout_graceful_shutdown=1,
+        app,
+        http=partial(LimitedProtocol, found.connections),
+        loop="none",
+        lifespan="off",
+        log_config=None,  # type: ignore[arg-type]
+        access_log=False,
+        ws="none",
+        timeout_graceful_shutdown=1,
     )
     server = Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -121,8 +127,19 @@ def header(size: int) -> bytes:
         (b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nnot a number\r\n", 400),
         (b"hello there\r\n\r\n", 400),
     ],
-    ids=["99 headers", "101 headers", "many headers", "64 KiB", "64 KiB + 1", "no end of a header", "16 KiB of URL", "longer URL",
-         "only line breaks", "bad chunk", "no HTTP"],
+    ids=[
+        "99 headers",
+        "101 headers",
+        "many headers",
+        "64 KiB",
+        "64 KiB + 1",
+        "no end of a header",
+        "16 KiB of URL",
+        "longer URL",
+        "only line breaks",
+        "bad chunk",
+        "no HTTP",
+    ],
 )
 async def test_what_is_not_body_is_bounded(sent: bytes, status: int) -> None:
     async with served() as server:
@@ -142,7 +159,11 @@ async def test_what_grows_inside_a_body_ends_the_connection(start: bytes) -> Non
 async def test_a_body_may_be_long_in_small_chunks() -> None:
     async with served() as server:
         chunks = b"40\r\n" + b"x" * 64 + b"\r\n"
-        sent = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n" + chunks * 20_000 + b"0\r\nt: 1\r\n\r\n"
+        sent = (
+            b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+            + chunks * 20_000
+            + b"0\r\nt: 1\r\n\r\n"
+        )
         assert (await server.answer(sent)).endswith(b"\r\n\r\n1280000")
 
 

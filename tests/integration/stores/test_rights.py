@@ -113,7 +113,9 @@ async def test_nobody_runs_the_functions_without_a_grant_and_names_of_others_do_
                 await connection.fetch(partitions.ENSURE, 1)
     with temporary_role(database_url, *shadow) as role:
         async with _connected(as_role(database_url, role)) as connection:
-            await connection.execute("create function public.to_char(date, text) returns text language sql as $$ select 'x' $$")
+            await connection.execute(
+                "create function public.to_char(date, text) returns text language sql as $$ select 'x' $$"
+            )
             await connection.execute("set search_path = public, pg_catalog")
             assert await connection.fetchval(partitions.ENSURE, 1) == 3
 

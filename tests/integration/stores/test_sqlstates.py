@@ -240,7 +240,9 @@ def test_the_classes_that_loops_wait_for_are_those_of_the_table() -> None:
     for kind in known - {asyncpg.PostgresError}:
         found = sqlstates.meaning(kind("x"))
         waits = found is not None and found.code is not Code.INVALID_REQUEST
-        ours = kind is asyncpg.CheckViolationError or (found is not None and sqlstates.state(kind("x")) in {"42703", "42883"})
+        ours = kind is asyncpg.CheckViolationError or (
+            found is not None and sqlstates.state(kind("x")) in {"42703", "42883"}
+        )
         assert issubclass(kind, AWAY) is waits or ours, kind
 
 

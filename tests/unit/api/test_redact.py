@@ -40,8 +40,15 @@ def test_whole_bodies(raw: bytes, shown: str) -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b'{"password":"hunter2', b'{"password":"hunter2\\', b'{"password" : "hunter2","x":', b'{"x":1,"db_password":["hunter2"',
-     b'{"token":{"a":"hunter2"', b'{"token":hunter2', b'{"a":"tmk_hunter2hunter2'],
+    [
+        b'{"password":"hunter2',
+        b'{"password":"hunter2\\',
+        b'{"password" : "hunter2","x":',
+        b'{"x":1,"db_password":["hunter2"',
+        b'{"token":{"a":"hunter2"',
+        b'{"token":hunter2',
+        b'{"a":"tmk_hunter2hunter2',
+    ],
 )
 def test_truncated_and_broken_bodies_hide_secrets_too(raw: bytes) -> None:
     for truncated in (True, False):
@@ -57,7 +64,23 @@ def test_deep_bodies_do_not_break_it() -> None:
 
 @pytest.mark.parametrize(
     "raw",
-    [b'"token', b"token", b"&token", b"token=", b"bearer ", b'"token":"\\"', b'\\"', b'"token" ', b'{"token":[', b"\\u0022", b"=a", b"://", b"://@", b"pin=", b"'="],
+    [
+        b'"token',
+        b"token",
+        b"&token",
+        b"token=",
+        b"bearer ",
+        b'"token":"\\"',
+        b'\\"',
+        b'"token" ',
+        b'{"token":[',
+        b"\\u0022",
+        b"=a",
+        b"://",
+        b"://@",
+        b"pin=",
+        b"'=",
+    ],
 )
 def test_the_time_grows_with_the_length_and_no_faster(raw: bytes) -> None:
     def cost(size: int) -> float:
@@ -72,9 +95,15 @@ def test_the_time_grows_with_the_length_and_no_faster(raw: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("raw", "shown"),
-    [(b"", ""), (b"page=1", "page=1"), (b"api_key=x&page=1", "api_key=***&page=1"), (b"a=1&access_token=x", "a=1&access_token=***"),
-     (b"to=https%3A%2F%2Fu%3Apw%40h%2F%3Ftoken%3Dabc", "to=https://***@h/?token=***"), (b"p%61ss=1", "p%61ss=***"),
-     (b"q=" + KEY.encode(), "q=tmk_***")],
+    [
+        (b"", ""),
+        (b"page=1", "page=1"),
+        (b"api_key=x&page=1", "api_key=***&page=1"),
+        (b"a=1&access_token=x", "a=1&access_token=***"),
+        (b"to=https%3A%2F%2Fu%3Apw%40h%2F%3Ftoken%3Dabc", "to=https://***@h/?token=***"),
+        (b"p%61ss=1", "p%61ss=***"),
+        (b"q=" + KEY.encode(), "q=tmk_***"),
+    ],
 )
 def test_queries(raw: bytes, shown: str) -> None:
     assert redact.query(raw) == shown
@@ -82,8 +111,16 @@ def test_queries(raw: bytes, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "logged"),
-    [("", True), ("application/json", True), ("application/vnd.oai.openapi+json", True), ("text/plain; version=0.0.4", True),
-     ("text/event-stream", False), ("image/png", False), ("application/octet-stream", False), ("text/javascript", False)],
+    [
+        ("", True),
+        ("application/json", True),
+        ("application/vnd.oai.openapi+json", True),
+        ("text/plain; version=0.0.4", True),
+        ("text/event-stream", False),
+        ("image/png", False),
+        ("application/octet-stream", False),
+        ("text/javascript", False),
+    ],
 )
 def test_only_text_is_logged(kind: str, logged: bool) -> None:
     assert redact.is_text(kind) is logged
@@ -91,18 +128,38 @@ def test_only_text_is_logged(kind: str, logged: bool) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["pass", "pwd", "dbPass", "user_pin", "PIN", "otp", "jwt", "access_key", "accessKey", "signing_key", "session_id", "dsn", "auth"],
+    [
+        "pass",
+        "pwd",
+        "dbPass",
+        "user_pin",
+        "PIN",
+        "otp",
+        "jwt",
+        "access_key",
+        "accessKey",
+        "signing_key",
+        "session_id",
+        "dsn",
+        "auth",
+    ],
 )
 def test_names_of_secrets(name: str) -> None:
     assert redact.is_secret(name)
 
 
-@pytest.mark.parametrize("name", ["shipping", "compass", "author", "option", "spinning", "opinion", "passenger", "kind", "task_key"])
+@pytest.mark.parametrize(
+    "name", ["shipping", "compass", "author", "option", "spinning", "opinion", "passenger", "kind", "task_key"]
+)
 def test_names_that_only_look_alike(name: str) -> None:
     assert not redact.is_secret(name)
 
 
 def test_long_fields_are_cut_and_masked() -> None:
-    for shown in (redact.path(KEY + "/" + "x" * 5_000), redact.field("Bearer abc " + "x" * 5_000), redact.query(b"token=abc&" + b"x" * 5_000)):
+    for shown in (
+        redact.path(KEY + "/" + "x" * 5_000),
+        redact.field("Bearer abc " + "x" * 5_000),
+        redact.query(b"token=abc&" + b"x" * 5_000),
+    ):
         assert shown is not None and shown.endswith(c.TRUNCATED) and "***" in shown
         assert len(shown) == c.LOG_FIELD_MAX_CHARS + len(c.TRUNCATED)

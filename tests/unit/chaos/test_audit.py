@@ -21,7 +21,9 @@ def line(event: str, task_id: str, mono: float, **more: Any) -> dict[str, Any]:
     return {"event": event, "id": task_id, "mono": mono, "wall": mono, "file": "test.jsonl", "kind": "chaos.short", **more}
 
 
-def ran(task_id: str, begin: float, end: float | None, *, claim: int = 1, pid: int = WORKER, **more: Any) -> list[dict[str, Any]]:
+def ran(
+    task_id: str, begin: float, end: float | None, *, claim: int = 1, pid: int = WORKER, **more: Any
+) -> list[dict[str, Any]]:
     """Return the lines of one attempt; without an end the process died first."""
     facts = {"claim": claim, "pid": pid, **more}
     start = line("start", task_id, begin, **facts)
@@ -36,7 +38,15 @@ def row(task_id: str, state: str = "completed", **more: Any) -> dict[str, Any]:
 
 
 def attempt(task_id: str, cause: str, **more: Any) -> dict[str, Any]:
-    return {"task_id": task_id, "claim_no": 1, "cause": cause, "message": "words", "worker_id": "w", "finished_at": 3.0, **more}
+    return {
+        "task_id": task_id,
+        "claim_no": 1,
+        "cause": cause,
+        "message": "words",
+        "worker_id": "w",
+        "finished_at": 3.0,
+        **more,
+    }
 
 
 def life(role: str = "worker-0", pid: int = WORKER, **more: Any) -> Life:
@@ -95,7 +105,10 @@ def _timed_out_though_ended(facts: Facts) -> None:
 
 
 def _ended_badly_and_recorded_as_timed_out(facts: Facts) -> None:
-    facts.lines += [line("ack", "g", 1.0, kind="chaos.base_exception"), *ran("g", 1.1, 1.2, kind="chaos.base_exception", how="Odd")]
+    facts.lines += [
+        line("ack", "g", 1.0, kind="chaos.base_exception"),
+        *ran("g", 1.1, 1.2, kind="chaos.base_exception", how="Odd"),
+    ]
     facts.history.append(row("g", "discarded", kind="chaos.base_exception"))
     facts.rollups.append({"queue": "default", "kind": "chaos.base_exception", "outcome": "discarded", "n": 1})
     facts.attempts.append(attempt("g", "timeout"))

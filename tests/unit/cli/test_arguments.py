@@ -26,7 +26,10 @@ def test_the_last_of_two_values_of_a_name_counts() -> None:
     assert parse_json('{"a": 1, "a": 2}', "--args") == {"a": 2}
 
 
-@pytest.mark.parametrize("arguments", [["--args", '{"v": NaN}'], ["--args", '{"v": "\\ud800"}'], ["--tag", b"\xff".decode(errors="surrogateescape")]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--args", '{"v": NaN}'], ["--args", '{"v": "\\ud800"}'], ["--tag", b"\xff".decode(errors="surrogateescape")]],
+)
 def test_the_command_ends_with_2_and_one_line(tmp_path: Path, arguments: list[str]) -> None:
     done = Command(tmp_path, API_URL="http://127.0.0.1:9").run("task", "submit", "demo.any", *arguments)
     assert done.returncode == 2

@@ -67,7 +67,9 @@ async def called_from_a_thread(error: BaseException) -> None:
     raise error
 
 
-@pytest.mark.parametrize("way", [child, gathered, grouped, thread, called_soon, called_from_a_thread], ids=lambda w: w.__name__)
+@pytest.mark.parametrize(
+    "way", [child, gathered, grouped, thread, called_soon, called_from_a_thread], ids=lambda w: w.__name__
+)
 @pytest.mark.parametrize("error", [SystemExit(0), KeyboardInterrupt()], ids=lambda e: type(e).__name__)
 def test_the_loop_goes_on_and_the_error_is_that_of_one_coroutine(way: Any, error: BaseException) -> None:
     async def main() -> tuple[BaseException | None, str]:

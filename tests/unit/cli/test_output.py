@@ -28,7 +28,9 @@ def english(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])
-def test_a_table_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_fits_the_terminal(
+    columns: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     emit(PAGE, "table", COLUMNS)
     lines = capsys.readouterr().out.splitlines()
@@ -117,7 +119,10 @@ def test_a_record_shows_real_lines_under_its_title(capsys: pytest.CaptureFixture
 
 
 def test_a_row_that_has_nothing_to_say_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
-    rows = (Column("id", "编号", "ID"), Column("error.message", "错误", "ERROR", when=lambda item: item["state"] != "completed"))
+    rows = (
+        Column("id", "编号", "ID"),
+        Column("error.message", "错误", "ERROR", when=lambda item: item["state"] != "completed"),
+    )
     record({**ITEM, "state": "completed"}, rows)
     assert "ERROR" not in capsys.readouterr().out
     emit([{**ITEM, "state": "completed"}, ITEM], "table", rows)

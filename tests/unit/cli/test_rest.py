@@ -36,7 +36,9 @@ def project(tmp_path: Path) -> Path:
         ("https://api.example.org", None, ("https://api.example.org", None)),
     ],
 )
-def test_run_json_is_found_upwards(project: Path, url: str | None, token: str | None, expected: tuple[str, str | None]) -> None:
+def test_run_json_is_found_upwards(
+    project: Path, url: str | None, token: str | None, expected: tuple[str, str | None]
+) -> None:
     below = project / "a" / "b"
     below.mkdir(parents=True)
     found = find_target(url, token, below)
@@ -100,7 +102,13 @@ def test_a_running_dev_is_found_by_the_commands_on_its_servers(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = project / ".taskmill" / "run.json"
-    facts = {"api_url": URL, "token": "t", "pid": os.getpid(), "database_url": "postgresql://u:pw@h/d", "broker_url": "redis://h"}
+    facts = {
+        "api_url": URL,
+        "token": "t",
+        "pid": os.getpid(),
+        "database_url": "postgresql://u:pw@h/d",
+        "broker_url": "redis://h",
+    }
     path.write_text(json.dumps(facts))
     monkeypatch.chdir(project)
     found = beside_dev(Settings())

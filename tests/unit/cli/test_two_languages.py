@@ -12,7 +12,11 @@ from taskmill.kube import phrases as kube_phrases
 from taskmill.words import Words
 
 CHINESE = re.compile(r"[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
-QUOTED = ("Input data was truncated", "while parsing a flow node", "expected the node content, but found")  # 别的库的原话，照引
+QUOTED = (
+    "Input data was truncated",
+    "while parsing a flow node",
+    "expected the node content, but found",
+)  # 别的库的原话，照引
 SENTENCE = re.compile(r"[a-z]+(?: [a-z]+){3,}")  # 四个小写英文词连成一句，便是没有译的话
 HEADER = "second,queue,type,service_ms\n"
 QUEUE = "apiVersion: taskmill.dev/v1alpha1\nkind: TaskQueue\nspec: {queue: q, concurrency: many}\n"
@@ -86,11 +90,18 @@ def test_help_is_listed_in_the_language_that_was_chosen(capsys: pytest.CaptureFi
     assert "运行工作进程" in capsys.readouterr().out
 
 
-REPORT = {"workload": "drain", "machine": {"cpu": "CPU", "cores": 2, "postgres": "18.0"}, "tasks": 100, "tasks_per_second": 9.5}
+REPORT = {
+    "workload": "drain",
+    "machine": {"cpu": "CPU", "cores": 2, "postgres": "18.0"},
+    "tasks": 100,
+    "tasks_per_second": 9.5,
+}
 
 
 @pytest.mark.parametrize(("name", "titles"), [("en", ("2 cores", "figure", "median")), ("zh", ("2 核", "指标", "中位数"))])
-def test_the_table_of_bench_is_in_one_language(name: str, titles: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_table_of_bench_is_in_one_language(
+    name: str, titles: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     language.choose(name)
     bench._show(REPORT)
     text = capsys.readouterr().out

@@ -29,7 +29,12 @@ def attempt(number: int = 1, of: int = 3, *, retry: RetryPolicy | None = None) -
 
     definition: TaskDefinition = handler
     row: Any = {
-        "id": new_id(), "claim_no": number, "attempt": number, "max_attempts": of, "timeout_ms": 1_500, "crash_count": 0,
+        "id": new_id(),
+        "claim_no": number,
+        "attempt": number,
+        "max_attempts": of,
+        "timeout_ms": 1_500,
+        "crash_count": 0,
     }
     return Attempt(row, definition, new_id(), 0.0, 0.0)
 
@@ -59,7 +64,9 @@ class Point:
 
 
 @given(
-    base=st.floats(0, 1e6), top=st.floats(0, 1e6), number=st.integers(1, 1_000),
+    base=st.floats(0, 1e6),
+    top=st.floats(0, 1e6),
+    number=st.integers(1, 1_000),
 )
 def test_backoff_is_drawn_within_its_bounds(base: float, top: float, number: int) -> None:
     delay = backoff_s(RetryPolicy(base_delay=base, max_delay=top), number)

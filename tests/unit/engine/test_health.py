@@ -53,6 +53,6 @@ def test_metrics() -> None:
         assert line in lines
     assert any(line.startswith("taskmill_worker_info{") for line in lines)
     never = HealthApp(lambda: replace(WELL, renewed_at=None)).answer("/metrics")[1].decode()
-    assert "taskmill_worker_lease_age_seconds " not in never.replace("# HELP taskmill_worker_lease_age_seconds ", "").replace(
-        "# TYPE taskmill_worker_lease_age_seconds ", ""
-    )
+    assert "taskmill_worker_lease_age_seconds " not in never.replace(
+        "# HELP taskmill_worker_lease_age_seconds ", ""
+    ).replace("# TYPE taskmill_worker_lease_age_seconds ", "")

@@ -97,5 +97,7 @@ def test_the_counts_are_metrics_of_workers_and_schedulers(lines: list[Any]) -> N
     scheduler = SchedulerHealth([], tally).answer("/metrics")[1].decode()
     for text in (worker, scheduler):
         for cause in ("error", "expired"):
-            assert f'taskmill_attempts_total{{cause="{cause}",kind="demo.echo",outcome="discarded",queue="mail"}} 1.0' in text
+            assert (
+                f'taskmill_attempts_total{{cause="{cause}",kind="demo.echo",outcome="discarded",queue="mail"}} 1.0' in text
+            )
     assert [line["log_level"] for line in lines] == ["warning", "error", "error"]

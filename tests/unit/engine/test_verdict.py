@@ -24,7 +24,8 @@ def group(*errors: BaseException) -> BaseExceptionGroup[BaseException]:
 
 @pytest.mark.parametrize("make", [lambda value: Retry(after=value), lambda value: Snooze(after=value)])
 @pytest.mark.parametrize(
-    "value", [float("nan"), float("inf"), float("-inf"), -5, time.time() * 1000, 1e12, c.DELAY_MAX_S + 1, "5m", True],
+    "value",
+    [float("nan"), float("inf"), float("-inf"), -5, time.time() * 1000, 1e12, c.DELAY_MAX_S + 1, "5m", True],
 )
 @pytest.mark.parametrize("wrap", [False, True])
 def test_a_delay_out_of_bounds_is_a_failed_attempt_in_words(make: Any, value: Any, wrap: bool) -> None:
@@ -36,8 +37,16 @@ def test_a_delay_out_of_bounds_is_a_failed_attempt_in_words(make: Any, value: An
     assert verdict.cause.details["field"] == f"{type(error).__name__}.after"
 
 
-@pytest.mark.parametrize("value", [datetime.max, datetime.min,  # noqa: DTZ901 - 处理函数就会这样写
-     datetime(3000, 1, 1, tzinfo=UTC), "tomorrow", 5])
+@pytest.mark.parametrize(
+    "value",
+    [
+        datetime.max,  # noqa: DTZ901 - 处理函数就会这样写
+        datetime.min,  # noqa: DTZ901 - 处理函数就会这样写
+        datetime(3000, 1, 1, tzinfo=UTC),
+        "tomorrow",
+        5,
+    ],
+)
 def test_a_moment_out_of_bounds_is_a_failed_attempt_in_words(value: Any) -> None:
     verdict = judge(Snooze(until=value), ANY)
     assert verdict.wish is Wish.RETRY

@@ -55,10 +55,15 @@ class Lab:
             base,
             now=base.now + timedelta(seconds=self.age),
             deployment=live(deployment, replicas=self.replicas, ready=self._ready()) if deployment else None,
-            scaler_owns_replicas=self.owned, replica_sets=sets, pods=tuple(self.pods.values()),
-            jobs=tuple(self.jobs.values()), job_pods=tuple(self.job_pods),
-            disruption_budget=self.objects.get("PodDisruptionBudget"), service_account=self.objects.get("ServiceAccount"),
-            workers=tuple(self.workers.values()), policy=self.policy,
+            scaler_owns_replicas=self.owned,
+            replica_sets=sets,
+            pods=tuple(self.pods.values()),
+            jobs=tuple(self.jobs.values()),
+            job_pods=tuple(self.job_pods),
+            disruption_budget=self.objects.get("PodDisruptionBudget"),
+            service_account=self.objects.get("ServiceAccount"),
+            workers=tuple(self.workers.values()),
+            policy=self.policy,
         )
         return replace(made, **self.facts)
 
@@ -103,7 +108,9 @@ class Lab:
         """Let the workers follow their orders and end their tasks."""
         for name, each in self.workers.items():
             done = each.order is Order.DRAIN
-            self.workers[name] = replace(each, running=0 if done else each.running, order_seen=each.order_token, ready=not done)
+            self.workers[name] = replace(
+                each, running=0 if done else each.running, order_seen=each.order_token, ready=not done
+            )
             self.pods[name]["status"]["conditions"][0]["status"] = "False" if done else "True"
 
     def _ready(self) -> int:
@@ -136,7 +143,9 @@ class Lab:
             case PutPolicy(_, change):
                 values = change.values()
                 paused = values.get("paused", self.policy.paused)
-                self.policy = QueuePolicy(paused, "taskmill" if paused else None, values.get("retention_s", self.policy.retention_s))
+                self.policy = QueuePolicy(
+                    paused, "taskmill" if paused else None, values.get("retention_s", self.policy.retention_s)
+                )
             case Bury():
                 self.buried.append(action)
             case _:

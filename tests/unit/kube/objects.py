@@ -26,50 +26,93 @@ def at(seconds: float = 0.0) -> str:
     return (NOW + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def queue(name: str = "emails", *, status: Manifest | None = None, metadata: Manifest | None = None, **spec: Any) -> Manifest:
+def queue(
+    name: str = "emails", *, status: Manifest | None = None, metadata: Manifest | None = None, **spec: Any
+) -> Manifest:
     return {
-        "apiVersion": names.API_VERSION, "kind": "TaskQueue",
+        "apiVersion": names.API_VERSION,
+        "kind": "TaskQueue",
         "metadata": {
-            "name": name, "namespace": "app", "uid": f"uid-{name}", "generation": 1, "creationTimestamp": at(-3600),
+            "name": name,
+            "namespace": "app",
+            "uid": f"uid-{name}",
+            "generation": 1,
+            "creationTimestamp": at(-3600),
             **(metadata or {}),
         },
-        "spec": {**copy.deepcopy(SPEC), **spec}, "status": status or {},
+        "spec": {**copy.deepcopy(SPEC), **spec},
+        "status": status or {},
     }
 
 
 def pod(
-    name: str = "p1", *, phase: str = "Running", ready: bool = True, template: str = "t1", started: float = -600.0,
-    metadata: Manifest | None = None, status: Manifest | None = None, container: Manifest | None = None,
+    name: str = "p1",
+    *,
+    phase: str = "Running",
+    ready: bool = True,
+    template: str = "t1",
+    started: float = -600.0,
+    metadata: Manifest | None = None,
+    status: Manifest | None = None,
+    container: Manifest | None = None,
 ) -> Manifest:
     conditions = [{"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": at(started)}]
     state = {"running": {"startedAt": at(started)}} if phase == "Running" else {"waiting": {"reason": "ContainerCreating"}}
     return {
-        "apiVersion": "v1", "kind": "Pod",
+        "apiVersion": "v1",
+        "kind": "Pod",
         "metadata": {
-            "name": name, "namespace": "app", "uid": f"uid-{name}", "creationTimestamp": at(started),
-            "labels": {**names.labels("emails"), "pod-template-hash": template}, **(metadata or {}),
+            "name": name,
+            "namespace": "app",
+            "uid": f"uid-{name}",
+            "creationTimestamp": at(started),
+            "labels": {**names.labels("emails"), "pod-template-hash": template},
+            **(metadata or {}),
         },
         "spec": {"nodeName": "n1"},
         "status": {
-            "phase": phase, "conditions": conditions,
-            "containerStatuses": [{"name": "worker", "ready": ready, "restartCount": 0, "state": state, **(container or {})}],
+            "phase": phase,
+            "conditions": conditions,
+            "containerStatuses": [
+                {"name": "worker", "ready": ready, "restartCount": 0, "state": state, **(container or {})}
+            ],
             **(status or {}),
         },
     }
 
 
 def worker(
-    name: str = "p1", *, running: int = 0, order: Order = Order.RUN, token: int = 0, seen: int | None = None,
-    draining: bool = False, ready: bool = True, bundle: str = "", started: float = -600.0,
+    name: str = "p1",
+    *,
+    running: int = 0,
+    order: Order = Order.RUN,
+    token: int = 0,
+    seen: int | None = None,
+    draining: bool = False,
+    ready: bool = True,
+    bundle: str = "",
+    started: float = -600.0,
 ) -> WorkerFact:
     return WorkerFact(
-        id=new_id(), pod_uid=f"uid-{name}", pod=name, queues=("emails",), bundle=bundle, concurrency=10, running=running,
-        draining=draining, order=order, order_token=token, order_seen=token if seen is None else seen,
-        started_at=NOW + timedelta(seconds=started), ready=ready,
+        id=new_id(),
+        pod_uid=f"uid-{name}",
+        pod=name,
+        queues=("emails",),
+        bundle=bundle,
+        concurrency=10,
+        running=running,
+        draining=draining,
+        order=order,
+        order_token=token,
+        order_seen=token if seen is None else seen,
+        started_at=NOW + timedelta(seconds=started),
+        ready=ready,
     )
 
 
-def decision(pods: int, *, reason: Reason = Reason.COMPUTING, limit: Limit = Limit.NOT_LIMITED, words: str = "because") -> Decision:
+def decision(
+    pods: int, *, reason: Reason = Reason.COMPUTING, limit: Limit = Limit.NOT_LIMITED, words: str = "because"
+) -> Decision:
     return Decision(pods, pods, reason, Term.LOAD, limit, f"{pods} pods: {words}", Memory())
 
 
@@ -79,9 +122,13 @@ def load(*, ready: int = 0, running: int = 0, wait_s: float = 0.0) -> QueueLoad:
 
 def replica_set(deployment: Manifest, *, ready: int, replicas: int, name: str = "t1", revision: int = 1) -> Manifest:
     return {
-        "apiVersion": "apps/v1", "kind": "ReplicaSet",
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
         "metadata": {
-            "name": f"emails-worker-{name}", "namespace": "app", "generation": 1, "creationTimestamp": at(-600),
+            "name": f"emails-worker-{name}",
+            "namespace": "app",
+            "generation": 1,
+            "creationTimestamp": at(-600),
             "labels": {**names.labels("emails"), "pod-template-hash": name},
             "annotations": {"deployment.kubernetes.io/revision": str(revision)},
         },
@@ -96,7 +143,13 @@ def live(deployment: Manifest, *, replicas: int, ready: int | None = None, **sta
     made["metadata"] |= {"uid": "uid-deployment", "generation": 1}
     made["spec"]["replicas"] = replicas
     up = replicas if ready is None else ready
-    made["status"] = {"observedGeneration": 1, "replicas": replicas, "readyReplicas": up, "updatedReplicas": replicas, **status}
+    made["status"] = {
+        "observedGeneration": 1,
+        "replicas": replicas,
+        "readyReplicas": up,
+        "updatedReplicas": replicas,
+        **status,
+    }
     return made
 
 
@@ -119,8 +172,14 @@ def job_pod(job: Manifest, *, code: int, message: str = "") -> Manifest:
     name = job["metadata"]["name"]
     ended = {"exitCode": code, "message": message, "finishedAt": at(-60)}
     return {
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"name": f"{name}-x", "namespace": "app", "uid": f"{name}-x", "labels": {"batch.kubernetes.io/job-name": name}},
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": f"{name}-x",
+            "namespace": "app",
+            "uid": f"{name}-x",
+            "labels": {"batch.kubernetes.io/job-name": name},
+        },
         "status": {"phase": "Failed" if code else "Succeeded", "containerStatuses": [{"state": {"terminated": ended}}]},
     }
 

@@ -166,7 +166,8 @@ class World:
         ready, replicas = self.op_rs
         newest = {
             "metadata": {"name": "rs", "generation": 1, "creationTimestamp": at()},
-            "spec": {"replicas": replicas}, "status": {"observedGeneration": 1, "readyReplicas": ready},
+            "spec": {"replicas": replicas},
+            "status": {"observedGeneration": 1, "readyReplicas": ready},
         }
         rollout = Rollout(self.replicas, len(self.pods), 0, 0, False, False, "", newest, "")
         for action in self.stepper(found, rollout, self.desired):
@@ -195,7 +196,19 @@ class World:
             do(self.random.choice(found))
 
     def run(self, events: int) -> None:
-        names = ["start", "register", "probe", "take", "finish", "heartbeat", "see_rs", "act_rs", "see_pods", "see_status", "plan"]
+        names = [
+            "start",
+            "register",
+            "probe",
+            "take",
+            "finish",
+            "heartbeat",
+            "see_rs",
+            "act_rs",
+            "see_pods",
+            "see_status",
+            "plan",
+        ]
         weights = [2, 2, 6, 4, 6, 6, 3, 3, 4, 4, 4]
         for _ in range(events):
             for name in self.random.choices([*names, "want"], [*weights, 1]):

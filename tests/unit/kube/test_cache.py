@@ -12,13 +12,21 @@ from taskmill.kube.cache import Cache, slim
 from taskmill.kube.facts import GROUPERS
 
 
-def deployment(version: int, *, name: str = "emails-worker", uid: str = "u1", owned: bool = False, **spec: Any) -> dict[str, Any]:
+def deployment(
+    version: int, *, name: str = "emails-worker", uid: str = "u1", owned: bool = False, **spec: Any
+) -> dict[str, Any]:
     fields = {"f:spec": {"f:replicas": {}}} if owned else {"f:metadata": {}}
     return {
-        "apiVersion": "apps/v1", "kind": "Deployment",
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
         "metadata": {
-            "name": name, "namespace": "ns", "uid": uid, "resourceVersion": str(version), "generation": 1,
-            "labels": names.labels("emails"), "managedFields": [{"manager": "taskmill-scaler", "fieldsV1": fields}],
+            "name": name,
+            "namespace": "ns",
+            "uid": uid,
+            "resourceVersion": str(version),
+            "generation": 1,
+            "labels": names.labels("emails"),
+            "managedFields": [{"manager": "taskmill-scaler", "fieldsV1": fields}],
         },
         "spec": {"replicas": 3, **spec},
     }
@@ -98,7 +106,8 @@ def test_the_answer_to_scale_is_seen_at_once(cache: Cache) -> None:
 
 def test_pods_keep_only_what_is_read() -> None:
     pod = {
-        "metadata": {"name": "p", "namespace": "ns", "managedFields": []}, "status": {"phase": "Running"},
+        "metadata": {"name": "p", "namespace": "ns", "managedFields": []},
+        "status": {"phase": "Running"},
         "spec": {"nodeName": "n", "containers": [{"env": ["much"]}], "volumes": []},
     }
     kept = slim(k.POD, pod)

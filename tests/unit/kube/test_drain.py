@@ -38,7 +38,9 @@ def working(name: str, *, running: int = 0, **changes: Any) -> tuple[Manifest, W
 
 
 def leaving(name: str, *, running: int = 1, ready: bool = True, **metadata: Any) -> tuple[Manifest, WorkerFact]:
-    return pod(name, ready=ready, metadata=metadata), worker(name, running=running, order=Order.DRAIN, token=7, ready=running > 0)
+    return pod(name, ready=ready, metadata=metadata), worker(
+        name, running=running, order=Order.DRAIN, token=7, ready=running > 0
+    )
 
 
 def gone(name: str) -> tuple[Manifest, WorkerFact]:
@@ -50,8 +52,12 @@ def pending(name: str) -> tuple[Manifest, None]:
 
 
 def act(
-    *pairs: tuple[Manifest, WorkerFact | None], desired: int, at_: Rollout | None = None, how: Drain | None = None,
-    told: float = 0.0, known: bool = True,
+    *pairs: tuple[Manifest, WorkerFact | None],
+    desired: int,
+    at_: Rollout | None = None,
+    how: Drain | None = None,
+    told: float = 0.0,
+    known: bool = True,
 ) -> list[Action]:
     workers = tuple(each for _, each in pairs if each is not None)
     since = {each.pod_uid: NOW - timedelta(seconds=told) for each in workers if each.order is Order.DRAIN}
@@ -183,7 +189,9 @@ def test_unknown_workers_only_grow() -> None:
 def test_pods_without_a_worker(made: Manifest, stage: Stage) -> None:
     (seat,) = seats(state(pods=(made,)), Drain())
     assert (seat.stage, seat.running) == (stage, 0)
-    assert act((made, None), desired=0, at_=at_rest(1, 0)) == ([] if stage is Stage.STARTING else [Scale("d", 0, "所有工作进程都已收尾")])
+    assert act((made, None), desired=0, at_=at_rest(1, 0)) == (
+        [] if stage is Stage.STARTING else [Scale("d", 0, "所有工作进程都已收尾")]
+    )
 
 
 def test_a_container_started_again_has_the_newest_worker() -> None:
@@ -193,7 +201,13 @@ def test_a_container_started_again_has_the_newest_worker() -> None:
 
 
 def test_counting_for_the_scaler() -> None:
-    pods = (pod("a"), pod("b", ready=False), pod("c"), pod("x", metadata={"deletionTimestamp": at()}), pod("y", phase="Failed"))
+    pods = (
+        pod("a"),
+        pod("b", ready=False),
+        pod("c"),
+        pod("x", metadata={"deletionTimestamp": at()}),
+        pod("y", phase="Failed"),
+    )
     workers = (worker("a"), worker("c", order=Order.DRAIN, running=2))
     counted = count_pods(state(pods=pods, workers=workers, deployment=live(DEPLOYMENT, replicas=4)))
     assert counted == Pods(ready=1, starting=2, draining=1, draining_running=2)

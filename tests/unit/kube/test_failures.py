@@ -33,7 +33,8 @@ def test_kinds(status: int, body: dict[str, Any], applying: bool, kind: type[f.K
 
 def test_a_conflict_of_field_managers_names_the_fields() -> None:
     causes = [
-        {"reason": "FieldManagerConflict", "field": ".spec.replicas"}, {"reason": "Other", "field": "x"},
+        {"reason": "FieldManagerConflict", "field": ".spec.replicas"},
+        {"reason": "Other", "field": "x"},
     ]
     error = f.failure("apply", "d", 409, {"reason": "Conflict", "details": {"causes": causes}}, applying=True)
     assert isinstance(error, f.ConflictError)

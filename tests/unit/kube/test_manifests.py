@@ -107,10 +107,17 @@ def test_own_tmp_is_not_doubled() -> None:
     ("base", "over", "made"),
     [
         ({"a": 1, "b": 2}, {"b": None}, {"a": 1}),
-        ({"containers": [{"name": "x", "a": 1}]}, {"containers": [{"name": "x", "b": 2}]}, {"containers": [{"name": "x", "a": 1, "b": 2}]}),
+        (
+            {"containers": [{"name": "x", "a": 1}]},
+            {"containers": [{"name": "x", "b": 2}]},
+            {"containers": [{"name": "x", "a": 1, "b": 2}]},
+        ),
         ({"args": ["a"]}, {"args": ["b"]}, {"args": ["b"]}),
-        ({"volumeMounts": [{"mountPath": "/a", "name": "x"}]}, {"volumeMounts": [{"mountPath": "/b", "name": "x"}]},
-         {"volumeMounts": [{"mountPath": "/a", "name": "x"}, {"mountPath": "/b", "name": "x"}]}),
+        (
+            {"volumeMounts": [{"mountPath": "/a", "name": "x"}]},
+            {"volumeMounts": [{"mountPath": "/b", "name": "x"}]},
+            {"volumeMounts": [{"mountPath": "/a", "name": "x"}, {"mountPath": "/b", "name": "x"}]},
+        ),
     ],
 )
 def test_merge(base: Any, over: Any, made: Any) -> None:
@@ -188,15 +195,27 @@ def test_what_the_server_adds_or_rewrites_is_no_drift() -> None:
 @pytest.mark.parametrize(
     ("change", "path"),
     [
-        (lambda made: made["spec"]["template"]["spec"]["containers"][0].update(image="evil"), "spec.template.spec.containers[worker].image"),
+        (
+            lambda made: made["spec"]["template"]["spec"]["containers"][0].update(image="evil"),
+            "spec.template.spec.containers[worker].image",
+        ),
         (lambda made: made["metadata"]["labels"].pop("app.kubernetes.io/name"), "metadata.labels.app.kubernetes.io/name"),
-        (lambda made: made["spec"]["template"]["spec"]["containers"][0]["args"].append("x"), "spec.template.spec.containers[worker].args"),
-        (lambda made: made["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"].update(cpu="2"),
-         "spec.template.spec.containers[worker].resources.requests.cpu"),
-        (lambda made: made["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"].update(cpu="a lot"),
-         "spec.template.spec.containers[worker].resources.requests.cpu"),
-        (lambda made: made["spec"]["template"]["spec"]["topologySpreadConstraints"][0].update(maxSkew=2),
-         "spec.template.spec.topologySpreadConstraints[0].maxSkew"),
+        (
+            lambda made: made["spec"]["template"]["spec"]["containers"][0]["args"].append("x"),
+            "spec.template.spec.containers[worker].args",
+        ),
+        (
+            lambda made: made["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"].update(cpu="2"),
+            "spec.template.spec.containers[worker].resources.requests.cpu",
+        ),
+        (
+            lambda made: made["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"].update(cpu="a lot"),
+            "spec.template.spec.containers[worker].resources.requests.cpu",
+        ),
+        (
+            lambda made: made["spec"]["template"]["spec"]["topologySpreadConstraints"][0].update(maxSkew=2),
+            "spec.template.spec.topologySpreadConstraints[0].maxSkew",
+        ),
         (lambda made: made["metadata"].pop("ownerReferences"), "metadata.ownerReferences[uid-emails].apiVersion"),
     ],
 )

@@ -201,7 +201,10 @@ def test_contract_follows_and_is_done_once() -> None:
     running = job(phase="contract")
     assert (contract(target(), done, running).actions, contract(target(), done, running).open) == ((), True)
     over = job(phase="contract", done=True)
-    assert (contract(target(), done, over).actions, contract(target(), done, over).fields["job"]) == ((), done["metadata"]["name"])
+    assert (contract(target(), done, over).actions, contract(target(), done, over).fields["job"]) == (
+        (),
+        done["metadata"]["name"],
+    )
     assert contract(target(migration={"policy": "Skip"})).actions == ()
     assert contract(target()).open is False
 

@@ -78,24 +78,34 @@ def test_metadata_and_names() -> None:
 
 
 def test_every_secret_that_reaches_the_workers_is_named() -> None:
-    parsed = parse_queue(queue(
-        plugins=[{"name": "email", "configSecretRef": {"name": "smtp"}}],
-        pod={
-            "envFrom": [{"secretRef": {"name": "all"}}, {"configMapRef": {"name": "no"}}],
-            "env": [{"name": "A", "value": "1"}, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "one", "key": "k"}}}],
-        },
-    ))
+    parsed = parse_queue(
+        queue(
+            plugins=[{"name": "email", "configSecretRef": {"name": "smtp"}}],
+            pod={
+                "envFrom": [{"secretRef": {"name": "all"}}, {"configMapRef": {"name": "no"}}],
+                "env": [
+                    {"name": "A", "value": "1"},
+                    {"name": "B", "valueFrom": {"secretKeyRef": {"name": "one", "key": "k"}}},
+                ],
+            },
+        )
+    )
     assert secret_names(parsed) == ("all", "broker", "db", "one", "smtp")
 
 
 def test_the_scaler_gets_its_words() -> None:
     assert scaling_spec(parse_queue(queue())) == ScalingSpec()
-    made = scaling_spec(parse_queue(queue(scaling={"maxReplicas": 7, "prewarm": "Off", "limits": {"databaseConnections": 9}})))
+    made = scaling_spec(
+        parse_queue(queue(scaling={"maxReplicas": 7, "prewarm": "Off", "limits": {"databaseConnections": 9}}))
+    )
     assert (made.max_replicas, made.prewarm, made.database_connections) == (7, False, 9)
 
 
 def test_what_equals_its_default_leaves_no_trace() -> None:
-    plain, spelled = parse_queue(queue()).spec, parse_queue(queue(scaling={"mode": "Auto", "objective": {}}, concurrency=10)).spec
+    plain, spelled = (
+        parse_queue(queue()).spec,
+        parse_queue(queue(scaling={"mode": "Auto", "objective": {}}, concurrency=10)).spec,
+    )
     assert canonical(plain) == canonical(spelled)
     assert "scaling" not in canonical(plain)
     assert canonical([parse_queue(queue(concurrency=3)).spec])[0]["concurrency"] == 3

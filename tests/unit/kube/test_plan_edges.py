@@ -127,4 +127,8 @@ def test_before_the_first_look_at_the_database_nothing_is_taken_back() -> None:
     before = copy.deepcopy(lab.round().status)
     lab.facts |= {"workers": None, "load": None, "decision": None, "policy": None}
     made = lab.round()
-    assert (made.actions, made.events, made.status) == ((), (), {**before, "desiredReplicas": made.status["desiredReplicas"]})
+    assert (made.actions, made.events, made.status) == (
+        (),
+        (),
+        {**before, "desiredReplicas": made.status["desiredReplicas"]},
+    )

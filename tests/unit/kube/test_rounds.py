@@ -146,7 +146,11 @@ def world() -> World:
 
 def account(uid: str) -> Manifest:
     owner = {"kind": "TaskQueue", "name": "emails", "uid": uid, "controller": True}
-    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "emails-worker", "namespace": "app", "ownerReferences": [owner]}}
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "emails-worker", "namespace": "app", "ownerReferences": [owner]},
+    }
 
 
 async def test_a_status_waits_once_and_no_longer(world: World) -> None:
@@ -157,7 +161,9 @@ async def test_a_status_waits_once_and_no_longer(world: World) -> None:
         return Plan((Apply(account("uid-emails"), "w"),), status)
 
     tools = world._tools
-    reconciler = Reconciler(tools, planner, Scaling(tools.facts, world.queue.add, world.metrics), Rollouts(5, world.queue.add))
+    reconciler = Reconciler(
+        tools, planner, Scaling(tools.facts, world.queue.add, world.metrics), Rollouts(5, world.queue.add)
+    )
     found: list[str] = []
     for _ in range(5):
         world.cluster.writes.clear()
@@ -167,7 +173,11 @@ async def test_a_status_waits_once_and_no_longer(world: World) -> None:
 
 
 async def test_what_somebody_else_has_is_not_applied_and_the_condition_says_so(world: World) -> None:
-    theirs: Manifest = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "emails-worker", "namespace": "app"}}
+    theirs: Manifest = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "emails-worker", "namespace": "app"},
+    }
     for there, taken in ((theirs, True), (account("other"), True), (account("uid-emails"), False), (None, False)):
         world.cluster.writes.clear()
         world.cluster.there = {"emails-worker": there} if there else {}
@@ -201,11 +211,11 @@ async def test_what_repeats_becomes_one_series(world: World) -> None:
     world.events = (Event("Normal", "ScaledUp", "from 1 to 2"),)
     assert await world.go() == ["create"]
     assert await world.go(1) == ["merge"]
-    (_, body), = world.cluster.writes
+    ((_, body),) = world.cluster.writes
     assert body["series"]["count"] == 2
     world.events = (Event("Normal", "ScaledUp", "\u4e00" * 1000),)
     await world.go(1)
-    (_, body), = world.cluster.writes
+    ((_, body),) = world.cluster.writes
     assert len(body["note"].encode()) <= 1024
     assert await world.go(c.KUBE_EVENT_SERIES_S) == ["create"]
 
@@ -340,7 +350,12 @@ async def test_the_database_is_told_with_the_fencing_token_and_of_each_death_onc
     link: Any = made
     death = Bury("u1", "oom", world.clock.now())
     change = QueuePolicyChange(paused=True)
-    actions = [OrderWorkers(("u1",), Order.DRAIN), PutPolicy("emails", change), death, DeleteSchedule("nightly", "app/nightly")]
+    actions = [
+        OrderWorkers(("u1",), Order.DRAIN),
+        PutPolicy("emails", change),
+        death,
+        DeleteSchedule("nightly", "app/nightly"),
+    ]
     await world.applier.run(KEY, [*actions, death], link)
     assert made.told == [
         ("u1", Order.DRAIN, 7), ("wake",), ("emails", change.values(), "op"), ("refresh",), ("u1", Cause.OOM),

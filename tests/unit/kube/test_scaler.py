@@ -120,9 +120,7 @@ def test_3_more_ready_tasks_never_mean_fewer_pods(
         operator.tick(past)
     now = operator.now + TICK
     fewer, many = (
-        decide(
-            inputs(replace(load, ready=ready, at=START + timedelta(seconds=now)), pods, now), spec, operator.memory
-        ).pods
+        decide(inputs(replace(load, ready=ready, at=START + timedelta(seconds=now)), pods, now), spec, operator.memory).pods
         for ready in (load.ready, load.ready + more)
     )
     assert many >= fewer

@@ -43,8 +43,15 @@ def given(manifest: Manifest, **facts: Any) -> SchedulePlan:
 
 def fact(**changes: Any) -> ScheduleFact:
     made = ScheduleFact(
-        "nightly", "app/nightly", "report.build", paused=False, next_fire_at=NOW + timedelta(hours=1), last_fire_at=NOW,
-        last_task_id=new_id(), missed_count=2, last_error=None,
+        "nightly",
+        "app/nightly",
+        "report.build",
+        paused=False,
+        next_fire_at=NOW + timedelta(hours=1),
+        last_fire_at=NOW,
+        last_task_id=new_id(),
+        missed_count=2,
+        last_error=None,
     )
     return replace(made, **changes)
 
@@ -59,7 +66,13 @@ def test_finalizer_then_put_then_status() -> None:
     first = given(manifest)
     assert first.put is not None
     request = first.put.request
-    assert (request.name, request.interval_s, request.cron, request.queue, request.priority) == ("n.1", 60.0, None, "mail", 1)
+    assert (request.name, request.interval_s, request.cron, request.queue, request.priority) == (
+        "n.1",
+        60.0,
+        None,
+        "mail",
+        1,
+    )
     assert (request.args, request.timezone, request.catch_up_s) == ({"a": 1}, "UTC", 600.0)
     assert (first.put.suspend, first.put.owner) == (True, "app/nightly")
     last = given(manifest, answer=fact())
@@ -76,7 +89,12 @@ def test_suspended_and_failing_schedules() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"), [("SCHEDULE_EXISTS", "ScheduleNameTaken"), ("SCHEDULE_INVALID", "ScheduleRefused"), ("KIND_NOT_FOUND", "ScheduleRefused")]
+    ("code", "reason"),
+    [
+        ("SCHEDULE_EXISTS", "ScheduleNameTaken"),
+        ("SCHEDULE_INVALID", "ScheduleRefused"),
+        ("KIND_NOT_FOUND", "ScheduleRefused"),
+    ],
 )
 def test_refusals_stall(code: str, reason: str) -> None:
     made = given(schedule(HELD), answer=Refusal(code, "words"))

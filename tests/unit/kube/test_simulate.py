@@ -112,7 +112,11 @@ def summary(created: int, run: int, started: int | None, finished: int | None, a
         return None if second is None else f"2026-11-24T10:{second // 60:02}:{second % 60:02}Z"
 
     return {
-        "created_at": text(created), "run_at": text(run), "started_at": text(started), "finished_at": text(finished), "attempt": attempt,
+        "created_at": text(created),
+        "run_at": text(run),
+        "started_at": text(started),
+        "finished_at": text(finished),
+        "attempt": attempt,
         "worker_id": "w",
     }
 
@@ -127,7 +131,9 @@ def test_a_trace_is_recorded_from_finished_tasks() -> None:
     with pytest.raises(InputError, match="no finished task of queue emails"):
         record.trace_of("emails", [never])
     with pytest.raises(InputError, match=r"span 31\.0 days, at most 31"):
-        record.trace_of("emails", [{**planned, "created_at": "2026-10-24T10:00:59Z", "run_at": "2026-10-24T10:00:59Z"}, again])
+        record.trace_of(
+            "emails", [{**planned, "created_at": "2026-10-24T10:00:59Z", "run_at": "2026-10-24T10:00:59Z"}, again]
+        )
 
 
 @pytest.mark.parametrize(
@@ -149,7 +155,8 @@ def test_a_bad_trace_is_told(tmp_path: Path, text: str, words: str) -> None:
 def test_a_trace_at_its_limits_is_read(tmp_path: Path) -> None:
     (tmp_path / "edge.csv").write_text(f"{HEAD}0,q,t,0,-315360000,0\n2678400,q,t,604800000,2678400,999\n")
     assert traces.read(tmp_path / "edge.csv", Setup()).tasks == (
-        Task(0, 0, -315_360_000), Task(2_678_400, 604_800, 2_678_400, failures=999)
+        Task(0, 0, -315_360_000),
+        Task(2_678_400, 604_800, 2_678_400, failures=999),
     )
 
 

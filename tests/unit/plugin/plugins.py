@@ -12,8 +12,13 @@ from taskmill.plugin import Health, Manifest, hookimpl, task
 def manifest(name: str, **changes: Any) -> Manifest:
     """Return a manifest that fits this host, except for `changes`."""
     facts: dict[str, Any] = {
-        "name": name, "version": "1.2.3", "requires_api": ">=1.0,<2",
-        "title_en": name, "title_zh": "测试", "summary_en": "For tests.", "summary_zh": "供测试用。",
+        "name": name,
+        "version": "1.2.3",
+        "requires_api": ">=1.0,<2",
+        "title_en": name,
+        "title_zh": "测试",
+        "summary_en": "For tests.",
+        "summary_zh": "供测试用。",
     }
     return Manifest(**{**facts, **changes})
 
@@ -25,9 +30,7 @@ def plugin(name: str, *hooks: Callable[..., Any], **changes: Any) -> SimpleNames
     def taskmill_manifest() -> Manifest:
         return manifest(name, **changes)
 
-    return SimpleNamespace(
-        taskmill_manifest=taskmill_manifest, **{hook.__name__: hookimpl(hook) for hook in hooks}
-    )
+    return SimpleNamespace(taskmill_manifest=taskmill_manifest, **{hook.__name__: hookimpl(hook) for hook in hooks})
 
 
 def serving(name: str, kind: str, **changes: Any) -> SimpleNamespace:

@@ -150,7 +150,9 @@ def test_a_plugin_with_something_that_cannot_work_fails_alone(call: Callable[[An
     assert list(host.registry.owners) == ["calc.double"]
 
 
-@pytest.mark.parametrize("changes", [{"name": "a b"}, {"version": "\x00"}, {"title_zh": 5}, {"capabilities": frozenset({"magic"})}])
+@pytest.mark.parametrize(
+    "changes", [{"name": "a b"}, {"version": "\x00"}, {"title_zh": 5}, {"capabilities": frozenset({"magic"})}]
+)
 def test_a_manifest_that_cannot_be_stored_fails_the_plugin(changes: dict[str, Any]) -> None:
     class Sick:
         @staticmethod
@@ -161,12 +163,15 @@ def test_a_manifest_that_cannot_be_stored_fails_the_plugin(changes: dict[str, An
 
 
 def test_an_executor_of_its_own_may_be_registered_after_the_kind() -> None:
-    host = load({
-        "calc": registering(
-            "calc", lambda registry: registry.add(task("calc.any", executor="own")(fine)),
-            lambda registry: registry.executor("own", object),
-        )
-    })
+    host = load(
+        {
+            "calc": registering(
+                "calc",
+                lambda registry: registry.add(task("calc.any", executor="own")(fine)),
+                lambda registry: registry.executor("own", object),
+            )
+        }
+    )
     assert found(host)[0].state is PluginState.LOADED
 
 
@@ -204,7 +209,12 @@ async def increment(a: int, by: int = 1) -> int:
 
 @pytest.mark.parametrize(
     ("function", "executor"),
-    [(functools.partial(increment, by=1), "async"), (Caller(), "async"), (Caller().__call__, "async"), (undecorated(increment), "thread")],
+    [
+        (functools.partial(increment, by=1), "async"),
+        (Caller(), "async"),
+        (Caller().__call__, "async"),
+        (undecorated(increment), "thread"),
+    ],
 )
 def test_every_callable_that_makes_a_coroutine_is_a_handler(function: Any, executor: str) -> None:
     definition: Any = task("calc.any")(function)

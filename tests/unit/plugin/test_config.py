@@ -35,10 +35,18 @@ class Demo(msgspec.Struct, kw_only=True):
 @pytest.mark.parametrize(
     ("variable", "text", "expected"),
     [
-        ("TOKEN", "abc", Secret("abc")), ("PORT", "587", 587), ("RATIO", "0.25", 0.25), ("ON", "true", True), ("ON", "0", False),
-        ("HOSTS", "a.example, b.example,", ["a.example", "b.example"]), ("HOSTS", "", []), ("HOSTS", '["a,b"]', ["a,b"]),
-        ("PORTS", "80,443", frozenset({80, 443})), ("SECRETS", '{"A": "x"}', {"A": Secret("x")}),
-        ("MODE", "tls", "tls"), ("ROOT", "/srv", Path("/srv")),
+        ("TOKEN", "abc", Secret("abc")),
+        ("PORT", "587", 587),
+        ("RATIO", "0.25", 0.25),
+        ("ON", "true", True),
+        ("ON", "0", False),
+        ("HOSTS", "a.example, b.example,", ["a.example", "b.example"]),
+        ("HOSTS", "", []),
+        ("HOSTS", '["a,b"]', ["a,b"]),
+        ("PORTS", "80,443", frozenset({80, 443})),
+        ("SECRETS", '{"A": "x"}', {"A": Secret("x")}),
+        ("MODE", "tls", "tls"),
+        ("ROOT", "/srv", Path("/srv")),
     ],
 )
 def test_typed(variable: str, text: str, expected: Any) -> None:
@@ -49,9 +57,13 @@ def test_typed(variable: str, text: str, expected: Any) -> None:
 @pytest.mark.parametrize(
     ("env", "field", "words"),
     [
-        ({"PORT": "many"}, "PORT", "int"), ({"PORT": "0"}, "PORT", ">= 1"), ({"MODE": "ssl"}, "MODE", "ssl"),
-        ({"SECRETS": "{"}, "SECRETS", "truncated"), ({"HOST": "1"}, "HOST", f"did you mean {P}HOSTS?"),
-        ({"XYZ": "1"}, "XYZ", "known are: TOKEN"), ({"LOW": "99", "PORT": "5"}, "*", "low must not exceed port"),
+        ({"PORT": "many"}, "PORT", "int"),
+        ({"PORT": "0"}, "PORT", ">= 1"),
+        ({"MODE": "ssl"}, "MODE", "ssl"),
+        ({"SECRETS": "{"}, "SECRETS", "truncated"),
+        ({"HOST": "1"}, "HOST", f"did you mean {P}HOSTS?"),
+        ({"XYZ": "1"}, "XYZ", "known are: TOKEN"),
+        ({"LOW": "99", "PORT": "5"}, "*", "low must not exceed port"),
     ],
 )
 def test_refused(env: dict[str, str], field: str, words: str) -> None:

@@ -94,9 +94,7 @@ def test_what_no_schema_can_describe_is_refused(function: Any) -> None:
         task("test.any")(function)
 
 
-@pytest.mark.parametrize(
-    ("function", "schema"), [(by_parameters, {"type": "integer"}), (depending, {"type": "null"})]
-)
+@pytest.mark.parametrize(("function", "schema"), [(by_parameters, {"type": "integer"}), (depending, {"type": "null"})])
 def test_the_result_schema_comes_from_the_annotation(function: Any, schema: dict[str, str]) -> None:
     assert CallPlan.of(function).result_schema() == schema
 
@@ -115,7 +113,9 @@ def test_seconds_refuses(value: str) -> None:
         seconds(value)
 
 
-@pytest.mark.parametrize("kind", ["", "one", "Area.verb", "area.", ".verb", "area verb.x", "a.b-c", "a." + "b" * 100, "a.b\n"])
+@pytest.mark.parametrize(
+    "kind", ["", "one", "Area.verb", "area.", ".verb", "area verb.x", "a.b-c", "a." + "b" * 100, "a.b\n"]
+)
 def test_a_kind_must_look_like_area_verb(kind: str) -> None:
     with pytest.raises(ValueError, match="kind"):
         task(kind)

@@ -27,7 +27,8 @@ NONE_INSTALLED = ["http", "email", "shell"]
 
 def load(extra: dict[str, object], *, env: dict[str, str] | None = None, **options: Any) -> PluginHost:
     settings = load_settings(
-        plugins_deny=[*NONE_INSTALLED, *options.pop("deny", [])], plugins_allow=options.pop("allow", []),
+        plugins_deny=[*NONE_INSTALLED, *options.pop("deny", [])],
+        plugins_allow=options.pop("allow", []),
         plugin_modules=options.pop("modules", []),
     )
     return PluginHost.load(settings, extra, env=env or {}, **options)
@@ -182,7 +183,9 @@ def test_module_is_loaded_under_the_name_of_its_manifest(tmp_path: Path, monkeyp
     host = load({}, modules=["somewhere_plugin", "broken_import_plugin", "not.there"])
     states = {item.name: item.state for item in host.plugins() if item.name not in NONE_INSTALLED}
     assert states == {
-        "from-path": PluginState.LOADED, "broken_import_plugin": PluginState.FAILED, "there": PluginState.FAILED,
+        "from-path": PluginState.LOADED,
+        "broken_import_plugin": PluginState.FAILED,
+        "there": PluginState.FAILED,
     }
     denied = load({}, modules=["somewhere_plugin"], deny=["from-path"])
     assert info(denied, "from-path").state is PluginState.DISABLED
@@ -244,8 +247,13 @@ async def test_health_isolates_and_the_breaker_opens_and_closes() -> None:
         await asyncio.Event().wait()
 
     host = load(
-        {"flaky": with_health("flaky", flaky), "hangs": with_health("hangs", hangs), "fine": with_health("fine", lambda: FINE)},
-        clock=clock, health_timeout_s=0.05,
+        {
+            "flaky": with_health("flaky", flaky),
+            "hangs": with_health("hangs", hangs),
+            "fine": with_health("fine", lambda: FINE),
+        },
+        clock=clock,
+        health_timeout_s=0.05,
     )
     for _ in range(c.PLUGIN_BREAKER_FAILURES + 2):
         answers = await host.health()

@@ -14,7 +14,8 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"), [(Health(ok=False), "not well"), (Health(ok=False, detail="disk full"), "disk full"), (Health(ok=True), "ok")]
+    ("answer", "told"),
+    [(Health(ok=False), "not well"), (Health(ok=False, detail="disk full"), "disk full"), (Health(ok=True), "ok")],
 )
 async def test_a_plugin_that_is_not_well_is_not_told_to_be_ok(answer: Health, told: str) -> None:
     settings = Settings(plugins_allow=["sick"])

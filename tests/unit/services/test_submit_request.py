@@ -11,9 +11,18 @@ from taskmill.services.submit import SubmitRequest
 @pytest.mark.parametrize(
     "raw",
     [
-        b"{}", b"[]", b'{"kind": null}', b'{"kind": 1}', b'{"kind": "a.b", "surplus": 1}', b'{"kind": "a.b", "priority": "1"}',
-        b'{"kind": "a.b", "delay_s": "5"}', b'{"kind": "a.b", "run_at": "yesterday"}', b'{"kind": "a.b", "run_at": 5}',
-        b'{"kind": "a.b", "tags": "x"}', b'{"kind": "a.b", "tags": [1]}', b'{"kind": "a.b", "meta": []}',
+        b"{}",
+        b"[]",
+        b'{"kind": null}',
+        b'{"kind": 1}',
+        b'{"kind": "a.b", "surplus": 1}',
+        b'{"kind": "a.b", "priority": "1"}',
+        b'{"kind": "a.b", "delay_s": "5"}',
+        b'{"kind": "a.b", "run_at": "yesterday"}',
+        b'{"kind": "a.b", "run_at": 5}',
+        b'{"kind": "a.b", "tags": "x"}',
+        b'{"kind": "a.b", "tags": [1]}',
+        b'{"kind": "a.b", "meta": []}',
         b'{"kind": "a.b", "max_attempts": 1.5}',
     ],
 )
@@ -22,7 +31,9 @@ def test_a_wrong_type_is_refused(raw: bytes) -> None:
         msgspec.json.decode(raw, type=SubmitRequest)
 
 
-@pytest.mark.parametrize("raw", [b'{"kind": "a.b", "args": {"t": "\\ud800"}}', b'{"kind": "a\xff"}', b'{"kind": "a.b",}', b""])
+@pytest.mark.parametrize(
+    "raw", [b'{"kind": "a.b", "args": {"t": "\\ud800"}}', b'{"kind": "a\xff"}', b'{"kind": "a.b",}', b""]
+)
 def test_broken_json_is_refused(raw: bytes) -> None:
     with pytest.raises((msgspec.DecodeError, UnicodeDecodeError)):
         msgspec.json.decode(raw, type=SubmitRequest)

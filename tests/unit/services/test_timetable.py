@@ -27,32 +27,91 @@ def at(*texts: str) -> list[datetime]:
 
 # 柏林：2026-03-29 02:00 拨到 03:00（+1 → +2），2026-10-25 03:00 拨回 02:00。开罗：2026-04-24 零点拨到一点（+2 → +3）
 CLOCK_CHANGES = [
-    ("skipped: fires once after the gap", "Europe/Berlin", "30 2 * * *", "2026-03-28T12:00",
-     at("2026-03-29T01:00", "2026-03-30T00:30")),
-    ("skipped: two times of one gap fire once", "Europe/Berlin", "0,30 2 * * *", "2026-03-28T12:00",
-     at("2026-03-29T01:00", "2026-03-30T00:00", "2026-03-30T00:30")),
-    ("skipped: a time outside the gap is untouched", "Europe/Berlin", "30 3 * * *", "2026-03-28T12:00",
-     at("2026-03-29T01:30", "2026-03-30T01:30")),
-    ("skipped: wildcards fire at what exists", "Europe/Berlin", "*/30 * * * *", "2026-03-29T00:15",
-     at("2026-03-29T00:30", "2026-03-29T01:00", "2026-03-29T01:30")),
-    ("skipped: wildcard minutes of the lost hour", "Europe/Berlin", "*/30 2 * * *", "2026-03-28T12:00",
-     at("2026-03-30T00:00", "2026-03-30T00:30")),
-    ("repeated: fires the first time only", "Europe/Berlin", "30 2 * * *", "2026-10-24T12:00",
-     at("2026-10-25T00:30", "2026-10-26T01:30")),
-    ("repeated: asked within the second hour", "Europe/Berlin", "30 2 * * *", "2026-10-25T01:10",
-     at("2026-10-26T01:30")),
-    ("repeated: wildcards fire in both hours", "Europe/Berlin", "*/30 2 * * *", "2026-10-24T12:00",
-     at("2026-10-25T00:00", "2026-10-25T00:30", "2026-10-25T01:00", "2026-10-25T01:30", "2026-10-26T01:00")),
-    ("repeated: six fields fire in both hours", "Europe/Berlin", "15 30 2 * * *", "2026-10-24T12:00",
-     at("2026-10-25T00:30:15", "2026-10-25T01:30:15")),
-    ("midnight skipped: daily job", "Africa/Cairo", "0 0 * * *", "2026-04-23T12:00",
-     at("2026-04-23T22:00", "2026-04-24T21:00")),
-    ("midnight skipped: wildcard of the lost hour", "Africa/Cairo", "*/20 0 * * *", "2026-04-23T22:30",
-     at("2026-04-24T21:00")),
-    ("midnight skipped: wildcard of the next hour", "Africa/Cairo", "*/20 1 * * *", "2026-04-23T12:00",
-     at("2026-04-23T22:00", "2026-04-23T22:20", "2026-04-23T22:40", "2026-04-24T22:00")),
-    ("repeated: the offset is not whole hours", "Pacific/Chatham", "6,56 */3 * * *", "2027-04-03T11:30",
-     at("2027-04-03T13:21", "2027-04-03T14:21", "2027-04-03T15:11")),
+    (
+        "skipped: fires once after the gap",
+        "Europe/Berlin",
+        "30 2 * * *",
+        "2026-03-28T12:00",
+        at("2026-03-29T01:00", "2026-03-30T00:30"),
+    ),
+    (
+        "skipped: two times of one gap fire once",
+        "Europe/Berlin",
+        "0,30 2 * * *",
+        "2026-03-28T12:00",
+        at("2026-03-29T01:00", "2026-03-30T00:00", "2026-03-30T00:30"),
+    ),
+    (
+        "skipped: a time outside the gap is untouched",
+        "Europe/Berlin",
+        "30 3 * * *",
+        "2026-03-28T12:00",
+        at("2026-03-29T01:30", "2026-03-30T01:30"),
+    ),
+    (
+        "skipped: wildcards fire at what exists",
+        "Europe/Berlin",
+        "*/30 * * * *",
+        "2026-03-29T00:15",
+        at("2026-03-29T00:30", "2026-03-29T01:00", "2026-03-29T01:30"),
+    ),
+    (
+        "skipped: wildcard minutes of the lost hour",
+        "Europe/Berlin",
+        "*/30 2 * * *",
+        "2026-03-28T12:00",
+        at("2026-03-30T00:00", "2026-03-30T00:30"),
+    ),
+    (
+        "repeated: fires the first time only",
+        "Europe/Berlin",
+        "30 2 * * *",
+        "2026-10-24T12:00",
+        at("2026-10-25T00:30", "2026-10-26T01:30"),
+    ),
+    ("repeated: asked within the second hour", "Europe/Berlin", "30 2 * * *", "2026-10-25T01:10", at("2026-10-26T01:30")),
+    (
+        "repeated: wildcards fire in both hours",
+        "Europe/Berlin",
+        "*/30 2 * * *",
+        "2026-10-24T12:00",
+        at("2026-10-25T00:00", "2026-10-25T00:30", "2026-10-25T01:00", "2026-10-25T01:30", "2026-10-26T01:00"),
+    ),
+    (
+        "repeated: six fields fire in both hours",
+        "Europe/Berlin",
+        "15 30 2 * * *",
+        "2026-10-24T12:00",
+        at("2026-10-25T00:30:15", "2026-10-25T01:30:15"),
+    ),
+    (
+        "midnight skipped: daily job",
+        "Africa/Cairo",
+        "0 0 * * *",
+        "2026-04-23T12:00",
+        at("2026-04-23T22:00", "2026-04-24T21:00"),
+    ),
+    (
+        "midnight skipped: wildcard of the lost hour",
+        "Africa/Cairo",
+        "*/20 0 * * *",
+        "2026-04-23T22:30",
+        at("2026-04-24T21:00"),
+    ),
+    (
+        "midnight skipped: wildcard of the next hour",
+        "Africa/Cairo",
+        "*/20 1 * * *",
+        "2026-04-23T12:00",
+        at("2026-04-23T22:00", "2026-04-23T22:20", "2026-04-23T22:40", "2026-04-24T22:00"),
+    ),
+    (
+        "repeated: the offset is not whole hours",
+        "Pacific/Chatham",
+        "6,56 */3 * * *",
+        "2027-04-03T11:30",
+        at("2027-04-03T13:21", "2027-04-03T14:21", "2027-04-03T15:11"),
+    ),
     ("no clock change", "Asia/Shanghai", "0 8 * * *", "2026-03-28T12:00", at("2026-03-29T00:00", "2026-03-30T00:00")),
     ("leap day", "UTC", "0 0 29 2 *", "2026-01-01T00:00", at("2028-02-29T00:00", "2032-02-29T00:00")),
 ]
@@ -115,7 +174,8 @@ def test_wildcards_fire_at_every_real_minute_that_matches(
     timetable = Timetable(cron=f"*/{step} {listed(hour) if hour else '*'} * * *", timezone=zone)
 
     expected = [
-        moment for moment in every_minute(start, end)
+        moment
+        for moment in every_minute(start, end)
         if (local := moment.astimezone(ZoneInfo(zone))).minute % step == 0 and (hour is None or local.hour in hour)
     ]
 
@@ -133,9 +193,7 @@ def first_moment(day: date, hour: int, minute: int, zone: ZoneInfo) -> datetime:
 
 
 @given(window=windows(), minute=minutes, hour=hours)
-def test_fixed_times_fire_once_a_local_day(
-    window: tuple[str, datetime, datetime], minute: set[int], hour: set[int]
-) -> None:
+def test_fixed_times_fire_once_a_local_day(window: tuple[str, datetime, datetime], minute: set[int], hour: set[int]) -> None:
     zone, start, end = window
     timetable = Timetable(cron=f"{listed(minute)} {listed(hour)} * * *", timezone=zone)
 
@@ -197,22 +255,47 @@ def test_check_names_the_field(options: dict[str, object], field: str) -> None:
 EACH_MINUTE, EACH_2S = Timetable(cron="* * * * *"), Timetable(interval_s=2)
 DUE = [
     ("on time", EACH_MINUTE, "12:00:00", "12:00:00.3", 600, ["12:00:00"], 0, "12:01:00"),
-    ("late: each one fires", EACH_2S, "12:00:00", "12:00:07", 600,
-     ["12:00:00", "12:00:02", "12:00:04", "12:00:06"], 0, "12:00:08"),
+    (
+        "late: each one fires",
+        EACH_2S,
+        "12:00:00",
+        "12:00:07",
+        600,
+        ["12:00:00", "12:00:02", "12:00:04", "12:00:06"],
+        0,
+        "12:00:08",
+    ),
     ("late, no catch-up wanted: fires all the same", EACH_MINUTE, "12:00:00", "12:00:09", 0, ["12:00:00"], 0, "12:01:00"),
     ("missed within the window: the latest fires", EACH_MINUTE, "12:00:00", "12:05:30", 600, ["12:05:00"], 5, "12:06:00"),
     ("missed, none within the window", EACH_MINUTE, "12:00:00", "12:05:30", 20, [], 6, "12:06:00"),
     ("missed ones give way to a late one", EACH_MINUTE, "12:00:00", "12:05:05", 600, ["12:05:00"], 5, "12:06:00"),
-    ("interval: missed ones are counted without a walk", EACH_2S, "00:00:00", "12:00:01", 0,
-     ["11:59:52", "11:59:54", "11:59:56", "11:59:58", "12:00:00"], 21_596, "12:00:02"),
-    ("long ago: the latest of the window", Timetable(cron="0 3 * * *"), "03:00:00", "20:00:00", 86_400,
-     ["03:00:00"], 0, "03:00:00"),
+    (
+        "interval: missed ones are counted without a walk",
+        EACH_2S,
+        "00:00:00",
+        "12:00:01",
+        0,
+        ["11:59:52", "11:59:54", "11:59:56", "11:59:58", "12:00:00"],
+        21_596,
+        "12:00:02",
+    ),
+    (
+        "long ago: the latest of the window",
+        Timetable(cron="0 3 * * *"),
+        "03:00:00",
+        "20:00:00",
+        86_400,
+        ["03:00:00"],
+        0,
+        "03:00:00",
+    ),
 ]
 
 
 @pytest.mark.parametrize(
     ("timetable", "first", "now", "catch_up_s", "fires", "missed", "following"),
-    [case[1:] for case in DUE], ids=[case[0] for case in DUE],
+    [case[1:] for case in DUE],
+    ids=[case[0] for case in DUE],
 )
 def test_due(
     timetable: Timetable, first: str, now: str, catch_up_s: float, fires: list[str], missed: int, following: str

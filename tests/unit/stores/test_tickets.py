@@ -9,9 +9,7 @@ from hypothesis import strategies as st
 
 from taskmill.stores.tickets import Ticket
 
-tickets = st.builds(
-    Ticket, id=st.uuids(), claim_no=st.integers(0, 2**31 - 1), at_ms=st.integers(0, 2**63 - 1)
-)
+tickets = st.builds(Ticket, id=st.uuids(), claim_no=st.integers(0, 2**31 - 1), at_ms=st.integers(0, 2**63 - 1))
 
 
 @given(tickets)

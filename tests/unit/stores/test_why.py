@@ -17,8 +17,14 @@ SOURCE = Path(taskmill.__file__).parent
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (ResponseError("DENIED Redis is running in protected mode"), "ResponseError: DENIED Redis is running in protected mode"),
-        (ReadOnlyError("You can't write against a read only replica."), "ReadOnlyError: You can't write against a read only replica."),
+        (
+            ResponseError("DENIED Redis is running in protected mode"),
+            "ResponseError: DENIED Redis is running in protected mode",
+        ),
+        (
+            ReadOnlyError("You can't write against a read only replica."),
+            "ReadOnlyError: You can't write against a read only replica.",
+        ),
         (TimeoutError(), "TimeoutError"),
         (OSError("two\nlines"), "OSError: two lines"),
         (ValueError("cannot use postgresql://me:s3cret@db/x"), "ValueError: cannot use postgresql://me:***@db/x"),

@@ -21,7 +21,9 @@ async def kinds(request: Call) -> Envelope[Page[KindSummary]]:
 
 
 @get(
-    "/kinds/{kind:str}", operation_id="getKind", summary="Get one kind with its schemas",
+    "/kinds/{kind:str}",
+    operation_id="getKind",
+    summary="Get one kind with its schemas",
     opt={"errors": (Code.KIND_NOT_REGISTERED,)},
 )
 async def kind_detail(request: Call, kind: KindName) -> Envelope[KindDetail]:

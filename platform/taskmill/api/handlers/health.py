@@ -32,7 +32,9 @@ async def healthz(request: Call) -> Envelope[Alive]:
 
 
 @get(
-    "/readyz", operation_id="getReadiness", summary="Can the process serve",
+    "/readyz",
+    operation_id="getReadiness",
+    summary="Can the process serve",
     opt={"errors": (Code.DATABASE_UNAVAILABLE, Code.SCHEMA_BEHIND, Code.SCHEMA_AHEAD)},
 )
 async def readyz(request: Call) -> Envelope[Readiness]:

@@ -32,7 +32,9 @@ async def get_queue(request: Call, queue: QueueName) -> Envelope[QueueView]:
 
 
 @put(
-    "/queues/{queue:str}", operation_id="putQueue", summary="Set the policy of a queue",
+    "/queues/{queue:str}",
+    operation_id="putQueue",
+    summary="Set the policy of a queue",
     opt={"body": QueuePolicyChange, "errors": (Code.INVALID_REQUEST, Code.MALFORMED_JSON, Code.BODY_TOO_LARGE)},
 )
 async def put_queue(request: Call, queue: QueueName) -> Envelope[QueueView]:
@@ -46,7 +48,10 @@ async def put_queue(request: Call, queue: QueueName) -> Envelope[QueueView]:
 
 
 @delete(
-    "/queues/{queue:str}", operation_id="deleteQueue", summary="Delete a queue", status_code=HTTP_200_OK,
+    "/queues/{queue:str}",
+    operation_id="deleteQueue",
+    summary="Delete a queue",
+    status_code=HTTP_200_OK,
     opt={"errors": (Code.QUEUE_NOT_FOUND, Code.QUEUE_NOT_EMPTY)},
 )
 async def delete_queue(request: Call, queue: QueueName) -> Envelope[QueueView]:
@@ -55,9 +60,7 @@ async def delete_queue(request: Call, queue: QueueName) -> Envelope[QueueView]:
     return ok(request, await platform_of(request).queues.delete(body.name(queue, "queue"), by=caller(request)))
 
 
-@post(
-    "/queues/{queue:str}/pause", operation_id="pauseQueue", summary="Pause a queue", status_code=HTTP_200_OK, opt=UNKNOWN
-)
+@post("/queues/{queue:str}/pause", operation_id="pauseQueue", summary="Pause a queue", status_code=HTTP_200_OK, opt=UNKNOWN)
 async def pause(request: Call, queue: QueueName) -> Envelope[QueueView]:
     """Let no further task of the queue start; running ones go on, new ones are accepted."""
     await body.refuse_body(request)
@@ -65,7 +68,10 @@ async def pause(request: Call, queue: QueueName) -> Envelope[QueueView]:
 
 
 @post(
-    "/queues/{queue:str}/resume", operation_id="resumeQueue", summary="Resume a queue", status_code=HTTP_200_OK,
+    "/queues/{queue:str}/resume",
+    operation_id="resumeQueue",
+    summary="Resume a queue",
+    status_code=HTTP_200_OK,
     opt=UNKNOWN,
 )
 async def resume(request: Call, queue: QueueName) -> Envelope[QueueView]:

@@ -42,7 +42,8 @@ LIMITS: dict[str, dict[str, Any]] = {
     "interval_s": {"minimum": c.INTERVAL_MIN_S, "maximum": c.DELAY_MAX_S, "description": "Seconds between fires."},
     "timezone": {"description": "IANA name, such as `Asia/Shanghai`."},
     "catch_up_s": {
-        "minimum": 0, "maximum": c.CATCH_UP_MAX_S,
+        "minimum": 0,
+        "maximum": c.CATCH_UP_MAX_S,
         "description": "Of the fires missed while no scheduler ran, the latest is made up for if it is at most this late.",
     },
 }
@@ -53,7 +54,9 @@ _REQUEST = msgspec.json.Decoder(ScheduleRequest)
 
 
 @post(
-    "/", operation_id="createSchedule", summary="Create a schedule",
+    "/",
+    operation_id="createSchedule",
+    summary="Create a schedule",
     opt={"body": ScheduleRequest, "limits": LIMITS, "errors": INPUT_ERRORS},
 )
 async def create(request: Call) -> Envelope[ScheduleView]:
@@ -76,7 +79,9 @@ async def get_schedule(request: Call, schedule: ScheduleKey) -> Envelope[Schedul
 
 
 @put(
-    "/{schedule:str}", operation_id="updateSchedule", summary="Replace a schedule",
+    "/{schedule:str}",
+    operation_id="updateSchedule",
+    summary="Replace a schedule",
     opt={"body": ScheduleRequest, "errors": (*INPUT_ERRORS, Code.SCHEDULE_NOT_FOUND, Code.SCHEDULE_OWNED)},
 )
 async def update(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]:
@@ -86,15 +91,15 @@ async def update(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]
     return ok(request, await platform.schedules.update(_key(schedule), wanted, by=caller(request)))
 
 
-@delete(
-    "/{schedule:str}", operation_id="deleteSchedule", summary="Delete a schedule", status_code=HTTP_200_OK, opt=UNKNOWN
-)
+@delete("/{schedule:str}", operation_id="deleteSchedule", summary="Delete a schedule", status_code=HTTP_200_OK, opt=UNKNOWN)
 async def remove(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]:
     """Remove it and return it as it was; the tasks it made stay."""
     return ok(request, await platform_of(request).schedules.delete(_key(schedule), by=caller(request)))
 
 
-@post("/{schedule:str}/pause", operation_id="pauseSchedule", summary="Pause a schedule", status_code=HTTP_200_OK, opt=UNKNOWN)
+@post(
+    "/{schedule:str}/pause", operation_id="pauseSchedule", summary="Pause a schedule", status_code=HTTP_200_OK, opt=UNKNOWN
+)
 async def pause(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]:
     """Let it fire no more until it is resumed."""
     await body.refuse_body(request)
@@ -102,7 +107,11 @@ async def pause(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]:
 
 
 @post(
-    "/{schedule:str}/resume", operation_id="resumeSchedule", summary="Resume a schedule", status_code=HTTP_200_OK, opt=UNKNOWN
+    "/{schedule:str}/resume",
+    operation_id="resumeSchedule",
+    summary="Resume a schedule",
+    status_code=HTTP_200_OK,
+    opt=UNKNOWN,
 )
 async def resume(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]:
     """Let it fire again from its next time on; what lay in the pause is not made up for."""
@@ -111,7 +120,9 @@ async def resume(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]
 
 
 @post(
-    "/{schedule:str}/run", operation_id="runSchedule", summary="Submit the task of a schedule at once",
+    "/{schedule:str}/run",
+    operation_id="runSchedule",
+    summary="Submit the task of a schedule at once",
     opt={"errors": (Code.SCHEDULE_NOT_FOUND, Code.ARGS_INVALID, Code.KIND_NOT_FOUND)},
 )
 async def run(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleRun]:
@@ -121,7 +132,9 @@ async def run(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleRun]:
 
 
 @get(
-    "/{schedule:str}/next", operation_id="listScheduleFires", summary="List the coming fires",
+    "/{schedule:str}/next",
+    operation_id="listScheduleFires",
+    summary="List the coming fires",
     opt={"query": FiresQuery, **UNKNOWN},
 )
 async def upcoming(request: Call, schedule: ScheduleKey) -> Envelope[Fires]:

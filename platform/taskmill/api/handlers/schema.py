@@ -66,7 +66,11 @@ def config() -> OpenAPIConfig:
     """Return the configuration of the description and of its routes."""
     router = Router("/schema", route_handlers=[], include_in_schema=False, response_headers=HEADERS, after_request=enveloped)
     return OpenAPIConfig(
-        title="Taskmill", version=__version__, use_handler_docstrings=True, openapi_router=router, render_plugins=[Page(), Document()]
+        title="Taskmill",
+        version=__version__,
+        use_handler_docstrings=True,
+        openapi_router=router,
+        render_plugins=[Page(), Document()],
     )
 
 

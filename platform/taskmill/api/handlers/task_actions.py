@@ -14,7 +14,10 @@ from taskmill.services.task_view import TaskState
 
 
 @post(
-    "/cancel", operation_id="cancelTask", summary="Cancel a task", status_code=HTTP_200_OK,
+    "/cancel",
+    operation_id="cancelTask",
+    summary="Cancel a task",
+    status_code=HTTP_200_OK,
     opt={"errors": (Code.TASK_NOT_FOUND, Code.TASK_NOT_CANCELLABLE)},
 )
 async def cancel(request: Call, task_id: TaskId) -> Envelope[TaskState]:
@@ -24,7 +27,10 @@ async def cancel(request: Call, task_id: TaskId) -> Envelope[TaskState]:
 
 
 @post(
-    "/retry", operation_id="retryTask", summary="Run a finished task again", status_code=HTTP_200_OK,
+    "/retry",
+    operation_id="retryTask",
+    summary="Run a finished task again",
+    status_code=HTTP_200_OK,
     opt={"errors": (Code.TASK_NOT_FOUND, Code.TASK_NOT_RETRYABLE)},
 )
 async def retry(request: Call, task_id: TaskId) -> Envelope[TaskState]:

@@ -75,12 +75,19 @@ LIMITS: dict[str, dict[str, Any]] = {
 _SUBMIT = msgspec.json.Decoder(SubmitRequest)
 _BATCH = msgspec.json.Decoder(Batch)
 SUBMIT_ERRORS = (
-    Code.ARGS_INVALID, Code.ARGS_TOO_DEEP, Code.ARGS_TOO_LARGE, Code.INVALID_REQUEST, Code.KIND_NOT_FOUND, Code.SUBMIT_BUSY,
+    Code.ARGS_INVALID,
+    Code.ARGS_TOO_DEEP,
+    Code.ARGS_TOO_LARGE,
+    Code.INVALID_REQUEST,
+    Code.KIND_NOT_FOUND,
+    Code.SUBMIT_BUSY,
 )
 
 
 @post(
-    "/", operation_id="submitTask", summary="Submit one task",
+    "/",
+    operation_id="submitTask",
+    summary="Submit one task",
     opt={"body": SubmitRequest, "limits": LIMITS, "errors": SUBMIT_ERRORS},
 )
 async def submit(request: Call) -> Envelope[Accepted]:
@@ -93,7 +100,9 @@ async def submit(request: Call) -> Envelope[Accepted]:
 
 
 @post(
-    "/batch", operation_id="submitTasks", summary="Submit many tasks, all or none",
+    "/batch",
+    operation_id="submitTasks",
+    summary="Submit many tasks, all or none",
     opt={"body": Batch, "errors": (*SUBMIT_ERRORS, Code.BATCH_TOO_LARGE)},
 )
 async def submit_batch(request: Call) -> Envelope[AcceptedBatch]:
@@ -119,7 +128,9 @@ async def get_task(request: Call, task_id: TaskId) -> Envelope[TaskDetail]:
 
 
 @get(
-    "/{task_id:str}/attempts", operation_id="listTaskAttempts", summary="List the failed attempts of a task",
+    "/{task_id:str}/attempts",
+    operation_id="listTaskAttempts",
+    summary="List the failed attempts of a task",
     opt={"errors": (Code.TASK_NOT_FOUND,)},
 )
 async def attempts(request: Call, task_id: TaskId) -> Envelope[Attempts]:
@@ -128,7 +139,9 @@ async def attempts(request: Call, task_id: TaskId) -> Envelope[Attempts]:
 
 
 @get(
-    "/{task_id:str}/result", operation_id="getTaskResult", summary="Get the result of a finished task",
+    "/{task_id:str}/result",
+    operation_id="getTaskResult",
+    summary="Get the result of a finished task",
     opt={"errors": (Code.TASK_NOT_FOUND, Code.RESULT_NOT_READY)},
 )
 async def result(request: Call, task_id: TaskId) -> Envelope[TaskResult]:
@@ -138,7 +151,11 @@ async def result(request: Call, task_id: TaskId) -> Envelope[TaskResult]:
 
 def _accepted(done: Submitted) -> dict[str, Any]:
     return {
-        "id": done.id, "kind": done.kind, "queue": done.queue, "state": State(done.state), "run_at": rfc3339(done.run_at)
+        "id": done.id,
+        "kind": done.kind,
+        "queue": done.queue,
+        "state": State(done.state),
+        "run_at": rfc3339(done.run_at),
     }
 
 

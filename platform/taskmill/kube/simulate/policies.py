@@ -66,7 +66,12 @@ class Hpa:
     period_s = SYNC_S
 
     def __init__(
-        self, setup: Setup, name: str = "hpa", *, metric: Callable[[Reading], int] | None = None, target: int | None = None,
+        self,
+        setup: Setup,
+        name: str = "hpa",
+        *,
+        metric: Callable[[Reading], int] | None = None,
+        target: int | None = None,
         stabilization_s: float = STABILIZATION_S,
     ) -> None:
         self.name = name
@@ -104,8 +109,16 @@ class Keda:
     horizon_s = 0.0
 
     def __init__(
-        self, setup: Setup, name: str, *, metric: Callable[[Reading], int], target: int, poll_s: float = KEDA_POLL_S,
-        cooldown_s: float = KEDA_COOLDOWN_S, stabilization_s: float = STABILIZATION_S, grace_s: float | None = None,
+        self,
+        setup: Setup,
+        name: str,
+        *,
+        metric: Callable[[Reading], int],
+        target: int,
+        poll_s: float = KEDA_POLL_S,
+        cooldown_s: float = KEDA_COOLDOWN_S,
+        stabilization_s: float = STABILIZATION_S,
+        grace_s: float | None = None,
     ) -> None:
         self.grace_s = grace_s
         self.name, self.period_s = name, min(poll_s, SYNC_S)

@@ -61,7 +61,9 @@ def build(mail: Email, config: EmailConfig, task_id: UUID, now: datetime) -> Let
     bodies = {"plain": mail.text, "html": mail.html}
     meant = _Meant(addresses, texts, {subtype: body for subtype, body in bodies.items() if body is not None})
     return Letter(
-        content=_content(meant, config), message_id=texts["Message-ID"], sender=sender.addr_spec,
+        content=_content(meant, config),
+        message_id=texts["Message-ID"],
+        sender=sender.addr_spec,
         recipients=list(dict.fromkeys(address.addr_spec for address in everybody)),
     )
 
@@ -131,7 +133,9 @@ def _difference(content: bytes, names: Sequence[str], meant: _Meant) -> str:
         if str(read[name]) != value:
             return name
     parts = {part.get_content_subtype(): part.get_content() for part in read.walk() if not part.is_multipart()}
-    same = parts.keys() == meant.bodies.keys() and all(_lines(parts[name]) == _lines(body) for name, body in meant.bodies.items())
+    same = parts.keys() == meant.bodies.keys() and all(
+        _lines(parts[name]) == _lines(body) for name, body in meant.bodies.items()
+    )
     return "" if same else "body"
 
 

@@ -46,9 +46,14 @@ def _result(answer: Answer, elapsed_ms: int, max_bytes: int) -> HttpResponse:
     kept = {name: readable(answer.headers, name) for name in _KEPT if name in answer.headers}
     body = answer.body
     result = HttpResponse(
-        status=answer.status, url=storable(answer.url, max_bytes)[0], body="", truncated=body.truncated, elapsed_ms=elapsed_ms,
+        status=answer.status,
+        url=storable(answer.url, max_bytes)[0],
+        body="",
+        truncated=body.truncated,
+        elapsed_ms=elapsed_ms,
         headers={name: storable(value, limits.KEPT_HEADER_MAX_BYTES)[0] for name, value in kept.items()},
-        incomplete=storable(body.incomplete, limits.REASON_READ_BYTES)[0], body_encoding=body.encoding,
+        incomplete=storable(body.incomplete, limits.REASON_READ_BYTES)[0],
+        body_encoding=body.encoding,
     )
     result.body, cut = storable(body.text, max_bytes - len(msgspec.json.encode(result)))
     result.truncated = result.truncated or cut

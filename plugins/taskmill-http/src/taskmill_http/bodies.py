@@ -14,11 +14,33 @@ from taskmill_http import config as limits
 from taskmill_http.connection import readable
 
 _CHARSET = re.compile(r"charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", re.ASCII | re.IGNORECASE)
-_CHARSETS = frozenset({  # 只有查表的编码：时间与长度成正比，错字节可以替换；utf-7、punycode、idna 等一概当 utf-8
-    "utf-8", "utf8", "us-ascii", "ascii", "latin1", "latin-1", "utf-16", "utf-16le", "utf-16be", "gbk", "gb2312", "gb18030",
-    "big5", "shift_jis", "shift-jis", "sjis", "euc-jp", "iso-2022-jp", "euc-kr", "koi8-r", "koi8-u",
-    *(f"iso-8859-{part}" for part in range(1, 17) if part != 12), *(f"windows-125{part}" for part in range(9)),  # noqa: PLR2004
-})
+_CHARSETS = frozenset(
+    {  # 只有查表的编码：时间与长度成正比，错字节可以替换；utf-7、punycode、idna 等一概当 utf-8
+        "utf-8",
+        "utf8",
+        "us-ascii",
+        "ascii",
+        "latin1",
+        "latin-1",
+        "utf-16",
+        "utf-16le",
+        "utf-16be",
+        "gbk",
+        "gb2312",
+        "gb18030",
+        "big5",
+        "shift_jis",
+        "shift-jis",
+        "sjis",
+        "euc-jp",
+        "iso-2022-jp",
+        "euc-kr",
+        "koi8-r",
+        "koi8-u",
+        *(f"iso-8859-{part}" for part in range(1, 17) if part != 12),  # noqa: PLR2004
+        *(f"windows-125{part}" for part in range(9)),
+    }
+)
 _PACKED = frozenset({"gzip", "x-gzip", "deflate"})
 _GZIP = 16 + zlib.MAX_WBITS
 _ZLIB_METHOD = 8  # 首字节低四位；不是它就是不带头的 deflate

@@ -70,8 +70,14 @@ class ProcessGroup:
         facts = [str(fact) for fact in (theirs, os.getpid(), grace_s, memory_bytes)]
         try:
             process = subprocess.Popen(  # noqa: S603 - 不经过 shell，允许名单由调用者检查过
-                [sys.executable, "-I", "-S", str(_LAUNCHER), *facts, *argv], env=dict(env), cwd=cwd, start_new_session=True,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=(theirs,),
+                [sys.executable, "-I", "-S", str(_LAUNCHER), *facts, *argv],
+                env=dict(env),
+                cwd=cwd,
+                start_new_session=True,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=(theirs,),
             )
         except BaseException:
             os.close(status)

@@ -18,9 +18,20 @@ from taskmill_shell.config import ShellConfig
 from taskmill_shell.group import Capture, ProcessGroup
 from taskmill_shell.messages import Command, Output
 
-_FOR_GOOD = frozenset({
-    errno.E2BIG, errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL, errno.EISDIR,
-})
+_FOR_GOOD = frozenset(
+    {
+        errno.E2BIG,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EACCES,
+        errno.EPERM,
+        errno.ENOEXEC,
+        errno.ENAMETOOLONG,
+        errno.ELOOP,
+        errno.EINVAL,
+        errno.EISDIR,
+    }
+)
 
 
 async def run(command: Command, config: ShellConfig, result_max_bytes: int = limits.RESULT_MAX_BYTES) -> Output:
@@ -61,7 +72,9 @@ async def _run_in(folder: Path, command: Command, config: ShellConfig, result_ma
             ending = await group.communicate(stdin, stdout, stderr)
     except TimeoutError as error:
         left = _left(group.ending.left)
-        raise Retry(f"not done within {command.timeout_s:g} s / {command.timeout_s:g} 秒内未完成: {left}{_tail(stderr)}") from error
+        raise Retry(
+            f"not done within {command.timeout_s:g} s / {command.timeout_s:g} 秒内未完成: {left}{_tail(stderr)}"
+        ) from error
     if ending.error:
         raise _not_started(OSError(ending.error, os.strerror(ending.error), command.argv[0]))
     if ending.code is None:
@@ -69,8 +82,13 @@ async def _run_in(folder: Path, command: Command, config: ShellConfig, result_ma
     if ending.code not in command.expected_exit_codes:
         raise Retry(f"exit code {ending.code} / 退出码 {ending.code}: {_left(ending.left)}{_tail(stderr)}")
     result = Output(
-        exit_code=ending.code, stdout="", stderr="", stdout_truncated=stdout.truncated, stderr_truncated=stderr.truncated,
-        elapsed_ms=round((time.monotonic() - started) * 1_000), survivors=ending.left,
+        exit_code=ending.code,
+        stdout="",
+        stderr="",
+        stdout_truncated=stdout.truncated,
+        stderr_truncated=stderr.truncated,
+        elapsed_ms=round((time.monotonic() - started) * 1_000),
+        survivors=ending.left,
     )
     return _fill(result, stdout, stderr, result_max_bytes)
 
@@ -80,7 +98,9 @@ def _start(folder: Path, command: Command, config: ShellConfig) -> tuple[Process
     try:
         stdin = (command.stdin or "").encode()  # 先编码：写不出的字符不该在命令启动之后才发现
         environment = _environment(command, config, folder)
-        return ProcessGroup.start(command.argv, env=environment, cwd=folder, memory_bytes=memory, grace_s=config.kill_grace_s), stdin
+        return ProcessGroup.start(
+            command.argv, env=environment, cwd=folder, memory_bytes=memory, grace_s=config.kill_grace_s
+        ), stdin
     except ValueError as error:
         raise Discard(f"the command cannot be started / 命令无法启动: {error}") from error
     except OSError as error:
