@@ -50,13 +50,13 @@ def _serving(facts: Facts) -> Iterator[Breach]:
 
 
 def waited_for_cores(facts: Facts, served: Served) -> float:
-    """Return how long what it took to serve again waited for a core: the roles concerned and the driver, one after the other."""
+    """Return how much of the time it took to serve again went by without a core: of the roles concerned and the driver, for the worst off."""
     return 0.0 if served.seconds is None else _waited(facts, served.roles, served.base, served.base + served.seconds)
 
 
 def _waited(facts: Facts, roles: Collection[str], begin: float, end: float) -> float:
     lives = [life for life in facts.lives if life.role in roles and life.started < end]
-    return sum(each.waited(begin, end) for each in (facts.meter, *(life.meter for life in lives)))
+    return max(each.waited(begin, end) for each in (facts.meter, *(life.meter for life in lives)))
 
 
 def _leaving(facts: Facts) -> Iterator[Breach]:

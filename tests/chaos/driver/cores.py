@@ -13,22 +13,18 @@ from pathlib import Path
 
 @dataclass(slots=True)
 class Meter:
-    """Samples of one process: monotonic time, seconds run and seconds waited since its start."""
+    """Samples of a process's main thread: monotonic time, seconds run and seconds waited since its start."""
 
     pid: int
-    threads: bool = False  # 所有线程之和，否则只看主线程
     samples: list[tuple[float, float, float]] = field(default_factory=list)
 
     def sample(self) -> None:
         """Note where it stands; nothing if the process is gone."""
-        pattern = "task/*/schedstat" if self.threads else "schedstat"
         try:
-            found = [path.read_text().split() for path in Path(f"/proc/{self.pid}").glob(pattern)]
-        except OSError:
+            run, waited, _ = (int(word) / 1e9 for word in Path(f"/proc/{self.pid}/schedstat").read_text().split())
+        except (OSError, ValueError):
             return
-        if found:
-            run, waited = (sum(int(each[index]) for each in found) / 1e9 for index in (0, 1))
-            self.samples.append((time.monotonic(), run, waited))
+        self.samples.append((time.monotonic(), run, waited))
 
     def waited(self, begin: float, end: float) -> float:
         """Return the seconds waited between two times, as finely as the samples lie."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import asyncpg
@@ -256,32 +256,36 @@ async def long_transaction(stage: Stage, rng: random.Random) -> AsyncIterator[st
 
 @fault("a migration under load", "sql", 3, 6)
 async def migration(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
-    """Two programs migrate at once while tables get columns and indexes, as the expanding migrations of a release do."""
-    ups = [asyncio.create_task(asyncio.to_thread(stage.command, "migrate", "up")) for _ in range(2)]
+    """A program migrates while tables get columns and an index, as the expanding migrations of a release do."""
+    up = asyncio.create_task(asyncio.to_thread(stage.command, "migrate", "up"))
     tables = ("tasks", "task_history", "task_attempts", "workers", "queues", "kinds", "api_keys")
     changes = [f"alter table taskmill.{table} add column if not exists chaos int" for table in tables]
     index = "create index concurrently if not exists chaos on taskmill.tasks (chaos)"
+    back = [
+        "drop index if exists taskmill.chaos",
+        *(f"alter table taskmill.{table} drop column if exists chaos" for table in tables),
+    ]
     try:
-        done = [await _changed(stage, each) for each in (*changes, index)]
-        yield f"{sum(done)} of {len(done)} changes"
+        done = await _changed(stage, [*changes, index])
+        yield f"{done} of {len(changes) + 1} changes"
     finally:
-        outcomes = await asyncio.gather(*ups, return_exceptions=True)  # 别的故障可能正让 PostgreSQL 不可用
-        for outcome in outcomes:
-            if isinstance(outcome, Exception) and not isinstance(outcome, RuntimeError):
-                raise outcome
-        await _again(lambda: stage.execute("drop index if exists taskmill.chaos"))
-        for table in tables:
-            await _again(lambda table=table: stage.execute(f"alter table taskmill.{table} drop column if exists chaos"))
+        with suppress(RuntimeError):  # 别的故障可能正让 PostgreSQL 不可用
+            await up
+        while await _changed(stage, back) < len(back):
+            await asyncio.sleep(0.5)
 
 
-async def _changed(stage: Stage, statement: str) -> bool:
-    """像产品的迁移一样只等三秒的锁，等不到就算了。"""
+async def _changed(stage: Stage, statements: Sequence[str]) -> int:
+    """像产品的迁移一样只等三秒的锁，等不到就算了；返回做成了几条。"""
+    done = 0
     with suppress(*AWAY):
         connection = await asyncpg.connect(stage.admin_url, timeout=10)
         try:
             await connection.execute("set lock_timeout = '3s'")
-            await connection.execute(statement, timeout=20)
+            for statement in statements:
+                with suppress(asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+                    await connection.execute(statement, timeout=20)
+                    done += 1
         finally:
             connection.terminate()
-        return True
-    return False
+    return done

@@ -60,7 +60,7 @@ class Run:
     """A run of `seconds` seconds with one seed."""
 
     def __init__(self, stage: Stage, seed: int, seconds: float, only: str = "") -> None:
-        self.facts = Facts(meter=Meter(os.getpid(), threads=True))
+        self.facts = Facts(meter=Meter(os.getpid()))
         self._stage, self._seconds = stage, seconds
         self._rng = random.Random(seed)
         self._clients = random.Random(self._rng.getrandbits(64))
