@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import MutableMapping
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from io import StringIO, TextIOWrapper
@@ -100,6 +101,8 @@ class _Rotating(RotatingFileHandler):
         super().__init__(path, maxBytes=max_bytes, backupCount=count, encoding="utf-8")
         self._max_age_s = max_age_s
         self._born = _born(path)
+        self._lost = 0  # 上次说过之后，又有几行没写成
+        self._said = float("-inf")
 
     def shouldRollover(self, record: logging.LogRecord) -> int:  # noqa: N802 - 标准库的名字
         if self.stream is None or self.stream.tell() == 0:
@@ -114,6 +117,17 @@ class _Rotating(RotatingFileHandler):
     def doRollover(self) -> None:  # noqa: N802 - 标准库的名字
         super().doRollover()
         self._born = time.time()
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - 标准库的名字
+        # 磁盘满时每一行都写不成。标准库为每行在标准错误印一份堆栈；这里隔一阵说一次，自己再失败时只计数
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self._lost += 1
+        if time.monotonic() - self._said >= c.LOG_FILE_SAY_S:
+            self._said, lost, self._lost = time.monotonic(), self._lost, 0
+            get_logger(__name__).error("日志文件写不下去", path=self.baseFilename, error=str(error), lines=lost)
 
 
 def _born(path: Path) -> float:
@@ -202,7 +216,8 @@ def configure_logging(
     root = logging.getLogger()
     for old in (*root.handlers, *_access.handlers):
         if isinstance(old, _Rotating):
-            old.close()
+            with suppress(OSError):  # 满了的磁盘：缓冲里剩的那点写不成，handleError 已经说过
+                old.close()
     root.handlers, _access.handlers, _access.propagate = [stream], [], log_dir is None
     if log_dir is not None:
         log_dir.mkdir(mode=c.LOG_DIR_MODE, parents=True, exist_ok=True)

@@ -30,6 +30,9 @@ def handlers() -> Iterator[None]:
     root.handlers, root.level, line.handlers, line.propagate = kept
 
 
+needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full: Linux has it")
+
+
 def numbers(path: Path) -> list[int]:
     return [json.loads(line)["number"] for line in path.read_text(encoding="utf-8").splitlines()]
 
@@ -74,6 +77,41 @@ def test_size_and_count(tmp_path: Path) -> None:
     ]
     assert numbers(tmp_path / "taskmill.log")[-1] == 29
     assert all(path.stat().st_size < 600 for path in tmp_path.glob("taskmill.log*"))
+
+
+def filled(*names: str) -> None:
+    """Let the files of these names be on a full disk from now on."""
+    for logger in (logging.getLogger(), logging.getLogger(ACCESS_LOGGER)):
+        for handler in logger.handlers:
+            if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename).name in names:
+                handler.stream.close()
+                handler.stream = open("/dev/full", "a", encoding="utf-8")  # noqa: PTH123, SIM115 - 由处理器关
+
+
+@needs_full
+def test_a_full_disk_is_said_once_and_not_for_every_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(log_format="json", log_dir=tmp_path)
+    filled("access.log")
+    for number in range(50):
+        access("请求", {"number": number})
+    (told,) = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert (told["event"], told["path"], told["lines"]) == ("日志文件写不下去", str(tmp_path / "access.log"), 1)
+    assert "No space left" in told["error"]
+    assert "日志文件写不下去" in (tmp_path / "taskmill.log").read_text(encoding="utf-8")
+    configure_logging()  # 满着也换得掉
+
+
+@needs_full
+def test_a_full_disk_under_both_files_is_said_of_each_on_standard_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(log_format="json", log_dir=tmp_path)
+    filled("access.log", "taskmill.log")
+    for number in range(50):
+        access("请求", {"number": number})
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert sorted(Path(line["path"]).name for line in told) == ["access.log", "taskmill.log"]
+    configure_logging()  # 满着也换得掉
 
 
 def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
