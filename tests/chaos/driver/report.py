@@ -7,6 +7,7 @@ import platform
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
@@ -72,9 +73,10 @@ def markdown(rows: dict[str, Row]) -> str:
 
 
 def machine() -> str:
-    """Name the machine that the figures are of."""
+    """Name the machine that the figures are of, and the day."""
     model = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine())
-    return f"Machine: {os.cpu_count()} cores ({model}), {platform.system()} {platform.release()}, Python {platform.python_version()}."
+    day = f"{datetime.now(UTC):%Y-%m-%d}"
+    return f"Machine: {os.cpu_count()} cores ({model}), {platform.system()} {platform.release()}, Python {platform.python_version()}; {day}."
 
 
 def _cpuinfo() -> list[str]:
