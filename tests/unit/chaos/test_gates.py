@@ -122,6 +122,7 @@ def test_a_server_that_closes_while_all_is_frozen_is_noticed_afterwards(gates: G
     with shouting() as url:
         ways = [gates.add(f"{name}>closing", url) for name in ("one", "two")]
         names = gates.names("closing")
+        Shouting.connections.clear()  # 别的测试的早已关了
         with Client(ways[0]) as client, Client(ways[1]) as other:
             assert client.ask(b"one") == b"ONE"
             assert other.ask(b"one") == b"ONE"
