@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -34,6 +35,13 @@ ValkeyFactory = Callable[..., ValkeyServer]
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """Async tests run on the loop that production uses."""
     return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(autouse=True)
+def no_watch() -> Iterator[None]:
+    """No test leaves behind the thread that ends a role's process when its time is up: that would end pytest, without a word."""
+    yield
+    assert "watch" not in {thread.name for thread in threading.enumerate()}, "a role ran in the process of the tests"
 
 
 @pytest.fixture(scope="session")
