@@ -27,7 +27,7 @@ from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import RetryPolicy, TaskDefinition
 from taskmill.states import By, Cause, State
 from taskmill.stores.database import Record
-from taskmill.stores.task_settle import Outcome
+from taskmill.stores.tasks.settle import Outcome
 from taskmill.words import Words
 
 log = get_logger(__name__)

@@ -16,9 +16,9 @@ from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.states import Cause, State
-from taskmill.stores import task_settle as store
 from taskmill.stores.database import AWAY, DATA_ERRORS, LOCKED_OUT, MISSING_PARTITION, Connection, Database
-from taskmill.stores.task_settle import Outcome
+from taskmill.stores.tasks import settle as store
+from taskmill.stores.tasks.settle import Outcome
 from taskmill.stores.why import why
 
 log = get_logger(__name__)

@@ -14,8 +14,8 @@ from taskmill.api.app import create_app
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.states import State
-from taskmill.stores.migrations import head
-from taskmill.stores.worker import Registration, register
+from taskmill.stores.schema.migrations import head
+from taskmill.stores.workers.worker import Registration, register
 from tests.conftest import PostgresFactory, ValkeyFactory
 from tests.support import api
 from tests.support.api import KIND, data, finish, make_running, refusal

@@ -15,9 +15,10 @@ from sqlalchemy import text
 
 from taskmill import constants as c
 from taskmill.errors import Code, InputError
-from taskmill.stores import sqlstates, task_read
+from taskmill.stores import sqlstates
 from taskmill.stores.database import AWAY, Database
 from taskmill.stores.faults import hopeless, translate
+from taskmill.stores.tasks import read as task_read
 from tests.support.databases import execute, with_database
 from tests.support.roles import as_role, temporary_role
 
