@@ -153,8 +153,9 @@ def _setup(path: Path) -> Setup:
     """清单里的字段；模拟不需要名字与命名空间。"""
     import yaml
 
-    from taskmill.kube.crd.model import InvalidSpec, parse_queue, scaling_spec
+    from taskmill.kube.crd.model import InvalidSpec, parse_queue
     from taskmill.kube.scale.simulate.traces import Setup
+    from taskmill.kube.scaling_spec import scaling_spec
 
     try:
         loaded: Any = yaml.safe_load(path.read_text(encoding="utf-8"))

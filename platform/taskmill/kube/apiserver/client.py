@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
@@ -19,14 +19,11 @@ from kubernetes.aio.client.configuration import Configuration
 from prometheus_client import Counter
 
 from taskmill import constants as c
+from taskmill.kube import names
 from taskmill.kube.apiserver.access import authorization, load_access, open_session
 from taskmill.kube.apiserver.failures import KubeError, NotFoundError, TransientError, failure
 from taskmill.kube.apiserver.kinds import DEPLOYMENT, Kind, kind_of
 from taskmill.kube.state import Manifest
-
-CONTROLLER: Final = "taskmill-controller"
-SCALER: Final = "taskmill-scaler"
-STATUS: Final = "taskmill-status"
 
 _APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
@@ -122,12 +119,14 @@ class KubeClient:
                 namespace,
                 name,
                 "scale",
-                query={"fieldManager": SCALER, "force": "true"},
+                query={"fieldManager": names.SCALER, "force": "true"},
                 body=body,
                 content_type=_APPLY,
             )
 
-    async def merge(self, kind: Kind, namespace: str, name: str, body: Manifest, *, manager: str = CONTROLLER) -> Manifest:
+    async def merge(
+        self, kind: Kind, namespace: str, name: str, body: Manifest, *, manager: str = names.CONTROLLER
+    ) -> Manifest:
         """Merge a few fields into one object; give `metadata.uid` or `resourceVersion` to be sure which."""
         async with self._writes:
             return await self._call(
@@ -150,7 +149,7 @@ class KubeClient:
                 kind_of(manifest),
                 manifest["metadata"]["namespace"],
                 "",
-                query={"fieldManager": CONTROLLER},
+                query={"fieldManager": names.CONTROLLER},
                 body=manifest,
             )
 

@@ -9,7 +9,7 @@ from typing import assert_never
 
 from taskmill.kube import names
 from taskmill.kube.apiserver import kinds as k
-from taskmill.kube.apiserver.client import CONTROLLER, SCALER, KubeClient
+from taskmill.kube.apiserver.client import KubeClient
 from taskmill.kube.apiserver.failures import ExistsError, NameTakenError
 from taskmill.kube.apiserver.keys import Key
 from taskmill.kube.apiserver.kinds import kind_of
@@ -63,7 +63,7 @@ class Applier:
                 if fresh:
                     await self._is_free(manifest)
                 log.info("应用", object=str(key), kind=manifest["kind"], name=manifest["metadata"]["name"], why=why)
-                self._keep(await self._client.apply(manifest, CONTROLLER))
+                self._keep(await self._client.apply(manifest, names.CONTROLLER))
             case Create(manifest, why):
                 await self._create(key, manifest, why)
             case Delete(manifest, why):
@@ -99,7 +99,7 @@ class Applier:
         else:
             # 没有 spec.replicas 时，/scale 的读、改、应用都是 500：第一个数只能写在对象本身
             body = {"spec": {"replicas": action.replicas}}
-            self._keep(await self._client.merge(k.TASK_QUEUE, key.namespace, target, body, manager=SCALER))
+            self._keep(await self._client.merge(k.TASK_QUEUE, key.namespace, target, body, manager=names.SCALER))
 
     async def _create(self, key: Key, manifest: Manifest, why: str) -> None:
         log.info("创建", object=str(key), kind=manifest["kind"], name=manifest["metadata"]["name"], why=why)

@@ -6,7 +6,8 @@ from typing import Final
 
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
-from taskmill.kube.apiserver.client import STATUS, KubeClient
+from taskmill.kube import names
+from taskmill.kube.apiserver.client import KubeClient
 from taskmill.kube.apiserver.keys import Key
 from taskmill.kube.observe.cache import Cache
 from taskmill.kube.state import Apply, Manifest, Plan
@@ -38,7 +39,7 @@ class StatusWriter:
             "status": status,
             "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]},
         }
-        answer = await self._client.apply(body, STATUS, subresource="status")
+        answer = await self._client.apply(body, names.STATUS, subresource="status")
         self._written[key] = now
         self._cache.put(key.kind, answer)
         return 0.0

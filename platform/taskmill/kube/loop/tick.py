@@ -16,13 +16,14 @@ from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.kube import names
 from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.keys import Key
-from taskmill.kube.crd.model import TaskQueue, parse_time, queue_name, scaling_spec
+from taskmill.kube.crd.model import TaskQueue, parse_time, queue_name
 from taskmill.kube.metrics import Metrics
 from taskmill.kube.observe.databases import DatabaseLink
 from taskmill.kube.observe.facts import Facts
 from taskmill.kube.plan.pod_workers import count_pods
 from taskmill.kube.scale import decide as scaler
 from taskmill.kube.scale.decide import Decision, Inputs, Memory
+from taskmill.kube.scaling_spec import scaling_spec
 from taskmill.kube.state import Manifest
 from taskmill.log import get_logger
 from taskmill.services.fleet import Order, QueueLoad, WorkerFact

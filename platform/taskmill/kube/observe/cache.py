@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from taskmill.kube import names
 from taskmill.kube.apiserver import kinds as k
-from taskmill.kube.apiserver.client import SCALER
 from taskmill.kube.apiserver.kinds import Kind
 from taskmill.kube.state import Manifest
 
@@ -33,7 +33,7 @@ def version_of(manifest: Manifest) -> int:
 def scaler_owns_replicas(manifest: Manifest) -> bool:
     """Say whether `taskmill-scaler` owns `spec.replicas`."""
     return any(
-        entry.get("manager") == SCALER and "f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
+        entry.get("manager") == names.SCALER and "f:replicas" in ((entry.get("fieldsV1") or {}).get("f:spec") or {})
         for entry in manifest["metadata"].get("managedFields") or ()
     )
 

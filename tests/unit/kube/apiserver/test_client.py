@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry, Counter
 
 from taskmill.kube.apiserver import failures as f
 from taskmill.kube.apiserver import kinds as k
-from taskmill.kube.apiserver.client import CONTROLLER, SCALER, STATUS, KubeClient
+from taskmill.kube.apiserver.client import KubeClient
+from taskmill.kube.names import CONTROLLER, SCALER, STATUS
 
 pytestmark = pytest.mark.anyio
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", "namespace": "ns", "uid": "u1"}}

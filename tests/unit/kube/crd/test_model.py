@@ -16,11 +16,11 @@ from taskmill.kube.crd.model import (
     parse_queue,
     parse_schedule,
     queue_name,
-    scaling_spec,
     schedule_name,
     secret_names,
 )
 from taskmill.kube.scale.decide import ScalingSpec
+from taskmill.kube.scaling_spec import scaling_spec
 from tests.unit.kube.objects import SPEC, queue
 
 
