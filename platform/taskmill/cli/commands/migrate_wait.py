@@ -11,9 +11,9 @@ import rich_click as click
 
 from taskmill import constants as c
 from taskmill.cli.arguments import seconds
+from taskmill.cli.commands.roles import run_async
 from taskmill.cli.failure import EXIT_TIMEOUT
 from taskmill.cli.language import words
-from taskmill.cli.roles import run_async
 from taskmill.errors import Code, SetupError, UnavailableError
 
 
