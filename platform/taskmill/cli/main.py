@@ -20,6 +20,7 @@ from taskmill.cli.language import LANGUAGES, choose, language
 from taskmill.cli.parsing import told
 from taskmill.errors import Code, InputError, TaskmillError
 
+ENDING = "taskmill.cli.ending"  # 只有角色导入它；--help 不必为它等
 # 命令 → (模块:对象, 中文一句, 英文一句)；一句话写在这里，列出命令时就不必导入它们
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "dev": ("taskmill.cli.commands.roles:dev", "在本机运行全部角色，自带数据库", "Run everything on this machine"),
@@ -119,7 +120,16 @@ def root() -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code; errors are told on standard error."""
+    """Run the command line and return its exit code; errors are told on standard error. The process goes on."""
+    try:
+        return _run(arguments)
+    finally:
+        role = sys.modules.get(ENDING)
+        if role is not None:
+            role.dismiss()
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = root.main(arguments, prog_name="taskmill", standalone_mode=False)
     except click.Abort:
@@ -151,14 +161,14 @@ def main() -> None:
         # 容器里的一号进程没有默认动作：导入还没完、角色还没接管信号时，SIGTERM 会被忽略，直到宽限耗尽
         signal.signal(signal.SIGTERM, _end)
     try:
-        code = run()
+        code = _run(None)
         sys.stdout.flush()
     except BrokenPipeError:
         # 下游（head、less）先走了：让解释器退出时的刷新不再报错
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
-    role = sys.modules.get("taskmill.cli.ending")  # 只有角色导入它；--help 不必为它等
+    role = sys.modules.get(ENDING)
     if role is not None:
         role.settle(code)
     sys.exit(code)
