@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from taskmill.cli import bench, language, main, phrases
+from taskmill.cli import language, main, phrases
+from taskmill.cli.commands import bench
 from taskmill.kube import phrases as kube_phrases
 from taskmill.words import Words
 

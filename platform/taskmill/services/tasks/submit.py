@@ -31,7 +31,7 @@ from taskmill.stores.database import AWAY, DATA_ERRORS, MISSING_SCHEMA, Connecti
 from taskmill.stores.tasks import submit as store
 from taskmill.stores.tasks.submit import Inserted, NewTask
 from taskmill.stores.why import why
-from taskmill.validation import in_both
+from taskmill.text.validation import in_both
 from taskmill.words import Words
 
 log = get_logger(__name__)

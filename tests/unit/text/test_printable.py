@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from taskmill.printable import json_safe, printable
+from taskmill.text.printable import json_safe, printable
 
 HOSTILE = {
     "\x1b[31mred": "\\x1b[31mred", "\x1b]0;title\x07": "\\x1b]0;title\\x07", "\x9b2J": "\\x9b2J", "a\rb": "a\\x0db",

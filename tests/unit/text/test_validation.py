@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskmill.validation import in_both
+from taskmill.text.validation import in_both
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import rich_click as click
 
 from taskmill.cli.arguments import seconds
+from taskmill.cli.commands.roles import run_async
 from taskmill.cli.language import words
 from taskmill.cli.output import Column, Output, age, emit, output_option
-from taskmill.cli.roles import run_async
 from taskmill.cli.run_json import beside_dev
 from taskmill.log import configure_logging
 from taskmill.settings import load_settings

@@ -8,14 +8,14 @@ from typing import Any
 
 import rich_click as click
 
-from taskmill.cli import task_watch
 from taskmill.cli.arguments import compact, parse_json, read_args, seconds, timestamp
 from taskmill.cli.batch import each
+from taskmill.cli.commands import task_watch
+from taskmill.cli.commands.task_watch import told
 from taskmill.cli.failure import named
 from taskmill.cli.language import words
 from taskmill.cli.output import Column, Output, age, duration, emit, output_option, plain, record, say
 from taskmill.cli.rest import Api, paged, remote, segment
-from taskmill.cli.task_watch import told
 from taskmill.states import State
 
 

@@ -10,11 +10,11 @@ import rich_click as click
 from taskmill import constants as c
 from taskmill.cli import phrases
 from taskmill.cli.arguments import usage
+from taskmill.cli.commands.migrate_wait import wait
+from taskmill.cli.commands.roles import run_async
 from taskmill.cli.failure import EXIT_FAILED
 from taskmill.cli.language import words
-from taskmill.cli.migrate_wait import wait
 from taskmill.cli.output import Column, Output, emit, output_option
-from taskmill.cli.roles import run_async
 from taskmill.cli.run_json import beside_dev
 from taskmill.cli.termination import telling
 from taskmill.log import configure_logging

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import rich_click as click
 
+from taskmill.cli.commands.roles import run_async
 from taskmill.cli.failure import EXIT_FAILED
 from taskmill.cli.language import words
 from taskmill.cli.output import Output, cells, colored, emit, output_option, say
-from taskmill.cli.roles import run_async
 from taskmill.cli.run_json import beside_dev
 from taskmill.errors import SetupError
 from taskmill.log import configure_logging

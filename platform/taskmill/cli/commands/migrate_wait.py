@@ -11,9 +11,9 @@ import rich_click as click
 
 from taskmill import constants as c
 from taskmill.cli.arguments import seconds
+from taskmill.cli.commands.roles import run_async
 from taskmill.cli.failure import EXIT_TIMEOUT
 from taskmill.cli.language import words
-from taskmill.cli.roles import run_async
 from taskmill.errors import Code, SetupError, UnavailableError
 
 
@@ -30,9 +30,9 @@ def wait(ctx: click.Context, timeout: str | None) -> None:
     from taskmill.plugin.host import PluginHost
     from taskmill.settings import load_settings
 
+    patience = seconds(timeout, "--timeout")
     settings = load_settings()
     url = settings.require_database_url()
-    patience = seconds(timeout, "--timeout")
     if not run_async(_wait(url, PluginHost.load(settings).migrations(), patience)):
         click.echo(words(f"等了 {timeout}，数据库仍不合用", f"the database still does not fit after {timeout}"), err=True)
         ctx.exit(EXIT_TIMEOUT)
