@@ -56,22 +56,31 @@ def _until_done(loop: asyncio.AbstractEventLoop, main: asyncio.Future[T], surviv
             return loop.run_until_complete(main)
         except (SystemExit, KeyboardInterrupt) as error:
             if main.done():
-                raise
+                return main.result()  # 异常也许是别人的，恰在主协程结束时抛出
             if isinstance(error, survive):
-                log.exception("有协程或回调抛出了要结束进程的异常；事件循环接着转", error=type(error).__name__)
+                log.error(
+                    "有协程或回调抛出了要结束进程的异常；事件循环接着转", error=type(error).__name__, where=_where(error)
+                )  # noqa: TRY400 - 循环正停着
                 continue
             if interrupted:
                 raise
             interrupted = True
             main.cancel()  # Ctrl-C：让主协程收尾
         except RuntimeError as error:
-            if main.done() or loop.is_closed():
+            if main.done():
+                return main.result()
+            if loop.is_closed():
                 raise
-            log.exception("有人停了事件循环，接着转", error=str(error))
+            log.error("有人停了事件循环，接着转", error=str(error))  # noqa: TRY400 - 循环正停着
         except asyncio.CancelledError:
             if interrupted:
                 raise KeyboardInterrupt from None
             raise
+
+
+def _where(error: BaseException) -> str:
+    """抛出处的几帧。循环正停着，不能花时间写完整的调用栈：反复抛出的同一个异常，栈越来越长。"""
+    return "".join(traceback.format_tb(error.__traceback__, limit=-c.END_LOG_FRAMES)).strip()
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:
