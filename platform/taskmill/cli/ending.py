@@ -85,7 +85,8 @@ def _close(loop: asyncio.AbstractEventLoop) -> None:
     """取消剩下的，等一小会儿；停不下来的就丢下，绝不为它们等下去。"""
     left = asyncio.all_tasks(loop)
     for task in left:
-        task.cancel()
+        with contextlib.suppress(BaseException):  # 它等着的对象自己的 cancel() 也会出错
+            task.cancel()
     with contextlib.suppress(Exception):
         if left:
             _until_done(loop, loop.create_task(_wait(left)), (SystemExit, KeyboardInterrupt))

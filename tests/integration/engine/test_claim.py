@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from uuid import UUID
 
 import pytest
 
 from taskmill import constants as c
 from taskmill import task
 from taskmill.engine.auditor import Auditor, AuditorConfig
-from taskmill.engine.claimer import Claimer
-from taskmill.engine.reader import Reader
 from taskmill.ids import new_id
-from taskmill.services.platform import Platform
 from taskmill.services.submit import SubmitRequest
 from taskmill.stores import task_claim, task_stage
-from taskmill.stores.database import Record
-from taskmill.stores.tickets import Entry, Ticket
-from tests.support.engines import final, finished, in_state, live, platform_of, stage, staged, submit, worker_on
+from tests.support.engines import finished, live, platform_of, staged, worker_on
 from tests.support.locks import locked
 from tests.support.waiting import eventually
 

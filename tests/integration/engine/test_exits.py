@@ -228,3 +228,33 @@ async def test_a_slot_without_a_living_attempt_is_found(
         assert (row["state"], decoded(row["error"])["type"]) == ("discarded", "TaskmillError")
         assert slots.running == {}
         assert (await final(platform, await submit(platform, "test.echo", {"n": 2})))["state"] == "completed"
+
+
+class Stubborn(asyncio.Future[None]):
+    """What a handler may wait for: an object of its own, which does not let itself be cancelled."""
+
+    def cancel(self, msg: Any = None) -> bool:
+        raise LookupError(msg)
+
+
+@pytest.mark.anyio
+async def test_a_cancel_that_raises_stops_neither_the_clock_of_others_nor_a_drain(
+    database_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(c, "STUBBORN_S", 0.2)
+
+    promised = Stubborn()
+
+    @task("test.rude", timeout=0.2, retry=ONCE)
+    async def rude() -> None:
+        await promised
+
+    @task("test.slow", timeout=0.5, retry=ONCE)
+    async def slow() -> None:
+        await asyncio.sleep(60)
+
+    async with running(database_url, broker_url, rude, slow) as platform:
+        for task_id in [await submit(platform, "test.rude"), await submit(platform, "test.slow")]:
+            row = await final(platform, task_id)
+            assert (row["state"], decoded(row["error"])["type"]) == ("discarded", "TimeoutError")
+        promised.set_result(None)

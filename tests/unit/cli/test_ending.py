@@ -223,3 +223,22 @@ def test_an_exception_that_is_raised_again_and_again_costs_the_loop_only_a_short
     assert len(lines) == 20
     assert all("exc_info" not in line for line in lines)
     assert max(line["where"].count("File ") for line in lines) == c.END_LOG_FRAMES
+
+
+def test_what_is_left_behind_and_raises_when_it_is_cancelled_does_not_change_the_result() -> None:
+    class Stubborn(asyncio.Future[None]):
+        def cancel(self, msg: Any = None) -> bool:
+            raise LookupError(msg)
+
+    async def wait(promised: Stubborn) -> None:
+        await promised
+
+    left: list[Any] = []
+
+    async def main() -> int:
+        left.append(promised := Stubborn())
+        left.append(asyncio.create_task(wait(promised)))
+        await asyncio.sleep(0)
+        return 7
+
+    assert ending.run(main(), survive=BOTH) == 7
