@@ -9,13 +9,13 @@ from uuid import UUID
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.log import get_logger
-from taskmill.stores import lanes as streams
-from taskmill.stores import task_audit as store
-from taskmill.stores import task_stage
+from taskmill.stores.broker import lanes as streams
+from taskmill.stores.broker.lanes import Lane
+from taskmill.stores.broker.tickets import Tickets
 from taskmill.stores.database import Database
-from taskmill.stores.lanes import Lane
-from taskmill.stores.task_audit import AgedLane
-from taskmill.stores.tickets import Tickets
+from taskmill.stores.tasks import audit as store
+from taskmill.stores.tasks import stage as task_stage
+from taskmill.stores.tasks.audit import AgedLane
 
 log = get_logger(__name__)
 FOREVER_MS = 32_503_680_000_000  # 公元 3000 年：比任何时刻都晚，而 PostgreSQL 还能表示

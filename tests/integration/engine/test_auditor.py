@@ -16,9 +16,9 @@ from taskmill.clock import FakeClock
 from taskmill.engine.auditor import Auditor, AuditorConfig
 from taskmill.engine.stager import Stager
 from taskmill.ids import new_id
-from taskmill.stores import lanes
+from taskmill.stores.broker import lanes
+from taskmill.stores.broker.tickets import Ticket, Tickets
 from taskmill.stores.database import Database
-from taskmill.stores.tickets import Ticket, Tickets
 from tests.support import rows
 
 pytestmark = pytest.mark.anyio
