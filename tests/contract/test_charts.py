@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from taskmill.kube import crds
+from taskmill.kube.crd import documents as crds
+from taskmill.kube.crd.model import parse_queue, parse_schedule
 from taskmill.kube.metrics import Metrics
-from taskmill.kube.model import parse_queue, parse_schedule
 from taskmill.settings import Settings
 from taskmill.telemetry import METRICS
 from tests.cluster import binaries

@@ -17,7 +17,7 @@ import time_machine
 from taskmill import reasons
 from taskmill.errors import Code, SetupError
 from taskmill.log import ACCESS_LOGGER, _Terminal, access, configure_logging, get_logger
-from taskmill.log_events import add_events
+from taskmill.text.log_events import add_events
 from taskmill.words import Words
 
 START = datetime(2026, 11, 23, tzinfo=UTC)

@@ -15,6 +15,7 @@ DID_YOU_MEAN: Final = Words("；是否想用 {names}？", "; did you mean {names
 NOT_A_DURATION: Final = Words(
     "{where}：不是 30s、5m、2h 这样的时长：{value}", "{where}: not a duration such as 30s, 5m, 2h: {value}"
 )
+TOO_LONG: Final = Words("{where}：最长 {limit}", "{where}: at most {limit}")
 NOT_A_TIME: Final = Words(
     "{where}：不是 2030-01-31T08:00+08:00 这样的时间：{value}", "{where}: not a time such as 2030-01-31T08:00+08:00: {value}"
 )

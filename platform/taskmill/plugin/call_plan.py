@@ -19,7 +19,7 @@ import pydantic
 from taskmill import reasons
 from taskmill.errors import UnfitError
 from taskmill.plugin.context import TaskContext
-from taskmill.validation import in_both
+from taskmill.text.validation import in_both
 from taskmill.words import Words
 
 _UNREADABLE = (msgspec.DecodeError, pydantic.ValidationError, RecursionError)

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from taskmill import constants as c
 from taskmill.settings import Settings
-from taskmill.stores import diagnose, scheduler, waiting
+from taskmill.stores import diagnose
+from taskmill.stores.tasks import waiting
+from taskmill.stores.workers import scheduler
 from taskmill.words import Words
 
 NO_SCHEDULER = Words(

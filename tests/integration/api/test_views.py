@@ -15,8 +15,8 @@ from taskmill.engine.presence import Presence
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.states import State
-from taskmill.stores.migrations import head
-from taskmill.stores.worker import Registration, register
+from taskmill.stores.schema.migrations import head
+from taskmill.stores.workers.worker import Registration, register
 from tests.conftest import PostgresFactory, ValkeyFactory
 from tests.support import api
 from tests.support.api import KIND, data, finish, make_running, refusal
