@@ -18,10 +18,12 @@ from uuid import UUID
 
 import msgspec
 import structlog
+from structlog.typing import Processor
 
 from taskmill import constants as c
 from taskmill.text.log_events import english
 from taskmill.text.printable import printable
+from taskmill.words import Words, speak
 
 ACCESS_LOGGER = "taskmill.access"
 
@@ -175,8 +177,20 @@ def _in_english(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMappi
     return line
 
 
+def _one_language(language: str) -> Processor:
+    """两种语言都有的值，只写日志的那一种。"""
+
+    def tell(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        for name, value in line.items():
+            if isinstance(value, Words):
+                line[name] = value.zh if language == "zh" else value.en
+        return line
+
+    return tell
+
+
 def _formatter(language: str, *, as_json: bool, colors: bool = False) -> logging.Formatter:
-    first = [_in_english] if language == "en" else []
+    first = [_one_language(language), *([_in_english] if language == "en" else [])]
     last = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
         if as_json
@@ -201,9 +215,10 @@ def configure_logging(
     """Send logs to standard error (from `terminal_level` on, if that is given), and to `taskmill.log` and `access.log` in `log_dir` if it is set.
 
     A file is rotated when it has `max_bytes` or is `max_age_s` old; `count` rotated ones are kept.
-    Events are in `language` (`zh` or `en`); None: as `TASKMILL_LOG_LANG` says, else Chinese.
+    Events, and errors in lines and tracebacks, are in `language` (`zh` or `en`); None: as `TASKMILL_LOG_LANG` says, else Chinese.
     """
     language = language or os.environ.get("TASKMILL_LOG_LANG", "zh")
+    speak(language)
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),

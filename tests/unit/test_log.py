@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,8 +14,11 @@ from pathlib import Path
 import pytest
 import time_machine
 
+from taskmill import reasons
+from taskmill.errors import Code, SetupError
 from taskmill.log import ACCESS_LOGGER, _Terminal, access, configure_logging, get_logger
 from taskmill.text.log_events import add_events
+from taskmill.words import Words
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -175,3 +179,27 @@ def test_a_line_is_written_where_standard_error_is_now_though_the_one_before_is_
     monkeypatch.setattr(sys, "stderr", now)
     handler.emit(record)
     assert now.getvalue() == "a line\n"
+
+
+WRONG = SetupError(Code.CONFIG_INVALID, field="TASKMILL_X", reason=reasons.NOT_SET)
+BUSY = Words("忙", "busy")
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize(
+    ("language", "shown", "hidden"), [("en", WRONG.words.en, WRONG.words.zh), ("zh", WRONG.words.zh, WRONG.words.en)]
+)
+def test_logs_and_tracebacks_show_errors_in_the_language_of_the_log(
+    capsys: pytest.CaptureFixture[str], form: str, language: str, shown: str, hidden: str
+) -> None:
+    configure_logging(log_format=form, language=language)
+    try:
+        raise WRONG
+    except SetupError as error:
+        get_logger("x").exception("任务已救援", error=str(error), why=BUSY)
+        trace = traceback.format_exc()
+    line = capsys.readouterr().err
+    assert line.count(shown) >= 2
+    assert trace.count(shown) == 1
+    assert hidden not in line + trace
+    assert ("busy" in line, "忙" in line) == (language == "en", language == "zh")
