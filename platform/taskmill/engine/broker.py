@@ -16,7 +16,8 @@ from taskmill import keys, reasons
 from taskmill.errors import Code, SetupError
 from taskmill.ids import new_id
 from taskmill.plugin.registry import Registry
-from taskmill.services.tasks.submit import SubmitRequest, SubmitService
+from taskmill.services.tasks.submit import SubmitService
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.similar import did_you_mean
 from taskmill.stores.database import Database
 from taskmill.stores.tasks import result as task_result

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from taskmill import bounds, naming, reasons
 from taskmill import constants as c
-from taskmill import reasons
 from taskmill.clock import Timestamp, rfc3339
 from taskmill.errors import Code, ConflictError, InputError, NotFoundError
 from taskmill.log import get_logger
 from taskmill.models import TaskQueue
 from taskmill.services.page import Page, Paging, cut
 from taskmill.services.queues.backlog import BacklogService
-from taskmill.services.tasks.submit import QUEUE_PATTERN
 from taskmill.services.tasks.view import stamp
 from taskmill.stores.broker.tickets import BROKER_AWAY, Tickets
 from taskmill.stores.database import Database
@@ -41,13 +40,12 @@ class QueuePolicyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """
 
     paused: bool | msgspec.UnsetType = msgspec.UNSET
-    retention_s: int | msgspec.UnsetType | None = msgspec.UNSET
+    retention_s: Annotated[int, bounds.RETENTION_S.meta()] | msgspec.UnsetType | None = msgspec.UNSET
 
     def check(self) -> None:
         """Raise InputError INVALID_REQUEST unless the retention is sound."""
         kept = self.retention_s
-        if isinstance(kept, int) and not 0 <= kept <= c.QUEUE_RETENTION_MAX_S:
-            reason = reasons.WITHIN(low=0, high=c.QUEUE_RETENTION_MAX_S)
+        if isinstance(kept, int) and (reason := bounds.RETENTION_S.refusal(kept)) is not None:
             raise InputError(Code.INVALID_REQUEST, field="retention_s", reason=reason)
 
     def values(self) -> dict[str, Any]:
@@ -145,7 +143,7 @@ class QueueService:
 
 def check_name(name: str) -> None:
     """Raise InputError INVALID_REQUEST unless a queue may have this name."""
-    if len(name) > c.NAME_MAX_CHARS or QUEUE_PATTERN.fullmatch(name) is None:
+    if not naming.is_queue(name):
         raise InputError(Code.INVALID_REQUEST, field="queue", reason=reasons.QUEUE_NAME(limit=c.NAME_MAX_CHARS))
 
 
