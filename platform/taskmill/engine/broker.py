@@ -18,9 +18,9 @@ from taskmill.ids import new_id
 from taskmill.plugin.registry import Registry
 from taskmill.services.tasks.submit import SubmitService
 from taskmill.services.tasks.submit_request import SubmitRequest
-from taskmill.similar import did_you_mean
 from taskmill.stores.database import Database
 from taskmill.stores.tasks import result as task_result
+from taskmill.text.similar import did_you_mean
 
 # kiq 的标签里，哪些是提交选项
 _OPTIONS = {

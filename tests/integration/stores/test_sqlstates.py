@@ -74,12 +74,12 @@ async def cancelled(url: str) -> BaseException:
 async def idle_in_transaction(url: str) -> BaseException:
     """A DBA's limit for idle transactions."""
     async with connected(url) as connection:
-        await connection.execute("set idle_in_transaction_session_timeout = '1ms'; begin")
-        while True:
-            try:
+        try:
+            await connection.execute("set idle_in_transaction_session_timeout = '1ms'; begin")
+            while True:
                 await connection.execute("select 1")
-            except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                return error
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            return error
 
 
 async def no_right(url: str) -> BaseException:

@@ -28,7 +28,7 @@ from taskmill.stores.database import AWAY, MISSING_SCHEMA, Connection, Database
 from taskmill.stores.tasks import submit as store
 from taskmill.stores.tasks.submit import Inserted, NewTask
 from taskmill.stores.why import why
-from taskmill.validation import in_both
+from taskmill.text.validation import in_both
 
 log = get_logger(__name__)
 

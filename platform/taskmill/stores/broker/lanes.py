@@ -14,7 +14,8 @@ from redis.exceptions import ResponseError
 
 from taskmill import constants as c
 from taskmill import keys
-from taskmill.stores.broker.tickets import NO_EPOCH, Entry, Ticket, Tickets
+from taskmill.stores.broker.tickets import NO_EPOCH, Ticket, Tickets
+from taskmill.stores.tickets import NO_EPOCH, Ticket, Tickets
 
 Lane = tuple[str, int]
 T = TypeVar("T")
@@ -94,18 +95,18 @@ def _portions(batches: Mapping[Lane, Sequence[Ticket]]) -> Iterator[tuple[Lane, 
             yield lane, portion
 
 
-async def pending(tickets: Tickets, lanes: Iterable[Lane], idle_ms: int, count: int) -> dict[Lane, list[Entry]]:
-    """Return, of lanes that have any, tickets that were read at least `idle_ms` ago and never dropped."""
+async def pending(tickets: Tickets, lanes: Iterable[Lane], count: int) -> dict[Lane, dict[bytes, int]]:
+    """Return, of lanes that have any, tickets that were read and never dropped, and how long ago that was: ms by Valkey's clock."""
 
     def ask(pipe: Any, lane: Lane) -> None:
-        pipe.xpending_range(keys.tickets(*lane), keys.GROUP, "-", "+", count, idle=idle_ms)
+        pipe.xpending_range(keys.tickets(*lane), keys.GROUP, "-", "+", count)
 
-    found: dict[Lane, list[Entry]] = {}
+    found: dict[Lane, dict[bytes, int]] = {}
     for part in chunks(lanes):
         for lane, reply in zip(part, await _replies(tickets, part, ask), strict=True):
             if reply:
-                found[lane] = await tickets.entries(*lane, [item["message_id"] for item in reply])
-    return {lane: entries for lane, entries in found.items() if entries}
+                found[lane] = {item["message_id"]: item["time_since_delivered"] for item in reply}
+    return found
 
 
 async def consumers(tickets: Tickets, lanes: Iterable[Lane]) -> dict[Lane, list[str]]:

@@ -26,11 +26,15 @@ _RETURNING = """
 returning t.id, t.claim_no, t.attempt, t.max_attempts, t.crash_count, t.queue, t.kind, t.kind_version, t.args, t.meta,
           t.tags, t.deadline_at, t.timeout_ms, t.started_at
 """
-# 转移 claim：available → running。coalesce 让规划器用不上部分索引，只走主键（统计过期时快 30 倍）
+# 转移 claim：available → running。coalesce 让规划器用不上部分索引，只走主键（统计过期时快 30 倍）。
+# 别人锁着的行跳过：一把锁不能让同一批里的几百个任务陪着等
 CLAIM = f"""
+with chosen as materialized (
+  select t.id from unnest($1::uuid[], $2::int[]) as u(id, claim_no) join taskmill.tasks t on {_CLAIMABLE}
+  where t.crash_count < {c.SUSPECT_FROM} for update of t skip locked
+)
 update taskmill.tasks t {_SET}
-from unnest($1::uuid[], $2::int[]) as u(id, claim_no)
-where {_CLAIMABLE} and t.crash_count < {c.SUSPECT_FROM}
+from chosen where t.id = chosen.id
 {_RETURNING}
 """
 # 转移 claim：可疑的（再崩一次就用完预算）独占一个进程，在领取时就排他：手里一行也没有才领，一次一个。
@@ -50,14 +54,16 @@ SUSPECTS = f"""
 select count(*) from unnest($1::uuid[], $2::int[]) as u(id, claim_no) join taskmill.tasks t on {_CLAIMABLE.replace("$4", "$3")}
 where t.crash_count >= {c.SUSPECT_FROM}
 """
-# 转移 decline：available → scheduled（类型不归我管，5 秒后再试；可疑而没轮到，1 秒后再试）；暂停或过期的只撕票
+# 转移 decline：available → scheduled（类型不归我管，5 秒后再试；可疑而没轮到，1 秒后再试）；暂停或过期的只撕票。
+# 别人锁着的不动：票照样撕，行由审计者当作丢了票的找回
 DECLINE = f"""
-with u as (
+with u as materialized (
   select t.id, t.claim_no,
          case when (t.kind || ':' || t.kind_version) <> all ($3::text[]) then {c.UNSERVED_DELAY_S}
               when t.crash_count >= {c.SUSPECT_FROM} then {c.SUSPECT_DELAY_S} end as delay_s
   from unnest($1::uuid[], $2::int[]) as u(id, claim_no)
-  join taskmill.tasks t on t.id = u.id and t.claim_no = u.claim_no
+  join taskmill.tasks t on t.id = u.id and t.claim_no = u.claim_no and coalesce(t.state, 'available') = 'available'
+  for update of t skip locked
 )
 update taskmill.tasks t
 set state = case when u.delay_s is null then t.state else 'scheduled' end,
@@ -76,7 +82,7 @@ async def claim(
 ) -> list[Record]:
     """Claim the rows of `tickets` (id, claim_no; sorted here) whose `kind:version` is in `served`; returns them.
 
-    Rows with a nearly used crash budget are left to `claim_suspect`.
+    Rows with a nearly used crash budget are left to `claim_suspect`; rows that somebody else has locked are left out.
     """
     ordered = sorted(tickets)
     return await connection.fetch(CLAIM, [t[0] for t in ordered], [t[1] for t in ordered], worker_id, served)
@@ -99,7 +105,8 @@ async def suspects(connection: Queryable, tickets: Sequence[tuple[UUID, int]], s
 async def decline(connection: Queryable, tickets: Sequence[tuple[UUID, int]], served: Sequence[str]) -> int:
     """Take back tickets that were not claimed; returns how many.
 
-    Unserved kinds wait 5 s, suspects whose turn it is not 1 s, others for the stager.
+    Unserved kinds wait 5 s, suspects whose turn it is not 1 s, others for the stager, and those that somebody else has
+    locked for the auditor.
     """
     ordered = sorted(tickets)
     rows: list[Any] = await connection.fetch(DECLINE, [t[0] for t in ordered], [t[1] for t in ordered], served)

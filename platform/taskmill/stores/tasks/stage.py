@@ -82,10 +82,14 @@ set ticket_at = to_timestamp(floor(extract(epoch from now()) * 1000) / 1000.0)
 from old where t.id = old.id and coalesce(t.state, 'available') = 'available'
 returning t.queue, t.priority, t.id, t.claim_no, (extract(epoch from t.ticket_at) * 1000)::bigint as at_ms
 """
+# 别人锁着的跳过：它的票没了，由审计者找回
 UNTICKET = """
-update taskmill.tasks t set ticket_at = null
-from unnest($1::uuid[], $2::int[]) as u(id, claim_no)
-where t.id = u.id and t.claim_no = u.claim_no and coalesce(t.state, 'available') = 'available'
+with free as materialized (
+  select t.id from unnest($1::uuid[], $2::int[]) as u(id, claim_no)
+  join taskmill.tasks t on t.id = u.id and t.claim_no = u.claim_no and coalesce(t.state, 'available') = 'available'
+  for update of t skip locked
+)
+update taskmill.tasks t set ticket_at = null from free where t.id = free.id
 """
 _COLUMNS = [column.name for column in TaskHistory.__table__.columns]
 _SET = {
@@ -165,7 +169,10 @@ def _by_lane(rows: Sequence[Record]) -> dict[Lane, list[Ticket]]:
 
 
 async def unticket(connection: Queryable, tickets: Sequence[tuple[UUID, int]]) -> None:
-    """Say that these rows (id, claim_no) have no ticket; the stager will make one."""
+    """Say that these rows (id, claim_no) have no ticket; the stager will make one.
+
+    Rows that somebody else has locked are left out: the auditor finds that their ticket is lost.
+    """
     ordered = sorted(tickets)
     await connection.execute(UNTICKET, [t[0] for t in ordered], [t[1] for t in ordered])
 

@@ -18,6 +18,12 @@ values ($1, $2, $3, $4, now() + $5 * interval '1 second')
 on conflict (id) do update set lease_until = excluded.lease_until
 """
 LEAVE = "delete from taskmill.schedulers where id = $1"
+# 有没有人会因为没有调度器而等：活着的任务、启用的计划、活着的工作进程
+NEEDED = """
+select exists (select from taskmill.tasks)
+    or exists (select from taskmill.schedules where paused_at is null)
+    or exists (select from taskmill.workers where dead_at is null and lease_until >= now())
+"""
 LIVING = "select count(*) from taskmill.schedulers where lease_until >= now()"
 
 
@@ -45,3 +51,9 @@ async def count_living(connection: Queryable) -> int:
     """Return how many schedulers live."""
     found: Any = await connection.fetchval(LIVING)
     return int(found)
+
+
+async def is_needed(connection: Queryable) -> bool:
+    """Return whether anything here would wait for a scheduler: a live task, an enabled schedule, a live worker."""
+    found: Any = await connection.fetchval(NEEDED)
+    return bool(found)
