@@ -12,10 +12,10 @@ from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.errors import Code, SetupError, TaskmillError, UnavailableError
 from taskmill.plugin.host import PluginHost
 from taskmill.services.faults import translate
-from taskmill.stores import migrations, probe, scheduler
 from taskmill.stores.broker.tickets import Tickets
 from taskmill.stores.database import Database
 from taskmill.stores.schema import migrations, probe
+from taskmill.stores.workers import scheduler
 
 
 class Dependency(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,6 @@ from redis.exceptions import ResponseError
 from taskmill import constants as c
 from taskmill import keys
 from taskmill.stores.broker.tickets import NO_EPOCH, Ticket, Tickets
-from taskmill.stores.tickets import NO_EPOCH, Ticket, Tickets
 
 Lane = tuple[str, int]
 T = TypeVar("T")
