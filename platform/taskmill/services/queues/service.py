@@ -8,13 +8,13 @@ import msgspec
 
 from taskmill import bounds, naming, reasons
 from taskmill import constants as c
-from taskmill.clock import Timestamp, rfc3339
+from taskmill.clock import Timestamp
 from taskmill.errors import Code, ConflictError, InputError, NotFoundError
 from taskmill.log import get_logger
 from taskmill.models import TaskQueue
 from taskmill.services.page import Page, Paging, cut
 from taskmill.services.queues.backlog import BacklogService
-from taskmill.services.tasks.view import stamp
+from taskmill.services.view import view
 from taskmill.stores.broker.tickets import BROKER_AWAY, Tickets
 from taskmill.stores.database import Database
 from taskmill.stores.queues import policy as task_queue
@@ -126,7 +126,7 @@ class QueueService:
 
         NotFoundError QUEUE_NOT_FOUND, ConflictError QUEUE_NOT_EMPTY while it has live tasks.
         """
-        view = await self.get(name)
+        found = await self.get(name)
         async with self._database.sessions.begin() as session:
             gone = await task_queue.remove(session, name)
         if gone is None:
@@ -138,7 +138,7 @@ class QueueService:
             await self._tickets.forget(name)
         except BROKER_AWAY as error:
             log.warning("队列的票据流留在 Valkey 里", queue=name, error=why(error))  # 空的，无害
-        return view
+        return found
 
 
 def check_name(name: str) -> None:
@@ -156,14 +156,10 @@ def live(counts: Backlog) -> LiveCounts:
 
 def _view(row: TaskQueue, counts: Backlog | None) -> QueueView:
     found = counts or Backlog(row.name)
-    return QueueView(
-        name=row.name,
+    return view(
+        QueueView,
+        row,
         paused=row.paused_at is not None,
-        paused_at=stamp(row.paused_at),
-        paused_by=row.paused_by,
-        retention_s=row.retention_s,
         live=live(found),
         oldest_wait_s=round(found.oldest_wait_s, 3),
-        created_at=rfc3339(row.created_at),
-        updated_at=rfc3339(row.updated_at),
     )

@@ -21,7 +21,7 @@ from taskmill.services.page import Page, Paging
 from taskmill.services.schedules.timetable import Timetable
 from taskmill.services.tasks.submit import SubmitService
 from taskmill.services.tasks.submit_request import Args, Priority, QueueName, SubmitRequest
-from taskmill.services.tasks.view import stamp
+from taskmill.services.view import shown, view
 from taskmill.stores import schedule as store
 from taskmill.stores.database import Database
 from taskmill.words import Words
@@ -123,9 +123,9 @@ class ScheduleService:
             row = await store.add(session, {**values, "next_fire_at": next_fire(request.timetable, now)})
             if row is None:
                 raise ConflictError(Code.SCHEDULE_EXISTS, name=request.name)
-            view = _view(row)
-        log.info("计划已创建", schedule=view.name, schedule_id=str(view.id), kind=view.kind, by=created_by)
-        return view
+            made = _view(row)
+        log.info("计划已创建", schedule=made.name, schedule_id=str(made.id), kind=made.kind, by=created_by)
+        return made
 
     async def list(self, paging: Paging) -> Page[ScheduleView]:
         """Return one page of schedules by name."""
@@ -153,20 +153,20 @@ class ScheduleService:
             if timetable_of(row) != request.timetable:
                 values["next_fire_at"] = next_fire(request.timetable, await store.now(session))
             try:
-                view = _view(await store.change(session, row.id, values))
+                made = _view(await store.change(session, row.id, values))
             except store.NameTakenError as error:
                 raise ConflictError(Code.SCHEDULE_EXISTS, name=request.name) from error
-        log.info("计划已修改", schedule=view.name, schedule_id=str(view.id), by=by)
-        return view
+        log.info("计划已修改", schedule=made.name, schedule_id=str(made.id), by=by)
+        return made
 
     async def delete(self, key: str, *, by: str | None = None) -> ScheduleView:
         """Remove a schedule and return it as it was; its tasks stay. A plugin's one comes back when the plugin does."""
         async with self._database.sessions.begin() as session:
             row = await _found(session, key)
-            view = _view(row)
+            made = _view(row)
             await store.remove(session, row.id)
-        log.info("计划已删除", schedule=view.name, schedule_id=str(view.id), by=by)
-        return view
+        log.info("计划已删除", schedule=made.name, schedule_id=str(made.id), by=by)
+        return made
 
     async def pause(self, key: str, *, by: str | None = None) -> ScheduleView:
         """Let it fire no more; pausing twice changes nothing."""
@@ -174,9 +174,9 @@ class ScheduleService:
             row = await _found(session, key)
             if row.paused_at is None:
                 row = await store.change(session, row.id, {"paused_at": await store.now(session)})
-            view = _view(row)
-        log.info("计划已暂停", schedule=view.name, schedule_id=str(view.id), by=by)
-        return view
+            made = _view(row)
+        log.info("计划已暂停", schedule=made.name, schedule_id=str(made.id), by=by)
+        return made
 
     async def resume(self, key: str, *, by: str | None = None) -> ScheduleView:
         """Let it fire again from its next time on; what lay in the pause is never made up for, nor counted as missed."""
@@ -186,9 +186,9 @@ class ScheduleService:
                 # 间隔计划留在原来的刻度上
                 following = next_fire(timetable_of(row), await store.now(session), row.next_fire_at)
                 row = await store.change(session, row.id, {"paused_at": None, "next_fire_at": following})
-            view = _view(row)
-        log.info("计划已恢复", schedule=view.name, schedule_id=str(view.id), by=by)
-        return view
+            made = _view(row)
+        log.info("计划已恢复", schedule=made.name, schedule_id=str(made.id), by=by)
+        return made
 
     async def run(self, key: str, *, by: str | None = None) -> ScheduleRun:
         """Submit its task at once, paused or not; its timetable does not change. Errors as in `create`."""
@@ -252,26 +252,5 @@ def _refuse(field: str, reason: Words) -> InputError:
 def _view(row: Schedule | None) -> ScheduleView:
     if row is None:  # 行已锁住，不会消失
         raise AssertionError
-    return ScheduleView(
-        id=row.id,
-        name=row.name,
-        source=row.source,
-        kind=row.kind,
-        args=row.args,
-        queue=row.queue,
-        priority=row.priority,
-        cron=row.cron,
-        interval_s=row.interval_s,
-        timezone=row.timezone,
-        catch_up_s=row.catch_up_s,
-        paused=row.paused_at is not None,
-        paused_at=stamp(row.paused_at),
-        next_fire_at=None if row.paused_at else stamp(row.next_fire_at),
-        last_fire_at=stamp(row.last_fire_at),
-        last_task_id=row.last_task_id,
-        missed_count=row.missed_count,
-        last_error=row.last_error,
-        created_by=row.created_by,
-        created_at=rfc3339(row.created_at),
-        updated_at=rfc3339(row.updated_at),
-    )
+    next_fire_at = None if row.paused_at else shown(row.next_fire_at)
+    return view(ScheduleView, row, paused=row.paused_at is not None, next_fire_at=next_fire_at)
