@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import asyncpg
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from taskmill import constants as c
@@ -175,3 +176,13 @@ class Database:
                 if attempt == c.RETRY_SERIALIZATION_TIMES - 1:
                     raise
         raise AssertionError  # 循环必然返回或抛出
+
+
+async def ping(connection: Connection) -> None:
+    """Run the smallest statement; raises what asyncpg raises when the database is away."""
+    await connection.execute("select 1")
+
+
+async def ping_orm(session: AsyncSession) -> None:
+    """The same through the ORM's pool."""
+    await session.execute(text("select 1"))

@@ -88,7 +88,7 @@ class DatabaseLink:
         """Return the load of a queue; zeros for one that the database does not know yet, None if it does not answer."""
         if self.loads is None:
             return None
-        return self.loads.get(queue) or QueueLoad(queue, 0, 0, 0, 0.0, 0, 0.0, self._looked_at)
+        return self.loads.get(queue) or QueueLoad(queue, 0, 0, 0, 0.0, 0, self._looked_at)
 
     def use(self, user: object, url: str) -> None:
         """Note that an object reaches it by this URL."""

@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
+import asyncpg
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
@@ -28,8 +30,11 @@ from taskmill.stores.why import why
 
 __all__ = [
     "CORE", "VERSION_TABLE", "Applied", "Chain", "MigrationStatus", "Phase", "apply", "downgrade", "head", "migrations_dir",
-    "sql", "status", "upgrade", "verify",
+    "revision", "sql", "status", "upgrade", "verify",
 ]  # fmt: skip
+if TYPE_CHECKING:
+    from taskmill.stores.database import Queryable
+
 log = get_logger(__name__)
 LOCK_TIMEOUT = "55P03"
 NO_RIGHT = "42501"
@@ -289,3 +294,12 @@ async def verify(database_url: str) -> MigrationStatus:
     if found.needed:
         raise SetupError(Code.SCHEMA_BEHIND, found=found.current or "empty", expected=found.head)
     return found
+
+
+async def revision(connection: Queryable) -> str | None:
+    """Return the revision of the core's schema, None if the database was never migrated."""
+    try:
+        value: str | None = await connection.fetchval(f"select version_num from {c.SCHEMA}.{VERSION_TABLE}")
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        return None
+    return value
