@@ -18,7 +18,6 @@ from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.services.submit import SubmitRequest
 from taskmill.stores import task_claim
-from taskmill.stores.database import Record
 from tests.support.engines import (
     attempts,
     consistent,
@@ -102,15 +101,9 @@ async def test_invariant_8_a_suspect_is_claimed_only_by_a_worker_that_holds_noth
             "update taskmill.tasks set crash_count = $1 where id <> $2", c.SUSPECT_FROM, ids[3]
         )
         reader = Reader(platform.tickets, "victim", ["default"])
-        claimer = Claimer(platform.database, platform.tickets, reader, new_id(), ["test.quick:1"])
-        held: list[int] = []
-
-        def take(rows: list[Record]) -> None:
-            held.extend(row["crash_count"] for row in rows)
-
+        claimer = Claimer(platform.database, platform.tickets, new_id(), ["test.quick:1"])
         first, second = await reader.read(3), await reader.read(3)
-        await claimer.claim(second, take)
-        await claimer.claim(first, take)
+        held = [row["crash_count"] for found in (second, first) async for rows in claimer.claim(found) for row in rows]
         assert held == [0]
         assert await count(platform, "state = 'running'") == 1
         assert await count(platform, "state = 'scheduled' and claim_no = 0 and run_at > now()") == 5
@@ -223,13 +216,13 @@ async def test_a_cancel_that_overtakes_the_reply_to_the_claim_stops_the_start(da
     async with platform_of(database_url, broker_url, gated(gate)) as platform, worker_on(platform) as engine:
         task_id = await submit(platform, "test.gated", delay_s=3_600)
         worker = engine.worker
-        worker._cancels = frozenset({task_id})
+        worker.incarnation.cancels = frozenset({task_id})
         await platform.database.pool.execute(
             "update taskmill.tasks set state = 'available', run_at = now(), cancel_requested_at = now() where id = $1",
             task_id,
         )
         rows = await task_claim.claim(platform.database.pool, [(task_id, 0)], worker.worker_id, ["test.gated:1"])
-        worker._take(rows)
+        worker.incarnation.take(rows)
         assert (await final(platform, task_id))["state"] == "cancelled"
         assert gate.inside == 0
 
@@ -326,8 +319,9 @@ async def test_unclaimed_tickets_are_given_back_at_the_end(database_url: str, br
         await platform.submit.close()
         reader = Reader(platform.tickets, "leaver", ["default"])
         assert sum(len(entries) for entries in (await reader.read(5)).values()) == 5
-        claimer = Claimer(platform.database, platform.tickets, reader, new_id(), ["test.quick:1"])
-        await claimer.finish()
+        claimer = Claimer(platform.database, platform.tickets, new_id(), ["test.quick:1"])
+        await claimer.give_back(await reader.own_pending())
+        await reader.stop()
         assert await count(platform, "ticket_at is null") == len(ids)
         assert await platform.tickets.length("default", 2) == 0
         assert await platform.tickets.redis.xinfo_consumers(keys.tickets("default", 2), keys.GROUP) == []
@@ -345,9 +339,7 @@ async def test_a_claim_whose_reply_was_lost_is_handed_back(database_url: str, br
             if when == "drain":
                 await engine.halt()
             else:
-                claimer = engine.worker._claimer  # pyright: ignore[reportPrivateUsage]
-                assert claimer is not None
-                claimer.doubtful = True
+                engine.worker.incarnation.claimer.doubt()
             row = await in_state(platform, task_id, "available")
             assert (row["attempt"], row["claim_no"], row["worker_id"]) == (0, 1, None)
 
@@ -370,8 +362,7 @@ async def test_without_renewals_a_worker_stops_reading_but_keeps_running(databas
     gate = Gate()
     async with platform_of(database_url, broker_url, gated(gate), quick, lease_s=1, heartbeat_s=0.1) as platform:
         async with worker_on(platform) as engine:
-            heartbeat = engine.worker._heartbeat  # pyright: ignore[reportPrivateUsage]
-            assert heartbeat is not None
+            heartbeat = engine.worker.incarnation.heartbeat
             await submit(platform, "test.gated")
             await eventually(lambda: gate.inside)
             await heartbeat.stop()

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from taskmill import task
 from taskmill.engine.settler import Settler
@@ -37,7 +37,7 @@ async def claimed(platform: Platform, count: int = 1) -> tuple[UUID, list[Outcom
 
 
 async def apply(platform: Platform, *outcomes: Outcome) -> set[UUID]:
-    return await platform.database.unit(lambda connection: settle(connection, outcomes, new_id()))
+    return set(await platform.database.unit(lambda connection: settle(connection, outcomes, new_id())))
 
 
 async def test_settled_rows_move_to_history_and_are_counted(database_url: str, broker_url: str) -> None:

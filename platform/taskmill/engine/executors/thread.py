@@ -18,8 +18,8 @@ class ThreadExecutor:
     and the thread is written off; another takes its place. `exhausted` says that too many never came back.
     """
 
-    def __init__(self, concurrency: int, abandoned_max: int = c.THREADS_ABANDONED_MAX) -> None:
-        self.pool = DaemonPool(min(concurrency, c.THREADS_MAX))
+    def __init__(self, size: int = c.THREADS_MAX, abandoned_max: int = c.THREADS_ABANDONED_MAX) -> None:
+        self.pool = DaemonPool(size)
         self._abandoned_max = abandoned_max
 
     @property
