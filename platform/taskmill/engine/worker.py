@@ -11,7 +11,6 @@ from taskmill import constants as c
 from taskmill.engine.attempt import Stop
 from taskmill.engine.backoff import Backoff
 from taskmill.engine.broker import TaskmillBroker
-from taskmill.engine.executors import register_builtin
 from taskmill.engine.health import Vitals, serving
 from taskmill.engine.incarnation import Incarnation, Process
 from taskmill.engine.isolation import Isolation
@@ -21,6 +20,7 @@ from taskmill.engine.settler import Settler
 from taskmill.engine.slots import Slots
 from taskmill.errors import Code, UnavailableError
 from taskmill.log import get_logger
+from taskmill.plugin.executors import register_builtin
 from taskmill.services.platform import Platform
 
 log = get_logger(__name__)

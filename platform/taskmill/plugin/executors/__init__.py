@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from taskmill import constants as c
-from taskmill.engine.executors.coroutine import CoroutineExecutor
-from taskmill.engine.executors.thread import ThreadExecutor
+from taskmill.plugin.executors.coroutine import CoroutineExecutor
+from taskmill.plugin.executors.thread import ThreadExecutor
 from taskmill.plugin.registry import Registry
 
 

@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 from taskmill import constants as c
-from taskmill.engine.executors.daemon_pool import DaemonPool
 from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import TaskDefinition
+from taskmill.plugin.executors.daemon_pool import DaemonPool
 
 
 class ThreadExecutor:
