@@ -140,6 +140,8 @@ class TaskmillReceiver(Receiver):
 class _NoExecutor:
     """顶替造不出来的执行器：用它的类型逐个失败并说明原因，别的类型照常。"""
 
+    exhausted = False
+
     def __init__(self, name: str, error: BaseException) -> None:
         self._name, self._error = name, error
 

@@ -20,7 +20,6 @@ from taskmill.engine.settler import Settler
 from taskmill.engine.slots import Slots
 from taskmill.errors import Code, UnavailableError
 from taskmill.log import get_logger
-from taskmill.plugin.executors import register_builtin
 from taskmill.services.platform import Platform
 
 log = get_logger(__name__)
@@ -32,8 +31,6 @@ class WorkerRole:
     def __init__(self, platform: Platform, queues: Sequence[str] = (), concurrency: int | None = None) -> None:
         settings, registry = platform.settings, platform.host.registry
         self._platform = platform
-        if "async" not in registry.executors:
-            register_builtin(registry, settings.threads_abandoned_max)
         self.broker = TaskmillBroker(settings.require_broker_url(), platform.submit, platform.database, registry)
         self.broker.add_middlewares(*platform.host.middlewares())
         self.settler = Settler(platform.database)
@@ -184,7 +181,7 @@ class WorkerRole:
         await asyncio.gather(*waiting, return_exceptions=True)
         returned += await self._cut(Stop.LOST if incarnation.lost.is_set() else Stop.DRAIN)
         try:
-            if incarnation.registered:
+            if incarnation.registered and not incarnation.lost.is_set():  # 租约丢了就什么也不写
                 await incarnation.hand_over()
         finally:
             left = await self.settler.stop(c.SHUTDOWN_GRACE_S)  # 已完成的结果无论如何要写下

@@ -18,7 +18,6 @@ from taskmill.similar import did_you_mean
 from taskmill.strict_json import Encoder, NotJsonError
 from taskmill.words import Words
 
-BUILT_IN_EXECUTORS = ("async", "thread")  # worker 自带的，登记在插件之后
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _TEXTS = ("version", "requires_api", "title_en", "title_zh", "summary_en", "summary_zh")
 _ENCODER = Encoder()
@@ -44,7 +43,7 @@ def check_manifest(manifest: Manifest) -> None:
 
 def check_registered(registry: Registry, plugin: str) -> None:
     """Raise PluginError PLUGIN_FAILED unless all kinds and schedules of `plugin` can work; the words name the first that cannot."""
-    executors = {*BUILT_IN_EXECUTORS, *registry.executors}
+    executors = set(registry.executors)
     for definition in registry.tasks.values():
         if registry.owners[definition.kind] == plugin:
             _check_kind(definition, executors, plugin)

@@ -14,11 +14,13 @@ from taskmill.engine.attempt import Stop
 from taskmill.engine.claimer import Claimer
 from taskmill.engine.isolation import Isolation
 from taskmill.engine.reader import Reader
+from taskmill.engine.worker import WorkerRole
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.services.submit import SubmitRequest
 from taskmill.stores import task_claim
 from tests.support.engines import (
+    Engine,
     attempts,
     consistent,
     final,
@@ -176,15 +178,15 @@ async def test_after_a_suspect_the_worker_is_for_the_others_as_long_as_that_one_
 ) -> None:
     async with platform_of(database_url, broker_url, quick) as platform, worker_on(platform) as engine:
         slots = engine.worker.slots
-        isolation = Isolation(slots, lambda: False)
-        async with isolation.alone() as alone:
+        isolation = Isolation(slots)
+        async with isolation.alone(lambda: False) as alone:
             assert alone
             assert slots.room() == 0
-            async with isolation.alone() as second:
+            async with isolation.alone(lambda: False) as second:
                 assert not second
         assert not slots.isolating
         slots.common_until = time.monotonic() + 60
-        async with isolation.alone() as alone:
+        async with isolation.alone(lambda: False) as alone:
             assert not alone
 
 
@@ -390,3 +392,41 @@ async def test_a_handler_cancelled_before_its_first_step_frees_its_slot(database
             engine.worker.slots.add = add_and_halt  # type: ignore[method-assign]
             assert (await final(platform, await submit(platform, "test.gated")))["state"] == "cancelled"
             assert (await final(platform, await submit(platform, "test.quick")))["state"] == "completed"
+
+
+async def test_invariant_3_a_lease_that_is_lost_during_a_drain_stops_what_still_runs(
+    database_url: str, broker_url: str
+) -> None:
+    """The rows belong to others from then on, however long the grace is."""
+    gate = Gate()
+    async with platform_of(database_url, broker_url, gated(gate), heartbeat_s=0.1, drain_grace_s=600) as platform:
+        task_id = await submit(platform, "test.gated")
+        engine = await Engine(platform, WorkerRole(platform, (), 1)).start()
+        await eventually(lambda: gate.inside)
+        row = await in_state(platform, task_id, "running")
+        engine.stop.set()
+        await eventually(lambda: engine.worker.vitals.draining)
+        await platform.database.pool.execute("update taskmill.workers set dead_at = now()")
+        assert engine.task is not None
+        assert await asyncio.wait_for(engine.task, 60) == 0
+        assert gate.inside == 0
+        assert await live(platform, task_id) == row
+
+
+async def test_a_worker_that_cannot_register_leaves_no_rows_behind(database_url: str, broker_url: str) -> None:
+    """Neither of workers that never were: the row and the queues are written together or not at all."""
+    async with platform_of(database_url, broker_url, quick) as platform:
+        await platform.database.pool.execute("alter table taskmill.queues rename to gone")
+        engine = Engine(platform, WorkerRole(platform, ["fresh"], 1))
+        engine.task = asyncio.create_task(engine.worker.run(engine.stop))
+        ids: set[object] = set()
+        await eventually(lambda: ids.add(engine.worker.worker_id) or len(ids) >= 3, why="it tried again")
+        assert await count_workers(platform) == 0
+        await platform.database.pool.execute("alter table taskmill.gone rename to queues")
+        await asyncio.wait_for(engine.worker.ready.wait(), 60)
+        assert await count_workers(platform) == 1
+        await engine.halt()
+
+
+async def count_workers(platform: Platform) -> int:
+    return await platform.database.pool.fetchval("select count(*) from taskmill.workers")
