@@ -1,8 +1,8 @@
 """How a process runs its event loop, and how it ends: the loop outlives what handlers raise, the end waits for nobody.
 
 `SystemExit` and `KeyboardInterrupt` in a child task or a callback make asyncio leave the loop, and so does `loop.stop()`.
-They belong to one attempt, so `run` goes on where the loop stopped. A `Watch` bounds the end of a role: signals come to a thread of its own, which ends
-the process by force when its time is up, whatever the loop, other threads or the servers do.
+They belong to one attempt, so `run` goes on where the loop stopped. A `Watch` bounds the end of a role: signals come to a
+thread of its own, which ends the process by force when its time is up, whatever the loop, other threads or the servers do.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from taskmill import constants as c
 from taskmill.log import get_logger
@@ -28,6 +28,7 @@ T = TypeVar("T")
 EXIT_STUCK = 70  # 到了时限还没结束，被强行结束；EX_SOFTWARE
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _WAKE = 0  # 管道里的这个字节不是信号，只叫看守重看时限
+_LEAVE = 255  # 这个叫看守下班
 
 
 def run(work: Awaitable[T], *, survive: tuple[type[BaseException], ...] = (SystemExit,)) -> T:
@@ -128,18 +129,29 @@ class Watch:
         self._signals = 0
         self._deadline: float | None = None
         self._code = EXIT_STUCK
-        threading.Thread(target=self._main, name="watch", daemon=True).start()
+        self._before: dict[signal.Signals, Any] = {}
+        self._thread = threading.Thread(target=self._main, name="watch", daemon=True)
+        self._thread.start()
 
     def take_signals(self) -> None:
         """Take over SIGTERM and SIGINT; only in the main thread."""
         for number in SIGNALS:
-            signal.signal(number, self._on_signal)
+            self._before[number] = signal.signal(number, self._on_signal)
 
     def over(self, code: int) -> None:
         """Say that the work is over: what is left to do has END_HURRY_S, then the process ends with `code`."""
         self._code = code
         self._limit(c.END_HURRY_S)
         os.write(self._write, bytes([_WAKE]))
+
+    def dismiss(self) -> None:
+        """Give the signals back and let the process go on; only in the main thread."""
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        os.write(self._write, bytes([_LEAVE]))
+        self._thread.join()
+        os.close(self._read)
+        os.close(self._write)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         """在主线程任意两条字节码之间执行：只写管道，不碰任何锁。"""
@@ -158,6 +170,8 @@ class Watch:
             if not select.select([self._read], [], [], left)[0]:
                 self._force()
             for number in os.read(self._read, 64):
+                if number == _LEAVE:
+                    return
                 if number != _WAKE:
                     self._hear(number)
 
@@ -205,6 +219,14 @@ def until_signal(
             _watch.over(1)
 
     run(main(), survive=(SystemExit, KeyboardInterrupt))
+
+
+def dismiss() -> None:
+    """Let the process go on after a role: who calls the command line as a function is not a process of ours to end."""
+    global _watch  # noqa: PLW0603 - 见 until_signal
+    if _watch is not None:
+        _watch.dismiss()
+        _watch = None
 
 
 def settle(code: int) -> None:

@@ -20,7 +20,7 @@ from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.stores.database import AWAY
 from taskmill.stores.why import why
-from taskmill.stores.worker import LeaseConnection, Renewal, Report
+from taskmill.stores.workers.worker import LeaseConnection, Renewal, Report
 
 log = get_logger(__name__)
 

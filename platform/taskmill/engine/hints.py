@@ -12,7 +12,7 @@ from uuid import UUID
 from taskmill.engine.backoff import Backoff
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
-from taskmill.stores.tickets import Tickets
+from taskmill.stores.broker.tickets import Tickets
 from taskmill.stores.why import why
 
 log = get_logger(__name__)

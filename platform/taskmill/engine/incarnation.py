@@ -30,11 +30,11 @@ from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.services.platform import Platform
 from taskmill.states import Order
-from taskmill.stores import task_submit
-from taskmill.stores import worker as store
 from taskmill.stores.database import AWAY, Connection, Record
+from taskmill.stores.tasks import submit as task_submit
 from taskmill.stores.why import why
-from taskmill.stores.worker import Registration, Renewal
+from taskmill.stores.workers import worker as store
+from taskmill.stores.workers.worker import Registration, Renewal
 
 log = get_logger(__name__)
 

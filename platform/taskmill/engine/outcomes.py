@@ -24,8 +24,8 @@ from taskmill.errors import Code, InputError, TaskmillError, UnfitError
 from taskmill.log import get_logger
 from taskmill.plugin.definition import RetryPolicy
 from taskmill.states import INFRASTRUCTURE, By, Cause, State
-from taskmill.stores.task_rescue import RunningRow
-from taskmill.stores.task_settle import Outcome
+from taskmill.stores.tasks.rescue import RunningRow
+from taskmill.stores.tasks.settle import Outcome
 from taskmill.words import Words
 
 log = get_logger(__name__)

@@ -22,7 +22,7 @@ from taskmill.log import attempt_in_log, get_logger
 from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import TaskDefinition
 from taskmill.plugin.registry import Executor, Registry
-from taskmill.stores.task_settle import Outcome
+from taskmill.stores.tasks.settle import Outcome
 from taskmill.stores.why import why
 
 log = get_logger(__name__)

@@ -18,10 +18,11 @@ from taskmill.engine.tally import Tally
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.states import State
-from taskmill.stores import task_rescue as store
-from taskmill.stores import task_settle, task_submit
 from taskmill.stores.database import Connection, Database
-from taskmill.stores.task_settle import Outcome
+from taskmill.stores.tasks import rescue as store
+from taskmill.stores.tasks import settle as task_settle
+from taskmill.stores.tasks import submit as task_submit
+from taskmill.stores.tasks.settle import Outcome
 
 log = get_logger(__name__)
 IDLE = {"dead": 0, "rescued": 0, "overdue": 0, "more": 0}

@@ -17,9 +17,9 @@ from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.states import State
-from taskmill.stores import task_settle as store
 from taskmill.stores.database import DATA_ERRORS, LOCKED_OUT, Connection, Database
-from taskmill.stores.task_settle import Outcome
+from taskmill.stores.tasks import settle as store
+from taskmill.stores.tasks.settle import Outcome
 from taskmill.stores.why import why
 
 log = get_logger(__name__)

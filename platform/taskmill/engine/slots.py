@@ -16,7 +16,7 @@ from taskmill.engine.outcomes import handed_back, judged, unusable
 from taskmill.engine.receiver import TaskmillReceiver
 from taskmill.engine.settler import Settler
 from taskmill.log import get_logger
-from taskmill.stores.task_settle import Outcome
+from taskmill.stores.tasks.settle import Outcome
 
 log = get_logger(__name__)
 

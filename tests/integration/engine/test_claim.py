@@ -12,9 +12,10 @@ from taskmill import task
 from taskmill.engine.auditor import Auditor, AuditorConfig
 from taskmill.engine.claimer import Claimer
 from taskmill.ids import new_id
-from taskmill.services.submit import SubmitRequest
-from taskmill.stores import task_claim, task_stage
-from taskmill.stores.tickets import Entry, Ticket
+from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.stores.broker.tickets import Entry, Ticket
+from taskmill.stores.tasks import claim as task_claim
+from taskmill.stores.tasks import stage as task_stage
 from tests.support.engines import finished, live, platform_of, staged, submit, worker_on
 from tests.support.locks import locked
 from tests.support.waiting import eventually

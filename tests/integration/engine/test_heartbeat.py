@@ -14,7 +14,7 @@ from taskmill.cli import ending
 from taskmill.dev.process_table import wait_until
 from taskmill.engine.heartbeat import Heartbeat
 from taskmill.ids import new_id
-from taskmill.stores.worker import Registration, register
+from taskmill.stores.workers.worker import Registration, register
 from tests.support.engines import in_state, platform_of, submit, worker_on
 from tests.support.waiting import eventually
 

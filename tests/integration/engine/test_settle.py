@@ -13,11 +13,12 @@ from taskmill import task
 from taskmill.engine.settler import Settler
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
-from taskmill.services.queues import QueuePolicyChange
-from taskmill.services.submit import SubmitRequest
+from taskmill.services.queues.service import QueuePolicyChange
+from taskmill.services.tasks.submit import SubmitRequest
 from taskmill.states import By, Cause, State
-from taskmill.stores import partitions, task_claim
-from taskmill.stores.task_settle import Outcome, settle
+from taskmill.stores.tasks import claim as task_claim
+from taskmill.stores.tasks import partitions
+from taskmill.stores.tasks.settle import Outcome, settle
 from tests.support.engines import attempts, consistent, decoded, final, history, live, platform_of, submit
 from tests.support.waiting import eventually
 

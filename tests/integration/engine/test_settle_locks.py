@@ -16,10 +16,10 @@ from taskmill.engine.settler import Settler
 from taskmill.ids import new_id
 from taskmill.plugin.definition import RetryPolicy
 from taskmill.services.platform import Platform
-from taskmill.services.submit import SubmitRequest
+from taskmill.services.tasks.submit import SubmitRequest
 from taskmill.states import Cause, State
-from taskmill.stores import task_claim
-from taskmill.stores.task_settle import Outcome
+from taskmill.stores.tasks import claim as task_claim
+from taskmill.stores.tasks.settle import Outcome
 from tests.support.engines import consistent, finished, live, platform_of, staged, worker_on
 from tests.support.locks import locked
 from tests.support.waiting import eventually
