@@ -11,9 +11,11 @@ from uuid import UUID
 
 import msgspec
 
+from taskmill import constants as c
 from taskmill.engine.looper import Looper
 from taskmill.engine.stager import Stager
 from taskmill.engine.worker import WorkerRole
+from taskmill.plugin.executors import register_builtin
 from taskmill.plugin.host import PluginHost
 from taskmill.plugin.registry import Registry
 from taskmill.services.platform import Platform
@@ -26,9 +28,10 @@ from tests.support.waiting import TIMEOUT_S, eventually
 STAGER_PERIOD_S = 0.05
 
 
-def registry_of(*definitions: Any) -> Registry:
+def registry_of(*definitions: Any, abandoned_max: int = c.THREADS_ABANDONED_MAX) -> Registry:
     """Return a registry in which the plugin `tests` has registered `definitions`."""
     made = Registry()
+    register_builtin(made, abandoned_max)
     made.bound("tests", "1")
     made.add(*definitions)
     return made
@@ -39,7 +42,8 @@ async def platform_of(
     database_url: str, broker_url: str, *definitions: Any, middlewares: Sequence[Any] = (), **settings: Any
 ) -> AsyncIterator[Platform]:
     """Open a platform with these kinds, partitions for today, and the streams of its queues made."""
-    async with opened(database_url, broker_url, plugins=registry_of(*definitions), **settings) as platform:
+    plugins = registry_of(*definitions, abandoned_max=settings.get("threads_abandoned_max", c.THREADS_ABANDONED_MAX))
+    async with opened(database_url, broker_url, plugins=plugins, **settings) as platform:
         platform.host = host_of(platform.host.registry, middlewares)
         async with platform.database.transaction() as connection:
             await partitions.ensure_partitions(connection, 1)

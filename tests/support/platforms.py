@@ -8,6 +8,7 @@ from typing import Any
 
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.plugin.definition import task
+from taskmill.plugin.executors import register_builtin
 from taskmill.plugin.host import PluginHost
 from taskmill.plugin.registry import Registry
 from taskmill.services.platform import Platform
@@ -31,6 +32,7 @@ async def add(a: int, b: int) -> int:
 def registry() -> Registry:
     """Return a registry in which the plugin `demo` has registered its kinds."""
     made = Registry()
+    register_builtin(made)
     made.bound(PLUGIN, "1.0.0")
     made.add(echo, add)
     return made

@@ -1,14 +1,14 @@
-"""Claimer: turns tickets into claimed rows, acknowledges them after the commit, and keeps its books straight."""
+"""Claimer: turns tickets into claimed rows, acknowledges them after the commit, and knows which are under way."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from uuid import UUID
 
 from taskmill import constants as c
-from taskmill.engine.reader import Lane, Reader
+from taskmill.engine.reader import Lane
 from taskmill.log import get_logger
 from taskmill.stores.broker.tickets import BROKER_AWAY, Entry, Tickets
 from taskmill.stores.database import AWAY, SERIALIZATION, Database, Queryable, Record
@@ -28,7 +28,7 @@ Claim = Callable[[Queryable, Sequence[tuple[UUID, int]], UUID, Sequence[str]], A
 
 
 class Claimer:
-    """Claims for one incarnation. `doubtful` is set when a claim's commit has an unknown outcome.
+    """Claims for one incarnation.
 
     `alone` empties the worker for a suspect and keeps everything else out during the block; False: not to be had now.
     """
@@ -37,51 +37,53 @@ class Claimer:
         self,
         database: Database,
         tickets: Tickets,
-        reader: Reader,
         worker_id: UUID,
         served: Sequence[str],
         alone: Callable[[], AbstractAsyncContextManager[bool]] = _at_once,
     ) -> None:
         self._database = database
         self._tickets = tickets
-        self.reader = reader
         self.worker_id = worker_id
         self._served = sorted(served)
         self._dropping: set[asyncio.Task[None]] = set()
-        self.claiming: set[UUID] = set()
-        self.doubtful = False
+        self._under_way: list[set[UUID]] = []  # 一次认领一项：两次认领可能持有同一任务的票
+        self._doubts = self._cleared = 0  # 结果不明的认领有过几次，对过账的有几次
         self.claims = 0
         self._alone = alone
 
-    async def claim(self, found: dict[Lane, list[Entry]], take: Callable[[list[Record]], None]) -> int:
-        """Claim what was read, hand the rows to `take`, then acknowledge; returns how many rows.
+    @property
+    def doubtful(self) -> bool:
+        """Say whether some claim's commit has an unknown outcome: its rows may still turn up."""
+        return self._cleared < self._doubts
 
-        Raises one of AWAY when PostgreSQL does not answer: nothing is acknowledged then, and the auditor gives the
-        tickets to others after 10 s.
+    def doubt(self) -> None:
+        """Note that a claim may have committed without its reply."""
+        self._doubts += 1
+
+    async def claim(self, found: dict[Lane, list[Entry]]) -> AsyncGenerator[list[Record]]:
+        """Claim what was read and yield the rows, which the caller must have taken in before it asks for more.
+
+        Acknowledges at the end. Raises one of AWAY when PostgreSQL does not answer: nothing is acknowledged then, and the
+        auditor gives the tickets to others after 10 s.
         """
         wanted = [(ticket.id, ticket.claim_no) for entries in found.values() for _, ticket in entries]
         ids = {identity for identity, _ in wanted}
-        self.claiming |= ids
+        self._under_way.append(ids)
         try:
             rows = await self._claim(wanted)
-            take(rows)
+            yield rows
             if len(rows) < len(ids):
-                rows += await self._rest(_without(wanted, rows), take)
+                lost = _without(wanted, rows)
+                # 没领到的里面也许有可疑任务：腾空了进程才领一个
+                if await store.suspects(self._database.pool, lost, self._served):
+                    async with self._alone() as alone:
+                        rows = await self._claim(lost, store.claim_suspect) if alone else []
+                        yield rows
+                    lost = _without(lost, rows)
+                await store.decline(self._database.pool, lost, self._served)
         finally:
-            self.claiming -= ids
+            self._under_way.remove(ids)
         self._acknowledge(found)
-        return len(rows)
-
-    async def _rest(self, lost: list[tuple[UUID, int]], take: Callable[[list[Record]], None]) -> list[Record]:
-        """没领到的：里面也许有可疑任务，腾空了进程才领一个；其余推迟或撕票。"""
-        rows: list[Record] = []
-        if await store.suspects(self._database.pool, lost, self._served):
-            async with self._alone() as alone:
-                if alone:
-                    rows = await self._claim(lost, store.claim_suspect)
-                    take(rows)
-        await store.decline(self._database.pool, _without(lost, rows), self._served)
-        return rows
 
     async def _claim(self, wanted: list[tuple[UUID, int]], statement: Claim = store.claim) -> list[Record]:
         self.claims += 1
@@ -92,7 +94,7 @@ class Claimer:
                 if attempt == c.RETRY_SERIALIZATION_TIMES - 1:
                     raise
             except AWAY:
-                self.doubtful = True
+                self.doubt()
                 raise
         raise AssertionError  # 循环必然返回或抛出
 
@@ -118,21 +120,15 @@ class Claimer:
 
     async def orphans(self, known: Callable[[], set[tuple[UUID, int]]]) -> set[tuple[UUID, int]]:
         """Return rows that PostgreSQL says we run and we do not know: claims whose reply was lost."""
-        before = known()
-        claiming = set(self.claiming)
+        before, claiming, doubts = known(), set().union(*self._under_way), self._doubts
         rows = await store.running_of(self._database.pool, self.worker_id)
-        self.doubtful = False
-        strangers = rows - before - known()
-        return {key for key in strangers if key[0] not in claiming and key[0] not in self.claiming}
+        self._cleared = doubts  # 查的时候又起的疑，下次再查
+        claiming |= set().union(*self._under_way)
+        return {key for key in rows - before - known() if key[0] not in claiming}
 
-    async def finish(self) -> None:
-        """Wait for acknowledgements under way, then take what is still pending back and leave the groups."""
+    async def stop(self) -> None:
+        """Wait for acknowledgements under way."""
         await asyncio.gather(*self._dropping, return_exceptions=True)
-        try:
-            await self.give_back(await self.reader.own_pending())
-            await self._tickets.remove_consumer(self.reader.consumer, self.reader.queues)
-        except Exception as error:  # noqa: BLE001 - 审计会清理，停机不能卡在这里
-            log.warning("消费者未能移除，由审计清理", error=why(error))
 
 
 def _without(tickets: list[tuple[UUID, int]], rows: list[Record]) -> list[tuple[UUID, int]]:

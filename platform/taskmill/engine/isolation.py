@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from taskmill import constants as c
+from taskmill.engine.backoff import Backoff
 from taskmill.engine.slots import Slots
 from taskmill.log import get_logger
 
@@ -22,15 +23,14 @@ class Isolation:
     cannot shut out everybody else. A suspect that is refused goes to another worker or comes back.
     """
 
-    def __init__(self, slots: Slots, ended: Callable[[], bool]) -> None:
+    def __init__(self, slots: Slots) -> None:
         self._slots = slots
-        self._ended = ended
-        self._patience_s = c.ISOLATION_S
+        self._patience = Backoff(c.ISOLATION_S, c.ISOLATION_MAX_S)
         self._not_before = 0.0
 
     @asynccontextmanager
-    async def alone(self) -> AsyncIterator[bool]:
-        """Say whether the worker is empty; during the block nothing else is read or claimed."""
+    async def alone(self, ended: Callable[[], bool]) -> AsyncIterator[bool]:
+        """Say whether the worker is empty; during the block nothing else is read or claimed. `ended` cuts the wait short."""
         slots = self._slots
         # 另一个读取者正在腾就不等它：它也在等我们
         if slots.isolating or slots.suspect is not None or time.monotonic() < max(self._not_before, slots.common_until):
@@ -38,24 +38,26 @@ class Isolation:
             return
         slots.isolating = True
         try:
-            yield await self._emptied()
+            yield await self._emptied(ended)
         finally:
             slots.isolating = False
             slots.free.set()
 
-    async def _emptied(self) -> bool:
+    async def _emptied(self, ended: Callable[[], bool]) -> bool:
         began = time.monotonic()
         if self._others():
-            log.info("腾空工作进程，好让可疑任务独自运行", running=len(self._slots.running), patience_s=self._patience_s)
+            log.info(
+                "腾空工作进程，好让可疑任务独自运行", running=len(self._slots.running), patience_s=self._patience.next_s
+            )
         while self._others():
             waited = time.monotonic() - began
-            if self._ended() or waited > self._patience_s:
+            if ended() or waited > self._patience.next_s:
                 self._not_before = time.monotonic() + 2 * waited
-                self._patience_s = min(2 * self._patience_s, c.ISOLATION_MAX_S)
+                self._patience.grow()
                 log.info("没能腾空，可疑任务另寻时机", waited_s=round(waited, 1), running=len(self._slots.running))
                 return False
             await asyncio.sleep(c.ISOLATION_POLL_S)
-        self._patience_s = c.ISOLATION_S
+        self._patience.reset()
         return True
 
     def _others(self) -> bool:

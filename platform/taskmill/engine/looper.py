@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from taskmill import constants as c
+from taskmill.engine.backoff import Backoff
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.stores.broker.tickets import BROKER_AWAY
@@ -44,17 +45,23 @@ class Looper:
         self.failures = 0
         self.done: Counter[str] = Counter()
         self._stop = asyncio.Event()
+        self._backoff = Backoff(2 * loop.period_s, c.RECONNECT_MAX_S)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to loop in a task of its own."""
         self._task = asyncio.create_task(self._run(), name=f"loop-{self.loop.name}")
 
-    async def stop(self) -> None:
-        """End after the current round."""
+    async def stop(self, grace_s: float = c.SHUTDOWN_GRACE_S) -> bool:
+        """End after the current round; one that takes longer than `grace_s` is cut off. Says whether it ended by itself."""
         self._stop.set()
-        if self._task is not None:
-            await self._task
+        if self._task is None:
+            return True
+        if (await asyncio.wait({self._task}, timeout=grace_s))[0]:
+            return True
+        self._task.cancel()
+        await asyncio.wait({self._task}, timeout=c.CUT_S)
+        return False
 
     async def _run(self) -> None:
         while not self._stop.is_set():
@@ -83,10 +90,11 @@ class Looper:
             )
         else:
             self.failures = 0
+            self._backoff.reset()
             self.last_success = time.monotonic()
             self.done.update({key: value for key, value in counts.items() if key != "more"})
             done = {key: value for key, value in counts.items() if value}
             if done:
                 log.debug("循环完成一轮", loop=self.loop.name, **done)
             return 0.0 if counts.get("more") else self.loop.period_s * random.uniform(0.8, 1.2)  # noqa: S311 - 抖动
-        return min(c.RECONNECT_MAX_S, self.loop.period_s * 2 ** min(self.failures, 5))
+        return self._backoff.grow()

@@ -81,6 +81,10 @@ class Reader:
         counts = dict.fromkeys(lanes, max(1, budget // len(lanes)))
         return await self._tickets.read(self.consumer, counts, block_ms)
 
+    async def stop(self) -> None:
+        """Leave the groups; where tickets are still pending the consumer stays, for the auditor."""
+        await self._tickets.remove_consumer(self.consumer, self.queues)
+
     async def own_pending(self) -> dict[Lane, list[Entry]]:
         """Return tickets that were delivered to us but whose reply was lost."""
         found: dict[Lane, list[Entry]] = {}

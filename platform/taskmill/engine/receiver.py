@@ -12,16 +12,18 @@ from taskiq import TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from taskiq.acks import AcknowledgeType
 from taskiq.receiver import Receiver
 
+from taskmill import constants as c
 from taskmill import reasons
-from taskmill.engine.attempt import Attempt, completed, failed, stopped, unreadable
+from taskmill.engine.attempt import Attempt
 from taskmill.engine.broker import TaskmillBroker
-from taskmill.engine.executors.thread import ThreadExecutor
+from taskmill.engine.outcomes import completed, failed, stopped, unreadable
 from taskmill.errors import Code, PluginError, UnfitError
 from taskmill.log import attempt_in_log, get_logger
 from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import TaskDefinition
 from taskmill.plugin.registry import Executor, Registry
 from taskmill.stores.tasks.settle import Outcome
+from taskmill.stores.why import why
 
 log = get_logger(__name__)
 _VALUES = (type(None), str, int, float, dict, list)  # 绝大多数结果：不必再看是不是可等待的
@@ -35,14 +37,7 @@ class TaskmillReceiver(Receiver):
         self, broker: TaskmillBroker, registry: Registry, *, result_max_bytes: int, submit: Callable[..., Any] | None = None
     ) -> None:
         self._executors = {name: _made(name, make) for name, make in registry.executors.items()}
-        threads = self._executors.get("thread")
-        super().__init__(
-            broker,
-            executor=threads.pool if isinstance(threads, ThreadExecutor) else None,
-            ack_type=AcknowledgeType.MANUAL,
-            max_async_tasks=1,
-            run_startup=False,
-        )
+        super().__init__(broker, ack_type=AcknowledgeType.MANUAL, max_async_tasks=1, run_startup=False)
         self._registry = registry
         self._max_bytes = result_max_bytes
         self._submit = submit
@@ -69,25 +64,29 @@ class TaskmillReceiver(Receiver):
             if (definition.kind, definition.version) in self._slow:
                 result = await self._through_taskiq(attempt, parameters)
             else:
-                executor = self._executors[definition.executor]
-                result = await executor.run(definition, parameters, attempt.context)  # pyright: ignore[reportArgumentType]
-                if not isinstance(result, _VALUES) and inspect.isawaitable(result):
-                    result = await result  # 没写 async 却返回协程的函数：在循环里等它
+                result = await self._call(attempt, parameters)
         except asyncio.CancelledError:
             return stopped(attempt)
         except BaseException as error:  # noqa: BLE001 - 处理函数抛什么都只是一次失败的尝试
             return stopped(attempt) if attempt.stop is not None else failed(attempt, error)
         return completed(attempt, result, self._max_bytes)
 
+    async def _call(self, attempt: Attempt, parameters: dict[str, Any]) -> Any:
+        """两条路都经过这里：处理函数只由它的类型所指的执行器来跑。"""
+        executor = self._executors[attempt.definition.executor]
+        result = await executor.run(attempt.definition, parameters, attempt.context)  # pyright: ignore[reportArgumentType]
+        if not isinstance(result, _VALUES) and inspect.isawaitable(result):
+            result = await result  # 没写 async 却返回协程的函数：在循环里等它
+        return result
+
     @property
     def exhausted(self) -> bool:
         """Say whether an executor lost so much to handlers that hang that this process should be replaced."""
-        return any(isinstance(executor, ThreadExecutor) and executor.exhausted for executor in self._executors.values())
+        return any(getattr(executor, "exhausted", False) for executor in self._executors.values())
 
-    async def close(self) -> None:
-        """Release the executors."""
-        for executor in self._executors.values():
-            await executor.close()
+    async def stop(self) -> None:
+        """Release the executors; one that fails or hangs costs EXECUTOR_CLOSE_S at most, and the others nothing."""
+        await asyncio.gather(*(_closed(name, executor) for name, executor in self._executors.items()))
 
     def _context(self, attempt: Attempt) -> TaskContext:
         row = attempt.row
@@ -131,16 +130,17 @@ class TaskmillReceiver(Receiver):
         definition = attempt.definition
         if definition.kind not in self.known_tasks:
             self._prepare_task(definition.kind, definition.function)
-        executor = self._executors[definition.executor]
 
         async def target(**parameters: Any) -> Any:
-            return await executor.run(definition, parameters, attempt.context)  # pyright: ignore[reportArgumentType]
+            return await self._call(attempt, parameters)
 
         return target
 
 
 class _NoExecutor:
     """顶替造不出来的执行器：用它的类型逐个失败并说明原因，别的类型照常。"""
+
+    exhausted = False
 
     def __init__(self, name: str, error: BaseException) -> None:
         self._name, self._error = name, error
@@ -160,6 +160,14 @@ def _made(name: str, make: Callable[[], Executor]) -> Executor:
     except Exception as error:
         log.exception("执行器造不出来，用它的任务会失败", executor=name)
         return _NoExecutor(name, error)
+
+
+async def _closed(name: str, executor: Executor) -> None:
+    try:
+        async with asyncio.timeout(c.EXECUTOR_CLOSE_S):
+            await executor.close()
+    except Exception as error:
+        log.exception("执行器没能关好，丢下它", executor=name, error=why(error))
 
 
 def _unwrap(result: TaskiqResult[Any]) -> Any:

@@ -111,11 +111,8 @@ async def _run(loopers: list[Looper], stop: asyncio.Event) -> bool:
     try:
         await stop.wait()
     finally:
-        try:
-            await asyncio.wait_for(asyncio.gather(*(looper.stop() for looper in loopers)), c.SHUTDOWN_GRACE_S)
-            in_time = True
-        except TimeoutError:
-            in_time = False
+        in_time = all(await asyncio.gather(*(looper.stop() for looper in loopers)))
+        if not in_time:
             log.warning("有循环未能及时结束，已取消")
         log.info("调度器已停止")
     return in_time

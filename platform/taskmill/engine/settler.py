@@ -5,26 +5,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Mapping
 from functools import partial
 from uuid import UUID
 
 from taskmill import constants as c
-from taskmill.engine.attempt import describe
+from taskmill.engine.backoff import Backoff
+from taskmill.engine.outcomes import UNSTORABLE, unstorable
 from taskmill.engine.tally import Tally
-from taskmill.errors import Code, TaskmillError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
-from taskmill.states import Cause, State
-from taskmill.stores.database import AWAY, DATA_ERRORS, LOCKED_OUT, MISSING_PARTITION, Connection, Database
+from taskmill.states import State
+from taskmill.stores.database import DATA_ERRORS, LOCKED_OUT, Connection, Database
 from taskmill.stores.tasks import settle as store
 from taskmill.stores.tasks.settle import Outcome
 from taskmill.stores.why import why
 
 log = get_logger(__name__)
-
-
-UNSTORABLE = "ResultNotEncodable"  # task_attempts.error_type
 
 
 class Settler:
@@ -43,7 +41,6 @@ class Settler:
         self.unsettled: dict[tuple[UUID, int], float] = {}  # 何时得出结局（单调时钟）
         self.tally = Tally()
         self.settled = 0
-        self.fenced = 0
         self.statements = 0
 
     @property
@@ -109,7 +106,7 @@ class Settler:
             await self._settle(batch, writer, wary=True)
 
     async def _settle(self, batch: list[Outcome], writer: UUID, *, wary: bool = False) -> None:
-        delay = 0.05
+        backoff = Backoff()
         while True:
             try:
                 held, done = await self._database.unit(partial(self._write, batch, writer, wary=wary))
@@ -121,17 +118,14 @@ class Settler:
                     wary = True  # 陌生人锁着其中的行：改为只写锁得住的
                     continue
                 log.warning("结算等不到表锁，稍后重试", count=len(batch), error=str(error))
-            except (*AWAY, MISSING_PARTITION) as error:
-                # 提交结果未知也照样重来：每次尝试的栅栏只匹配一次
-                log.warning("结算未写入，稍后重试", count=len(batch), error=why(error))
             except Exception as error:
-                log.warning("结算出错，稍后重试", count=len(batch), error=why(error), exc_info=translate(error) is None)
+                # 提交结果未知也照样重来：每次尝试的栅栏只匹配一次
+                log.warning("结算未写入，稍后重试", count=len(batch), error=why(error), exc_info=translate(error) is None)
             else:
                 self.statements += 1
                 self._finish(batch, held, done)
                 return
-            await asyncio.sleep(delay)
-            delay = min(delay * 2, c.RECONNECT_MAX_S)
+            await backoff.wait()
 
     async def _write(
         self,
@@ -140,14 +134,14 @@ class Settler:
         connection: Connection,
         *,
         wary: bool,
-    ) -> tuple[set[UUID], set[UUID]]:
+    ) -> tuple[set[UUID], dict[UUID, State]]:
         """返回被别人锁着因而没写的，与写了而且栅栏相符的。"""
         await store.hurry(connection)
         held = await store.locked(connection, [outcome.id for outcome in batch]) if wary else set[UUID]()
         free = [outcome for outcome in batch if outcome.id not in held]
-        return held, await store.settle(connection, free, writer) if free else set[UUID]()
+        return held, await store.settle(connection, free, writer) if free else {}
 
-    def _finish(self, batch: list[Outcome], held: set[UUID], done: set[UUID]) -> None:
+    def _finish(self, batch: list[Outcome], held: set[UUID], done: Mapping[UUID, State]) -> None:
         if held:
             self._put_aside([outcome for outcome in batch if outcome.id in held])
             log.debug("行被别人锁着，结果搁置", count=len(held))
@@ -157,7 +151,6 @@ class Settler:
         self.settled += len(done)
         self.tally.note(batch, done)
         if len(done) < len(batch):
-            self.fenced += len(batch) - len(done)
             log.warning("结果作废：租约已失或任务已改", count=len(batch) - len(done))
 
     def _put_aside(self, outcomes: list[Outcome]) -> None:
@@ -178,7 +171,4 @@ class Settler:
             self._put_aside(batch)
             return
         log.error("结果无法保存，改记为失败", task_id=str(bad.id), error=why(error))
-        bad.state, bad.cause, bad.result = State.DISCARDED, Cause.ERROR, None
-        describe(bad, TaskmillError(Code.RESULT_NOT_ENCODABLE, reason=type(error).__name__))
-        bad.error_type = UNSTORABLE
-        await self._settle([bad], writer)
+        await self._settle([unstorable(bad, error)], writer)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from uuid import UUID
 
 from taskmill import constants as c
-from taskmill.engine.attempt import Attempt, Stop, handed_back, judged, unusable
+from taskmill.engine.attempt import Attempt, Stop
+from taskmill.engine.outcomes import handed_back, judged, unusable
 from taskmill.engine.receiver import TaskmillReceiver
 from taskmill.engine.settler import Settler
 from taskmill.log import get_logger
@@ -46,6 +48,24 @@ class Slots:
         if self.suspect is not None or self.isolating or self._settler.backlog >= c.UNSETTLED_MAX:
             return 0
         return min(c.READ_MAX, self._target() - len(self.running) - len(self.ready) - self.reserved)
+
+    async def wait_for_room(self) -> None:
+        """Wait until places may have come free, a tick at most."""
+        self.free.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(c.TICK_S):  # 3.11 的 wait_for 可能吞掉取消
+                await self.free.wait()
+
+    @contextmanager
+    def reserve(self, room: int) -> Iterator[None]:
+        """Keep so many places for what is read and claimed during the block."""
+        self.reserved += room
+        self.reading += 1
+        try:
+            yield
+        finally:
+            self.reserved -= room
+            self.reading -= 1
 
     @property
     def empty(self) -> bool:
@@ -100,17 +120,13 @@ class Slots:
         if self.suspect is attempt:
             now = time.monotonic()
             self.suspect, self.common_until = None, now + (now - attempt.claimed)
-        self._put(attempt, outcome)
+        if outcome is not None:
+            self._settler.put(outcome)
         while self.ready and len(self.running) < self.concurrency:
             self._start(self.ready.popleft())
         # 短任务攒到一半再领，一次领一批；长任务有空位就领
         if self._mean_s >= c.PREFETCH_FAST_S or len(self.ready) + len(self.running) <= self._target() // 2:
             self.free.set()
-
-    def _put(self, attempt: Attempt, outcome: Outcome | None) -> None:
-        if outcome is not None:
-            outcome.of(attempt.row["kind"], attempt.row["queue"], attempt.row["attempt"])
-            self._settler.put(outcome)
 
     def tick(self) -> None:
         """Stop what ran out of time, give up what does not stop, hand back what waited too long for a slot."""
@@ -138,7 +154,7 @@ class Slots:
         """Give a claimed row back that has not started; one that somebody asked to cancel thereby ends cancelled."""
         if self.suspect is attempt:
             self.suspect = None
-        self._put(attempt, handed_back(attempt.row, attempt.worker_id))
+        self._settler.put(handed_back(attempt))
 
     def forget_ready(self) -> None:
         """Drop rows that have not started: the lease is lost, they belong to others."""

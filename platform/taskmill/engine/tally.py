@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from taskmill import constants as c
@@ -28,18 +28,18 @@ class Tally:
         """Return the counts; safe to call from other threads."""
         return dict(self._counts)
 
-    def note(self, outcomes: Iterable[Outcome], done: Collection[UUID]) -> None:
-        """Count and tell the outcomes whose ids are in `done`: their transaction has committed."""
+    def note(self, outcomes: Iterable[Outcome], done: Mapping[UUID, State]) -> None:
+        """Count and report the outcomes of the tasks in `done`, committed with the states that they got."""
         for outcome in outcomes:
-            if outcome.id not in done:
+            state = done.get(outcome.id)
+            if state is None:
                 continue
-            state = outcome.landed or outcome.state
             self._count((outcome.kind, outcome.home, _name(outcome, state), outcome.cause.value if outcome.cause else ""))
             if outcome.cause is not None and outcome.cause not in HARMLESS and state is not State.CANCELLED:
-                _tell(outcome, state)
+                _report(outcome, state)
 
     def expired(self, task_id: UUID, kind: str, queue: str, attempt: int) -> None:
-        """Count and tell a task that was discarded because it expired before it could run."""
+        """Count and report a task that was discarded because it expired before it could run."""
         self._count((kind, queue, State.DISCARDED.value, Cause.EXPIRED.value))
         log.error("任务已作废", task_id=str(task_id), kind=kind, queue=queue, attempt=attempt, cause=Cause.EXPIRED.value)
 
@@ -58,7 +58,7 @@ def _name(outcome: Outcome, state: State) -> str:
     return "snoozed" if state is State.SCHEDULED else state.value
 
 
-def _tell(outcome: Outcome, state: State) -> None:
+def _report(outcome: Outcome, state: State) -> None:
     facts = {
         "task_id": str(outcome.id),
         "kind": outcome.kind,

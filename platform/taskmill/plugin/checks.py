@@ -16,7 +16,6 @@ from taskmill.strict_json import Encoder, NotJsonError
 from taskmill.text.similar import did_you_mean
 from taskmill.words import Words
 
-BUILT_IN_EXECUTORS = ("async", "thread")  # worker 自带的，登记在插件之后
 _TEXTS = ("version", "requires_api", "title_en", "title_zh", "summary_en", "summary_zh")
 _ENCODER = Encoder()
 
@@ -40,7 +39,7 @@ def check_manifest(manifest: Manifest) -> None:
 
 def check_registered(registry: Registry, plugin: str) -> None:
     """Raise PluginError PLUGIN_FAILED unless all kinds and schedules of `plugin` can work; the words name the first that cannot."""
-    executors = {*BUILT_IN_EXECUTORS, *registry.executors}
+    executors = set(registry.executors)
     for definition in registry.tasks.values():
         if registry.owners[definition.kind] == plugin:
             _check_kind(definition, executors, plugin)

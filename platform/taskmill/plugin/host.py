@@ -20,6 +20,7 @@ from taskmill.log import get_logger
 from taskmill.plugin.breaker import Breaker
 from taskmill.plugin.checks import unknown_kinds
 from taskmill.plugin.config import Secret, masked
+from taskmill.plugin.executors import register_builtin
 from taskmill.plugin.info import PluginInfo, PluginProblem, PluginState
 from taskmill.plugin.loader import Loaded, Loader, environment
 from taskmill.plugin.manifest import Health, Manifest
@@ -75,6 +76,7 @@ class PluginHost:
         host = cls(clock=clock, health_timeout_s=health_timeout_s)
         if settings.database_url is not None:
             host.registry.database_url = Secret(asyncpg_url(settings.database_url.get_secret_value()))
+        register_builtin(host.registry, settings.threads_abandoned_max)
         found = list(candidates(settings.plugin_modules, extra or {}))
         names = {candidate.name for candidate in found}
         loader = Loader(environment() if env is None else env, names, budget_s)

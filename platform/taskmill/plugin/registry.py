@@ -24,6 +24,11 @@ class Executor(Protocol):
         """Run the handler and return its result; asyncio.CancelledError ends it."""
         ...
 
+    @property
+    def exhausted(self) -> bool:
+        """Say whether handlers that hang hold so much that the process should be replaced; without it: never."""
+        return False
+
     async def close(self) -> None:
         """Release what the executor holds."""
         ...

@@ -26,14 +26,14 @@ async def reach(dsn: str | None = None, *, timeout: float = c.CONNECT_TIMEOUT_S,
     """Connect as `asyncpg.connect` does, within `timeout` seconds in all; the error is that of the last host."""
     several = _several(dsn)
     if several is None:
-        return await asyncpg.connect(dsn, timeout=timeout, **given)
+        return await asyncpg.connect(dsn, timeout=timeout, **given)  # type: ignore[arg-type] # 驱动的注解比它收的窄
     until = time.monotonic() + timeout
     hosts = _order(several)
     for place, host in enumerate(hosts):
         share = max(until - time.monotonic(), 0) / (len(hosts) - place)
         _first[several.hosts] = hosts[(place + 1) % len(hosts)]
         try:
-            made = await asyncpg.connect(_url(several, host), timeout=share, **given)
+            made = await asyncpg.connect(_url(several, host), timeout=share, **given)  # type: ignore[arg-type] # 同上
         except NEXT:
             if place == len(hosts) - 1:
                 raise

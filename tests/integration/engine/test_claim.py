@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import UUID
 
 import pytest
 
 from taskmill import constants as c
 from taskmill import task
 from taskmill.engine.auditor import Auditor, AuditorConfig
+from taskmill.engine.claimer import Claimer
 from taskmill.ids import new_id
-from taskmill.services.tasks.submit import SubmitRequest
 from taskmill.services.tasks.submit_request import SubmitRequest
+from taskmill.stores.broker.tickets import Entry, Ticket
 from taskmill.stores.tasks import claim as task_claim
 from taskmill.stores.tasks import stage as task_stage
-from tests.support.engines import finished, live, platform_of, staged, worker_on
+from tests.support.engines import finished, live, platform_of, staged, submit, worker_on
 from tests.support.locks import locked
 from tests.support.waiting import eventually
 
@@ -62,3 +64,38 @@ async def test_no_statement_of_the_dispatch_waits_for_a_strangers_lock(
             else:
                 await task_stage.unticket(pool, tickets)
                 assert await pool.fetchval("select count(*) from taskmill.tasks where ticket_at is null") == 2
+
+
+def found_of(*ids: UUID) -> dict[tuple[str, int], list[Entry]]:
+    return {("default", 2): [(b"0-1", Ticket(one, 0, 0)) for one in ids]}
+
+
+async def test_a_row_that_two_claims_hold_a_ticket_of_is_no_orphan_while_either_is_under_way(
+    database_url: str, broker_url: str
+) -> None:
+    """Were it handed back when the other claim ends, it would run although somebody else may have it."""
+    async with platform_of(database_url, broker_url, anything) as platform:
+        task_id = await submit(platform, "test.any")
+        claimer = Claimer(platform.database, platform.tickets, new_id(), ["test.any:1"])
+        first = claimer.claim(found_of(task_id))
+        assert [row["id"] for row in await anext(first)] == [task_id]  # 领到了，还没有收下
+        assert [rows async for rows in claimer.claim(found_of(task_id))] == [[]]
+        assert await claimer.orphans(set) == set()
+        assert [rows async for rows in first] == []
+        assert await claimer.orphans(set) == {(task_id, 1)}
+        await claimer.stop()
+
+
+async def test_a_doubt_that_comes_up_during_a_check_is_checked_again(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, anything) as platform:
+        claimer = Claimer(platform.database, platform.tickets, new_id(), ["test.any:1"])
+
+        def known() -> set[tuple[UUID, int]]:
+            claimer.doubt()
+            return set()
+
+        for _ in range(2):
+            await claimer.orphans(known)
+            assert claimer.doubtful
+        await claimer.orphans(set)
+        assert not claimer.doubtful

@@ -10,14 +10,16 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 import pytest
-from taskiq import TaskiqMessage, TaskiqMiddleware, TaskiqResult
+from taskiq import TaskiqDepends, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 
 from taskmill import Discard, Retry, Snooze, TaskContext, task
-from taskmill.errors import Code
+from taskmill.engine.worker import WorkerRole
+from taskmill.errors import Code, UnavailableError
 from taskmill.log import get_logger
 from taskmill.plugin.definition import RetryPolicy, TaskDefinition
 from tests.support import api
 from tests.support.engines import (
+    Engine,
     attempts,
     decoded,
     final,
@@ -54,11 +56,35 @@ class Own:
     async def close(self) -> None: ...
 
 
-@pytest.mark.parametrize("middlewares", [[], [Recorder()]], ids=["plain", "behind a middleware"])
-async def test_the_executor_of_a_kind_is_honoured(database_url: str, broker_url: str, middlewares: list[Any]) -> None:
-    @task("test.own", executor="own")
-    def owned(n: int) -> str:
-        return str(n)
+def _five() -> int:
+    return 5
+
+
+FIVE: Any = TaskiqDepends(_five)
+
+
+def _owned(n: int) -> str:
+    return str(n)
+
+
+def _depending(n: int, five: int = FIVE) -> str:
+    return str(n + five)
+
+
+async def _later(value: str) -> str:
+    return value
+
+
+def _owned_later(n: int) -> Any:
+    return _later(str(n))
+
+
+@pytest.mark.parametrize("handler", [_owned, _depending], ids=["plain", "with a dependency"])
+@pytest.mark.parametrize("middlewares", [[], [Recorder()]], ids=["alone", "behind a middleware"])
+async def test_the_executor_of_a_kind_is_honoured(
+    database_url: str, broker_url: str, middlewares: list[Any], handler: Any
+) -> None:
+    owned = task("test.own", executor="own")(handler)
 
     @task("test.thread")
     def threaded(ctx: TaskContext) -> str:
@@ -67,8 +93,53 @@ async def test_the_executor_of_a_kind_is_honoured(database_url: str, broker_url:
     async with platform_of(database_url, broker_url, owned, threaded, middlewares=middlewares) as platform:
         platform.host.registry.executor("own", Own)
         async with staged(platform), worker_on(platform):
-            assert decoded((await final(platform, await submit(platform, "test.own", {"n": 3})))["result"]) == "own 3"
+            assert (
+                decoded((await final(platform, await submit(platform, "test.own", {"n": 3})))["result"])
+                == f"own {3 if handler is _owned else 8}"
+            )
             assert decoded((await final(platform, await submit(platform, "test.thread")))["result"] or b"null") == "task 1"
+
+
+@pytest.mark.parametrize("middlewares", [[], [Recorder()]], ids=["alone", "behind a middleware"])
+async def test_a_plain_function_that_returns_a_coroutine_has_it_awaited(
+    database_url: str, broker_url: str, middlewares: list[Any]
+) -> None:
+    made = task("test.later", executor="thread")(_owned_later)
+    async with running(database_url, broker_url, made, middlewares=middlewares) as platform:
+        assert decoded((await final(platform, await submit(platform, "test.later", {"n": 3})))["result"]) == "3"
+
+
+class Worn:
+    """An executor as plugins wrote them before `exhausted` was part of the protocol, which does not close either."""
+
+    async def run(self, definition: TaskDefinition[..., Any], parameters: dict[str, Any], context: TaskContext) -> Any:
+        return definition.function(**parameters)
+
+    async def close(self) -> None:
+        raise OSError("still busy")
+
+
+class Exhausted(Own):
+    exhausted = True
+
+
+async def test_an_executor_that_fails_to_close_changes_nothing_for_the_end_of_a_worker(
+    database_url: str, broker_url: str
+) -> None:
+    owned = task("test.own", executor="worn")(_owned)
+    async with platform_of(database_url, broker_url, owned) as platform, staged(platform):
+        platform.host.registry.executor("worn", Worn)
+        engine = await Engine(platform, WorkerRole(platform, (), 1)).start()
+        assert (await final(platform, await submit(platform, "test.own", {"n": 1})))["state"] == "completed"
+        assert await engine.halt() == 0
+
+
+async def test_an_executor_of_a_plugin_may_ask_for_a_new_process(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url) as platform:
+        platform.host.registry.executor("own", Exhausted)
+        engine = Engine(platform, WorkerRole(platform, (), 1))
+        with pytest.raises(UnavailableError, match="WORKER_WORN_OUT"):
+            await engine.worker.run(engine.stop)
 
 
 async def test_an_executor_that_cannot_be_made_fails_its_kinds_only(database_url: str, broker_url: str) -> None:

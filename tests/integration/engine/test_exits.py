@@ -153,7 +153,7 @@ async def test_a_slot_lost_to_a_handler_that_swallows_its_cancellation_is_replac
         assert engine.worker.vitals.abandoned == 1
         release.set()
         await eventually(lambda: engine.worker.vitals.abandoned == 0)
-        assert engine.worker.settler.fenced == 0
+        assert engine.worker.settler.settled == 2
         assert [a["cause"] for a in await attempts(platform, late)] == ["timeout"]
 
 

@@ -37,8 +37,7 @@ async def test_a_blocked_loop_keeps_its_lease_for_a_bounded_time(
         platform_of(database_url, broker_url, anything, heartbeat_s=BEAT_S) as platform,
         worker_on(platform) as engine,
     ):
-        beat = engine.worker._heartbeat
-        assert beat is not None
+        beat = engine.worker.incarnation.heartbeat
         await eventually(lambda: beat.last_sign > beat.last_renewal - 1)
         began = time.monotonic()
         time.sleep(3)  # 处理函数堵住主循环

@@ -14,12 +14,13 @@ from taskmill.engine.attempt import Stop
 from taskmill.engine.claimer import Claimer
 from taskmill.engine.isolation import Isolation
 from taskmill.engine.reader import Reader
+from taskmill.engine.worker import WorkerRole
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest
-from taskmill.stores.database import Record
 from taskmill.stores.tasks import claim as task_claim
 from tests.support.engines import (
+    Engine,
     attempts,
     consistent,
     final,
@@ -102,15 +103,9 @@ async def test_invariant_8_a_suspect_is_claimed_only_by_a_worker_that_holds_noth
             "update taskmill.tasks set crash_count = $1 where id <> $2", c.SUSPECT_FROM, ids[3]
         )
         reader = Reader(platform.tickets, "victim", ["default"])
-        claimer = Claimer(platform.database, platform.tickets, reader, new_id(), ["test.quick:1"])
-        held: list[int] = []
-
-        def take(rows: list[Record]) -> None:
-            held.extend(row["crash_count"] for row in rows)
-
+        claimer = Claimer(platform.database, platform.tickets, new_id(), ["test.quick:1"])
         first, second = await reader.read(3), await reader.read(3)
-        await claimer.claim(second, take)
-        await claimer.claim(first, take)
+        held = [row["crash_count"] for found in (second, first) async for rows in claimer.claim(found) for row in rows]
         assert held == [0]
         assert await count(platform, "state = 'running'") == 1
         assert await count(platform, "state = 'scheduled' and claim_no = 0 and run_at > now()") == 5
@@ -183,15 +178,15 @@ async def test_after_a_suspect_the_worker_is_for_the_others_as_long_as_that_one_
 ) -> None:
     async with platform_of(database_url, broker_url, quick) as platform, worker_on(platform) as engine:
         slots = engine.worker.slots
-        isolation = Isolation(slots, lambda: False)
-        async with isolation.alone() as alone:
+        isolation = Isolation(slots)
+        async with isolation.alone(lambda: False) as alone:
             assert alone
             assert slots.room() == 0
-            async with isolation.alone() as second:
+            async with isolation.alone(lambda: False) as second:
                 assert not second
         assert not slots.isolating
         slots.common_until = time.monotonic() + 60
-        async with isolation.alone() as alone:
+        async with isolation.alone(lambda: False) as alone:
             assert not alone
 
 
@@ -223,13 +218,13 @@ async def test_a_cancel_that_overtakes_the_reply_to_the_claim_stops_the_start(da
     async with platform_of(database_url, broker_url, gated(gate)) as platform, worker_on(platform) as engine:
         task_id = await submit(platform, "test.gated", delay_s=3_600)
         worker = engine.worker
-        worker._cancels = frozenset({task_id})
+        worker.incarnation.cancels = frozenset({task_id})
         await platform.database.pool.execute(
             "update taskmill.tasks set state = 'available', run_at = now(), cancel_requested_at = now() where id = $1",
             task_id,
         )
         rows = await task_claim.claim(platform.database.pool, [(task_id, 0)], worker.worker_id, ["test.gated:1"])
-        worker._take(rows)
+        worker.incarnation.take(rows)
         assert (await final(platform, task_id))["state"] == "cancelled"
         assert gate.inside == 0
 
@@ -326,8 +321,9 @@ async def test_unclaimed_tickets_are_given_back_at_the_end(database_url: str, br
         await platform.submit.close()
         reader = Reader(platform.tickets, "leaver", ["default"])
         assert sum(len(entries) for entries in (await reader.read(5)).values()) == 5
-        claimer = Claimer(platform.database, platform.tickets, reader, new_id(), ["test.quick:1"])
-        await claimer.finish()
+        claimer = Claimer(platform.database, platform.tickets, new_id(), ["test.quick:1"])
+        await claimer.give_back(await reader.own_pending())
+        await reader.stop()
         assert await count(platform, "ticket_at is null") == len(ids)
         assert await platform.tickets.length("default", 2) == 0
         assert await platform.tickets.redis.xinfo_consumers(keys.tickets("default", 2), keys.GROUP) == []
@@ -345,9 +341,7 @@ async def test_a_claim_whose_reply_was_lost_is_handed_back(database_url: str, br
             if when == "drain":
                 await engine.halt()
             else:
-                claimer = engine.worker._claimer  # pyright: ignore[reportPrivateUsage]
-                assert claimer is not None
-                claimer.doubtful = True
+                engine.worker.incarnation.claimer.doubt()
             row = await in_state(platform, task_id, "available")
             assert (row["attempt"], row["claim_no"], row["worker_id"]) == (0, 1, None)
 
@@ -370,8 +364,7 @@ async def test_without_renewals_a_worker_stops_reading_but_keeps_running(databas
     gate = Gate()
     async with platform_of(database_url, broker_url, gated(gate), quick, lease_s=1, heartbeat_s=0.1) as platform:
         async with worker_on(platform) as engine:
-            heartbeat = engine.worker._heartbeat  # pyright: ignore[reportPrivateUsage]
-            assert heartbeat is not None
+            heartbeat = engine.worker.incarnation.heartbeat
             await submit(platform, "test.gated")
             await eventually(lambda: gate.inside)
             await heartbeat.stop()
@@ -399,3 +392,41 @@ async def test_a_handler_cancelled_before_its_first_step_frees_its_slot(database
             engine.worker.slots.add = add_and_halt  # type: ignore[method-assign]
             assert (await final(platform, await submit(platform, "test.gated")))["state"] == "cancelled"
             assert (await final(platform, await submit(platform, "test.quick")))["state"] == "completed"
+
+
+async def test_invariant_3_a_lease_that_is_lost_during_a_drain_stops_what_still_runs(
+    database_url: str, broker_url: str
+) -> None:
+    """The rows belong to others from then on, however long the grace is."""
+    gate = Gate()
+    async with platform_of(database_url, broker_url, gated(gate), heartbeat_s=0.1, drain_grace_s=600) as platform:
+        task_id = await submit(platform, "test.gated")
+        engine = await Engine(platform, WorkerRole(platform, (), 1)).start()
+        await eventually(lambda: gate.inside)
+        row = await in_state(platform, task_id, "running")
+        engine.stop.set()
+        await eventually(lambda: engine.worker.vitals.draining)
+        await platform.database.pool.execute("update taskmill.workers set dead_at = now()")
+        assert engine.task is not None
+        assert await asyncio.wait_for(engine.task, 60) == 0
+        assert gate.inside == 0
+        assert await live(platform, task_id) == row
+
+
+async def test_a_worker_that_cannot_register_leaves_no_rows_behind(database_url: str, broker_url: str) -> None:
+    """Neither of workers that never were: the row and the queues are written together or not at all."""
+    async with platform_of(database_url, broker_url, quick) as platform:
+        await platform.database.pool.execute("alter table taskmill.queues rename to gone")
+        engine = Engine(platform, WorkerRole(platform, ["fresh"], 1))
+        engine.task = asyncio.create_task(engine.worker.run(engine.stop))
+        ids: set[object] = set()
+        await eventually(lambda: ids.add(engine.worker.worker_id) or len(ids) >= 3, why="it tried again")
+        assert await count_workers(platform) == 0
+        await platform.database.pool.execute("alter table taskmill.gone rename to queues")
+        await asyncio.wait_for(engine.worker.ready.wait(), 60)
+        assert await count_workers(platform) == 1
+        await engine.halt()
+
+
+async def count_workers(platform: Platform) -> int:
+    return await platform.database.pool.fetchval("select count(*) from taskmill.workers")

@@ -132,8 +132,7 @@ async def test_tickets_read_while_the_order_came_are_given_back(database_url: st
         async with worker_on(platform) as engine, fleet_of(platform) as fleet:
             await eventually(lambda: engine.worker.slots.reserved > 0, why="a read under way")
             await fleet.order(["uid-1"], Order.DRAIN, 1)
-            assert engine.worker._heartbeat is not None
-            engine.worker._heartbeat.poke()
+            engine.worker.incarnation.heartbeat.poke()
             await eventually(lambda: engine.worker.orders.cordoned, why="the order has come")
             task_id = await submit(platform, "test.quick")
             await eventually(lambda: engine.worker.slots.reserved == 0, timeout=10, why="the read has ended")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
+from msgspec.structs import replace
 
 from taskmill import task
 from taskmill.engine.settler import Settler
@@ -38,7 +38,7 @@ async def claimed(platform: Platform, count: int = 1) -> tuple[UUID, list[Outcom
 
 
 async def apply(platform: Platform, *outcomes: Outcome) -> set[UUID]:
-    return await platform.database.unit(lambda connection: settle(connection, outcomes, new_id()))
+    return set(await platform.database.unit(lambda connection: settle(connection, outcomes, new_id())))
 
 
 def who(target: State) -> By:

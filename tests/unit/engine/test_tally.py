@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import structlog
+from msgspec.structs import replace
 from structlog.testing import LogCapture
 
 from taskmill import constants as c
@@ -26,8 +27,8 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 def outcome(state: State, cause: Cause | None = None, **fields: Any) -> Outcome:
-    made = Outcome(new_id(), 1, new_id(), state, cause=cause, error_type="ValueError" if cause else None, **fields)
-    return made.of("demo.echo", "mail", 2)
+    told = {"error_type": "ValueError" if cause else None, "kind": "demo.echo", "home": "mail", "attempt": 2}
+    return Outcome(new_id(), 1, new_id(), state, cause=cause, **told, **fields)
 
 
 @pytest.mark.parametrize(
@@ -44,13 +45,12 @@ def outcome(state: State, cause: Cause | None = None, **fields: Any) -> Outcome:
         (outcome(State.AVAILABLE, Cause.DRAIN, by=By.HAND_BACK), [], ("handed_back", "drain")),
         (outcome(State.SCHEDULED), [], ("snoozed", "")),
         (outcome(State.CANCELLED, Cause.CANCEL), [], ("cancelled", "cancel")),
-        (outcome(State.RETRYABLE, Cause.ERROR, landed=State.CANCELLED), [], ("cancelled", "error")),
     ],
     ids=lambda x: "-".join(x) if isinstance(x, tuple) else "",
 )
 def test_lines_and_counts(lines: list[Any], ended: Outcome, levels: list[str], label: tuple[str, str]) -> None:
     tally = Tally()
-    tally.note([ended], {ended.id})
+    tally.note([ended], {ended.id: ended.state})
     assert [line["log_level"] for line in lines] == levels
     assert tally.counts == {("demo.echo", "mail", *label): 1}
     for line in lines:
@@ -62,15 +62,22 @@ def test_lines_and_counts(lines: list[Any], ended: Outcome, levels: list[str], l
         assert lines[0]["delay_s"] == 3.1
 
 
+def test_the_state_that_the_task_got_counts_and_not_the_one_that_was_asked_for(lines: list[Any]) -> None:
+    """A task that was asked to cancel ends cancelled instead of waiting for its next attempt."""
+    tally, ended = Tally(), outcome(State.RETRYABLE, Cause.ERROR)
+    tally.note([ended], {ended.id: State.CANCELLED})
+    assert (lines, tally.counts) == ([], {("demo.echo", "mail", "cancelled", "error"): 1})
+
+
 def test_what_was_not_written_is_neither_told_nor_counted(lines: list[Any]) -> None:
     tally = Tally()
-    tally.note([outcome(State.DISCARDED, Cause.ERROR)], set())
+    tally.note([outcome(State.DISCARDED, Cause.ERROR)], {})
     assert (lines, tally.counts) == ([], {})
 
 
 def test_a_message_is_one_short_printable_line(lines: list[Any]) -> None:
     ended = outcome(State.RETRYABLE, Cause.ERROR, message="bad\n\tline \x1b[2J\x00" + "x" * 2 * c.LOG_MESSAGE_MAX_CHARS)
-    Tally().note([ended], {ended.id})
+    Tally().note([ended], {ended.id: ended.state})
     message = lines[0]["message"]
     assert message.startswith("bad line \N{REPLACEMENT CHARACTER}[2J")
     assert message.isprintable()
@@ -81,9 +88,8 @@ def test_the_number_of_labels_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(c, "TALLY_MAX", 3)
     tally = Tally()
     for number in range(10):
-        ended = outcome(State.COMPLETED)
-        ended.home = f"queue{number}"
-        tally.note([ended], {ended.id})
+        ended = replace(outcome(State.COMPLETED), home=f"queue{number}")
+        tally.note([ended], {ended.id: ended.state})
     assert len(tally.counts) == 4
     assert tally.counts["other", "other", "completed", ""] == 7
 
@@ -91,7 +97,7 @@ def test_the_number_of_labels_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_counts_are_metrics_of_workers_and_schedulers(lines: list[Any]) -> None:
     tally = Tally()
     ended = outcome(State.DISCARDED, Cause.ERROR)
-    tally.note([ended], {ended.id})
+    tally.note([ended], {ended.id: ended.state})
     tally.expired(new_id(), "demo.echo", "mail", 0)
     worker = WorkerTelemetry(dict, lambda: tally.counts).render().decode()
     scheduler = SchedulerHealth([], tally).answer("/metrics")[1].decode()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
+
+import msgspec
+from msgspec.structs import replace
 
 from taskmill import constants as c
 from taskmill.states import FINAL, By, Cause, State, TransitionError, allowed, sources
@@ -14,14 +16,12 @@ from taskmill.stores.database import Connection, Record
 from taskmill.stores.tasks.history import counted, counts, ended, into_history, state_in
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True, gc=False):
     """What becomes of one running row. The fence is (id, claim_no, worker_id).
 
     `result` and `error` are JSON bytes; `run_at` or `delay_s` (from the database's now) say when a waiting target may
     run; `attempt_delta` −1 refunds the attempt; `crash_delta` 1 counts a crash; a `cause` leaves a row in
-    task_attempts; `queue` moves a waiting target there. `kind`, `home` (the queue it ran in) and `attempt` are for people;
-    `landed` is the state that `settle` gave it.
+    task_attempts; `queue` moves a waiting target there. `kind`, `home` (the queue it ran in) and `attempt` are for people.
     """
 
     id: UUID
@@ -44,12 +44,6 @@ class Outcome:
     kind: str = ""
     home: str = ""
     attempt: int = 0
-    landed: State | None = None
-
-    def of(self, kind: str, home: str, attempt: int) -> Outcome:
-        """Say whose outcome it is, for logs and counts."""
-        self.kind, self.home, self.attempt = kind, home, attempt
-        return self
 
 
 _SET = {
@@ -126,8 +120,8 @@ async def locked(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
     return {row["id"] for row in await connection.fetch(LOCKED, sorted(ids))}
 
 
-async def settle(connection: Connection, outcomes: Sequence[Outcome], writer: UUID) -> set[UUID]:
-    """Apply all outcomes in the caller's transaction; returns the ids whose fence matched.
+async def settle(connection: Connection, outcomes: Sequence[Outcome], writer: UUID) -> dict[UUID, State]:
+    """Apply all outcomes in the caller's transaction; returns the state that each task got whose fence matched.
 
     A waiting target whose task was asked to cancel goes to cancelled instead. Repeating the call after an unknown
     COMMIT is harmless: the fence matches each attempt once. TransitionError if the table of transitions lacks one.
@@ -144,16 +138,16 @@ async def settle(connection: Connection, outcomes: Sequence[Outcome], writer: UU
             facts[row["id"]] = (row["attempt"], row["started_at"])
         finals += [_cancelled(o) for o in waiting if o.id not in facts]
     landed = [o for o in waiting if o.id in facts]
-    for outcome in ordered:
-        outcome.landed = outcome.state if outcome.state in FINAL or outcome.id in facts else State.CANCELLED
+    states = {o.id: o.state for o in landed}
     if finals:
         for row in await _finish(connection, sorted(finals, key=lambda o: o.id), writer):
             facts[row["id"]] = (row["attempt"], row["started_at"])
+        states |= {o.id: o.state for o in finals if o.id in facts}
     # 要等却被取消了的，以取消之后的为准：没有死因的也记下「取消」
     failed = sorted((o for o in (*landed, *finals) if o.cause is not None and o.id in facts), key=lambda o: o.id)
     if failed:
         await _record_attempts(connection, failed, facts)
-    return set(facts)
+    return states
 
 
 def _cancelled(outcome: Outcome) -> Outcome:

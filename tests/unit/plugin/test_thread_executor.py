@@ -15,10 +15,10 @@ import pytest
 
 from taskmill import constants as c
 from taskmill import task
-from taskmill.engine.executors.daemon_pool import DaemonPool
-from taskmill.engine.executors.thread import ThreadExecutor
 from taskmill.ids import new_id
 from taskmill.plugin.context import TaskContext
+from taskmill.plugin.executors.daemon_pool import DaemonPool
+from taskmill.plugin.executors.thread import ThreadExecutor
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -176,7 +176,7 @@ async def test_a_closed_pool_cancels_what_has_not_started(door: Door) -> None:
 
 def test_a_process_does_not_wait_for_threads_that_hang() -> None:
     script = (
-        "import threading\nfrom taskmill.engine.executors.daemon_pool import DaemonPool\n"
+        "import threading\nfrom taskmill.plugin.executors.daemon_pool import DaemonPool\n"
         "entered = threading.Event()\n"
         "def hang():\n    entered.set()\n    threading.Event().wait()\n"
         "DaemonPool(1).submit(hang)\nentered.wait()\nprint('end')\n"

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskmill import constants as c
-from taskmill.engine.attempt import Attempt, Stop, backoff_s, completed, failed, handed_back, judged, scrub, stopped
+from taskmill.engine.attempt import Attempt, Stop
+from taskmill.engine.outcomes import backoff_s, completed, failed, handed_back, judged, scrub, stopped
 from taskmill.errors import Discard, Retry, Snooze
 from taskmill.ids import new_id
 from taskmill.plugin.definition import RetryPolicy, TaskDefinition, task
@@ -33,6 +34,8 @@ def attempt(number: int = 1, of: int = 3, *, retry: RetryPolicy | None = None) -
         "id": new_id(),
         "claim_no": number,
         "attempt": number,
+        "kind": "test.any",
+        "queue": "default",
         "max_attempts": of,
         "timeout_ms": 1_500,
         "crash_count": 0,
@@ -237,7 +240,7 @@ def test_the_first_reason_to_stop_stands() -> None:
 
 def test_invariant_8_a_hand_back_refunds_the_attempt() -> None:
     one = attempt()
-    outcome = handed_back(one.row, one.worker_id)
+    outcome = handed_back(one)
     assert (outcome.state, outcome.attempt_delta, outcome.by, outcome.cause) == (State.AVAILABLE, -1, By.HAND_BACK, None)
 
 

@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 
 from taskmill import constants as c
-from taskmill.engine.executors.daemon_pool import DaemonPool
 from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import TaskDefinition
+from taskmill.plugin.executors.daemon_pool import DaemonPool
 
 
 class ThreadExecutor:
@@ -18,8 +18,8 @@ class ThreadExecutor:
     and the thread is written off; another takes its place. `exhausted` says that too many never came back.
     """
 
-    def __init__(self, concurrency: int, abandoned_max: int = c.THREADS_ABANDONED_MAX) -> None:
-        self.pool = DaemonPool(min(concurrency, c.THREADS_MAX))
+    def __init__(self, size: int = c.THREADS_MAX, abandoned_max: int = c.THREADS_ABANDONED_MAX) -> None:
+        self.pool = DaemonPool(size)
         self._abandoned_max = abandoned_max
 
     @property

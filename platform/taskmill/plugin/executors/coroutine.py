@@ -11,6 +11,8 @@ from taskmill.plugin.definition import TaskDefinition
 class CoroutineExecutor:
     """Awaits the handler; a cancel reaches it as asyncio.CancelledError."""
 
+    exhausted = False  # 协程不占线程
+
     async def run(self, definition: TaskDefinition, parameters: dict[str, Any], context: TaskContext | None) -> Any:
         """Await the handler with its parameters."""
         if definition.call.context is not None:
