@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
@@ -157,6 +157,18 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
+
+    def logging(self) -> dict[str, Any]:
+        """Return what `configure_logging` takes."""
+        return {
+            "level": self.log_level,
+            "log_format": self.log_format,
+            "log_dir": self.log_dir,
+            "max_bytes": self.log_file_max_bytes,
+            "max_age_s": self.log_file_max_age_s,
+            "count": self.log_file_count,
+            "language": self.log_lang,
+        }
 
     def require_database_url(self) -> str:
         """Return the database URL or raise CONFIG_INVALID."""

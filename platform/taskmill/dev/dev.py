@@ -90,17 +90,9 @@ async def run_dev(
 
 def _log_to_files(settings: Settings, home: Path) -> None:
     """日志进文件，终端留给人看：只有警告与错误，除非明说要别的。"""
-    folder = settings.log_dir or home / "logs"
-    configure_logging(
-        level=settings.log_level,
-        log_format=settings.log_format,
-        log_dir=folder,
-        max_bytes=settings.log_file_max_bytes,
-        max_age_s=settings.log_file_max_age_s,
-        count=settings.log_file_count,
-        terminal_level=settings.log_level if "log_level" in settings.model_fields_set else "WARNING",
-        language=settings.log_lang,
-    )
+    level = settings.log_level if "log_level" in settings.model_fields_set else "WARNING"
+    changes: dict[str, Any] = {"log_dir": settings.log_dir or home / "logs", "terminal_level": level}
+    configure_logging(**settings.logging() | changes)
     for chatty in ("httpx2", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 

@@ -13,7 +13,6 @@ from taskmill.errors import Code, InputError, PluginError, TaskmillError, UnfitE
 from taskmill.plugin.definition import TaskDefinition, check, storable
 from taskmill.plugin.manifest import Capability, Manifest
 from taskmill.plugin.registry import Registry, ScheduleDefinition
-from taskmill.services.schedules import ScheduleRequest
 from taskmill.strict_json import Encoder, NotJsonError
 from taskmill.text.similar import did_you_mean
 from taskmill.words import Words
@@ -80,6 +79,9 @@ def bad_schedule(schedule: ScheduleDefinition, registry: Registry) -> Words | No
 
 
 def _check_schedule(schedule: ScheduleDefinition, registry: Registry) -> None:
+    # 它带着数据库的全部模型；多数插件没有计划，`migrate status` 等不起那一秒
+    from taskmill.services.schedules import ScheduleRequest  # noqa: PLC0415
+
     ScheduleRequest(
         name=schedule.name,
         kind=schedule.kind,

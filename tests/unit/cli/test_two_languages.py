@@ -26,7 +26,7 @@ FILES = {
     "words.csv": f"{HEADER}soon,q,t,1\n", "outside.csv": f"{HEADER}-1,q,t,1\n", "tasks.jsonl": "{\n",
 }  # fmt: skip
 FAILS = [
-    "wroker", "nothing-like-it", "task submit", "task submit a.b --argz 1", "task submit a.b c", "task submit a.b --tag", "task submit a.b --wait=x",
+    "wroker", "nothing-like-it", "task lits", "worker lits", "task submit", "task submit a.b --argz 1", "task submit a.b c", "task submit a.b --tag", "task submit a.b --wait=x",
     "task submit a.b --priority 7", "task submit a.b --priority x", "task submit a.b --max-attempts 0", "task list --page-size 101",
     "task list --state odd", "task submit a.b --args {", "task submit a.b --args NaN", "task submit a.b --args @gone",
     "task submit a.b --in soon", "task submit a.b --at soon", "task submit a.b --expires soon", "task show ..", "task batch gone.jsonl",

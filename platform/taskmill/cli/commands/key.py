@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
+from taskmill.cli import ending
 from taskmill.cli.arguments import seconds
-from taskmill.cli.commands.roles import run_async
 from taskmill.cli.language import words
 from taskmill.cli.output import Column, Output, age, emit, output_option
 from taskmill.cli.run_json import beside_dev
@@ -92,4 +92,4 @@ def _on_database(work: Callable[[KeyService], Awaitable[Any]]) -> Any:
         async with keys_of(url) as keys:
             return await work(keys)
 
-    return msgspec.to_builtins(run_async(run()))
+    return msgspec.to_builtins(ending.run(run()))

@@ -1,4 +1,4 @@
-"""`taskmill node`: worker processes."""
+"""`taskmill worker list`, and `taskmill node` as it was called before."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLUMNS = (
 
 @click.group()
 def node() -> None:
-    """Worker processes: what each runs, and whether it lives.
+    """Worker processes, as `taskmill worker list` shows them: the old name of it.
 
     Example: taskmill node list
     """
@@ -32,6 +32,6 @@ def node() -> None:
 def list_nodes(api: Api, output: Output, page: int | None, page_size: int | None) -> None:
     """List worker processes, the living first; dead ones stay for an hour.
 
-    Example: taskmill node list -o wide
+    Example: taskmill worker list -o wide; before: taskmill node list -o wide
     """
     emit(api.get("/workers", page=page, page_size=page_size), output, COLUMNS)

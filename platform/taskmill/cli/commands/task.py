@@ -8,7 +8,7 @@ from typing import Any
 
 import rich_click as click
 
-from taskmill.cli.arguments import compact, parse_json, read_args, seconds, timestamp
+from taskmill.cli.arguments import compact, parse_json, read_args, read_tasks, seconds, timestamp
 from taskmill.cli.batch import each
 from taskmill.cli.commands import task_watch
 from taskmill.cli.commands.task_watch import told
@@ -201,7 +201,7 @@ def batch(api: Api, file: Path, output: Output) -> None:
 
     Example: taskmill task batch tasks.jsonl -o name
     """
-    tasks = task_watch.read_tasks(file)
+    tasks = read_tasks(file)
     emit(api.post("/tasks/batch", {"tasks": tasks}), output, ACCEPTED)
 
 
