@@ -8,6 +8,7 @@ import pytest
 
 from taskmill import constants as c
 from taskmill.errors import Code, SetupError
+from taskmill.secret import Secret
 from taskmill.settings import load_settings
 
 
@@ -115,3 +116,33 @@ def test_the_variables_of_services_stop_no_pod(monkeypatch: pytest.MonkeyPatch) 
     assert "api_port" not in found.model_fields_set
     monkeypatch.setenv("TASKMILL_API_PORT", "9000")
     assert load_settings().api_port == 9000
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "zh"),
+    [
+        ("TASKMILL_API_PORT", "x", "须是整数"),
+        ("TASKMILL_API_PORT", "65536", "须不大于 65535"),
+        ("TASKMILL_API_PORT", "1.5", "须是整数"),
+        ("TASKMILL_POOL_SIZE", "1", "须不小于 2"),
+        ("TASKMILL_HEARTBEAT_S", "0", "须大于 0"),
+        ("TASKMILL_LEASE_S", "soon", "须是数字"),
+        ("TASKMILL_LEASE_S", "inf", "须是有限的数"),
+        ("TASKMILL_METRICS_PUBLIC", "maybe", "须是 true 或 false"),
+        ("TASKMILL_LOG_LEVEL", "LOUD", "须是其中之一"),
+    ],
+)
+def test_a_wrong_value_is_told_in_both_languages(monkeypatch: pytest.MonkeyPatch, name: str, value: str, zh: str) -> None:
+    told = refused(monkeypatch, **{name: value}).message()
+    assert name in told["zh"]
+    assert zh in told["zh"]
+    assert "Input" not in told["zh"]
+    assert not any("一" <= char <= "鿿" for char in told["en"])
+
+
+def test_settings_hide_their_secrets_as_plugins_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKMILL_DATABASE_URL", "postgresql://u:geheim@h/d")
+    found = load_settings()
+    assert isinstance(found.database_url, Secret)
+    assert "geheim" not in f"{found} {found!r} {found.model_dump_json()}"
+    assert found.database_url.reveal() == found.database_url.get_secret_value() == "postgresql://u:geheim@h/d"

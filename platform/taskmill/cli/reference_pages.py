@@ -7,12 +7,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import click
-from pydantic import SecretStr
 
 from taskmill import keys
 from taskmill.errors import ERRORS
 from taskmill.kube.metrics import operator_metrics
 from taskmill.plugin import specs
+from taskmill.secret import Secret
 from taskmill.settings import Settings
 from taskmill.telemetry import METRICS, SCHEDULER_METRICS, WORKER_METRICS, Metric
 
@@ -37,8 +37,8 @@ def settings() -> str:
 
 
 def _type(annotation: object) -> str:
-    text = re.sub(r"\b(?:typing|pathlib|pydantic\.types)\.", "", inspect.formatannotation(annotation))
-    return f"`{text.replace(SecretStr.__name__, 'secret').replace(' | None', '')}`"
+    text = re.sub(r"\b(?:typing|pathlib|taskmill\.secret)\.", "", inspect.formatannotation(annotation))
+    return f"`{text.replace(Secret.__name__, 'secret').replace(' | None', '')}`"
 
 
 def _default(value: object) -> str:

@@ -16,8 +16,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import SecretStr
-
 from taskmill import constants as c
 from taskmill.api.app import create_app
 from taskmill.api.auth import new_dev_token
@@ -30,6 +28,7 @@ from taskmill.engine.scheduler import run_scheduler
 from taskmill.engine.worker import WorkerRole
 from taskmill.log import configure_logging, get_logger
 from taskmill.plugin.host import PluginHost
+from taskmill.secret import Secret
 from taskmill.services.faults import why
 from taskmill.services.platform import Platform
 from taskmill.services.setup import migrate_up
@@ -138,7 +137,7 @@ async def _with_servers(settings: Settings, home: Path, stack: AsyncExitStack) -
         server = kind(home / kind.name.lower())
         await asyncio.to_thread(server.start)
         stack.push_async_callback(asyncio.to_thread, server.stop)
-        changes[name] = SecretStr(server.url)
+        changes[name] = Secret(server.url)
     return settings.model_copy(update=changes)
 
 

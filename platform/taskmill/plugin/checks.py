@@ -42,11 +42,15 @@ def check_manifest(manifest: Manifest) -> None:
 
 
 def check_registered(registry: Registry, plugin: str) -> None:
-    """Raise PluginError PLUGIN_FAILED unless all kinds and schedules of `plugin` can work; the words name the first that cannot."""
+    """Raise PluginError PLUGIN_FAILED unless all kinds of `plugin` can work; the words name the first that cannot."""
     executors = {*BUILT_IN_EXECUTORS, *registry.executors}
     for definition in registry.tasks.values():
         if registry.owners[definition.kind] == plugin:
             _check_kind(definition, executors, plugin)
+
+
+def check_schedules(registry: Registry, plugin: str) -> None:
+    """Raise PluginError PLUGIN_FAILED unless all schedules of `plugin` can work; not on the plugin's time: it imports much."""
     for schedule in registry.schedules.values():
         if schedule.plugin == plugin and (reason := bad_schedule(schedule, registry)) is not None:
             raise PluginError(Code.PLUGIN_FAILED, plugin=plugin, reason=reason)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 from taskmill import constants as c
 from taskmill import reasons
 from taskmill.errors import Code, KindError, PluginError, UnfitError
-from taskmill.plugin.config import Secret
 from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import TaskDefinition, seconds, task
+from taskmill.secret import Secret
 from taskmill.words import Words
 
 if TYPE_CHECKING:

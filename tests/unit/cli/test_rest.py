@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from taskmill.cli.failure import RemoteError, exit_code, named
 from taskmill.cli.rest import Api, find_target
 from taskmill.cli.run_json import beside_dev
 from taskmill.errors import InputError, TaskmillError
+from taskmill.secret import Secret
 from taskmill.settings import Settings
 
 URL = "http://127.0.0.1:4000"
@@ -117,7 +117,7 @@ def test_a_running_dev_is_found_by_the_commands_on_its_servers(
     assert str(path) in told
     assert "pw" not in told.replace(str(path), "")
     # 自己说了地址就用自己的；进程不在了，文件就过期了
-    given = Settings(database_url=SecretStr("postgresql://mine/d"))
+    given = Settings(database_url=Secret("postgresql://mine/d"))
     assert beside_dev(given) == given
     path.write_text(json.dumps({**facts, "pid": 2**22 + 1}))
     assert beside_dev(Settings()).database_url is None
