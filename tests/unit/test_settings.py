@@ -35,12 +35,15 @@ def refused(monkeypatch: pytest.MonkeyPatch, **variables: str) -> SetupError:
         # 心跳默认五秒：只改租约也要被看出来
         ({"TASKMILL_LEASE_S": "3"}, ("TASKMILL_HEARTBEAT_S", "TASKMILL_LEASE_S", "at most 1")),
         ({"TASKMILL_HEARTBEAT_S": "6.7"}, ("TASKMILL_HEARTBEAT_S", "TASKMILL_LEASE_S", "6.667")),
-        ({"TASKMILL_POOL_SIZE": "20", "TASKMILL_ORM_POOL_SIZE": "6"}, ("TASKMILL_POOL_SIZE", "TASKMILL_ORM_POOL_SIZE", "26")),
+        (
+            {"TASKMILL_POOL_SIZE": "20", "TASKMILL_ORM_POOL_SIZE": "6"},
+            ("TASKMILL_POOL_SIZE", "TASKMILL_ORM_POOL_SIZE", "26"),
+        ),
         ({"TASKMILL_ARGS_MAX_BYTES": "9000000"}, ("TASKMILL_ARGS_MAX_BYTES", "TASKMILL_BODY_MAX_BYTES")),
         ({"TASKMILL_BATCH_BODY_MAX_BYTES": "2048"}, ("TASKMILL_BODY_MAX_BYTES", "TASKMILL_BATCH_BODY_MAX_BYTES")),
         ({"TASKMILL_PLUGINS_ALLOW": "http,shell", "TASKMILL_PLUGINS_DENY": "shell"}, ("TASKMILL_PLUGINS_DENY", "shell")),
     ],
-)  # fmt: skip
+)
 def test_settings_that_contradict_each_other_are_refused(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], named: tuple[str, ...]
 ) -> None:
@@ -101,11 +104,16 @@ LINKS = {
     f"{service}{suffix}": value
     for service in ("TASKMILL", "TASKMILL_API", "TASKMILL_WORKER_HEALTH", "TASKMILL_OPERATOR_HEALTH")
     for suffix, value in {
-        "_SERVICE_HOST": "10.0.0.1", "_SERVICE_PORT": "8800", "_SERVICE_PORT_HTTP": "8800", "_PORT": "tcp://10.0.0.1:8800",
-        "_PORT_8800_TCP": "tcp://10.0.0.1:8800", "_PORT_8800_TCP_PROTO": "tcp", "_PORT_8800_TCP_PORT": "8800",
+        "_SERVICE_HOST": "10.0.0.1",
+        "_SERVICE_PORT": "8800",
+        "_SERVICE_PORT_HTTP": "8800",
+        "_PORT": "tcp://10.0.0.1:8800",
+        "_PORT_8800_TCP": "tcp://10.0.0.1:8800",
+        "_PORT_8800_TCP_PROTO": "tcp",
+        "_PORT_8800_TCP_PORT": "8800",
         "_PORT_8800_TCP_ADDR": "10.0.0.1",
     }.items()
-}  # fmt: skip
+}
 
 
 def test_the_variables_of_services_stop_no_pod(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,18 +63,31 @@ def test_a_broken_file_is_named(project: Path) -> None:
 
 @pytest.mark.parametrize(
     ("status", "code", "expected"),
-    [(404, "TASK_NOT_FOUND", 3), (409, "TASK_NOT_RETRYABLE", 4), (422, "ARGS_INVALID", 2), (503, "DATABASE_UNAVAILABLE", 5),
-     (404, "OF_THE_FUTURE", 3), (403, "OF_THE_FUTURE", 4), (418, "OF_THE_FUTURE", 2), (500, "OF_THE_FUTURE", 1)],
-)  # fmt: skip
+    [
+        (404, "TASK_NOT_FOUND", 3),
+        (409, "TASK_NOT_RETRYABLE", 4),
+        (422, "ARGS_INVALID", 2),
+        (503, "DATABASE_UNAVAILABLE", 5),
+        (404, "OF_THE_FUTURE", 3),
+        (403, "OF_THE_FUTURE", 4),
+        (418, "OF_THE_FUTURE", 2),
+        (500, "OF_THE_FUTURE", 1),
+    ],
+)
 def test_exit_codes_of_answers(status: int, code: str, expected: int) -> None:
     assert exit_code(RemoteError(status, {"code": code, "message": {"zh": "坏", "en": "bad"}})) == expected
 
 
 REFUSED = {
-    "code": "INVALID_REQUEST", "message": {"zh": "请求不合规", "en": "the request is invalid: delay_s"},
+    "code": "INVALID_REQUEST",
+    "message": {"zh": "请求不合规", "en": "the request is invalid: delay_s"},
     "hint": {"zh": "/schema", "en": "/schema"},
-    "details": {"field": "delay_s", "reason": "give run_at or delay_s, not both", "reason_zh": "run_at 与 delay_s 只能给一个"},
-}  # fmt: skip
+    "details": {
+        "field": "delay_s",
+        "reason": "give run_at or delay_s, not both",
+        "reason_zh": "run_at 与 delay_s 只能给一个",
+    },
+}
 
 
 def test_errors_of_the_api_speak_of_the_options_that_were_typed() -> None:

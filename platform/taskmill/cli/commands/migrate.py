@@ -127,8 +127,11 @@ def down(revision: str, plugin: str | None, yes: bool) -> None:
     settings = beside_dev(load_settings())
     url = settings.require_database_url()
     if not yes:
-        click.confirm(words(f"退回到 {revision} 会删除数据，继续？", f"Going down to {revision} deletes data. Go on?"),
-                      abort=True, err=True)  # fmt: skip
+        click.confirm(
+            words(f"退回到 {revision} 会删除数据，继续？", f"Going down to {revision} deletes data. Go on?"),
+            abort=True,
+            err=True,
+        )
     ending.run(migrate_down(url, revision, plugin=plugin, plugins=_plugins(settings) if plugin else {}))
     click.echo(words(f"已退回 {revision}", f"migrated down to {revision}"), err=True)
 

@@ -8,13 +8,19 @@ from taskmill.cli.output import Column, Output, age, emit, output_option
 from taskmill.cli.rest import Api, paged, remote
 
 COLUMNS = (
-    Column("id", "编号", "ID"), Column("state", "状态", "STATE"), Column("hostname", "主机", "HOST", rank=1),
-    Column("pid", "进程号", "PID", rank=2), Column("running", "执行中", "RUNNING"),
-    Column("concurrency", "并发", "CONCURRENCY", rank=4), Column("queues", "队列", "QUEUES", rank=3),
-    Column("kinds", "类型", "KINDS", wide=True), Column("version", "版本", "VERSION", wide=True),
-    Column("lease_until", "租约到", "LEASE", show=age, wide=True), Column("death", "死因", "DEATH", wide=True),
+    Column("id", "编号", "ID"),
+    Column("state", "状态", "STATE"),
+    Column("hostname", "主机", "HOST", rank=1),
+    Column("pid", "进程号", "PID", rank=2),
+    Column("running", "执行中", "RUNNING"),
+    Column("concurrency", "并发", "CONCURRENCY", rank=4),
+    Column("queues", "队列", "QUEUES", rank=3),
+    Column("kinds", "类型", "KINDS", wide=True),
+    Column("version", "版本", "VERSION", wide=True),
+    Column("lease_until", "租约到", "LEASE", show=age, wide=True),
+    Column("death", "死因", "DEATH", wide=True),
     Column("started_at", "启动于", "AGE", show=age),
-)  # fmt: skip
+)
 
 
 @click.group()

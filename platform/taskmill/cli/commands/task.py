@@ -58,9 +58,12 @@ COLUMNS = (
     Column("error.message", "错误", "ERROR", rank=4, when=_unfinished),
 )
 ACCEPTED = (
-    Column("id", "编号", "ID"), Column("kind", "类型", "KIND"), Column("queue", "队列", "QUEUE"),
-    Column("state", "状态", "STATE"), Column("run_at", "计划时间", "RUN_AT", rank=1),
-)  # fmt: skip
+    Column("id", "编号", "ID"),
+    Column("kind", "类型", "KIND"),
+    Column("queue", "队列", "QUEUE"),
+    Column("state", "状态", "STATE"),
+    Column("run_at", "计划时间", "RUN_AT", rank=1),
+)
 DETAIL = (
     *COLUMNS[:4],
     Column("state", "状态", "STATE"),
