@@ -217,6 +217,7 @@ END_MARGIN_S: Final = 10.0  # 收到停止信号后，宽限之外最多再用�
 END_HURRY_S: Final = 5.0  # 第二次信号之后、或事情都做完之后，最多再用这么久
 END_CANCEL_S: Final = 1.0  # 结束时被取消的协程收尾的时限；吞掉取消的就丢下
 END_LOG_S: Final = 1.0  # 强行结束之前写日志的时限：标准错误堵住了也不等
+END_LOG_FRAMES: Final = 4  # 跑出事件循环的异常，日志里写最后几帧：够认出是谁抛的
 SHUTDOWN_ANSWER_S: Final = 1.0  # 停止时被打断的请求：回答 503 之后还等它们收尾多久
 FAREWELL_TURNS: Final = 5  # 停止前让事件循环再转几圈，够一个已有结果的请求醒来并答完
 API_READY_S: Final = 4.0  # 独立端口上的就绪检查等主循环回答的时限；探针的超时通常是 5 秒

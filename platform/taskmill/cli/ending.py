@@ -51,35 +51,43 @@ async def _awaited(work: Awaitable[T]) -> T:
 
 
 def _until_done(loop: asyncio.AbstractEventLoop, main: asyncio.Future[T], survive: tuple[type[BaseException], ...]) -> T:
+    """跑出循环的异常也许是别人的，也许恰在主协程结束时抛出：算数的只有主协程自己的结局。"""
     interrupted = False
-    while True:
+    while not main.done():
         try:
-            return loop.run_until_complete(main)
-        except (SystemExit, KeyboardInterrupt) as error:
+            loop.run_until_complete(main)
+        except BaseException as error:
             if main.done():
-                raise
+                break
             if isinstance(error, survive):
-                log.exception("有协程或回调抛出了要结束进程的异常；事件循环接着转", error=type(error).__name__)
-                continue
-            if interrupted:
+                _report(error)
+            elif isinstance(error, KeyboardInterrupt) and not interrupted:
+                interrupted = True
+                main.cancel()  # Ctrl-C：让主协程收尾
+            elif isinstance(error, RuntimeError) and not loop.is_closed():
+                _report(error)
+            else:
                 raise
-            interrupted = True
-            main.cancel()  # Ctrl-C：让主协程收尾
-        except RuntimeError as error:
-            if main.done() or loop.is_closed():
-                raise
-            log.exception("有人停了事件循环，接着转", error=str(error))
-        except asyncio.CancelledError:
-            if interrupted:
-                raise KeyboardInterrupt from None
-            raise
+    if interrupted and main.cancelled():
+        raise KeyboardInterrupt
+    return main.result()
+
+
+def _report(error: BaseException) -> None:
+    """只写最后几帧：循环正停着，没有工夫写完整的栈，而反复抛出的同一个异常，栈越来越长。"""
+    if isinstance(error, RuntimeError):
+        log.error("有人停了事件循环，接着转", error=str(error))
+        return
+    where = "".join(traceback.format_tb(error.__traceback__, limit=-c.END_LOG_FRAMES)).strip()
+    log.error("有协程或回调抛出了要结束进程的异常；事件循环接着转", error=type(error).__name__, where=where)
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:
     """取消剩下的，等一小会儿；停不下来的就丢下，绝不为它们等下去。"""
     left = asyncio.all_tasks(loop)
     for task in left:
-        task.cancel()
+        with contextlib.suppress(BaseException):  # 它等着的对象自己的 cancel() 也会出错
+            task.cancel()
     with contextlib.suppress(Exception):
         if left:
             _until_done(loop, loop.create_task(_wait(left)), (SystemExit, KeyboardInterrupt))

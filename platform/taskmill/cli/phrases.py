@@ -57,6 +57,10 @@ TOO_MANY: Final = Words("多余的参数：{names}", "arguments too many: {names
 OTHER: Final = Words("命令行不能理解（{error}）", "{error}")
 
 # 命令自己打印的
+NO_SCHEDULER: Final = Words(
+    "没有活着的调度器：延时、重试、定时的任务不会开始；taskmill scheduler",
+    "no scheduler lives: delayed, retried and scheduled tasks do not start; taskmill scheduler",
+)
 DEV_TOKEN: Final = Words("开发令牌（仅限本机）：{token}", "development token (this machine only): {token}")
 OUT_OF_DATE: Final = Words("{name}：已过期，运行 make generate", "{name}: out of date, run make generate")
 BENCH_TITLE: Final = Words(

@@ -84,7 +84,7 @@ def bad_schedule(schedule: ScheduleDefinition, registry: Registry) -> Words | No
 
 def _check_schedule(schedule: ScheduleDefinition, registry: Registry) -> None:
     # 它带着数据库的全部模型；多数插件没有计划，`migrate status` 等不起那一秒
-    from taskmill.services.schedules import ScheduleRequest  # noqa: PLC0415
+    from taskmill.services.schedules.service import ScheduleRequest  # noqa: PLC0415
 
     ScheduleRequest(
         name=schedule.name,

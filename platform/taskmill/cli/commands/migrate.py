@@ -20,7 +20,7 @@ from taskmill.log import configure_logging
 from taskmill.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from taskmill.stores.migrations import MigrationStatus
+    from taskmill.stores.schema.migrations import MigrationStatus
 
 COLUMNS = (
     Column("chain", "迁移链", "CHAIN"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import rich_click as click
 
-from taskmill.cli.output import Column, Output, age, emit, output_option
+from taskmill.cli import phrases
+from taskmill.cli.language import words
+from taskmill.cli.output import Column, Output, age, emit, output_option, say
 from taskmill.cli.rest import Api, paged, remote
 
 COLUMNS = (
@@ -36,8 +38,11 @@ def node() -> None:
 @output_option
 @remote
 def list_nodes(api: Api, output: Output, page: int | None, page_size: int | None) -> None:
-    """List worker processes, the living first; dead ones stay for an hour.
+    """List worker processes, the living first; dead ones stay for an hour. The table is followed by a word if no scheduler lives.
 
     Example: taskmill worker list -o wide; before: taskmill node list -o wide
     """
     emit(api.get("/workers", page=page, page_size=page_size), output, COLUMNS)
+    # 给人看的才多问一句：任务不动的原因常常不在工作进程
+    if output in {"table", "wide"} and api.get("/stats").get("schedulers") == 0:
+        say(words(phrases.NO_SCHEDULER.zh, phrases.NO_SCHEDULER.en), err=True)

@@ -37,7 +37,7 @@ def operator(namespaces: tuple[str, ...], health_port: int | None) -> None:
 
 async def _run(settings: Settings, stop: asyncio.Event) -> None:
     try:
-        from taskmill.kube.access import own_namespace
+        from taskmill.kube.apiserver.access import own_namespace
         from taskmill.kube.runtime import OperatorConfig, run_operator
     except ImportError as error:
         reason = phrases.MISSING_PACKAGE(name=error.name)

@@ -18,7 +18,7 @@ from taskmill.cli.rest import Api, remote
 from taskmill.states import FINAL
 
 if TYPE_CHECKING:
-    from taskmill.kube.simulate.traces import Setup, Trace
+    from taskmill.kube.scale.simulate.traces import Setup, Trace
 
 COLUMNS = (
     Column("trace", "负载", "TRACE"),
@@ -59,8 +59,8 @@ def record(api: Api, queue: str, out: Path, after: str | None, before: str | Non
 
     Example: taskmill scale record emails --after 2026-11-23T00:00:00Z --out emails.csv
     """
-    from taskmill.kube.simulate import record as recording
-    from taskmill.kube.simulate import traces
+    from taskmill.kube.scale.simulate import record as recording
+    from taskmill.kube.scale.simulate import traces
 
     query = {
         "queue": queue,
@@ -132,7 +132,7 @@ def simulate(
 
     Example: taskmill scale simulate --trace load.csv --queue taskqueue.yaml --chart load.svg
     """
-    from taskmill.kube.simulate import compare, synthetic
+    from taskmill.kube.scale.simulate import compare, synthetic
 
     setup = _setup(manifest) if manifest is not None else None
     names = synthetic.NAMES if everything else (name,)
@@ -150,7 +150,7 @@ def simulate(
 def _trace(name: str, seed: int, shorten: float, setup: Setup | None, only: str | None) -> Trace:
     from dataclasses import replace
 
-    from taskmill.kube.simulate import synthetic, traces
+    from taskmill.kube.scale.simulate import synthetic, traces
 
     if name in synthetic.NAMES:
         trace = synthetic.build(name, seed, shorten)
@@ -168,8 +168,9 @@ def _setup(path: Path) -> Setup:
     """清单里的字段；模拟不需要名字与命名空间。"""
     import yaml
 
-    from taskmill.kube.model import InvalidSpec, parse_queue, scaling_spec
-    from taskmill.kube.simulate.traces import Setup
+    from taskmill.kube.crd.model import InvalidSpec, parse_queue
+    from taskmill.kube.scale.simulate.traces import Setup
+    from taskmill.kube.scaling_spec import scaling_spec
 
     try:
         loaded: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -189,8 +190,8 @@ def _setup(path: Path) -> Setup:
 
 
 def _chart(path: Path, trace: Trace, seed: int, rival: str) -> None:
-    from taskmill.kube.simulate import chart, compare
-    from taskmill.kube.simulate.policies import Ours, baselines
+    from taskmill.kube.scale.simulate import chart, compare
+    from taskmill.kube.scale.simulate.policies import Ours, baselines
 
     found = {policy.name: policy for policy in baselines(trace.setup)}
     if rival not in found:
