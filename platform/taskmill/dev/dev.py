@@ -126,7 +126,7 @@ def _with_ports(settings: Settings) -> Settings:
 
 
 async def _with_servers(settings: Settings, home: Path, stack: AsyncExitStack) -> Settings:
-    """Start the servers whose URL is not set and return settings that name them and suit one process."""
+    """启动没有给地址的服务器，返回写明它们、适合单个进程的设置。"""
     changes: dict[str, Any] = {"drain_grace_s": min(settings.drain_grace_s, c.DEV_DRAIN_GRACE_S)}
     starts: list[tuple[str, type[ChildServer]]] = []
     if settings.database_url is None:
@@ -155,7 +155,7 @@ async def _demo_servers(stack: AsyncExitStack) -> DemoServers:
 async def _run_roles(
     platform: Platform, home: Path, screen: Screen, servers: DemoServers | None, stop: asyncio.Event, *, exit_after: bool
 ) -> int:
-    """Run the three roles; whichever ends first, by itself or by an error, ends the others."""
+    """运行三个角色；哪个先结束，自己结束或出错，都带着别的结束。"""
     settings, token, listening = platform.settings, new_dev_token(), asyncio.Future[int]()
     ready = asyncio.Event()
     app = create_app(platform, dev_token=token, beside_keys=True)
@@ -183,7 +183,7 @@ async def _run_roles(
 
 
 async def _until_end(role: Awaitable[object], stop: asyncio.Event) -> None:
-    """Await a role; after the stop it has DEV_STOP_LIMIT_S left, then it is cancelled with a warning."""
+    """等一个角色；停止之后它还有 DEV_STOP_LIMIT_S，到时取消并警告。"""
     work, stopped = asyncio.ensure_future(role), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -237,7 +237,7 @@ async def _demo(facts: Mapping[str, str], servers: DemoServers, screen: Screen) 
 
 
 async def _first(work: asyncio.Future[T], stop: asyncio.Event) -> T | None:
-    """Return the result of `work`, or None if the stop comes first."""
+    """返回 `work` 的结果；先停止就是 None。"""
     stopped = asyncio.ensure_future(stop.wait())
     done, _ = await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()

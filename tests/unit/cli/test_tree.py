@@ -45,7 +45,7 @@ def test_promised_commands_are_there(name: str) -> None:
 # 每个命令的等待，几乎全是导入；CPU 的时间随机器变，导入了什么不变
 REST_ONLY = {"taskiq", "asyncpg", "sqlalchemy", "advanced_alchemy", "litestar", "redis", "alembic", "pydantic", "structlog",
              "uvicorn", "uvloop", "aiohttp", "kopf", "kubernetes", "pluggy"}  # fmt: skip
-NO_ENGINE = {"taskiq", "litestar", "uvicorn", "kopf", "kubernetes", "taskmill.services.submit"}
+NO_ENGINE = {"taskiq", "litestar", "uvicorn", "kopf", "kubernetes", "taskmill.services.tasks.submit"}
 IMPORTS = [
     (["--help"], REST_ONLY | {"msgspec", "httpx2", "asyncio", "yaml"}),
     (["task", "list", "--url", "http://127.0.0.1:1"], REST_ONLY),
