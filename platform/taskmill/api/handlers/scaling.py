@@ -7,13 +7,13 @@ from litestar import Router, get
 from taskmill.api import body
 from taskmill.api.call import Call, QueueName, platform_of
 from taskmill.api.envelope import Envelope, ok
-from taskmill.services.queues.scaling import Scaling
+from taskmill.services.queues.backlog import Scaling
 
 
 @get("/scaling/{queue:str}", operation_id="getScaling", summary="Backlog numbers of a queue")
 async def scaling(request: Call, queue: QueueName) -> Envelope[Scaling]:
     """Return numbers for autoscalers; unknown queues answer zeros, so that a scaler never sees a gap."""
-    return ok(request, await platform_of(request).scaling.get(body.name(queue, "queue")))
+    return ok(request, await platform_of(request).backlog.scaling(body.name(queue, "queue")))
 
 
 router = Router("/", route_handlers=[scaling], tags=["scaling"])
