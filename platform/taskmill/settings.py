@@ -6,15 +6,17 @@ import os
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from taskmill import constants as c
 from taskmill import reasons
 from taskmill.errors import Code, SetupError
+from taskmill.secret import Secret
 from taskmill.settings_check import check_names, check_together, without_service_links
+from taskmill.text.validation import of_setting
 from taskmill.urls import UrlError, check_broker_url, parse_database_url
 
 Names = Annotated[list[str], NoDecode]
@@ -23,10 +25,10 @@ Names = Annotated[list[str], NoDecode]
 class Settings(BaseSettings):
     """Settings of every role. Lists are comma-separated; times are seconds; sizes are bytes."""
 
-    model_config = SettingsConfigDict(env_prefix="TASKMILL_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="TASKMILL_", extra="ignore", frozen=True, allow_inf_nan=False)
 
-    database_url: SecretStr | None = Field(None, description="PostgreSQL, `postgresql://user:password@host:port/db`.")
-    broker_url: SecretStr | None = Field(None, description="Valkey or Redis, `redis://host:port/0`.")
+    database_url: Secret | None = Field(None, description="PostgreSQL, `postgresql://user:password@host:port/db`.")
+    broker_url: Secret | None = Field(None, description="Valkey or Redis, `redis://host:port/0`.")
     database_wait_s: float = Field(
         c.DATABASE_WAIT_S,
         ge=0,
@@ -158,6 +160,18 @@ class Settings(BaseSettings):
             return [part.strip() for part in value.split(",") if part.strip()]
         return value
 
+    def logging(self) -> dict[str, Any]:
+        """Return what `configure_logging` takes."""
+        return {
+            "level": self.log_level,
+            "log_format": self.log_format,
+            "log_dir": self.log_dir,
+            "max_bytes": self.log_file_max_bytes,
+            "max_age_s": self.log_file_max_age_s,
+            "count": self.log_file_count,
+            "language": self.log_lang,
+        }
+
     def require_database_url(self) -> str:
         """Return the database URL or raise CONFIG_INVALID."""
         return _require(self.database_url, "TASKMILL_DATABASE_URL", parse_database_url)
@@ -167,7 +181,7 @@ class Settings(BaseSettings):
         return _require(self.broker_url, "TASKMILL_BROKER_URL", check_broker_url)
 
 
-def _require(value: SecretStr | None, name: str, check: Callable[[str], object]) -> str:
+def _require(value: Secret | None, name: str, check: Callable[[str], object]) -> str:
     if value is None:
         raise SetupError(Code.CONFIG_INVALID, field=name, reason=reasons.NOT_SET)
     url = value.get_secret_value()
@@ -189,7 +203,7 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         field = "TASKMILL_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise SetupError(Code.CONFIG_INVALID, field=field, reason=first["msg"]) from error
+        raise SetupError(Code.CONFIG_INVALID, field=field, reason=of_setting(first)) from error
     check_together(found)
     return found
 

@@ -8,6 +8,7 @@ import pytest
 
 from taskmill import constants as c
 from taskmill.errors import Code, SetupError
+from taskmill.secret import Secret
 from taskmill.settings import load_settings
 
 
@@ -34,12 +35,15 @@ def refused(monkeypatch: pytest.MonkeyPatch, **variables: str) -> SetupError:
         # 心跳默认五秒：只改租约也要被看出来
         ({"TASKMILL_LEASE_S": "3"}, ("TASKMILL_HEARTBEAT_S", "TASKMILL_LEASE_S", "at most 1")),
         ({"TASKMILL_HEARTBEAT_S": "6.7"}, ("TASKMILL_HEARTBEAT_S", "TASKMILL_LEASE_S", "6.667")),
-        ({"TASKMILL_POOL_SIZE": "20", "TASKMILL_ORM_POOL_SIZE": "6"}, ("TASKMILL_POOL_SIZE", "TASKMILL_ORM_POOL_SIZE", "26")),
+        (
+            {"TASKMILL_POOL_SIZE": "20", "TASKMILL_ORM_POOL_SIZE": "6"},
+            ("TASKMILL_POOL_SIZE", "TASKMILL_ORM_POOL_SIZE", "26"),
+        ),
         ({"TASKMILL_ARGS_MAX_BYTES": "9000000"}, ("TASKMILL_ARGS_MAX_BYTES", "TASKMILL_BODY_MAX_BYTES")),
         ({"TASKMILL_BATCH_BODY_MAX_BYTES": "2048"}, ("TASKMILL_BODY_MAX_BYTES", "TASKMILL_BATCH_BODY_MAX_BYTES")),
         ({"TASKMILL_PLUGINS_ALLOW": "http,shell", "TASKMILL_PLUGINS_DENY": "shell"}, ("TASKMILL_PLUGINS_DENY", "shell")),
     ],
-)  # fmt: skip
+)
 def test_settings_that_contradict_each_other_are_refused(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], named: tuple[str, ...]
 ) -> None:
@@ -100,11 +104,16 @@ LINKS = {
     f"{service}{suffix}": value
     for service in ("TASKMILL", "TASKMILL_API", "TASKMILL_WORKER_HEALTH", "TASKMILL_OPERATOR_HEALTH")
     for suffix, value in {
-        "_SERVICE_HOST": "10.0.0.1", "_SERVICE_PORT": "8800", "_SERVICE_PORT_HTTP": "8800", "_PORT": "tcp://10.0.0.1:8800",
-        "_PORT_8800_TCP": "tcp://10.0.0.1:8800", "_PORT_8800_TCP_PROTO": "tcp", "_PORT_8800_TCP_PORT": "8800",
+        "_SERVICE_HOST": "10.0.0.1",
+        "_SERVICE_PORT": "8800",
+        "_SERVICE_PORT_HTTP": "8800",
+        "_PORT": "tcp://10.0.0.1:8800",
+        "_PORT_8800_TCP": "tcp://10.0.0.1:8800",
+        "_PORT_8800_TCP_PROTO": "tcp",
+        "_PORT_8800_TCP_PORT": "8800",
         "_PORT_8800_TCP_ADDR": "10.0.0.1",
     }.items()
-}  # fmt: skip
+}
 
 
 def test_the_variables_of_services_stop_no_pod(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,3 +124,33 @@ def test_the_variables_of_services_stop_no_pod(monkeypatch: pytest.MonkeyPatch) 
     assert "api_port" not in found.model_fields_set
     monkeypatch.setenv("TASKMILL_API_PORT", "9000")
     assert load_settings().api_port == 9000
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "zh"),
+    [
+        ("TASKMILL_API_PORT", "x", "须是整数"),
+        ("TASKMILL_API_PORT", "65536", "须不大于 65535"),
+        ("TASKMILL_API_PORT", "1.5", "须是整数"),
+        ("TASKMILL_POOL_SIZE", "1", "须不小于 2"),
+        ("TASKMILL_HEARTBEAT_S", "0", "须大于 0"),
+        ("TASKMILL_LEASE_S", "soon", "须是数字"),
+        ("TASKMILL_LEASE_S", "inf", "须是有限的数"),
+        ("TASKMILL_METRICS_PUBLIC", "maybe", "须是 true 或 false"),
+        ("TASKMILL_LOG_LEVEL", "LOUD", "须是其中之一"),
+    ],
+)
+def test_a_wrong_value_is_told_in_both_languages(monkeypatch: pytest.MonkeyPatch, name: str, value: str, zh: str) -> None:
+    told = refused(monkeypatch, **{name: value}).message()
+    assert name in told["zh"]
+    assert zh in told["zh"]
+    assert "Input" not in told["zh"]
+    assert not any("一" <= char <= "鿿" for char in told["en"])
+
+
+def test_settings_hide_their_secrets_as_plugins_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKMILL_DATABASE_URL", "postgresql://u:geheim@h/d")
+    found = load_settings()
+    assert isinstance(found.database_url, Secret)
+    assert "geheim" not in f"{found} {found!r} {found.model_dump_json()}"
+    assert found.database_url.reveal() == found.database_url.get_secret_value() == "postgresql://u:geheim@h/d"

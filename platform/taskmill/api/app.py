@@ -18,19 +18,19 @@ from taskmill.api.bodies import Bodies
 from taskmill.api.call import Call, caller, platform_of
 from taskmill.api.failures import on_error, on_http_error
 from taskmill.api.farewell import Farewell
-from taskmill.api.handlers import catalog, health, overview, queues, schedules, schema, task_actions, tasks
+from taskmill.api.handlers import catalog, health, queues, scaling, schedules, schema, stats, tasks, workers
 from taskmill.plugin.context import Submit
 from taskmill.services.platform import Platform
 from taskmill.telemetry import Telemetry
 
 ROUTERS = (
     tasks.router,
-    task_actions.router,
     queues.router,
-    queues.scaling_router,
+    scaling.router,
     schedules.router,
     catalog.router,
-    overview.router,
+    workers.router,
+    stats.router,
 )
 
 

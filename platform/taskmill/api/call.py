@@ -1,11 +1,12 @@
-"""What a handler knows of its call: the platform, the caller, the counters."""
+"""What a handler knows of its call: the platform, the caller, the counters, and the names in its path."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request
 from litestar.datastructures import State
+from litestar.params import Parameter
 from litestar.types import Scope
 
 from taskmill.services.keys import Principal
@@ -13,6 +14,10 @@ from taskmill.services.platform import Platform
 from taskmill.telemetry import Telemetry
 
 Call = Request[Principal, Any, State]
+# 几个路由共用的路径参数，连同接口说明里的话
+TaskId = Annotated[str, Parameter(description="Id of the task, a UUID.", schema_extra={"format": "uuid"})]
+QueueName = Annotated[str, Parameter(description="Name of the queue.")]
+KindName = Annotated[str, Parameter(description="Kind of task, such as `report.build`.")]
 
 
 def header(scope: Scope, name: bytes) -> str | None:

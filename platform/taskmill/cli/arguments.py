@@ -65,6 +65,17 @@ def read_args(text: str | None) -> Any:
     return parse_json(content, f"--args {text}")
 
 
+def read_tasks(file: Path) -> list[Any]:
+    """Return the tasks of a file, `-` for standard input: one JSON array, or one JSON object per line."""
+    try:
+        raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise usage(unreadable(str(file), error)) from error
+    if raw.lstrip().startswith(b"["):
+        return parse_json(raw, str(file))
+    return [parse_json(line, f"{file}:{number}") for number, line in enumerate(raw.split(b"\n"), 1) if line.strip()]
+
+
 def seconds(text: str | None, where: str) -> float | None:
     """Return a duration such as `90`, `500ms`, `5m`, `2h` or `1d` in seconds, at most DURATION_MAX_S; None stays None."""
     if text is None:

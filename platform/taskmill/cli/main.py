@@ -27,11 +27,19 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "task": ("taskmill.cli.commands.task:task", "提交、查看、取消、重试任务", "Submit, read, cancel and retry tasks"),
     "queue": ("taskmill.cli.commands.queue:queue", "查看、暂停、恢复队列", "Read, pause and resume queues"),
     "schedule": ("taskmill.cli.commands.schedule:schedule", "定时计划", "Timetables that submit tasks"),
-    "node": ("taskmill.cli.commands.node:node", "工作进程", "Worker processes"),
+    "node": (
+        "taskmill.cli.commands.node:node",
+        "工作进程（即 worker list）",
+        "Worker processes, the old name of worker list",
+    ),
     "plugin": ("taskmill.cli.commands.plugin:plugin", "插件与任务类型", "Plugins and the kinds of tasks they bring"),
     "key": ("taskmill.cli.commands.key:key", "接口密钥（直接读写数据库）", "API keys, directly on the database"),
     "api": ("taskmill.cli.commands.roles:api", "运行接口", "Serve the REST API"),
-    "worker": ("taskmill.cli.commands.roles:worker", "运行工作进程", "Run tasks"),
+    "worker": (
+        "taskmill.cli.commands.roles:worker",
+        "运行工作进程；worker list 列出它们",
+        "Run tasks; worker list shows who does",
+    ),
     "scheduler": ("taskmill.cli.commands.roles:scheduler", "运行调度器", "Run the background loops"),
     "operator": (
         "taskmill.cli.commands.operator_role:operator",

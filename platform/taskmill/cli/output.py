@@ -25,9 +25,13 @@ UNLIMITED = 100_000  # 输出到管道时的行宽：不折行，便于 grep
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 
 output_option: Callable[[Any], Any] = click.option(
-    "-o", "--output", type=click.Choice(OUTPUTS), default="table", show_default=True,
+    "-o",
+    "--output",
+    type=click.Choice(OUTPUTS),
+    default="table",
+    show_default=True,
     help="Form of the result; json, jsonl and yaml are the data of the API unchanged.",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from taskmill.cli import phrases
 from taskmill.words import Words
 
 _QUOTED = re.compile(r"'([^']*)'")
+_COMMAND = re.compile(r"No such command '(.*?)'", re.DOTALL)
 _EXTRA = re.compile(r"Got unexpected extra arguments? \((.*)\)", re.DOTALL)
 
 
@@ -27,6 +28,9 @@ def told(error: click.ClickException) -> Words:
         template = phrases.TAKES_NO_VALUE if "does not take a value" in error.message else phrases.NEEDS_A_VALUE
         return template(name=error.option_name)
     message = error.format_message()
+    command = _COMMAND.match(message)
+    if command is not None:
+        return phrases.NO_COMMAND(name=command[1], hint="")
     extra = _EXTRA.match(message)
     return phrases.OTHER(error=message) if extra is None else phrases.TOO_MANY(names=extra[1])
 

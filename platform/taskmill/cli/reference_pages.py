@@ -7,23 +7,30 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 import click
-from pydantic import SecretStr
 
 from taskmill import keys
 from taskmill.errors import ERRORS
 from taskmill.kube.metrics import operator_metrics
 from taskmill.plugin import specs
+from taskmill.secret import Secret
 from taskmill.settings import Settings
 from taskmill.telemetry import METRICS, SCHEDULER_METRICS, WORKER_METRICS, Metric
 
 NOTE = "<!-- made by `make generate` from the code; do not edit -->"
 EXIT_CODES = (
-    (0, "done"), (1, "failed, or a watched task did not complete"), (2, "wrong usage or a refused request"),
-    (3, "not found"), (4, "refused by state or permission"), (5, "a server cannot be reached"),
-    (6, "several things: some done, some not"), (42, "a migration is wrong: repeating it will not help"),
-    (43, "the database is newer than this program can read"), (44, "waited too long for a lock of a migration"),
-    (124, "time is up"), (130, "interrupted, or not confirmed"),
-)  # fmt: skip
+    (0, "done"),
+    (1, "failed, or a watched task did not complete"),
+    (2, "wrong usage or a refused request"),
+    (3, "not found"),
+    (4, "refused by state or permission"),
+    (5, "a server cannot be reached"),
+    (6, "several things: some done, some not"),
+    (42, "a migration is wrong: repeating it will not help"),
+    (43, "the database is newer than this program can read"),
+    (44, "waited too long for a lock of a migration"),
+    (124, "time is up"),
+    (130, "interrupted, or not confirmed"),
+)
 
 
 def settings() -> str:
@@ -37,8 +44,8 @@ def settings() -> str:
 
 
 def _type(annotation: object) -> str:
-    text = re.sub(r"\b(?:typing|pathlib|pydantic\.types)\.", "", inspect.formatannotation(annotation))
-    return f"`{text.replace(SecretStr.__name__, 'secret').replace(' | None', '')}`"
+    text = re.sub(r"\b(?:typing|pathlib|taskmill\.secret)\.", "", inspect.formatannotation(annotation))
+    return f"`{text.replace(Secret.__name__, 'secret').replace(' | None', '')}`"
 
 
 def _default(value: object) -> str:
@@ -50,10 +57,15 @@ def _default(value: object) -> str:
 def errors() -> str:
     """Return the page of error codes."""
     rows = [
-        [f"`{code.value}`", str(spec.status), str(spec.exit_code), f"{spec.zh}<br>{spec.en}",
-         f"{spec.hint_zh}<br>{spec.hint_en}" if spec.hint_en else ""]
+        [
+            f"`{code.value}`",
+            str(spec.status),
+            str(spec.exit_code),
+            f"{spec.zh}<br>{spec.en}",
+            f"{spec.hint_zh}<br>{spec.hint_en}" if spec.hint_en else "",
+        ]
         for code, spec in ERRORS.items()
-    ]  # fmt: skip
+    ]
     intro = "Every code that the API and the command line answer with. Names in braces are filled from `details`."
     return _page("Errors", intro, _table(("code", "HTTP status", "exit code", "message", "hint"), rows))
 

@@ -71,13 +71,13 @@ def find_running(start: Path) -> Running | None:
 
 def beside_dev(settings: Settings) -> Settings:
     """Return settings with the servers of a running `taskmill dev` for the URLs that nobody set, and say so."""
-    from pydantic import SecretStr
+    from taskmill.secret import Secret
 
     missing = [name for name in ("database_url", "broker_url") if getattr(settings, name) is None]
     found = find_running(Path.cwd()) if "database_url" in missing else None
     if found is None or not found.alive:
         return settings
-    given = {name: SecretStr(url) for name in missing if (url := getattr(found, name))}
+    given = {name: Secret(url) for name in missing if (url := getattr(found, name))}
     if given:
         say(
             words(

@@ -181,15 +181,15 @@ class ChildServer(ABC):
 
     @abstractmethod
     def _prepare(self) -> None:
-        """Make `self.home` ready; the first start creates the data."""
+        """备好 `self.home`；第一次启动时建数据。"""
 
     @abstractmethod
     def _command(self) -> list[str]:
-        """Return the command line for `self.port`."""
+        """返回在 `self.port` 上启动的命令行。"""
 
     @abstractmethod
     def _is_ready(self) -> bool:
-        """Return whether clients are served."""
+        """客户端是否已能得到服务。"""
 
     # ── 内部 ──────────────────────────────────────────────────────────────
 

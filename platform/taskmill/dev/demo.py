@@ -98,7 +98,7 @@ class Demo:
         return table
 
     async def _call(self, method: str, path: str, **facts: Any) -> Task:
-        """Return the envelope's data. Raises httpx2.HTTPStatusError after showing the server's words."""
+        """返回信封里的数据；出错时先照印服务器的话，再抛 httpx2.HTTPStatusError。"""
         answer = await self.client.request(method, path, **facts)
         if answer.is_error:
             self.console.print(printable(answer.text, "\n"), markup=False)

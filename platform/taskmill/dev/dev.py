@@ -16,8 +16,6 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import SecretStr
-
 from taskmill import constants as c
 from taskmill.api.app import create_app
 from taskmill.api.auth import new_dev_token
@@ -30,6 +28,7 @@ from taskmill.engine.scheduler import run_scheduler
 from taskmill.engine.worker import WorkerRole
 from taskmill.log import configure_logging, get_logger
 from taskmill.plugin.host import PluginHost
+from taskmill.secret import Secret
 from taskmill.services.faults import why
 from taskmill.services.platform import Platform
 from taskmill.services.setup import migrate_up
@@ -90,17 +89,9 @@ async def run_dev(
 
 def _log_to_files(settings: Settings, home: Path) -> None:
     """日志进文件，终端留给人看：只有警告与错误，除非明说要别的。"""
-    folder = settings.log_dir or home / "logs"
-    configure_logging(
-        level=settings.log_level,
-        log_format=settings.log_format,
-        log_dir=folder,
-        max_bytes=settings.log_file_max_bytes,
-        max_age_s=settings.log_file_max_age_s,
-        count=settings.log_file_count,
-        terminal_level=settings.log_level if "log_level" in settings.model_fields_set else "WARNING",
-        language=settings.log_lang,
-    )
+    level = settings.log_level if "log_level" in settings.model_fields_set else "WARNING"
+    changes: dict[str, Any] = {"log_dir": settings.log_dir or home / "logs", "terminal_level": level}
+    configure_logging(**settings.logging() | changes)
     for chatty in ("httpx2", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
@@ -135,7 +126,7 @@ def _with_ports(settings: Settings) -> Settings:
 
 
 async def _with_servers(settings: Settings, home: Path, stack: AsyncExitStack) -> Settings:
-    """Start the servers whose URL is not set and return settings that name them and suit one process."""
+    """启动没有给地址的服务器，返回写明它们、适合单个进程的设置。"""
     changes: dict[str, Any] = {"drain_grace_s": min(settings.drain_grace_s, c.DEV_DRAIN_GRACE_S)}
     starts: list[tuple[str, type[ChildServer]]] = []
     if settings.database_url is None:
@@ -146,7 +137,7 @@ async def _with_servers(settings: Settings, home: Path, stack: AsyncExitStack) -
         server = kind(home / kind.name.lower())
         await asyncio.to_thread(server.start)
         stack.push_async_callback(asyncio.to_thread, server.stop)
-        changes[name] = SecretStr(server.url)
+        changes[name] = Secret(server.url)
     return settings.model_copy(update=changes)
 
 
@@ -164,7 +155,7 @@ async def _demo_servers(stack: AsyncExitStack) -> DemoServers:
 async def _run_roles(
     platform: Platform, home: Path, screen: Screen, servers: DemoServers | None, stop: asyncio.Event, *, exit_after: bool
 ) -> int:
-    """Run the three roles; whichever ends first, by itself or by an error, ends the others."""
+    """运行三个角色；哪个先结束，自己结束或出错，都带着别的结束。"""
     settings, token, listening = platform.settings, new_dev_token(), asyncio.Future[int]()
     ready = asyncio.Event()
     app = create_app(platform, dev_token=token, beside_keys=True)
@@ -192,7 +183,7 @@ async def _run_roles(
 
 
 async def _until_end(role: Awaitable[object], stop: asyncio.Event) -> None:
-    """Await a role; after the stop it has DEV_STOP_LIMIT_S left, then it is cancelled with a warning."""
+    """等一个角色；停止之后它还有 DEV_STOP_LIMIT_S，到时取消并警告。"""
     work, stopped = asyncio.ensure_future(role), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -246,7 +237,7 @@ async def _demo(facts: Mapping[str, str], servers: DemoServers, screen: Screen) 
 
 
 async def _first(work: asyncio.Future[T], stop: asyncio.Event) -> T | None:
-    """Return the result of `work`, or None if the stop comes first."""
+    """返回 `work` 的结果；先停止就是 None。"""
     stopped = asyncio.ensure_future(stop.wait())
     done, _ = await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
     stopped.cancel()

@@ -83,7 +83,7 @@ class PostgresServer(ChildServer):
             self._lock_up()
 
     def _create(self) -> None:
-        """Run initdb beside the final place and rename: a start cut short leaves no half a database."""
+        """在旁边 initdb，再改名：启动被打断也不会留下半个数据库。"""
         fresh = self.root / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)

@@ -1,12 +1,12 @@
 """What a plugin imports: the hook marker, its manifest, the registry, texts that a result can hold, and texts in both languages."""
 
-from taskmill.plugin.config import Secret
 from taskmill.plugin.context import Submit
 from taskmill.plugin.definition import OnOom, RetryPolicy, TaskDefinition, task
 from taskmill.plugin.manifest import Health, Manifest
 from taskmill.plugin.registry import Registry
 from taskmill.plugin.results import storable
 from taskmill.plugin.specs import hookimpl
+from taskmill.secret import Secret
 from taskmill.words import Words
 
 __all__ = [

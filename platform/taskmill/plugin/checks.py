@@ -11,7 +11,6 @@ from taskmill.errors import Code, InputError, PluginError, TaskmillError, UnfitE
 from taskmill.plugin.definition import TaskDefinition, check, storable
 from taskmill.plugin.manifest import Capability, Manifest
 from taskmill.plugin.registry import Registry, ScheduleDefinition
-from taskmill.services.schedules.service import ScheduleRequest
 from taskmill.strict_json import Encoder, NotJsonError
 from taskmill.text.similar import did_you_mean
 from taskmill.words import Words
@@ -38,11 +37,15 @@ def check_manifest(manifest: Manifest) -> None:
 
 
 def check_registered(registry: Registry, plugin: str) -> None:
-    """Raise PluginError PLUGIN_FAILED unless all kinds and schedules of `plugin` can work; the words name the first that cannot."""
+    """Raise PluginError PLUGIN_FAILED unless all kinds of `plugin` can work; the words name the first that cannot."""
     executors = set(registry.executors)
     for definition in registry.tasks.values():
         if registry.owners[definition.kind] == plugin:
             _check_kind(definition, executors, plugin)
+
+
+def check_schedules(registry: Registry, plugin: str) -> None:
+    """Raise PluginError PLUGIN_FAILED unless all schedules of `plugin` can work; not on the plugin's time: it imports much."""
     for schedule in registry.schedules.values():
         if schedule.plugin == plugin and (reason := bad_schedule(schedule, registry)) is not None:
             raise PluginError(Code.PLUGIN_FAILED, plugin=plugin, reason=reason)
@@ -75,6 +78,9 @@ def bad_schedule(schedule: ScheduleDefinition, registry: Registry) -> Words | No
 
 
 def _check_schedule(schedule: ScheduleDefinition, registry: Registry) -> None:
+    # 它带着数据库的全部模型；多数插件没有计划，`migrate status` 等不起那一秒
+    from taskmill.services.schedules.service import ScheduleRequest  # noqa: PLC0415
+
     ScheduleRequest(
         name=schedule.name,
         kind=schedule.kind,

@@ -14,35 +14,11 @@ import msgspec
 from taskmill import constants as c
 from taskmill import reasons
 from taskmill.errors import Code, SetupError, UnfitError
+from taskmill.secret import Secret
 from taskmill.text.validation import in_both
 from taskmill.words import Words
 
 _LISTS = (list, tuple, set, frozenset)
-
-
-class Secret:
-    """A text that never shows itself: `str`, `repr` and JSON give a mask, `reveal()` the value."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        """Return the text itself."""
-        return self._value
-
-    def __repr__(self) -> str:
-        return c.SECRET_MASK
-
-    def __bool__(self) -> bool:
-        return bool(self._value)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
 
 
 def env_prefix(plugin: str) -> str:

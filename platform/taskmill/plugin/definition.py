@@ -11,7 +11,6 @@ from functools import cached_property
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import msgspec
-from taskiq.receiver.receiver import DependencyGraph  # pyright: ignore[reportPrivateImportUsage]
 
 from taskmill import args_schema, naming, reasons
 from taskmill import constants as c
@@ -179,6 +178,8 @@ def check(definition: TaskDefinition[..., Any]) -> None:
         raise UnfitError(reasons.NOT_STORABLE(field="summary"))
     plan = definition.call
     if plan.dependencies:
+        from taskiq.receiver.receiver import DependencyGraph  # noqa: PLC0415  # pyright: ignore[reportPrivateImportUsage] - 慢，而多数类型用不着
+
         DependencyGraph(definition.function)  # worker 启动时也会画这张图，画不出来要在这里就说
     if definition.executor == "async" and not plan.coroutine and not _makes_coroutine(definition.function):
         raise UnfitError(reasons.PLAIN_ON_LOOP)

@@ -19,13 +19,14 @@ from taskmill.errors import Code, PluginError, TaskmillError
 from taskmill.log import get_logger
 from taskmill.plugin.breaker import Breaker
 from taskmill.plugin.checks import unknown_kinds
-from taskmill.plugin.config import Secret, masked
+from taskmill.plugin.config import masked
 from taskmill.plugin.executors import register_builtin
 from taskmill.plugin.info import PluginInfo, PluginProblem, PluginState
 from taskmill.plugin.loader import Loaded, Loader, environment
 from taskmill.plugin.manifest import Health, Manifest
 from taskmill.plugin.registry import Registry
 from taskmill.plugin.source import Candidate, candidates
+from taskmill.secret import Secret
 from taskmill.settings import Settings
 from taskmill.stores.urls import asyncpg_url
 

@@ -18,7 +18,7 @@ from taskmill import reasons
 from taskmill.errors import Code, PluginError, TaskmillError, UnfitError
 from taskmill.log import get_logger
 from taskmill.plugin import specs
-from taskmill.plugin.checks import check_manifest, check_registered
+from taskmill.plugin.checks import check_manifest, check_registered, check_schedules
 from taskmill.plugin.config import load_config
 from taskmill.plugin.manifest import Manifest
 from taskmill.plugin.registry import Registry
@@ -76,6 +76,8 @@ class Loader:
         result = outcome[0]
         if isinstance(result, BaseException):
             raise _as_error(candidate.name, result) from result
+        if result is not None:
+            check_schedules(result.registry, result.manifest.name)
         return result
 
     def _bring_up(self, candidate: Candidate, registry: Registry, admit: Callable[[Manifest], bool]) -> Loaded | None:

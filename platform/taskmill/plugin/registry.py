@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
-
-from taskiq import AsyncTaskiqDecoratedTask
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from taskmill import constants as c
 from taskmill import reasons
 from taskmill.errors import Code, KindError, PluginError, UnfitError
-from taskmill.plugin.config import Secret
 from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import TaskDefinition, seconds, task
+from taskmill.secret import Secret
 from taskmill.words import Words
+
+if TYPE_CHECKING:
+    from taskiq import AsyncTaskiqDecoratedTask
 
 
 class Executor(Protocol):
@@ -71,7 +73,7 @@ class Registry:
     def add(self, *definitions: TaskDefinition[..., Any] | AsyncTaskiqDecoratedTask[..., Any]) -> None:
         """Register kinds: `@task` definitions, or ordinary taskiq tasks. PluginError KIND_TAKEN names both owners."""
         for item in definitions:
-            if not isinstance(item, (TaskDefinition, AsyncTaskiqDecoratedTask)):  # pyright: ignore[reportUnnecessaryIsInstance] - 插件不一定查类型
+            if not isinstance(item, TaskDefinition) and not _is_taskiq(item):
                 reason = reasons.NOT_A_TASK(value=repr(item)[: c.NAME_MAX_CHARS])
                 raise PluginError(Code.PLUGIN_FAILED, plugin=self._plugin, reason=reason)
             definition = item if isinstance(item, TaskDefinition) else from_taskiq(item)
@@ -129,6 +131,12 @@ class Registry:
         named = {definition.queue for definition in self.tasks.values()}
         after_oom = {definition.on_oom.queue for definition in self.tasks.values() if definition.on_oom is not None}
         return sorted(named | after_oom | {c.QUEUE_DEFAULT})
+
+
+def _is_taskiq(item: object) -> TypeGuard[AsyncTaskiqDecoratedTask[..., Any]]:
+    """没有人导入过 taskiq，就不会有它的任务；为了问一句而导入它，每个命令都要多等半秒。"""
+    taskiq = sys.modules.get("taskiq")
+    return taskiq is not None and isinstance(item, taskiq.AsyncTaskiqDecoratedTask)
 
 
 def from_taskiq(decorated: AsyncTaskiqDecoratedTask[..., Any]) -> TaskDefinition[..., Any]:

@@ -1,8 +1,9 @@
-"""What msgspec says of data that does not fit, in both languages."""
+"""What msgspec and pydantic say of data that does not fit, in both languages."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from taskmill import reasons
 from taskmill.words import Words
@@ -19,6 +20,19 @@ _CHINESE = (
     (re.compile(r"JSON is malformed: (.+) \(byte (\d+)\)"), r"第 \2 字节处有误：\1"),
     (re.compile(r"Input data was truncated"), "数据不完整"),
 )
+# pydantic 的错误类型 → 中文；括号里的名字取自它给的事实
+_SETTING = {
+    "int_parsing": "须是整数",
+    "int_from_float": "须是整数",
+    "float_parsing": "须是数字",
+    "finite_number": "须是有限的数",
+    "bool_parsing": "须是 true 或 false",
+    "greater_than": "须大于 {gt}",
+    "greater_than_equal": "须不小于 {ge}",
+    "less_than": "须小于 {lt}",
+    "less_than_equal": "须不大于 {le}",
+    "literal_error": "须是其中之一：{expected}",
+}
 _PLACE = re.compile(r"(?P<reason>.*?)(?P<place> - at `[^`]*`)?", re.DOTALL)
 
 
@@ -30,3 +44,12 @@ def in_both(message: str) -> Words:
         if match := pattern.fullmatch(reason):
             return Words(zh=match.expand(chinese) + place.replace(" - at ", "："), en=message)
     return reasons.UNFIT(words=message)
+
+
+def of_setting(error: Any) -> Words:
+    """Return one of the errors of a pydantic ValidationError in both languages."""
+    chinese = _SETTING.get(error["type"])
+    if chinese is None:
+        return reasons.UNFIT(words=error["msg"])
+    facts = {name: str(fact).replace(" or ", ", ") for name, fact in error.get("ctx", {}).items()}
+    return Words(zh=chinese.format(**facts), en=error["msg"])

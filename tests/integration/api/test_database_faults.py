@@ -16,8 +16,9 @@ from tests.support.roles import as_role, temporary_role
 
 pytestmark = pytest.mark.anyio
 GRANTS = (
-    "grant usage on schema taskmill to {role}", "grant select, insert, update, delete on all tables in schema taskmill to {role}",
-)  # fmt: skip
+    "grant usage on schema taskmill to {role}",
+    "grant select, insert, update, delete on all tables in schema taskmill to {role}",
+)
 TASK = {"kind": api.KIND, "args": {}}
 LIMITS = ("statement_timeout", "lock_timeout")
 

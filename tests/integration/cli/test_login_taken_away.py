@@ -42,9 +42,13 @@ def test_a_login_that_is_refused_and_given_back(tmp_path: Path, database_url: st
     in_thread(execute(database_url, "create table taskmill.task_history_tests partition of taskmill.task_history default"))
     with temporary_role(database_url, *grants) as role:
         command = Command(
-            tmp_path, DATABASE_URL=as_role(database_url, role), BROKER_URL=broker_url, API_PORT="0",
-            PLUGIN_MODULES="tryout_plugin", PLUGINS_ALLOW="tryout",
-        )  # fmt: skip
+            tmp_path,
+            DATABASE_URL=as_role(database_url, role),
+            BROKER_URL=broker_url,
+            API_PORT="0",
+            PLUGIN_MODULES="tryout_plugin",
+            PLUGINS_ALLOW="tryout",
+        )
         command.environment["PYTHONPATH"] = str(tmp_path)
         command.environment["TASKMILL_API_TOKEN"] = command.ok("key", "create", "tests").strip()
         with command.started("api") as api, command.started("worker") as worker, command.started("scheduler") as scheduler:

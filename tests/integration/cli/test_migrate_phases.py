@@ -23,10 +23,13 @@ FIRST = "create table taskmill.demo_a (id int primary key)"
 def write(folder: Path, revision: str, down: str | None, statement: str, phase: str = "") -> None:
     """Write one revision of a plugin's chain."""
     lines = [
-        "from alembic import op", f"revision = {revision!r}", f"down_revision = {down!r}",
+        "from alembic import op",
+        f"revision = {revision!r}",
+        f"down_revision = {down!r}",
         f"phase = {phase!r}" if phase else "",
-        f"def upgrade():\n    op.execute({statement!r})", "def downgrade():\n    pass",
-    ]  # fmt: skip
+        f"def upgrade():\n    op.execute({statement!r})",
+        "def downgrade():\n    pass",
+    ]
     (folder / f"{revision}.py").write_text("\n".join(lines))
 
 

@@ -25,9 +25,12 @@ async def test_a_command_that_has_not_taken_over_signals_ends_on_sigterm(tmp_pat
     with socket.create_server(("127.0.0.1", 0)) as silent:  # 接受连接却从不回答的数据库
         url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none"
         process = subprocess.Popen(
-            ["unshare", "--pid", "--fork", "--kill-child", TASKMILL, "key", "list"], cwd=tmp_path,
-            env={**os.environ, "TASKMILL_DATABASE_URL": url}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            ["unshare", "--pid", "--fork", "--kill-child", TASKMILL, "key", "list"],
+            cwd=tmp_path,
+            env={**os.environ, "TASKMILL_DATABASE_URL": url},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
             silent.settimeout(60)
             connection, _ = silent.accept()

@@ -75,9 +75,14 @@ def taskmill_register(registry):
 def made(folder: Path, database_url: str, broker_url: str) -> Command:
     (folder / "tryout_plugin.py").write_text(PLUGIN)
     command = Command(
-        folder, DATABASE_URL=database_url, BROKER_URL=broker_url, API_PORT="0", PLUGIN_MODULES="tryout_plugin",
-        PLUGINS_ALLOW="tryout", DRAIN_GRACE_S=str(GRACE_S),
-    )  # fmt: skip
+        folder,
+        DATABASE_URL=database_url,
+        BROKER_URL=broker_url,
+        API_PORT="0",
+        PLUGIN_MODULES="tryout_plugin",
+        PLUGINS_ALLOW="tryout",
+        DRAIN_GRACE_S=str(GRACE_S),
+    )
     command.environment["PYTHONPATH"] = str(folder)
     command.ok("migrate", "up")
     return command

@@ -55,9 +55,13 @@ def command(tmp_path: Path, database_url: str, broker_url: str) -> Iterator[Comm
     """The command line next to running api, worker and scheduler."""
     (tmp_path / "tryout_plugin.py").write_text(PLUGIN)
     command = Command(
-        tmp_path, DATABASE_URL=database_url, BROKER_URL=broker_url, API_PORT="0", PLUGIN_MODULES="tryout_plugin",
+        tmp_path,
+        DATABASE_URL=database_url,
+        BROKER_URL=broker_url,
+        API_PORT="0",
+        PLUGIN_MODULES="tryout_plugin",
         PLUGINS_ALLOW="tryout",
-    )  # fmt: skip
+    )
     command.environment["PYTHONPATH"] = str(tmp_path)
     command.ok("migrate", "up")
     command.environment["TASKMILL_API_TOKEN"] = command.ok("key", "create", "tests").strip()

@@ -52,8 +52,9 @@ def test_doctor_knows_who_waits_for_whom(command: Command, database_url: str) ->
         await connection.execute("insert into taskmill.queues (name, paused_at, paused_by) values ('still', now(), 'ops')")
         await connection.execute(
             "insert into taskmill.tasks (id, queue, kind, args, timeout_ms, state) "
-            "values (gen_random_uuid(), $1, 'no.such', '{}', 1000, 'available')", queue,
-        )  # fmt: skip
+            "values (gen_random_uuid(), $1, 'no.such', '{}', 1000, 'available')",
+            queue,
+        )
         await connection.close()
 
     asyncio.run(wait_in("lonely"))

@@ -44,7 +44,7 @@ def test_a_database_that_does_not_exist(
         (r"$", "?no_such_parameter=1", ("migrate", "up"), 2, "TASKMILL_DATABASE_URL: .*no_such_parameter"),
         (r"$", "?sslmode=perhaps", ("scheduler",), 2, "TASKMILL_DATABASE_URL: .*sslmode"),
     ],
-)  # fmt: skip
+)
 def test_a_url_that_cannot_work(
     tmp_path: Path,
     database_url: str,

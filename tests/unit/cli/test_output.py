@@ -14,11 +14,19 @@ from taskmill.cli.output import Column, Output, age, cells, duration, emit, reco
 from taskmill.text.printable import printable
 
 COLUMNS = (
-    Column("id", "编号", "ID"), Column("state", "状态", "STATE"), Column("queue", "队列", "QUEUE", rank=2),
-    Column("tag", "标签", "TAG", wide=True), Column("error.message", "错误", "ERROR", rank=1),
-)  # fmt: skip
-ITEM = {"id": "0190a5c8-7d3f-7aaa-8000-000000000001", "state": "running", "queue": "q" * 20, "tag": "t",
-        "error": {"message": "出错了 " * 20}}  # fmt: skip
+    Column("id", "编号", "ID"),
+    Column("state", "状态", "STATE"),
+    Column("queue", "队列", "QUEUE", rank=2),
+    Column("tag", "标签", "TAG", wide=True),
+    Column("error.message", "错误", "ERROR", rank=1),
+)
+ITEM = {
+    "id": "0190a5c8-7d3f-7aaa-8000-000000000001",
+    "state": "running",
+    "queue": "q" * 20,
+    "tag": "t",
+    "error": {"message": "出错了 " * 20},
+}
 PAGE = {"items": [ITEM, {**ITEM, "id": "second", "error": None}], "total": 7, "next_cursor": "abc"}
 
 
@@ -86,17 +94,25 @@ def test_ages_go_both_ways() -> None:
 
 @pytest.mark.parametrize(
     ("environment", "expected"),
-    [({}, "en"), ({"LANG": "zh_CN.UTF-8"}, "zh"), ({"LANG": "C"}, "en"), ({"LANG": "zh_TW", "LC_ALL": "en_US"}, "en"),
-     ({"LC_ALL": "", "LANG": "zh_CN"}, "zh")],
-)  # fmt: skip
+    [
+        ({}, "en"),
+        ({"LANG": "zh_CN.UTF-8"}, "zh"),
+        ({"LANG": "C"}, "en"),
+        ({"LANG": "zh_TW", "LC_ALL": "en_US"}, "en"),
+        ({"LC_ALL": "", "LANG": "zh_CN"}, "zh"),
+    ],
+)
 def test_language_follows_the_environment(environment: dict[str, str], expected: str) -> None:
     assert language.from_environment(environment) == expected
 
 
 HOSTILE = {
-    "id": "1", "state": "bad\x1b[2J", "queue": "a\u202eb", "tag": "\x9b31m",
+    "id": "1",
+    "state": "bad\x1b[2J",
+    "queue": "a\u202eb",
+    "tag": "\x9b31m",
     "error": {"message": "first\n  File \x1b]0;owned\x07\r"},
-}  # fmt: skip
+}
 ROWS = (*COLUMNS[:4], Column("error.message", "错误", "ERROR", show=str))
 
 

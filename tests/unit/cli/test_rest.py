@@ -7,12 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
-from pydantic import SecretStr
 
 from taskmill.cli.failure import RemoteError, exit_code, named
 from taskmill.cli.rest import Api, find_target
 from taskmill.cli.run_json import beside_dev
 from taskmill.errors import InputError, TaskmillError
+from taskmill.secret import Secret
 from taskmill.settings import Settings
 
 URL = "http://127.0.0.1:4000"
@@ -63,18 +63,31 @@ def test_a_broken_file_is_named(project: Path) -> None:
 
 @pytest.mark.parametrize(
     ("status", "code", "expected"),
-    [(404, "TASK_NOT_FOUND", 3), (409, "TASK_NOT_RETRYABLE", 4), (422, "ARGS_INVALID", 2), (503, "DATABASE_UNAVAILABLE", 5),
-     (404, "OF_THE_FUTURE", 3), (403, "OF_THE_FUTURE", 4), (418, "OF_THE_FUTURE", 2), (500, "OF_THE_FUTURE", 1)],
-)  # fmt: skip
+    [
+        (404, "TASK_NOT_FOUND", 3),
+        (409, "TASK_NOT_RETRYABLE", 4),
+        (422, "ARGS_INVALID", 2),
+        (503, "DATABASE_UNAVAILABLE", 5),
+        (404, "OF_THE_FUTURE", 3),
+        (403, "OF_THE_FUTURE", 4),
+        (418, "OF_THE_FUTURE", 2),
+        (500, "OF_THE_FUTURE", 1),
+    ],
+)
 def test_exit_codes_of_answers(status: int, code: str, expected: int) -> None:
     assert exit_code(RemoteError(status, {"code": code, "message": {"zh": "坏", "en": "bad"}})) == expected
 
 
 REFUSED = {
-    "code": "INVALID_REQUEST", "message": {"zh": "请求不合规", "en": "the request is invalid: delay_s"},
+    "code": "INVALID_REQUEST",
+    "message": {"zh": "请求不合规", "en": "the request is invalid: delay_s"},
     "hint": {"zh": "/schema", "en": "/schema"},
-    "details": {"field": "delay_s", "reason": "give run_at or delay_s, not both", "reason_zh": "run_at 与 delay_s 只能给一个"},
-}  # fmt: skip
+    "details": {
+        "field": "delay_s",
+        "reason": "give run_at or delay_s, not both",
+        "reason_zh": "run_at 与 delay_s 只能给一个",
+    },
+}
 
 
 def test_errors_of_the_api_speak_of_the_options_that_were_typed() -> None:
@@ -136,7 +149,7 @@ def test_a_running_dev_is_found_by_the_commands_on_its_servers(
     assert str(path) in told
     assert "pw" not in told.replace(str(path), "")
     # 自己说了地址就用自己的；进程不在了，文件就过期了
-    given = Settings(database_url=SecretStr("postgresql://mine/d"))
+    given = Settings(database_url=Secret("postgresql://mine/d"))
     assert beside_dev(given) == given
     path.write_text(json.dumps({**facts, "pid": 2**22 + 1}))
     assert beside_dev(Settings()).database_url is None

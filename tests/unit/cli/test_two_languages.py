@@ -24,11 +24,17 @@ SENTENCE = re.compile(r"[a-z]+(?: [a-z]+){3,}")  # 四个小写英文词连成�
 HEADER = "second,queue,type,service_ms\n"
 QUEUE = "apiVersion: taskmill.dev/v1alpha1\nkind: TaskQueue\nspec: {queue: q, concurrency: many}\n"
 FILES = {
-    "no.yaml": "{", "other.yaml": "kind: Pod\n", "unfit.yaml": QUEUE, "columns.csv": "second\n1\n", "empty.csv": HEADER,
-    "words.csv": f"{HEADER}soon,q,t,1\n", "outside.csv": f"{HEADER}-1,q,t,1\n", "tasks.jsonl": "{\n",
-}  # fmt: skip
+    "no.yaml": "{",
+    "other.yaml": "kind: Pod\n",
+    "unfit.yaml": QUEUE,
+    "columns.csv": "second\n1\n",
+    "empty.csv": HEADER,
+    "words.csv": f"{HEADER}soon,q,t,1\n",
+    "outside.csv": f"{HEADER}-1,q,t,1\n",
+    "tasks.jsonl": "{\n",
+}
 FAILS = [
-    "wroker", "nothing-like-it", "task submit", "task submit a.b --argz 1", "task submit a.b c", "task submit a.b --tag", "task submit a.b --wait=x",
+    "wroker", "nothing-like-it", "task lits", "worker lits", "task submit", "task submit a.b --argz 1", "task submit a.b c", "task submit a.b --tag", "task submit a.b --wait=x",
     "task submit a.b --priority 7", "task submit a.b --priority x", "task submit a.b --max-attempts 0", "task list --page-size 101",
     "task list --state odd", "task submit a.b --args {", "task submit a.b --args NaN", "task submit a.b --args @gone",
     "task submit a.b --in soon", "task submit a.b --at soon", "task submit a.b --expires soon", "task show ..", "task batch gone.jsonl",

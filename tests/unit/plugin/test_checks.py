@@ -107,12 +107,15 @@ def test_a_handler_that_cannot_work_is_refused_where_it_is_made(function: Any, o
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: RetryPolicy(base_delay=float("nan")), "base_delay"), (lambda: RetryPolicy(max_delay=-1), "max_delay"),
-        (lambda: RetryPolicy(max_delay=float("inf")), "max_delay"), (lambda: RetryPolicy(max_attempts=2.5), "max_attempts"),  # type: ignore[arg-type]
-        (lambda: RetryPolicy(discard_on=("ValueError",)), "discard_on"), (lambda: OnOom("a b"), "queue"),  # type: ignore[arg-type]
+        (lambda: RetryPolicy(base_delay=float("nan")), "base_delay"),
+        (lambda: RetryPolicy(max_delay=-1), "max_delay"),
+        (lambda: RetryPolicy(max_delay=float("inf")), "max_delay"),
+        (lambda: RetryPolicy(max_attempts=2.5), "max_attempts"),  # type: ignore[arg-type]
+        (lambda: RetryPolicy(discard_on=("ValueError",)), "discard_on"),
+        (lambda: OnOom("a b"), "queue"),  # type: ignore[arg-type]
         (lambda: RetryPolicy(discard_on=(ValueError("x"),)), "discard_on"),  # type: ignore[arg-type]
     ],
-)  # fmt: skip
+)
 def test_a_policy_that_cannot_work_is_refused(make: Callable[[], object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         make()

@@ -5,9 +5,8 @@ from __future__ import annotations
 from litestar import Router, get
 
 from taskmill.api import body
-from taskmill.api.call import Call, platform_of
+from taskmill.api.call import Call, KindName, platform_of
 from taskmill.api.envelope import Envelope, ok
-from taskmill.api.params import KindName
 from taskmill.errors import Code
 from taskmill.plugin.info import PluginInfo
 from taskmill.services.catalog import KindDetail, KindSummary

@@ -1,4 +1,4 @@
-"""Queues, and the numbers by which workers are scaled."""
+"""Queues."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from litestar import Router, delete, get, post, put
 from litestar.status_codes import HTTP_200_OK
 
 from taskmill.api import body
-from taskmill.api.call import Call, caller, platform_of
+from taskmill.api.call import Call, QueueName, caller, platform_of
 from taskmill.api.envelope import Envelope, ok
-from taskmill.api.params import QueueName
 from taskmill.errors import Code
 from taskmill.services.page import Page, Paging
-from taskmill.services.queues.backlog import Scaling
 from taskmill.services.queues.service import QueuePolicyChange, QueueView
 
 UNKNOWN = {"errors": (Code.QUEUE_NOT_FOUND,)}
@@ -80,11 +78,4 @@ async def resume(request: Call, queue: QueueName) -> Envelope[QueueView]:
     return ok(request, await platform_of(request).queues.resume(body.name(queue, "queue"), by=caller(request)))
 
 
-@get("/scaling/{queue:str}", operation_id="getScaling", summary="Backlog numbers of a queue", tags=["scaling"])
-async def scaling(request: Call, queue: QueueName) -> Envelope[Scaling]:
-    """Return numbers for autoscalers; unknown queues answer zeros, so that a scaler never sees a gap."""
-    return ok(request, await platform_of(request).backlog.scaling(body.name(queue, "queue")))
-
-
 router = Router("/", route_handlers=[list_queues, get_queue, put_queue, delete_queue, pause, resume], tags=["queues"])
-scaling_router = Router("/", route_handlers=[scaling])

@@ -1,4 +1,4 @@
-"""Tasks: submit and read."""
+"""Tasks: submit, read, cancel and retry."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from uuid import UUID
 
 import msgspec
 from litestar import Router, get, post
+from litestar.status_codes import HTTP_200_OK
 
 from taskmill.api import body
-from taskmill.api.call import Call, caller, platform_of, telemetry_of
+from taskmill.api.call import Call, TaskId, caller, platform_of, telemetry_of
 from taskmill.api.envelope import Envelope, ok
-from taskmill.api.params import TaskId
 from taskmill.clock import Timestamp, rfc3339
 from taskmill.errors import Code
 from taskmill.services.page import Page
 from taskmill.services.tasks.service import TaskFilter
 from taskmill.services.tasks.submit import Submitted
 from taskmill.services.tasks.submit_request import SubmitRequest
-from taskmill.services.tasks.view import TaskAttemptView, TaskDetail, TaskResult, TaskSummary
+from taskmill.services.tasks.view import TaskAttemptView, TaskDetail, TaskResult, TaskState, TaskSummary
 from taskmill.states import State
 
 
@@ -134,6 +134,32 @@ async def result(request: Call, task_id: TaskId) -> Envelope[TaskResult]:
     return ok(request, await platform_of(request).tasks.result(body.task_id(task_id)))
 
 
+@post(
+    "/{task_id:str}/cancel",
+    operation_id="cancelTask",
+    summary="Cancel a task",
+    status_code=HTTP_200_OK,
+    opt={"errors": (Code.TASK_NOT_FOUND, Code.TASK_NOT_CANCELLABLE)},
+)
+async def cancel(request: Call, task_id: TaskId) -> Envelope[TaskState]:
+    """End a waiting task at once; ask a running one to end (`cancel_requested`). A finished one answers 409."""
+    await body.refuse_body(request)
+    return ok(request, await platform_of(request).tasks.cancel(body.task_id(task_id)))
+
+
+@post(
+    "/{task_id:str}/retry",
+    operation_id="retryTask",
+    summary="Run a finished task again",
+    status_code=HTTP_200_OK,
+    opt={"errors": (Code.TASK_NOT_FOUND, Code.TASK_NOT_RETRYABLE)},
+)
+async def retry(request: Call, task_id: TaskId) -> Envelope[TaskState]:
+    """Bring a finished task back with the same id and fresh budgets. A live one answers 409."""
+    await body.refuse_body(request)
+    return ok(request, await platform_of(request).tasks.retry(body.task_id(task_id)))
+
+
 def _accepted(done: Submitted) -> dict[str, Any]:
     return {
         "id": done.id,
@@ -144,4 +170,6 @@ def _accepted(done: Submitted) -> dict[str, Any]:
     }
 
 
-router = Router("/tasks", route_handlers=[submit, submit_batch, list_tasks, get_task, attempts, result], tags=["tasks"])
+router = Router(
+    "/tasks", route_handlers=[submit, submit_batch, list_tasks, get_task, attempts, result, cancel, retry], tags=["tasks"]
+)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
-from taskmill.cli.commands.roles import run_async
+from taskmill.cli import ending
 from taskmill.cli.failure import EXIT_FAILED
 from taskmill.cli.language import words
 from taskmill.cli.output import Output, cells, colored, emit, output_option, say
@@ -45,7 +45,7 @@ def doctor(ctx: click.Context, output: Output) -> None:
         told, hint = error.message(), error.hint()
         findings = [Finding(name="settings", ok=False, detail=Words(**told), fix="" if hint is None else Words(**hint))]
     else:
-        findings = run_async(examine(settings, PluginHost.load(settings)))
+        findings = ending.run(examine(settings, PluginHost.load(settings)))
     if output in {"table", "wide"}:
         _show(findings)
     else:

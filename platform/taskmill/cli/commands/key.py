@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import rich_click as click
 
+from taskmill.cli import ending
 from taskmill.cli.arguments import seconds
-from taskmill.cli.commands.roles import run_async
 from taskmill.cli.language import words
 from taskmill.cli.output import Column, Output, age, emit, output_option
 from taskmill.cli.run_json import beside_dev
@@ -21,10 +21,14 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 COLUMNS = (
-    Column("id", "编号", "ID"), Column("name", "名称", "NAME"), Column("prefix", "前缀", "PREFIX"),
-    Column("scopes", "权限", "SCOPES", rank=1), Column("expires_at", "过期", "EXPIRES", show=age, rank=2),
-    Column("created_at", "创建于", "AGE", show=age, rank=3), Column("revoked_at", "吊销于", "REVOKED", show=age),
-)  # fmt: skip
+    Column("id", "编号", "ID"),
+    Column("name", "名称", "NAME"),
+    Column("prefix", "前缀", "PREFIX"),
+    Column("scopes", "权限", "SCOPES", rank=1),
+    Column("expires_at", "过期", "EXPIRES", show=age, rank=2),
+    Column("created_at", "创建于", "AGE", show=age, rank=3),
+    Column("revoked_at", "吊销于", "REVOKED", show=age),
+)
 
 
 @click.group()
@@ -39,9 +43,14 @@ def key() -> None:
 @key.command()
 @click.argument("name")
 @click.option(
-    "--scope", "scopes", multiple=True, type=click.Choice(["read", "write"]), default=("read", "write"), show_default=True,
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(["read", "write"]),
+    default=("read", "write"),
+    show_default=True,
     help="What it may do; repeatable; write includes read.",
-)  # fmt: skip
+)
 @click.option("--expires-in", default=None, metavar="DURATION", help="Life of the key: 12h, 30d. Default: no end.")
 @output_option
 def create(name: str, scopes: tuple[str, ...], expires_in: str | None, output: Output) -> None:
@@ -92,4 +101,4 @@ def _on_database(work: Callable[[KeyService], Awaitable[Any]]) -> Any:
         async with keys_of(url) as keys:
             return await work(keys)
 
-    return msgspec.to_builtins(run_async(run()))
+    return msgspec.to_builtins(ending.run(run()))

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 
 from taskmill import constants as c
-from taskmill.cli import phrases
+from taskmill.cli import ending, phrases
 from taskmill.cli.arguments import usage
 from taskmill.cli.commands.migrate_wait import wait
-from taskmill.cli.commands.roles import run_async
 from taskmill.cli.failure import EXIT_FAILED
 from taskmill.cli.language import words
 from taskmill.cli.output import Column, Output, emit, output_option
@@ -100,7 +99,7 @@ def up(revision: str | None, phase: str, allow_ahead: bool, wait_s: float) -> No
         raise usage(phrases.REVISION_OR_PHASE)
     with telling(settings.termination_message) as tell:
         url, plugins = settings.require_database_url(), _plugins(settings)
-        done = run_async(
+        done = ending.run(
             patiently(
                 lambda: migrate_up(url, revision, phase=phase, allow_ahead=allow_ahead, plugins=plugins, wait_s=wait_s),
                 settings.database_wait_s,
@@ -128,9 +127,12 @@ def down(revision: str, plugin: str | None, yes: bool) -> None:
     settings = beside_dev(load_settings())
     url = settings.require_database_url()
     if not yes:
-        click.confirm(words(f"退回到 {revision} 会删除数据，继续？", f"Going down to {revision} deletes data. Go on?"),
-                      abort=True, err=True)  # fmt: skip
-    run_async(migrate_down(url, revision, plugin=plugin, plugins=_plugins(settings) if plugin else {}))
+        click.confirm(
+            words(f"退回到 {revision} 会删除数据，继续？", f"Going down to {revision} deletes data. Go on?"),
+            abort=True,
+            err=True,
+        )
+    ending.run(migrate_down(url, revision, plugin=plugin, plugins=_plugins(settings) if plugin else {}))
     click.echo(words(f"已退回 {revision}", f"migrated down to {revision}"), err=True)
 
 
@@ -146,7 +148,7 @@ def status(ctx: click.Context, output: Output) -> None:
 
     settings = beside_dev(load_settings())
     url = settings.require_database_url()
-    chains = run_async(migration_status(url, plugins=_plugins(settings)))
+    chains = ending.run(migration_status(url, plugins=_plugins(settings)))
     emit([_row(name, chain) for name, chain in chains.items()], output, COLUMNS, name="chain")
     ctx.exit(EXIT_FAILED if any(chain.needed or not chain.readable for chain in chains.values()) else 0)
 

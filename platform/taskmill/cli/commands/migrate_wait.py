@@ -10,8 +10,8 @@ from pathlib import Path
 import rich_click as click
 
 from taskmill import constants as c
+from taskmill.cli import ending
 from taskmill.cli.arguments import seconds
-from taskmill.cli.commands.roles import run_async
 from taskmill.cli.failure import EXIT_TIMEOUT
 from taskmill.cli.language import words
 from taskmill.errors import Code, SetupError, UnavailableError
@@ -33,7 +33,7 @@ def wait(ctx: click.Context, timeout: str | None) -> None:
     patience = seconds(timeout, "--timeout")
     settings = load_settings()
     url = settings.require_database_url()
-    if not run_async(_wait(url, PluginHost.load(settings).migrations(), patience)):
+    if not ending.run(_wait(url, PluginHost.load(settings).migrations(), patience)):
         click.echo(words(f"等了 {timeout}，数据库仍不合用", f"the database still does not fit after {timeout}"), err=True)
         ctx.exit(EXIT_TIMEOUT)
     click.echo(words("数据库合用", "the database fits"), err=True)

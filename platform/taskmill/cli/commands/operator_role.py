@@ -9,8 +9,8 @@ import socket
 import rich_click as click
 
 from taskmill.cli import phrases
-from taskmill.cli.commands.roles import configured, first_of
 from taskmill.cli.ending import until_signal
+from taskmill.cli.processes import configured, first_of
 from taskmill.errors import Code, SetupError
 from taskmill.settings import Settings
 

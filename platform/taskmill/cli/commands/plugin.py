@@ -16,18 +16,28 @@ def _why(error: Mapping[str, str]) -> str:
 
 
 COLUMNS = (
-    Column("name", "插件", "NAME"), Column("version", "版本", "VERSION"), Column("state", "状态", "STATE"),
-    Column("kinds", "类型", "KINDS"), Column("capabilities", "能力", "CAPABILITIES", wide=True),
-    Column("distribution", "发行包", "DISTRIBUTION", wide=True), Column("config", "配置", "CONFIG", wide=True),
-    Column("error.code", "错误", "ERROR", rank=1), Column("error", "说明", "REASON", show=_why, rank=2),
-)  # fmt: skip
+    Column("name", "插件", "NAME"),
+    Column("version", "版本", "VERSION"),
+    Column("state", "状态", "STATE"),
+    Column("kinds", "类型", "KINDS"),
+    Column("capabilities", "能力", "CAPABILITIES", wide=True),
+    Column("distribution", "发行包", "DISTRIBUTION", wide=True),
+    Column("config", "配置", "CONFIG", wide=True),
+    Column("error.code", "错误", "ERROR", rank=1),
+    Column("error", "说明", "REASON", show=_why, rank=2),
+)
 KINDS = (
-    Column("kind", "类型", "KIND"), Column("version", "版本", "VERSION"), Column("plugin", "插件", "PLUGIN"),
-    Column("queue", "队列", "QUEUE"), Column("max_attempts", "尝试上限", "MAX_ATTEMPTS", rank=3),
-    Column("timeout_s", "时限", "TIMEOUT", show=duration, rank=2), Column("priority", "优先级", "PRIORITY", wide=True),
-    Column("executor", "执行器", "EXECUTOR", wide=True), Column("seen_at", "最近登记", "SEEN", show=age, wide=True),
+    Column("kind", "类型", "KIND"),
+    Column("version", "版本", "VERSION"),
+    Column("plugin", "插件", "PLUGIN"),
+    Column("queue", "队列", "QUEUE"),
+    Column("max_attempts", "尝试上限", "MAX_ATTEMPTS", rank=3),
+    Column("timeout_s", "时限", "TIMEOUT", show=duration, rank=2),
+    Column("priority", "优先级", "PRIORITY", wide=True),
+    Column("executor", "执行器", "EXECUTOR", wide=True),
+    Column("seen_at", "最近登记", "SEEN", show=age, wide=True),
     Column("summary", "说明", "SUMMARY", rank=1),
-)  # fmt: skip
+)
 
 
 @click.group()

@@ -15,13 +15,17 @@ from taskmill.cli.output import Column, Output, age, duration, emit, output_opti
 from taskmill.cli.rest import Api, paged, remote, segment
 
 COLUMNS = (
-    Column("name", "队列", "NAME"), Column("paused", "已暂停", "PAUSED"),
-    Column("live.available", "待执行", "AVAILABLE"), Column("live.running", "执行中", "RUNNING"),
-    Column("live.scheduled", "已计划", "SCHEDULED", rank=2), Column("live.retryable", "待重试", "RETRYABLE", rank=1),
-    Column("oldest_wait_s", "最久等待", "OLDEST", show=duration), Column("paused_by", "暂停者", "PAUSED_BY", wide=True),
+    Column("name", "队列", "NAME"),
+    Column("paused", "已暂停", "PAUSED"),
+    Column("live.available", "待执行", "AVAILABLE"),
+    Column("live.running", "执行中", "RUNNING"),
+    Column("live.scheduled", "已计划", "SCHEDULED", rank=2),
+    Column("live.retryable", "待重试", "RETRYABLE", rank=1),
+    Column("oldest_wait_s", "最久等待", "OLDEST", show=duration),
+    Column("paused_by", "暂停者", "PAUSED_BY", wide=True),
     Column("retention_s", "保留", "RETENTION", show=duration, rank=3),
     Column("paused_at", "暂停于", "PAUSED_FOR", show=age, wide=True),
-)  # fmt: skip
+)
 
 
 @click.group()

@@ -21,13 +21,20 @@ if TYPE_CHECKING:
     from taskmill.kube.scale.simulate.traces import Setup, Trace
 
 COLUMNS = (
-    Column("trace", "负载", "TRACE"), Column("policy", "策略", "POLICY"), Column("starts", "开始次数", "STARTS", rank=2),
-    Column("late_percent", "迟到%", "LATE%"), Column("late", "迟到数", "LATE", rank=1),
-    Column("p50_s", "等待p50", "P50_S", rank=3), Column("p95_s", "等待p95", "P95_S"), Column("p99_s", "等待p99", "P99_S"),
-    Column("pod_hours", "Pod小时", "POD_HOURS"), Column("interrupted", "被中断", "INTERRUPTED"),
-    Column("lost_hours", "白干小时", "LOST_HOURS", rank=1), Column("actions", "伸缩次数", "ACTIONS", rank=2),
+    Column("trace", "负载", "TRACE"),
+    Column("policy", "策略", "POLICY"),
+    Column("starts", "开始次数", "STARTS", rank=2),
+    Column("late_percent", "迟到%", "LATE%"),
+    Column("late", "迟到数", "LATE", rank=1),
+    Column("p50_s", "等待p50", "P50_S", rank=3),
+    Column("p95_s", "等待p95", "P95_S"),
+    Column("p99_s", "等待p99", "P99_S"),
+    Column("pod_hours", "Pod小时", "POD_HOURS"),
+    Column("interrupted", "被中断", "INTERRUPTED"),
+    Column("lost_hours", "白干小时", "LOST_HOURS", rank=1),
+    Column("actions", "伸缩次数", "ACTIONS", rank=2),
     Column("met", "达标", "MET"),
-)  # fmt: skip
+)
 
 
 @click.group()
@@ -108,15 +115,23 @@ def _pages(api: Api, query: Mapping[str, object], most: int) -> Iterator[dict[st
 @output_option
 @click.pass_context
 def simulate(
-    ctx: click.Context, name: str, everything: bool, manifest: Path | None, only: str | None, seed: int, shorten: float,
-    chart: Path | None, rival: str, output: Output,
-) -> None:  # fmt: skip
+    ctx: click.Context,
+    name: str,
+    everything: bool,
+    manifest: Path | None,
+    only: str | None,
+    seed: int,
+    shorten: float,
+    chart: Path | None,
+    rival: str,
+    output: Output,
+) -> None:
     """Replay a load under our scaler and under HPA, KEDA and Knative, and compare: late tasks, pod-hours, interruptions.
 
     The rivals are re-implemented from their documents. Late: started later than the queue's objective.
 
     Example: taskmill scale simulate --trace load.csv --queue taskqueue.yaml --chart load.svg
-    """  # fmt: skip
+    """
     from taskmill.kube.scale.simulate import compare, synthetic
 
     setup = _setup(manifest) if manifest is not None else None

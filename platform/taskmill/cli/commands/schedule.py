@@ -16,14 +16,21 @@ from taskmill.cli.output import Column, Output, age, duration, emit, output_opti
 from taskmill.cli.rest import Api, paged, remote, segment
 
 COLUMNS = (
-    Column("name", "计划", "NAME"), Column("kind", "类型", "KIND", rank=2), Column("cron", "CRON", "CRON"),
-    Column("interval_s", "间隔", "EVERY", show=duration), Column("timezone", "时区", "TIMEZONE", rank=3),
-    Column("paused", "已暂停", "PAUSED"), Column("next_fire_at", "下次", "NEXT", show=age),
-    Column("last_fire_at", "上次", "LAST", show=age, rank=1), Column("missed_count", "错过", "MISSED", rank=4),
-    Column("queue", "队列", "QUEUE", wide=True), Column("source", "来源", "SOURCE", wide=True),
-    Column("id", "编号", "ID", wide=True), Column("last_task_id", "上次的任务", "LAST_TASK", wide=True),
+    Column("name", "计划", "NAME"),
+    Column("kind", "类型", "KIND", rank=2),
+    Column("cron", "CRON", "CRON"),
+    Column("interval_s", "间隔", "EVERY", show=duration),
+    Column("timezone", "时区", "TIMEZONE", rank=3),
+    Column("paused", "已暂停", "PAUSED"),
+    Column("next_fire_at", "下次", "NEXT", show=age),
+    Column("last_fire_at", "上次", "LAST", show=age, rank=1),
+    Column("missed_count", "错过", "MISSED", rank=4),
+    Column("queue", "队列", "QUEUE", wide=True),
+    Column("source", "来源", "SOURCE", wide=True),
+    Column("id", "编号", "ID", wide=True),
+    Column("last_task_id", "上次的任务", "LAST_TASK", wide=True),
     Column("last_error", "错误", "ERROR", rank=5),
-)  # fmt: skip
+)
 RUN = (Column("schedule_id", "计划", "SCHEDULE"), Column("task_id", "任务", "TASK"))
 NEXT_FIRES = 5
 OPTIONS = {
@@ -84,9 +91,16 @@ def show(api: Api, name: str, output: Output) -> None:
 @output_option
 @remote
 def create(
-    api: Api, name: str, kind: str, *, every: str | None, args: str | None, catch_up: str | None, output: Output,
+    api: Api,
+    name: str,
+    kind: str,
+    *,
+    every: str | None,
+    args: str | None,
+    catch_up: str | None,
+    output: Output,
     **plain: Any,
-) -> None:  # fmt: skip
+) -> None:
     """Make the schedule NAME that submits a task of KIND.
 
     Example: taskmill schedule create nightly-report shell.run --cron '0 8 * * *' --timezone Asia/Shanghai --args '{"argv": ["date"]}'
@@ -94,9 +108,13 @@ def create(
     if (plain["cron"] is None) == (every is None):
         raise usage(phrases.CRON_OR_EVERY)
     request = {
-        "name": name, "kind": kind, "interval_s": seconds(every, "--every"), "args": read_args(args),
-        "catch_up_s": seconds(catch_up, "--catch-up"), **plain,
-    }  # fmt: skip
+        "name": name,
+        "kind": kind,
+        "interval_s": seconds(every, "--every"),
+        "args": read_args(args),
+        "catch_up_s": seconds(catch_up, "--catch-up"),
+        **plain,
+    }
     with named(OPTIONS):
         made = api.post("/schedules", compact(request))
     emit(made, output, COLUMNS, name="name")

@@ -8,7 +8,7 @@ from typing import Any
 
 import rich_click as click
 
-from taskmill.cli.arguments import compact, parse_json, read_args, seconds, timestamp
+from taskmill.cli.arguments import compact, parse_json, read_args, read_tasks, seconds, timestamp
 from taskmill.cli.batch import each
 from taskmill.cli.commands import task_watch
 from taskmill.cli.commands.task_watch import told
@@ -58,9 +58,12 @@ COLUMNS = (
     Column("error.message", "错误", "ERROR", rank=4, when=_unfinished),
 )
 ACCEPTED = (
-    Column("id", "编号", "ID"), Column("kind", "类型", "KIND"), Column("queue", "队列", "QUEUE"),
-    Column("state", "状态", "STATE"), Column("run_at", "计划时间", "RUN_AT", rank=1),
-)  # fmt: skip
+    Column("id", "编号", "ID"),
+    Column("kind", "类型", "KIND"),
+    Column("queue", "队列", "QUEUE"),
+    Column("state", "状态", "STATE"),
+    Column("run_at", "计划时间", "RUN_AT", rank=1),
+)
 DETAIL = (
     *COLUMNS[:4],
     Column("state", "状态", "STATE"),
@@ -201,7 +204,7 @@ def batch(api: Api, file: Path, output: Output) -> None:
 
     Example: taskmill task batch tasks.jsonl -o name
     """
-    tasks = task_watch.read_tasks(file)
+    tasks = read_tasks(file)
     emit(api.post("/tasks/batch", {"tasks": tasks}), output, ACCEPTED)
 
 

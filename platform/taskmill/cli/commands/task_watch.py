@@ -1,15 +1,12 @@
-"""Following one task to its end, and reading tasks to submit from a file."""
+"""Following one task to its end."""
 
 from __future__ import annotations
 
 import math
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from taskmill import constants as c
-from taskmill.cli.arguments import parse_json, unreadable, usage
 from taskmill.cli.failure import EXIT_FAILED, EXIT_OK, EXIT_TIMEOUT, RemoteError
 from taskmill.cli.language import words
 from taskmill.cli.output import say
@@ -92,14 +89,3 @@ def told_all(found: dict[str, Any]) -> tuple[str, ...]:
 def told(reason: dict[str, Any]) -> str:
     """Return one reason in the language in use."""
     return f"{reason['code']} {words(**reason['message'])}"
-
-
-def read_tasks(file: Path) -> list[Any]:
-    """Return the tasks of a file, `-` for standard input: one JSON array, or one JSON object per line."""
-    try:
-        raw = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    except OSError as error:
-        raise usage(unreadable(str(file), error)) from error
-    if raw.lstrip().startswith(b"["):
-        return parse_json(raw, str(file))
-    return [parse_json(line, f"{file}:{number}") for number, line in enumerate(raw.split(b"\n"), 1) if line.strip()]

@@ -1,4 +1,4 @@
-"""Workers and the overview."""
+"""Worker processes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from taskmill.api import body
 from taskmill.api.call import Call, platform_of
 from taskmill.api.envelope import Envelope, ok
 from taskmill.services.page import Page, Paging
-from taskmill.services.queues.stats import Stats, StatsWindow
 from taskmill.services.workers import WorkerView
 
 
@@ -18,10 +17,4 @@ async def workers(request: Call) -> Envelope[Page[WorkerView]]:
     return ok(request, await platform_of(request).workers.list(body.read_query(request, Paging)))
 
 
-@get("/stats", operation_id="getStats", summary="Overview", opt={"query": StatsWindow})
-async def stats(request: Call) -> Envelope[Stats]:
-    """Return live tasks by state, tasks finished in the window, and workers by state."""
-    return ok(request, await platform_of(request).stats.get(body.read_query(request, StatsWindow)))
-
-
-router = Router("/", route_handlers=[workers, stats], tags=["overview"])
+router = Router("/", route_handlers=[workers], tags=["overview"])
