@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from unicodedata import category
 from uuid import UUID
 
@@ -72,6 +72,18 @@ def _refuse(field: str, reason: Words) -> InputError:
     return InputError(Code.INVALID_REQUEST, field=field, reason=reason)
 
 
+class Requests(Protocol):
+    """Tasks that are counted before they are looked at: a list, or a batch that is decoded as it is gone through."""
+
+    def __len__(self) -> int:
+        """Return how many."""
+        ...
+
+    def __iter__(self) -> Iterator[SubmitRequest]:
+        """Return them, in order."""
+        ...
+
+
 class SubmitService:
     """Accepts tasks. Concurrent single submits of one process share a commit; `close` waits for them."""
 
@@ -119,8 +131,11 @@ class SubmitService:
         done = await future
         return Submitted(task.id, task.kind, task.queue, done.state, done.run_at)
 
-    async def submit_many(self, requests: Sequence[SubmitRequest], *, created_by: str | None = None) -> list[Submitted]:
-        """Accept all tasks or none, in one transaction; errors as in `submit`, with `index` in the details."""
+    async def submit_many(self, requests: Requests, *, created_by: str | None = None) -> list[Submitted]:
+        """Accept all tasks or none, in one transaction; errors as in `submit`, with `index` in the details.
+
+        `requests` are gone through once, and not kept.
+        """
         if len(requests) > self._settings.batch_max_tasks:
             raise InputError(Code.BATCH_TOO_LARGE, size=len(requests), limit=self._settings.batch_max_tasks)
         tasks: list[NewTask] = []
@@ -131,6 +146,8 @@ class SubmitService:
                 error.details["index"] = index
                 raise
         inserted = await self._insert(tasks)
+        for task in tasks:
+            task.args, task.meta = b"", None  # 已经存下：卡住的送票不必留着整批的内容
         self._send(tasks, inserted)
         return [
             Submitted(task.id, task.kind, task.queue, inserted[task.id].state, inserted[task.id].run_at) for task in tasks

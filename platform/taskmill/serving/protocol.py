@@ -195,6 +195,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _refuse(self, error: TaskmillError) -> None:
         """正在处理的请求由应用来回答，回答之后就关；没有人回答时我们自己答。"""
         self.guard.note(error.code.lower())
+        error.__traceback__ = None  # 栈帧里有对方发来的那一大段
         cycle = self.cycle
         if not self.expendable:
             cycle.keep_alive = False
@@ -213,7 +214,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _forget(self) -> None:
         """没有人再看收到的东西：连接还要留一会儿，它们不必。"""
         self.guard.hold(self, 0)
-        self.url, self.headers, self.scope = b"", [], {}  # type: ignore[typeddict-item]
+        self.url, self.headers, self.scope, self._error = b"", [], {}, None  # type: ignore[typeddict-item]
         self.parser = None  # type: ignore[assignment]
 
     def refusal(self, error: TaskmillError) -> tuple[bytes, bytes]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import msgspec
 from litestar import Router, get, post
 
 from taskmill import constants as c
-from taskmill.api import body
+from taskmill.api import body, task_body
 from taskmill.api.call import Call, caller, platform_of, telemetry_of
 from taskmill.api.envelope import Envelope, ok
 from taskmill.api.params import TaskId
+from taskmill.api.task_body import Batch
 from taskmill.clock import Timestamp, rfc3339
 from taskmill.errors import Code
 from taskmill.services.page import Page
@@ -20,12 +21,6 @@ from taskmill.services.submit import SubmitRequest, Submitted
 from taskmill.services.task_view import TaskAttemptView, TaskDetail, TaskResult, TaskSummary
 from taskmill.services.tasks import TaskFilter
 from taskmill.states import State
-
-
-class Batch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Many tasks at once: all are accepted or none."""
-
-    tasks: Annotated[list[SubmitRequest], msgspec.Meta(min_length=1)]
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,8 +67,6 @@ LIMITS: dict[str, dict[str, Any]] = {
     "tags": {"maxItems": c.TAGS_MAX},
     "meta": {"description": "Free facts of the client, kept with the task."},
 }
-_SUBMIT = msgspec.json.Decoder(SubmitRequest)
-_BATCH = msgspec.json.Decoder(Batch)
 SUBMIT_ERRORS = (
     Code.ARGS_INVALID,
     Code.ARGS_TOO_DEEP,
@@ -93,7 +86,7 @@ SUBMIT_ERRORS = (
 async def submit(request: Call) -> Envelope[Accepted]:
     """Store one task; once this is answered, it runs at least once."""
     platform = platform_of(request)
-    wanted = await body.read_json(request, _SUBMIT, platform.settings.body_max_bytes)
+    wanted = await task_body.one(request, platform.settings)
     done = await platform.submit.submit(wanted, created_by=caller(request))
     telemetry_of(request).submitted((done.queue,))
     return ok(request, Accepted(**_accepted(done)))
@@ -108,8 +101,8 @@ async def submit(request: Call) -> Envelope[Accepted]:
 async def submit_batch(request: Call) -> Envelope[AcceptedBatch]:
     """Store all tasks in one transaction; an error names the `index` of the task in `details`."""
     platform = platform_of(request)
-    batch = await body.read_json(request, _BATCH, platform.settings.batch_body_max_bytes)
-    done = await platform.submit.submit_many(batch.tasks, created_by=caller(request))
+    batch = await task_body.many(request, platform.settings)
+    done = await platform.submit.submit_many(batch, created_by=caller(request))
     telemetry_of(request).submitted(task.queue for task in done)
     items = [AcceptedItem(index=index, **_accepted(task)) for index, task in enumerate(done)]
     return ok(request, AcceptedBatch(items=items, count=len(items)))
