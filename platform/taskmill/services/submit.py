@@ -229,11 +229,8 @@ class SubmitService:
         if not KIND_SHAPE.fullmatch(request.kind) or len(request.kind) > c.NAME_MAX_CHARS:
             raise _refuse("kind", reasons.KIND_NAME)
         try:
-            return await self.kinds.get(request.kind, request.version)
-        except TaskmillError as error:
-            if error.code is Code.KIND_NOT_FOUND and self._settings.allow_unknown_kinds:
-                return None
-            raise
+            look = self.kinds.find if self._settings.allow_unknown_kinds else self.kinds.get
+            return await look(request.kind, request.version)
         except AWAY as error:
             raise _away(error) from error
 
