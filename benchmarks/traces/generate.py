@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from taskmill.kube.simulate import synthetic, traces
+from taskmill.kube.scale.simulate import synthetic, traces
 
 SEED = 7
 FILES = {"timers": 0.25, "sparse-singles": 0.25, "long-bursts": 0.25, "heavy-tail": 0.05}

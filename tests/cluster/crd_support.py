@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from taskmill.kube import crds
+from taskmill.kube.crd import documents as crds
 
 ROOT = Path(__file__).parents[2]
 CONNECTION = {"databaseSecretRef": {"name": "app-db"}, "brokerSecretRef": {"name": "app-broker"}}

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
-from taskmill.kube import crd_schema_pod as pod_schema
-from taskmill.kube import crd_schema_queue as queue
-from taskmill.kube import crd_schema_scaling as scaling
-from taskmill.kube import crd_schema_schedule as schedule
-from taskmill.kube import crds
+from taskmill.kube.crd import documents as crds
+from taskmill.kube.crd import pod as pod_schema
+from taskmill.kube.crd import scaling
+from taskmill.kube.crd import task_queue as queue
+from taskmill.kube.crd import task_schedule as schedule
 from tests.cluster.commands import CommandError
 from tests.cluster.conftest import Run
 from tests.cluster.crd_support import CONNECTION, ROOT, Manifest, install_crds, task_queue, task_schedule, text

@@ -15,8 +15,8 @@ import asyncpg
 import pytest
 
 from taskmill.dev.servers import PostgresServer
-from taskmill.kube import kinds as k
 from taskmill.kube import names
+from taskmill.kube.apiserver import kinds as k
 from tests.cluster.fault_proxy import FaultProxy, breathe, writes
 from tests.cluster.kubelet.api import ApiError, Json
 from tests.cluster.operator_support import OperatorProcess, QueueSpace, Started, reason_of

@@ -13,7 +13,7 @@ from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import load_kube_config
 from prometheus_client import CollectorRegistry, Counter
 
-from taskmill.kube.client import KubeClient
+from taskmill.kube.apiserver.client import KubeClient
 from taskmill.kube.names import FINALIZER, FORCE_DELETE
 from taskmill.kube.uninstall import uninstall
 from tests.cluster.commands import Commands

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from taskmill.kube import crd_page, crds
+from taskmill.kube.crd import documents as crds
+from taskmill.kube.crd import page as crd_page
 
 ROOT = Path(__file__).parents[2]
 SAMPLES = sorted((ROOT / "examples" / "kubernetes").rglob("*.yaml"))

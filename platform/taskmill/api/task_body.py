@@ -15,7 +15,7 @@ import msgspec
 from taskmill import constants as c
 from taskmill.api import body
 from taskmill.errors import Code, InputError
-from taskmill.services.submit import SubmitRequest
+from taskmill.services.tasks.submit import SubmitRequest
 from taskmill.settings import Settings
 
 

@@ -11,7 +11,8 @@ from taskmill.cli import phrases
 from taskmill.cli import reference_pages as pages
 from taskmill.cli.failure import EXIT_FAILED
 from taskmill.cli.language import in_language
-from taskmill.kube import crd_page, crds
+from taskmill.kube.crd import documents as crds
+from taskmill.kube.crd import page as crd_page
 
 FOLDER = Path(__file__).parents[3] / "docs" / "reference"
 PAGES = {

@@ -46,6 +46,11 @@ DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 
 FINALIZER: Final = f"{GROUP}/drain"
 
+# ── 服务端应用时的字段管理者 ──
+CONTROLLER: Final = "taskmill-controller"
+SCALER: Final = "taskmill-scaler"
+STATUS: Final = "taskmill-status"
+
 WORKLOAD_LIMIT: Final = 46  # Deployment 名加上 -<10 位>-<5 位> 的 Pod 名仍在 63 字以内
 HASH_CHARS: Final = 10
 DATABASE_CHARS: Final = 8

@@ -14,32 +14,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskmill import constants as c
-from taskmill.kube import kinds as k
-from taskmill.kube.apply import Applier
-from taskmill.kube.cache import Cache
-from taskmill.kube.client import KubeClient
-from taskmill.kube.crds import SCHEMA_VERSION
-from taskmill.kube.databases import Databases
-from taskmill.kube.events import EventPoster
-from taskmill.kube.facts import GROUPERS, Facts
-from taskmill.kube.failures import KubeError
+from taskmill.kube.apiserver import kinds as k
+from taskmill.kube.apiserver.client import KubeClient
+from taskmill.kube.apiserver.failures import KubeError
+from taskmill.kube.apiserver.keys import Key
+from taskmill.kube.apiserver.kopf.watch import Watch
+from taskmill.kube.apiserver.lease import Lease
+from taskmill.kube.apiserver.relist import Relister, wait_for_crds
+from taskmill.kube.crd.documents import SCHEMA_VERSION
 from taskmill.kube.health import Health, LoopLag
-from taskmill.kube.intake import Intake
-from taskmill.kube.keys import Key
-from taskmill.kube.lease import Lease
+from taskmill.kube.loop.apply import Applier
+from taskmill.kube.loop.events import EventPoster
+from taskmill.kube.loop.queue_round import Planner, Reconciler
+from taskmill.kube.loop.rollout_limit import Rollouts
+from taskmill.kube.loop.rounds import Tools
+from taskmill.kube.loop.schedule_round import ScheduleReconciler
+from taskmill.kube.loop.status import StatusWriter
+from taskmill.kube.loop.tick import Scaling
+from taskmill.kube.loop.workqueue import WorkQueue
 from taskmill.kube.metrics import Metrics
-from taskmill.kube.plan import plan
-from taskmill.kube.reconcile import Planner, Reconciler
-from taskmill.kube.reconcile_schedule import ScheduleReconciler
-from taskmill.kube.relist import Relister, wait_for_crds
-from taskmill.kube.rollouts import Rollouts
-from taskmill.kube.rounds import Tools
-from taskmill.kube.scaling import Scaling
-from taskmill.kube.secret_facts import Secrets
+from taskmill.kube.observe.cache import Cache
+from taskmill.kube.observe.databases import Databases
+from taskmill.kube.observe.facts import GROUPERS, Facts
+from taskmill.kube.observe.intake import Intake
+from taskmill.kube.observe.secret_facts import Secrets
+from taskmill.kube.plan.plan import plan
 from taskmill.kube.state import Options
-from taskmill.kube.status import StatusWriter
-from taskmill.kube.watch import Watch
-from taskmill.kube.workqueue import WorkQueue
 from taskmill.log import get_logger
 
 log = get_logger(__name__)

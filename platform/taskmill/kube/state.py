@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from taskmill.kube.scaler import Decision
+from taskmill.kube.scale.decide import Decision
 from taskmill.services.fleet import (
     Order,
     QueueLoad,

@@ -16,9 +16,9 @@ import rich_click as click
 from prometheus_client import CollectorRegistry, Counter
 
 from taskmill import constants as c
-from taskmill.kube import kinds as k
-from taskmill.kube.client import KubeClient
-from taskmill.kube.failures import NotFoundError, TransientError
+from taskmill.kube.apiserver import kinds as k
+from taskmill.kube.apiserver.client import KubeClient
+from taskmill.kube.apiserver.failures import NotFoundError, TransientError
 from taskmill.kube.names import FORCE_DELETE
 from taskmill.kube.state import Manifest
 from taskmill.log import configure_logging, get_logger

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from taskmill.kube.plan import plan
+from taskmill.kube.plan.plan import plan
 from taskmill.kube.state import (
     Apply,
     Bury,

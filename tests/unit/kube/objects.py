@@ -8,7 +8,7 @@ from typing import Any
 
 from taskmill.ids import new_id
 from taskmill.kube import names
-from taskmill.kube.scaler import Decision, Limit, Memory, Reason, Term
+from taskmill.kube.scale.decide import Decision, Limit, Memory, Reason, Term
 from taskmill.kube.state import Action, DatabaseFact, Manifest, Options, Plan, SecretFact, State
 from taskmill.services.fleet import Order, QueueLoad, QueuePolicy, WorkerFact
 

@@ -13,10 +13,10 @@ from datetime import timedelta
 from random import Random
 
 from taskmill import constants as c
-from taskmill.kube.drain import step
-from taskmill.kube.model import Drain
-from taskmill.kube.rollout import Rollout
-from taskmill.kube.seats import Seat, seats
+from taskmill.kube.crd.model import Drain
+from taskmill.kube.plan.drain import step
+from taskmill.kube.plan.pod_workers import Seat, seats
+from taskmill.kube.plan.rollout import Rollout
 from taskmill.kube.state import Action, DeletionCost, Manifest, OrderWorkers, Scale
 from taskmill.services.fleet import Order, WorkerFact
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from taskmill.kube.keys import Key
+from taskmill.kube.apiserver.keys import Key
 from taskmill.kube.metrics import Metrics
 from taskmill.kube.runtime import Operator, OperatorConfig
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from taskmill import constants as c
-from taskmill.kube import kinds as k
-from taskmill.kube.failures import NotFoundError, TransientError
+from taskmill.kube.apiserver import kinds as k
+from taskmill.kube.apiserver.failures import NotFoundError, TransientError
 from taskmill.kube.names import FORCE_DELETE
 from taskmill.kube.state import Manifest
 from taskmill.kube.uninstall import uninstall

@@ -1,0 +1,76 @@
+"""One round for one TaskQueue: facts → plan → actions → status → events → when to look again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from taskmill import constants as c
+from taskmill.kube.apiserver.keys import Key
+from taskmill.kube.crd.model import secret_names
+from taskmill.kube.loop.corrections import Corrections
+from taskmill.kube.loop.rollout_limit import Rollouts
+from taskmill.kube.loop.rounds import Rounds, Tools
+from taskmill.kube.loop.status import can_wait
+from taskmill.kube.loop.tick import Scaling
+from taskmill.kube.observe.facts import Connected
+from taskmill.kube.state import Manifest, Plan, State
+
+Planner = Callable[[State], Plan]
+
+
+class Reconciler(Rounds):
+    """Rounds for TaskQueues."""
+
+    def __init__(self, tools: Tools, planner: Planner, scaling: Scaling, rollouts: Rollouts) -> None:
+        super().__init__(tools)
+        self._plan, self._scaling, self._rollouts = planner, scaling, rollouts
+        self._corrections = Corrections(tools.clock)
+        self._interrupted: dict[Key, frozenset[str]] = {}  # 已计入 interruptedTotal 的 Pod
+        self._waiting: set[Key] = set()  # 上一轮没写状态的
+
+    async def connect(self, key: Key) -> Connected:
+        """Find the database of a TaskQueue, so that others which share it know of each other; KubeError."""
+        facts = self._tools.facts
+        queue = facts.parsed(key)
+        return await facts.connect(key, queue, secret_names(queue)) if queue is not None else Connected({}, None)
+
+    async def _round(self, key: Key, manifest: Manifest, token: int) -> float:
+        facts = self._tools.facts
+        connected = await self.connect(key)
+        terminating = await facts.terminating(manifest)
+        state = facts.state(key, manifest, connected, terminating=terminating, token=token)
+        counted = self._counted(key, state.pods)
+        state = replace(
+            state, decision=self._scaling.decision(key), interrupted_known=counted,
+            options=self._corrections.options(key, self._rollouts.options(key, state.options)),
+        )  # fmt: skip
+        made = self._plan(state)
+        self._rollouts.note(key, rolling=made.rolling)
+        self._corrections.note(key, made.events)
+        await self._tools.applier.run(key, made.actions, connected.link)
+        if key not in self._waiting and can_wait(manifest, made):  # 只等一回
+            self._waiting.add(key)
+            self._interrupted[key] = counted
+            return min(made.requeue_s, c.KUBE_STATUS_DEFER_S)
+        self._waiting.discard(key)
+        wait = await self._publish(key, manifest, made.status, made.events)
+        self._interrupted[key] = counted | frozenset(made.interrupted)
+        interrupted = float(made.status.get("interruptedTotal") or 0)
+        self._tools.metrics.queue(key.namespace, key.name, {"interrupted_tasks": interrupted})
+        return min(made.requeue_s, wait or made.requeue_s)
+
+    def _counted(self, key: Key, pods: Sequence[Manifest]) -> frozenset[str]:
+        """启动时已在终止的 Pod 算是数过的：是不是被误杀，已无从知道。"""
+        known = self._interrupted.get(key)
+        uids = {pod["metadata"]["uid"] for pod in pods if known is not None or pod["metadata"].get("deletionTimestamp")}
+        return frozenset(uids) if known is None else known & uids
+
+    def _forget(self, key: Key) -> None:
+        super()._forget(key)
+        self._interrupted.pop(key, None)
+        self._waiting.discard(key)
+        self._scaling.forget(key)
+        self._rollouts.forget(key)
+        self._corrections.forget(key)
+        self._tools.metrics.forget(key.namespace, key.name)

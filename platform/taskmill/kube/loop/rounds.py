@@ -1,0 +1,150 @@
+"""What every round for an object of ours has in common: its measure, its errors, and its status.
+
+What can be repeated is repeated with a growing pause and leaves the conditions alone. What a person must change becomes
+a condition. A bug marks only the object that met it.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from taskmill import constants as c
+from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.errors import TaskmillError
+from taskmill.kube.apiserver.failures import ForbiddenError, InvalidError, KubeError, NameTakenError, NotFoundError
+from taskmill.kube.apiserver.keys import Key
+from taskmill.kube.loop.apply import Applier, NotLeadingError
+from taskmill.kube.loop.events import EventPoster
+from taskmill.kube.loop.status import StatusWriter
+from taskmill.kube.loop.workqueue import WorkQueue
+from taskmill.kube.metrics import Metrics
+from taskmill.kube.observe.facts import Facts
+from taskmill.kube.plan import conditions
+from taskmill.kube.plan.conditions import Verdict
+from taskmill.kube.plan.reasons import Reason
+from taskmill.kube.state import Event, Manifest
+from taskmill.log import get_logger
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What rounds work with; `token` returns the fencing token while this process leads, else None."""
+
+    facts: Facts
+    applier: Applier
+    status: StatusWriter
+    events: EventPoster
+    queue: WorkQueue[Key]
+    metrics: Metrics
+    token: Callable[[], int | None]
+    clock: Clock = SYSTEM_CLOCK
+
+
+class Rounds(ABC):
+    """One round at a time per object."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._forbidden: dict[tuple[Key, str, str], float] = {}  # (对象, 动词, 目标) → 从何时起一直被拒
+
+    @abstractmethod
+    async def _round(self, key: Key, manifest: Manifest, token: int) -> float:
+        """Do the work and return when to look again, in seconds; KubeError, TaskmillError, NotLeadingError."""
+
+    async def run(self, key: Key) -> None:
+        """Do one round; raises nothing but cancellation."""
+        tools = self._tools
+        manifest, token = tools.facts.cache.get(key.kind, key.namespace, key.name), tools.token()
+        if manifest is None:
+            self._forget(key)
+            return
+        begin, result = time.perf_counter(), "ok"
+        try:
+            if token is None:
+                raise NotLeadingError  # noqa: TRY301 - 与中途失去租约同样处理
+            pause = await self._round(key, manifest, token)
+            tools.queue.succeeded(key)
+            self._allow(key)
+            tools.queue.add_after(key, pause)
+        except NotLeadingError:
+            result = "not-leading"
+            tools.queue.add_after(key, c.LEASE_RETRY_S)  # 只是续租迟了的话，马上又会续上
+        except (KubeError, TaskmillError) as error:
+            result = type(error).__name__
+            await self._failed(key, error)
+        except Exception as error:
+            result = "bug"
+            log.exception("对账出错", object=str(key))
+            # 原文可能带着连接地址，只进日志，不进人人可读的状态
+            await self._mark(
+                key, Reason.INTERNAL_ERROR, f"{type(error).__name__}: {Reason.INTERNAL_ERROR.about}", status=None
+            )
+            tools.queue.retry(key)
+        finally:
+            tools.metrics.reconciles.labels(key.kind.kind, result).inc()
+            tools.metrics.reconcile_seconds.labels(key.kind.kind).observe(time.perf_counter() - begin)
+
+    async def _publish(self, key: Key, manifest: Manifest, status: Manifest, events: Iterable[Event]) -> float:
+        """写状态，再发事件：状态没写成就不发，下一轮会再算出同样的事件。"""
+        if self._tools.token() is None:
+            raise NotLeadingError
+        latest = self._tools.facts.cache.get(key.kind, key.namespace, key.name)
+        if latest is None or latest["metadata"].get("uid") != manifest["metadata"].get("uid"):
+            return 0.0
+        wait = 0.0
+        try:
+            wait = await self._tools.status.write(key, latest, status) if status else 0.0
+        except NotFoundError:
+            return 0.0  # 刚去掉 finalizer，它已经不在了
+        for event in events:
+            await self._tools.events.post(manifest, event)
+        return wait
+
+    async def _failed(self, key: Key, error: KubeError | TaskmillError) -> None:
+        pause = self._tools.queue.retry(key, getattr(error, "retry_after_s", None) or 0.0)
+        log.warning("本轮未完成，稍后再试", object=str(key), error=str(error), pause_s=round(pause, 1))
+        if isinstance(error, InvalidError):
+            await self._mark(key, Reason.INVALID_SPEC, f"{error.verb} {error.target}: {error.message}", status=False)
+        elif isinstance(error, NameTakenError):
+            await self._mark(key, Reason.OBJECT_NAME_TAKEN, error.message, status=False)
+        elif isinstance(error, ForbiddenError):
+            now = self._tools.clock.monotonic()
+            if now - self._forbidden.setdefault((key, error.verb, error.target), now) >= c.KUBE_FORBIDDEN_S:
+                message = f"not allowed to {error.verb} {error.target}: {error.message}"
+                await self._mark(key, Reason.FORBIDDEN, message, status=False)
+
+    async def _mark(self, key: Key, reason: Reason, message: str, *, status: bool | None) -> None:
+        """让对象自己说出哪里不对；写不成也不要紧，下一轮还会来。"""
+        manifest = self._tools.facts.cache.get(key.kind, key.namespace, key.name)
+        if manifest is None or self._tools.token() is None:
+            return
+        old: Manifest = manifest.get("status") or {}
+        generation = int(manifest["metadata"].get("generation") or 0)
+        verdicts = [Verdict("Ready", status, reason, message), Verdict("Reconciling", False, Reason.SETTLED)]
+        if status is False:
+            verdicts.append(Verdict("Stalled", True, reason, message))
+        named = {verdict.type for verdict in verdicts}
+        kept = [each for each in old.get("conditions") or () if each["type"] not in named]
+        made = conditions.merge(old.get("conditions") or (), verdicts, generation, self._tools.clock.now())
+        new: Manifest = {**old, "observedGeneration": generation, "conditions": [*made, *kept]}
+        try:
+            await self._tools.status.write(key, manifest, new)
+        except KubeError as error:
+            log.warning("状态没写成", object=str(key), error=str(error))
+            return
+        if conditions.reason_of(old, "Ready") != reason.value:
+            await self._tools.events.post(manifest, Event("Warning", reason.value, conditions.bounded(message)))
+
+    def _forget(self, key: Key) -> None:
+        self._allow(key)
+        for each in (self._tools.facts, self._tools.status, self._tools.queue):
+            each.forget(key)
+
+    def _allow(self, key: Key) -> None:
+        for seen in [each for each in self._forbidden if each[0] == key]:
+            del self._forbidden[seen]

@@ -1,0 +1,73 @@
+"""Whether a live object still is what was applied: fields that we sent are compared, all others are left alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from taskmill.kube import names
+from taskmill.kube.render.pod import MERGE_KEYS
+from taskmill.kube.state import Manifest
+
+SUFFIXES: Final = {
+    "n": Decimal("1e-9"), "u": Decimal("1e-6"), "m": Decimal("1e-3"), "": Decimal(1), "k": Decimal(10**3),
+    "M": Decimal(10**6), "G": Decimal(10**9), "T": Decimal(10**12), "P": Decimal(10**15), "E": Decimal(10**18),
+    "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40), "Pi": Decimal(2**50),
+    "Ei": Decimal(2**60),
+}  # fmt: skip
+QUANTITIES: Final = frozenset({"limits", "requests", "sizeLimit", "divisor"})  # 服务器会换一种写法
+
+
+def is_current(desired: Manifest, live: Manifest) -> bool:
+    """Say whether the object was last written as `desired`."""
+    return names.annotation(desired, names.APPLIED_HASH) == names.annotation(live, names.APPLIED_HASH)
+
+
+def differences(desired: Manifest, live: Manifest) -> list[str]:
+    """Return the paths of the fields in `desired` that the live object has differently."""
+    return list(_differences({key: desired[key] for key in desired if key not in {"apiVersion", "kind"}}, live, "", ""))
+
+
+def _differences(desired: Any, live: Any, path: str, name: str) -> Iterator[str]:
+    if isinstance(desired, Mapping) and (isinstance(live, Mapping) or live is None):
+        for key, value in desired.items():
+            at = f"{path}.{key}" if path else str(key)
+            below = name if name in QUANTITIES else str(key)
+            yield from _differences(value, (live or {}).get(key), at, below)
+    elif isinstance(desired, list) and (isinstance(live, list) or live is None):
+        yield from _lists(desired, live or [], path, name)
+    elif not _same(desired, live, name):
+        yield path
+
+
+def _lists(desired: Sequence[Any], live: Sequence[Any], path: str, name: str) -> Iterator[str]:
+    key = "uid" if name == "ownerReferences" else MERGE_KEYS.get(name)
+    if key is not None:
+        by_key = {item.get(key): item for item in live}
+        for item in desired:
+            yield from _differences(item, by_key.get(item.get(key)), f"{path}[{item.get(key)}]", "")
+    elif len(desired) != len(live):
+        yield path
+    else:
+        for index, (ours, theirs) in enumerate(zip(desired, live, strict=True)):
+            yield from _differences(ours, theirs, f"{path}[{index}]", "")
+
+
+def _same(desired: Any, live: Any, name: str) -> bool:
+    if desired == live or (not desired and not live):  # 服务器不存空值
+        return True
+    if name in QUANTITIES:
+        ours, theirs = _quantity(desired), _quantity(live)
+        return ours is not None and ours == theirs
+    return False
+
+
+def _quantity(value: Any) -> Decimal | None:
+    text = str(value)
+    number = text.rstrip("EPTGMkiKmun") if not text.endswith(("e", "E")) else text[:-1]
+    factor = SUFFIXES.get(text[len(number) :])
+    try:
+        return None if factor is None else Decimal(number) * factor
+    except InvalidOperation:
+        return None

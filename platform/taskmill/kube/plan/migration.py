@@ -1,0 +1,260 @@
+"""The gate between a new image and its workers: has the database what this bundle needs, and if not, who sees to it.
+
+    no Job ──create──▶ running ──▶ done ──▶ gate open
+                          │  └──▶ failed ──(backoff 1 → 30 min, a nonce, new settings)──▶ next attempt
+                          └─ another Job of this database runs: wait, one migration at a time
+
+Jobs are named after database, bundle and attempt, so that two operators or fifty queues make the same one. The lock in
+the database is the real mutual exclusion; what is decided here only keeps Jobs from waiting in vain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from taskmill import constants as c
+from taskmill.kube import names
+from taskmill.kube.crd.model import TaskQueue
+from taskmill.kube.plan.conditions import Verdict, bounded, reason_of, stamp
+from taskmill.kube.plan.jobs import JobFact, JobState
+from taskmill.kube.plan.reasons import Reason
+from taskmill.kube.render.migration_job import EXIT_AHEAD, EXIT_BROKEN, EXIT_LOCKED, JobOrder, Phase, marks, migration_job
+from taskmill.kube.state import Action, Create, Delete, Event, Manifest
+
+MIGRATING: Final = frozenset({Reason.JOB_RUNNING, Reason.WAITING_FOR_LOCK, Reason.JOB_FAILED, Reason.MANUAL})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the database must be migrated for."""
+
+    queue: TaskQueue
+    siblings: Iterable[TaskQueue]  # 可能有上千个：只在真要用时才走一遍
+    image: str
+    database: str
+    bundle: str
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Whether workers of the bundle may start, and what is published about it; `stalled`: only a person can go on.
+
+    Events are told by the TaskQueue that asked for the Job: a thousand others may wait for the same one, and say so in
+    their conditions.
+    """
+
+    open: bool
+    verdict: Verdict
+    fields: Manifest
+    actions: tuple[Action, ...] = ()
+    requeue_s: float | None = None
+    stalled: bool = False
+    events: tuple[Event, ...] = ()
+
+
+def expand(target: Target, jobs: Sequence[JobFact], now: datetime) -> Gate:
+    """Decide on the phase that comes before the rollout."""
+    if target.queue.spec.migration.policy == "Skip":
+        return Gate(
+            True, Verdict("Migrated", True, Reason.SKIPPED, "spec.migration.policy is Skip"), {"bundle": target.bundle}
+        )
+    own = [job for job in jobs if job.phase == "expand" and job.bundle == target.bundle]
+    if not own:
+        return _remembered(target) or _first(target, jobs)
+    latest = own[-1]
+    if latest.state is JobState.DONE:
+        return _again(target, latest, jobs) if _is_outdated(target, latest, jobs) else _done(target, latest)
+    if latest.state is JobState.FAILED:
+        return _failed(target, latest, jobs, now)
+    return _unfinished(target, latest)
+
+
+def contract(target: Target, jobs: Sequence[JobFact], gate: Gate, now: datetime, *, may_start: bool) -> Gate:
+    """Decide on the phase after the rollout; the gate stays open whatever comes of it.
+
+    `may_start`: the rollout is over and no older worker is left. A Job that exists is reported in any case.
+    """
+    if not gate.open or gate.verdict.reason != Reason.UP_TO_DATE.value:
+        return gate
+    own = [job for job in jobs if job.phase == "contract" and job.bundle == target.bundle]
+    if not own:
+        if _busy(jobs) or not may_start:
+            return gate
+        return replace(gate, actions=(*gate.actions, _create(target, "contract", 0, marks(target.queue))))
+    latest = own[-1]
+    if latest.state is JobState.DONE:  # 它的 Pod 可能已被清走：记着的版本不倒退
+        told = latest.result.after if latest.result else None
+        revision = told if told is not None else _old(target.queue).get("databaseRevision")
+        return replace(gate, fields={**gate.fields, **({"databaseRevision": str(revision)} if revision else {})})
+    if latest.state is not JobState.FAILED:
+        return gate
+    again = _failed(target, latest, jobs, now)
+    verdict = Verdict("Migrated", True, Reason.CONTRACT_FAILED, f"clean-up: {again.verdict.message}")
+    return Gate(True, verdict, gate.fields, (*gate.actions, *(again.actions if may_start else ())), again.requeue_s)
+
+
+def prune(target: Target, jobs: Sequence[JobFact]) -> tuple[Delete, ...]:
+    """Return the finished Jobs of the database that nobody needs: not among the last, and of no bundle in use."""
+    finished = sorted((job for job in jobs if job.finished), key=_ended, reverse=True)[c.MIGRATION_JOBS_KEPT :]
+    suspended = [job for job in jobs if job.state is JobState.SUSPENDED and job.manual]
+    if not finished and not suspended:
+        return ()
+    queues = (target.queue, *target.siblings)
+    if target.queue.key != min(queue.key for queue in queues if queue.deleted_at is None or queue is target.queue):
+        return ()  # 共用数据库的队列里只有一个来清理
+    used = {target.bundle} | {str(value) for queue in queues for value in _bundles(queue)}
+    newest = {(job.bundle, job.phase): job.name for job in jobs}  # 按次数升序，后者覆盖前者
+    kept = {name for (bundle, _), name in newest.items() if bundle in used}
+    old = [job for job in finished if job.name not in kept]
+    stale = [job for job in suspended if job.bundle not in used]
+    return tuple(Delete(job.manifest, "迁移 Job 已无用") for job in [*old, *stale])
+
+
+def _remembered(target: Target) -> Gate | None:
+    """Job 被清走了，但状态里记着这个数据库的这个 bundle 已经迁移完。"""
+    old = _old(target.queue)
+    name = names.job(target.database, target.bundle, "expand")
+    other = names.job(target.database, target.bundle, "contract")
+    known = str(old.get("job", "")).startswith((name, other))
+    if old.get("bundle") == target.bundle and old.get("completedAt") and known:
+        return Gate(True, Verdict("Migrated", True, Reason.UP_TO_DATE, str(old.get("message", ""))), dict(old))
+    return None
+
+
+def _first(target: Target, jobs: Sequence[JobFact]) -> Gate:
+    fields = {"bundle": target.bundle, "job": names.job(target.database, target.bundle, "expand")}
+    if busy := _busy(jobs):
+        return Gate(False, Verdict("Migrated", False, Reason.JOB_RUNNING, f"waits for Job {busy.name}"), fields)
+    verdict = Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {fields['job']} was made")
+    return Gate(False, verdict, fields, (_create(target, "expand", 0, marks(target.queue)),))
+
+
+def _is_outdated(target: Target, job: JobFact, jobs: Sequence[JobFact]) -> bool:
+    """Say whether the queue goes back to a bundle, and others have migrated the database since its Job was done.
+
+    Only on the way from one bundle to another: queues that share a database with different images must not make each
+    other's Jobs run for ever.
+    """
+    switching = _old(target.queue).get("bundle") not in {None, target.bundle}
+    return switching and any(
+        other.state is JobState.DONE and other.bundle != target.bundle and _ended(other) > _ended(job) for other in jobs
+    )
+
+
+def _again(target: Target, job: JobFact, jobs: Sequence[JobFact]) -> Gate:
+    """回到旧镜像：让它自己看看，如今的库它还读不读得了。"""
+    if busy := _busy(jobs):
+        verdict = Verdict("Migrated", False, Reason.JOB_RUNNING, f"waits for Job {busy.name}")
+        return Gate(False, verdict, dict(_old(target.queue)))
+    action = _create(target, "expand", job.attempt + 1, marks(target.queue) | job.marks)
+    name = action.manifest["metadata"]["name"]
+    verdict = Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {name} was made")
+    return Gate(False, verdict, {"bundle": target.bundle, "job": name}, (action,))
+
+
+def _done(target: Target, job: JobFact) -> Gate:
+    message = f"Job {job.name} is done"
+    if job.result and job.result.ahead:
+        message = f"the database is newer than the image (revision {job.result.after}), which can read it"
+    events: tuple[Event, ...] = ()
+    if job.asked_by in {"", target.queue.name} and reason_of(target.queue.status, "Migrated") in MIGRATING:
+        events = (*_begun(target, job), Event("Normal", "MigrationCompleted", message))
+    return Gate(True, Verdict("Migrated", True, Reason.UP_TO_DATE, message), _fields(target, job, message), events=events)
+
+
+def _unfinished(target: Target, job: JobFact) -> Gate:
+    fields = _fields(target, job)
+    if job.state is JobState.SUSPENDED:
+        if job.manual and target.queue.spec.migration.policy == "Auto":
+            why = "策略改为 Auto，重做一个不挂起的 Job"
+            message = f"Job {job.name} is made anew"
+            return Gate(False, Verdict("Migrated", False, Reason.JOB_RUNNING, message), fields, (Delete(job.manifest, why),))
+        message = f'kubectl patch job {job.name} --type merge -p \'{{"spec":{{"suspend":false}}}}\' starts the migration'
+        return Gate(False, Verdict("Migrated", False, Reason.MANUAL, message), fields, stalled=True)
+    if job.exit_code == EXIT_LOCKED:
+        return Gate(False, Verdict("Migrated", False, Reason.WAITING_FOR_LOCK, f"Job {job.name}: {job.words}"), fields)
+    ending = "is ending" if job.state is JobState.ENDING else "runs"
+    return Gate(
+        False, Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {job.name} {ending}"), fields, events=_begun(target, job)
+    )
+
+
+def _begun(target: Target, job: JobFact) -> tuple[Event, ...]:
+    """要这个 Job 的队列第一次见到它开跑；随状态一起记下，写不成就下一轮再说。"""
+    if job.started_at is None or job.asked_by not in {"", target.queue.name}:
+        return ()
+    known = (_old(target.queue).get("job"), _old(target.queue).get("startedAt"))
+    return (
+        () if known == (job.name, stamp(job.started_at)) else (Event("Normal", "MigrationStarted", f"Job {job.name} runs"),)
+    )
+
+
+def _failed(target: Target, job: JobFact, jobs: Sequence[JobFact], now: datetime) -> Gate:
+    message = bounded(f"Job {job.name}: {_last_line(job.words) or job.why or 'failed'}")
+    reason = {EXIT_AHEAD: Reason.SCHEMA_AHEAD, EXIT_LOCKED: Reason.WAITING_FOR_LOCK}.get(
+        job.exit_code or 0, Reason.JOB_FAILED
+    )
+    verdict, fields = Verdict("Migrated", False, reason, message), _fields(target, job, message)
+    wanted = marks(target.queue)
+    lasting = job.exit_code in {EXIT_BROKEN, EXIT_AHEAD}
+    wait_s = 0.0 if wanted - job.marks else _backoff_s(job, now)
+    stalled = reason is not Reason.WAITING_FOR_LOCK
+    if lasting and not wanted - job.marks:
+        return Gate(False, verdict, fields, stalled=stalled)
+    if wait_s > 0 or _busy(jobs):
+        return Gate(False, verdict, fields, requeue_s=wait_s or None, stalled=stalled)
+    phase: Phase = "contract" if job.phase == "contract" else "expand"
+    again = _create(target, phase, job.attempt + 1, wanted | job.marks)
+    return Gate(False, verdict, fields, (again,))
+
+
+def _backoff_s(job: JobFact, now: datetime) -> float:
+    """还要等多久：从一分钟起每次翻倍，三十分钟封顶。"""
+    delay = min(c.MIGRATION_BACKOFF_MAX_S, c.MIGRATION_BACKOFF_MIN_S * 2.0 ** min(job.attempt, 10))
+    due = (job.ended_at or now) + timedelta(seconds=delay)
+    return max(0.0, (due - now).total_seconds())
+
+
+def _busy(jobs: Iterable[JobFact]) -> JobFact | None:
+    """这个数据库还没结束的 Job；挂起着、没人放行的不算。"""
+    return next((job for job in jobs if not job.finished and job.state is not JobState.SUSPENDED), None)
+
+
+def _create(target: Target, phase: Phase, attempt: int, why: frozenset[str]) -> Create:
+    order = JobOrder(target.queue, tuple(target.siblings), target.image, target.database, target.bundle, phase, attempt, why)
+    return Create(migration_job(order), f"迁移数据库（{phase}）")
+
+
+def _fields(target: Target, job: JobFact, message: str = "") -> Manifest:
+    made: Manifest = {"bundle": target.bundle, "job": job.name}
+    if job.result and job.result.after is not None:
+        made["databaseRevision"] = str(job.result.after)
+    elif revision := _old(target.queue).get("databaseRevision"):
+        made["databaseRevision"] = revision
+    if job.started_at:
+        made["startedAt"] = stamp(job.started_at)
+    if job.ended_at and job.state is JobState.DONE:
+        made["completedAt"] = stamp(job.ended_at)
+    if message:
+        made["message"] = bounded(message)
+    return made
+
+
+def _old(queue: TaskQueue) -> Manifest:
+    return queue.status.get("migration") or {}
+
+
+def _bundles(queue: TaskQueue) -> Iterable[object]:
+    revision: Manifest = queue.status.get("revision") or {}
+    return filter(None, (_old(queue).get("bundle"), revision.get("current"), revision.get("updated")))
+
+
+def _ended(job: JobFact) -> float:
+    return job.ended_at.timestamp() if job.ended_at else 0.0
+
+
+def _last_line(words: str) -> str:
+    return words.splitlines()[-1].strip() if words else ""

@@ -1,0 +1,129 @@
+"""The stage that looks at pods: why they don't start, how they died, and whether scaling in cut one short."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from taskmill import constants as c
+from taskmill.kube import names
+from taskmill.kube.crd.model import parse_time
+from taskmill.kube.plan import pod_workers as seats
+from taskmill.kube.plan.draft import Draft
+from taskmill.kube.plan.reasons import Reason
+from taskmill.kube.plan.rollout import TEMPLATE_HASH
+from taskmill.kube.state import Bury, Manifest
+from taskmill.services.fleet import Cause
+
+PULL: Final = frozenset({"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"})
+BROKEN: Final = frozenset(
+    {"CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
+)
+UNREACHABLE: Final = frozenset({"DeletionByPodGC", "DeletionByTaintManager"})
+
+
+def trouble(draft: Draft) -> tuple[Reason, str] | None:
+    """Return why workers that are wanted don't come up, the gravest reason first."""
+    rollout = draft.rollout
+    if rollout is not None and rollout.refused:
+        quota = "exceeded quota" in rollout.refused
+        return (Reason.QUOTA_EXCEEDED if quota else Reason.PODS_REFUSED), rollout.refused
+    found = [each for pod in draft.state.pods if seats.is_active(pod) for each in _symptoms(pod, draft.state.now)]
+    order = (Reason.IMAGE_PULL_FAILED, Reason.WORKERS_FAILING, Reason.WORKERS_UNSCHEDULABLE)
+    return min(found, key=lambda each: order.index(each[0]), default=None)
+
+
+def bury(draft: Draft) -> None:
+    """Have the database told how containers died whose workers it still takes for living."""
+    living = {worker.pod_uid: worker for worker in draft.state.workers or ()}
+    for pod in draft.state.pods:
+        uid = seats.uid_of(pod)
+        worker = living.get(uid)
+        for cause, at in _deaths(pod) if worker else ():
+            if worker is not None and worker.started_at <= at:
+                draft.actions.append(Bury(uid, cause, at))
+
+
+def count_interrupted(draft: Draft) -> None:
+    """Count the tasks of pods that scaling in took although they were busy, each pod once."""
+    known, total = draft.state.interrupted_known, int(draft.queue.status.get("interruptedTotal") or 0)
+    draft.fields["interruptedTotal"] = total
+    if known is None or draft.rollout is None or draft.rollout.rolling:
+        return
+    workers = seats.newest_workers(draft.state.workers or ())
+    wrong: dict[str, int] = {}
+    for pod in draft.state.pods:
+        uid, worker = seats.uid_of(pod), workers.get(seats.uid_of(pod))
+        if worker is None or worker.running == 0 or uid in known or not _was_taken(draft, pod):
+            continue
+        told = draft.state.drain_since.get(uid)
+        expired = told is not None and (draft.state.now - told).total_seconds() >= draft.queue.spec.drain.timeout_seconds
+        if not expired:
+            wrong[uid] = worker.running
+    draft.interrupted = tuple(sorted(wrong))
+    draft.fields["interruptedTotal"] = total + sum(wrong.values())
+
+
+def _was_taken(draft: Draft, pod: Manifest) -> bool:
+    """正被删除、属于最新模板、不是驱逐也不是节点的事：只剩缩容（或有人手工删）。"""
+    newest = draft.rollout.newest_hash if draft.rollout else ""
+    deleted = bool(pod["metadata"].get("deletionTimestamp"))
+    return deleted and names.label(pod, TEMPLATE_HASH) == newest and _disrupted(pod) is None
+
+
+def _symptoms(pod: Manifest, now: datetime) -> Iterator[tuple[Reason, str]]:
+    for status in seats.containers(pod):
+        waiting = (status.get("state") or {}).get("waiting") or {}
+        reason, message = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
+        if reason in PULL:
+            yield Reason.IMAGE_PULL_FAILED, f"{status.get('image', 'image')}: {message or reason}"
+        elif reason in BROKEN or (int(status.get("restartCount") or 0) >= c.RESTARTS_FAILING and not status.get("ready")):
+            yield Reason.WORKERS_FAILING, _last_words(pod, status, message or reason)
+    for condition in (pod.get("status") or {}).get("conditions") or ():
+        since = parse_time(condition.get("lastTransitionTime")) or now
+        unschedulable = condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable"
+        if unschedulable and (now - since).total_seconds() >= c.UNSCHEDULABLE_S:
+            yield Reason.WORKERS_UNSCHEDULABLE, str(condition.get("message") or "Unschedulable")
+
+
+def _last_words(pod: Manifest, status: Mapping[str, Any], otherwise: str) -> str:
+    ended = (status.get("lastState") or {}).get("terminated") or (status.get("state") or {}).get("terminated") or {}
+    words = str(ended.get("message") or "").strip().splitlines()
+    text = words[-1] if words else ended.get("reason") or otherwise
+    code = f" (exit {ended['exitCode']})" if "exitCode" in ended else ""
+    return f"{pod['metadata']['name']}: {text}{code}"
+
+
+def _deaths(pod: Manifest) -> Iterator[tuple[str, datetime]]:
+    """容器怎么死的、何时：内存不足、被驱逐、节点没了、自己崩了。"""
+    outside = _disrupted(pod)
+    for status in seats.containers(pod):
+        for state in (status.get("lastState") or {}, status.get("state") or {}):
+            ended = state.get("terminated") or {}
+            at = parse_time(ended.get("finishedAt"))
+            if at is None or (ended.get("exitCode") == 0 and outside is None):
+                continue
+            yield _cause(ended, outside[0] if outside else None), at
+    if outside is not None and outside[0] is Cause.NODE_LOST:
+        yield outside[0].value, outside[1]
+
+
+def _cause(ended: Mapping[str, Any], outside: Cause | None) -> str:
+    if ended.get("reason") == "OOMKilled":
+        return Cause.OOM.value
+    return (outside or Cause.CRASH).value
+
+
+def _disrupted(pod: Manifest) -> tuple[Cause, datetime] | None:
+    """集群自己要它走：驱逐、抢占、污点；节点失联另算。"""
+    status: Mapping[str, Any] = pod.get("status") or {}
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
+            at = parse_time(condition.get("lastTransitionTime"))
+            lost = condition.get("reason") in UNREACHABLE
+            return (Cause.NODE_LOST if lost else Cause.EVICTED, at) if at else None
+    at = parse_time(pod["metadata"].get("deletionTimestamp") or status.get("startTime"))
+    if status.get("reason") in {"Evicted", "NodeLost"} and at:
+        return (Cause.NODE_LOST if status["reason"] == "NodeLost" else Cause.EVICTED, at)
+    return None

@@ -1,0 +1,106 @@
+"""Migration Jobs as manifests: one per database, bundle, phase and attempt; created once and never sent again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from taskmill.kube import names
+from taskmill.kube.crd.model import TaskQueue
+from taskmill.kube.render.pod import container, from_secret, merge, pod_spec, present, variables
+from taskmill.kube.render.workers import owner
+from taskmill.kube.state import Manifest
+
+Phase = Literal["expand", "contract"]
+CONTAINER: Final = "migrate"
+EXIT_BROKEN: Final = 42  # 迁移本身有错，再试也没用
+EXIT_AHEAD: Final = 43  # 数据库比镜像新，而且这个版本读不了
+EXIT_LOCKED: Final = 44  # 等锁超时
+
+
+@dataclass(frozen=True, slots=True)
+class JobOrder:
+    """Which migration Job is wanted. `marks`: hashes of what asked for this attempt (nonces, settings)."""
+
+    queue: TaskQueue
+    owners: tuple[TaskQueue, ...]
+    image: str
+    database: str
+    bundle: str
+    phase: Phase
+    attempt: int
+    marks: frozenset[str]
+
+
+def migration_job(order: JobOrder) -> Manifest:
+    """Return the Job that brings the database to what the bundle needs."""
+    settings = order.queue.spec.migration
+    labels = names.job_labels(order.database, order.bundle, order.phase, order.attempt)
+    manual = settings.policy == "Manual"
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": names.job(order.database, order.bundle, order.phase, order.attempt),
+            "namespace": order.queue.namespace,
+            "labels": labels,
+            "annotations": {
+                names.MIGRATION_MARKS: ",".join(sorted(order.marks)),
+                names.MIGRATION_POLICY: settings.policy,
+                names.MIGRATION_ASKED_BY: order.queue.name,
+                names.IMAGE: order.image,
+            },
+            "ownerReferences": _owners((order.queue, *order.owners)),
+        },
+        "spec": {
+            "completions": 1,
+            "parallelism": 1,
+            "backoffLimit": settings.backoff_limit,
+            "activeDeadlineSeconds": settings.active_deadline_seconds,
+            "podReplacementPolicy": "Failed",  # 上一个 Pod 彻底结束之前不起下一个
+            "podFailurePolicy": {"rules": _rules()},
+            **({"suspend": True} if manual else {}),
+            "template": _template(order, labels),
+        },
+    }
+
+
+def marks(queue: TaskQueue) -> frozenset[str]:
+    """Return the hashes of what justifies one more attempt: the settings of the Job, and the nonce of the user."""
+    settings = queue.spec.migration
+    found = {names.digest(["settings", settings.backoff_limit, settings.active_deadline_seconds])}
+    if nonce := queue.annotations.get(names.RETRY_MIGRATION):
+        found.add(names.digest(["nonce", nonce]))
+    return frozenset(found)
+
+
+def _owners(queues: Iterable[TaskQueue]) -> list[dict[str, str]]:
+    """所有共用这个数据库的 TaskQueue：最后一个没了，垃圾回收才收走 Job。"""
+    alive = {queue.uid: queue for queue in queues if queue.deleted_at is None}
+    return [owner(alive[uid], controller=False) for uid in sorted(alive)]
+
+
+def _rules() -> list[Manifest]:
+    fatal = {"containerName": CONTAINER, "operator": "In", "values": [EXIT_BROKEN, EXIT_AHEAD]}
+    return [
+        {"action": "FailJob", "onExitCodes": fatal},
+        {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+    ]
+
+
+def _template(order: JobOrder, labels: dict[str, str]) -> Manifest:
+    spec = order.queue.spec
+    reference = spec.connection.database_secret_ref
+    args = ["migrate", "up", "--phase", order.phase]
+    if spec.migration.allow_schema_ahead:
+        args.append("--allow-ahead")
+    env = [
+        from_secret("TASKMILL_DATABASE_URL", reference.name, reference.key),
+        *variables({"TASKMILL_LOG_FORMAT": "json", "TASKMILL_TERMINATION_MESSAGE": "/dev/termination-log"}),
+    ]
+    made = pod_spec(spec)
+    made["restartPolicy"] = "Never"  # 每次失败的 Pod 与日志都留着
+    made["containers"] = [container(spec, CONTAINER, order.image, args, env)]
+    metadata = {"labels": labels, "annotations": merge({}, spec.pod.annotations)}
+    return {"metadata": present(metadata), "spec": made}

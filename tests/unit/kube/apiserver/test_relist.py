@@ -1,0 +1,123 @@
+"""When what is listed: all at first and every five minutes, a kind when the watch layer has listed it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from taskmill import constants as c
+from taskmill.clock import FakeClock
+from taskmill.kube.apiserver import kinds as k
+from taskmill.kube.apiserver.failures import TransientError
+from taskmill.kube.apiserver.kinds import Kind
+from taskmill.kube.apiserver.relist import Relister
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+ALL = sorted(kind.kind for kind in k.WATCHED)
+
+
+class Lists:
+    """An API server without objects that counts the lists, and fails the next `broken` of them, or those of `away`."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.broken = 0
+        self.away: Kind | None = None
+
+    async def list(self, kind: Kind, namespace: str) -> tuple[list[Any], str]:
+        self.asked.append(f"{namespace}/{kind.kind}" if namespace != "ns" else kind.kind)
+        if self.broken or kind is self.away:
+            self.broken = max(0, self.broken - 1)
+            raise TransientError("list", kind.plural, 503, "ServiceUnavailable", "away")
+        return [], "1"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is tried again at once."""
+    monkeypatch.setattr("taskmill.constants.KUBE_RELIST_RETRY_S", 0.001)
+
+
+@asynccontextmanager
+async def running(lists: Lists, clock: FakeClock, *namespaces: str) -> AsyncIterator[Relister]:
+    client: Any = lists
+    relister, stop = Relister(client, namespaces or ("ns",), lambda *_: None, lambda: None, clock), asyncio.Event()
+    await relister.run_once()
+    assert len(lists.asked) == len(ALL) * len(namespaces or ("ns",))
+    lists.asked.clear()
+    task = asyncio.create_task(relister.run(stop))
+    try:
+        yield relister
+    finally:
+        stop.set()
+        await task
+
+
+async def breaths() -> None:
+    for _ in range(100):
+        await asyncio.sleep(0)
+
+
+async def test_a_kind_that_the_watch_layer_lists_is_listed_once() -> None:
+    lists = Lists()
+    async with running(lists, FakeClock()) as relister:
+        relister.listed(k.DEPLOYMENT, "ns")
+        relister.listed(k.DEPLOYMENT, "ns")
+        await breaths()
+        assert lists.asked == ["Deployment"]
+        relister.listed(k.POD, "ns")
+        await breaths()
+        assert lists.asked == ["Deployment", "Pod"]
+
+
+async def test_only_the_namespace_that_was_listed_is_listed_again() -> None:
+    lists = Lists()
+    async with running(lists, FakeClock(), "here", "there") as relister:
+        for _ in range(3):
+            relister.listed(k.POD, "there")
+            await breaths()
+        assert lists.asked == ["there/Pod"] * 3
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_kind_that_cannot_be_listed_holds_up_no_other() -> None:
+    lists, clock = Lists(), FakeClock()
+    async with running(lists, clock) as relister:
+        lists.away = k.POD
+        clock.advance(c.KUBE_RELIST_S)
+        relister.listed(k.POD, "ns")
+        await eventually(lambda: set(lists.asked) == set(ALL) and lists.asked.count("Pod") >= 3, poll=0.01)
+        assert [lists.asked.count(kind) for kind in ALL if kind != "Pod"] == [1] * (len(ALL) - 1)
+        assert relister.age_s == c.KUBE_RELIST_S  # 还没有列全
+        lists.away = None
+        await eventually(lambda: relister.age_s == 0, poll=0.01)
+
+
+async def test_kinds_that_are_listed_again_and_again_put_off_no_full_lists() -> None:
+    lists, clock = Lists(), FakeClock()
+    async with running(lists, clock) as relister:
+        clock.advance(c.KUBE_RELIST_S - 1)
+        relister.listed(k.POD, "ns")
+        await breaths()
+        assert lists.asked == ["Pod"]
+        clock.advance(1)
+        relister.listed(k.POD, "ns")
+        await breaths()
+        assert sorted(lists.asked[1:]) == ALL
+        assert relister.age_s == 0
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_list_that_fails_is_made_soon_again() -> None:
+    lists = Lists()
+    async with running(lists, FakeClock()) as relister:
+        lists.broken = 2
+        relister.listed(k.JOB, "ns")
+        await eventually(lambda: lists.asked == ["Job"] * 3, poll=0.01)
+        await breaths()
+        assert lists.asked == ["Job"] * 3

@@ -1,0 +1,175 @@
+"""Events cross from the thread of the watch into our loop: none is left behind, whoever is switched off when."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from kubernetes.aio.client import Configuration
+
+from taskmill.kube.apiserver import kinds as k
+from taskmill.kube.apiserver.kopf import watch
+from taskmill.kube.apiserver.kopf.watch import Watch
+from tests.support.waiting import eventually
+
+
+class Interrupted(deque[Any]):
+    """Whoever asks whether it is empty is switched off before it hears the answer, and the other side runs."""
+
+    other_side: Callable[[], None] | None = None
+
+    def __bool__(self) -> bool:
+        answer = len(self) > 0
+        other, self.other_side = self.other_side, None
+        if other is not None:
+            other()
+        return answer
+
+
+def unheard(_kind: k.Kind, _namespace: str) -> None:
+    """Take no notice of a list."""
+
+
+@pytest.mark.anyio
+async def test_no_event_is_left_behind() -> None:
+    seen: list[str] = []
+    watch = Watch((), lambda _kind, _change, manifest: seen.append(manifest["name"]), unheard)
+    events = watch._events = Interrupted()
+    handler = watch._handler(k.POD)
+    events.append((k.POD, "ADDED", {"name": "first"}))  # 读的一方正在取：还剩一个
+    events.other_side = watch._drain  # 写的一方刚看过还有没有，读的一方就取光了
+    await handler(event={"type": "ADDED", "object": {"name": "second"}})
+    await handler(event={"type": "ADDED", "object": {"name": "third"}})
+    await eventually(lambda: seen == ["first", "second", "third"], timeout=2)
+
+
+@pytest.mark.anyio
+async def test_an_event_that_cannot_be_taken_in_holds_up_no_other() -> None:
+    seen: list[str] = []
+
+    def sink(_kind: k.Kind, _change: str, manifest: dict[str, Any]) -> None:
+        seen.append(manifest["metadata"]["name"])
+
+    watch = Watch((), sink, unheard)
+    handler = watch._handler(k.POD)
+    for manifest in ({}, {"metadata": {"name": "second"}}):
+        await handler(event={"type": None, "object": manifest})
+    await eventually(lambda: seen == ["second"])
+
+
+def test_a_watch_that_does_not_end_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_END_S", 0.05)
+    refused = 0
+
+    async def stubborn() -> None:
+        nonlocal refused
+        while True:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                refused += 1
+
+    async def work() -> None:
+        task = asyncio.create_task(stubborn())
+        await asyncio.sleep(0)
+        assert not task.done()
+
+    watch._run_bounded(work())  # asyncio.run 会永远等下去
+    assert refused == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("alive", "listed", "waits"),
+    [
+        pytest.param(9, True, True, id="all-there"),
+        pytest.param(8, True, False, id="one-died-before-anybody-looked"),
+        pytest.param(0, True, False, id="all-died-before-anybody-looked"),
+        pytest.param(0, False, True, id="none-has-begun-yet"),
+    ],
+)
+async def test_a_watch_that_is_missing_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, alive: int, listed: bool, waits: bool
+) -> None:
+    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_GUARD_S", 0.001)
+    watch = Watch((), lambda *_: None, unheard)
+    assert len(k.WATCHED) == 9
+    watchers = [asyncio.create_task(asyncio.Event().wait(), name=f"watcher for {number}") for number in range(alive)]
+    if listed:
+        watch._tell(k.POD.path())
+    looking = asyncio.create_task(watch._until_one_is_missing())
+    done, _ = await asyncio.wait((looking,), timeout=0.2 if waits else 5)
+    assert bool(done) is not waits
+    for task in (*watchers, looking):
+        task.cancel()
+    await asyncio.gather(*watchers, looking, return_exceptions=True)
+
+
+@pytest.mark.anyio
+async def test_watches_that_never_begin_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_GUARD_S", 0.001)
+    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_START_S", 0.01)
+    async with asyncio.timeout(5):
+        await Watch((), lambda *_: None, unheard)._until_one_is_missing()
+
+
+@pytest.mark.anyio
+async def test_the_kind_of_a_list_is_told_and_no_other_path() -> None:
+    told: list[tuple[k.Kind, str]] = []
+    watch = Watch(("here", "there"), lambda *_: None, lambda *each: told.append(each))
+    for path in ("/apis/apps/v1", k.DEPLOYMENT.path("there"), k.DEPLOYMENT.path("elsewhere"), k.POD.path("here")):
+        watch._tell(path)
+    await eventually(lambda: told == [(k.DEPLOYMENT, "there"), (k.POD, "here")])
+
+
+def test_a_watch_that_cancels_everything_when_it_is_cancelled_is_ended() -> None:
+    async def vengeful() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:  # kopf 也这样：它被取消时，取消循环里所有它不认识的任务
+            for task in asyncio.all_tasks() - {asyncio.current_task()}:
+                task.cancel()
+            await asyncio.sleep(0)
+
+    made: list[asyncio.Task[None]] = []
+
+    async def work() -> None:
+        made.append(asyncio.create_task(vengeful()))
+        await asyncio.sleep(0)
+
+    watch._run_bounded(work())
+    assert made[0].done()
+    assert made[0].get_loop().is_closed()
+
+
+@pytest.mark.parametrize(
+    ("before", "lived_s", "pause"),
+    [(0, 0, 1), (1, 59.9, 2), (2, 0, 4), (8, 0, 10), (10, 0, 10), (10, 60, 1)],
+)
+def test_a_watch_that_dies_again_and_again_is_begun_ever_later(before: float, lived_s: float, pause: float) -> None:
+    assert watch.restart_pause(before, lived_s) == pause
+
+
+@pytest.mark.anyio
+async def test_a_watch_that_was_begun_anew_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_RESTART_S", 0.01)
+    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_RESTART_MAX_S", 0.01)
+    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_START_S", 0.01)
+    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_GUARD_S", 0.05)
+
+    async def load() -> Configuration:
+        return Configuration(host="http://127.0.0.1:1")  # 没有谁在听
+
+    monkeypatch.setattr("taskmill.kube.apiserver.kopf.session.load_access", load)
+    await asyncio.to_thread(int)  # 停止时要用的那个线程，先让它在
+    before = set(threading.enumerate())
+    watch = Watch((), lambda *_: None, unheard)
+    watch.start()
+    await eventually(lambda: watch.restarts >= 3)
+    assert watch._thread.is_alive()
+    await watch.stop()
+    await eventually(lambda: not set(threading.enumerate()) - before)

@@ -1,0 +1,363 @@
+"""A round's end: what is written to the object and told, when, and by whom; with a cluster that remembers."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from taskmill import constants as c
+from taskmill.clock import FakeClock
+from taskmill.kube import names
+from taskmill.kube.apiserver import kinds as k
+from taskmill.kube.apiserver.failures import (
+    ExistsError,
+    ForbiddenError,
+    InvalidError,
+    KubeError,
+    NameTakenError,
+    NotFoundError,
+    TransientError,
+)
+from taskmill.kube.apiserver.keys import Key
+from taskmill.kube.loop.apply import Applier, NotLeadingError
+from taskmill.kube.loop.events import EventPoster
+from taskmill.kube.loop.queue_round import Reconciler
+from taskmill.kube.loop.rollout_limit import Rollouts
+from taskmill.kube.loop.rounds import Rounds, Tools
+from taskmill.kube.loop.status import StatusWriter
+from taskmill.kube.loop.tick import Scaling
+from taskmill.kube.loop.workqueue import WorkQueue
+from taskmill.kube.metrics import Metrics
+from taskmill.kube.observe.cache import Cache
+from taskmill.kube.observe.databases import Databases
+from taskmill.kube.observe.facts import GROUPERS, Facts
+from taskmill.kube.observe.secret_facts import Secrets
+from taskmill.kube.plan.conditions import reason_of
+from taskmill.kube.state import (
+    Apply,
+    Bury,
+    Create,
+    DeleteSchedule,
+    DeletionCost,
+    Event,
+    Manifest,
+    Options,
+    OrderWorkers,
+    Plan,
+    PutPolicy,
+    Scale,
+    SetFinalizer,
+    State,
+)
+from taskmill.services.fleet import Cause, Order, PodDeath, QueuePolicyChange
+from tests.unit.kube.objects import queue
+
+pytestmark = pytest.mark.anyio
+KEY = Key.queue("app", "emails")
+
+
+class Cluster:
+    """Takes every write, or raises what it was given; the answers carry ever newer versions."""
+
+    def __init__(self) -> None:
+        self.writes: list[tuple[str, Any]] = []
+        self.error: KubeError | None = None
+        self.version = 100
+        self.there: dict[str, Manifest] = {}
+
+    def _write(self, verb: str, body: Manifest) -> Manifest:
+        if self.error is not None:
+            raise self.error
+        self.writes.append((verb, body))
+        self.version += 1
+        return {**body, "metadata": {"generation": 1, **body["metadata"], "resourceVersion": str(self.version)}}
+
+    async def apply(self, manifest: Manifest, manager: str, *, subresource: str = "") -> Manifest:
+        return self._write(subresource or manager, manifest)
+
+    async def find(self, kind: k.Kind, namespace: str, name: str) -> Manifest | None:
+        return self.there.get(name)
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        return self._write("create", manifest)
+
+    async def merge(self, kind: k.Kind, namespace: str, name: str, body: Manifest) -> Manifest:
+        metadata = {"name": name, "namespace": namespace, **body.get("metadata", {})}
+        return self._write("merge", {**body, "apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata})
+
+    async def scale(self, kind: k.Kind, namespace: str, name: str, replicas: int) -> Manifest:
+        return self._write("scale", {"metadata": {"name": name, "namespace": namespace}, "spec": {"replicas": replicas}})
+
+
+class World(Rounds):
+    """One TaskQueue; `outcome` is what its round does, `status` and `events` what it publishes."""
+
+    def __init__(self) -> None:
+        self.clock, self.cluster, self.cache, self.metrics = FakeClock(), Cluster(), Cache(GROUPERS), Metrics()
+        cluster: Any = self.cluster
+        self.held = True
+        self.queue: WorkQueue[Key] = WorkQueue(self.clock, lambda: 1.0)
+        self.poster = EventPoster(cluster, "op-0", self.metrics, self.clock)
+        self.writer = StatusWriter(cluster, self.cache, self.clock)
+        self.applier = Applier(cluster, self.cache, self.token, "op")
+        facts = Facts(self.cache, Secrets(cluster), Databases(lambda _: 0.0), cluster, Options("", 8801, "op"))
+        super().__init__(
+            Tools(facts, self.applier, self.writer, self.poster, self.queue, self.metrics, self.token, self.clock)
+        )
+        self.error: Exception | None = None
+        self.status: Manifest = {}
+        self.events: Sequence[Event] = ()
+        self.loses = False
+        manifest = queue("emails")
+        manifest["metadata"]["resourceVersion"] = "1"
+        self.cache.put(k.TASK_QUEUE, manifest)
+
+    def token(self) -> int | None:
+        return 7 if self.held else None
+
+    async def _round(self, key: Key, manifest: Manifest, token: int) -> float:
+        if self.error is not None:
+            raise self.error
+        if self.loses:
+            self.held = False
+        return await self._publish(key, manifest, self.status, self.events) or c.RESYNC_S
+
+    async def go(self, seconds: float = 0.0) -> list[str]:
+        """One round; returns the verbs of its writes."""
+        self.clock.advance(seconds)
+        self.cluster.writes.clear()
+        await self.run(KEY)
+        return [verb for verb, _ in self.cluster.writes]
+
+    @property
+    def reason(self) -> str:
+        found = self.cache.get(k.TASK_QUEUE, "app", "emails") or {}
+        return reason_of(found.get("status") or {}, "Ready")
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def account(uid: str) -> Manifest:
+    owner = {"kind": "TaskQueue", "name": "emails", "uid": uid, "controller": True}
+    return {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "emails-worker", "namespace": "app", "ownerReferences": [owner]},
+    }
+
+
+async def test_a_status_waits_once_and_no_longer(world: World) -> None:
+    numbers = itertools.count()
+
+    def planner(_state: State) -> Plan:
+        status = {"replicas": next(numbers), "observedGeneration": 1, "conditions": []}
+        return Plan((Apply(account("uid-emails"), "w"),), status)
+
+    tools = world._tools
+    reconciler = Reconciler(
+        tools, planner, Scaling(tools.facts, world.queue.add, world.metrics), Rollouts(5, world.queue.add)
+    )
+    found: list[str] = []
+    for _ in range(5):
+        world.cluster.writes.clear()
+        await reconciler.run(KEY)
+        found.append("".join("s" if verb == "status" else "a" for verb, _ in world.cluster.writes))
+    assert found == ["as", "a", "as", "a", "as"]  # 还没见过的 spec 不等
+
+
+async def test_what_somebody_else_has_is_not_applied_and_the_condition_says_so(world: World) -> None:
+    theirs: Manifest = {
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": {"name": "emails-worker", "namespace": "app"},
+    }
+    for there, taken in ((theirs, True), (account("other"), True), (account("uid-emails"), False), (None, False)):
+        world.cluster.writes.clear()
+        world.cluster.there = {"emails-worker": there} if there else {}
+        action = Apply(account("uid-emails"), "w", fresh=True)
+        if taken:
+            with pytest.raises(NameTakenError, match="ServiceAccount emails-worker belongs to somebody else") as caught:
+                await world.applier.run(KEY, (action,), None)
+            world.error = caught.value
+            await world.go()
+            assert world.reason == "ObjectNameTaken"
+            assert "taskmill-controller" not in {verb for verb, _ in world.cluster.writes}
+        else:
+            await world.applier.run(KEY, (action,), None)
+            assert [verb for verb, _ in world.cluster.writes] == ["taskmill-controller"]
+
+
+async def test_a_status_that_stays_is_not_written_and_numbers_alone_not_too_often(world: World) -> None:
+    world.status = {"work": {"ready": 1}, "replicas": 1, "conditions": []}
+    assert await world.go() == ["status"]
+    assert await world.go(c.KUBE_STATUS_PERIOD_S) == []
+    world.status = {**world.status, "work": {"ready": 2}}
+    assert await world.go() == ["status"]
+    world.status = {**world.status, "work": {"ready": 3}}
+    assert await world.go(1) == []  # 只是数字，刚写过
+    assert await world.go(c.KUBE_STATUS_PERIOD_S) == ["status"]
+    world.status = {**world.status, "replicas": 2}
+    assert await world.go() == ["status"]  # 别的一变就写
+
+
+async def test_what_repeats_becomes_one_series(world: World) -> None:
+    world.events = (Event("Normal", "ScaledUp", "from 1 to 2"),)
+    assert await world.go() == ["create"]
+    assert await world.go(1) == ["merge"]
+    ((_, body),) = world.cluster.writes
+    assert body["series"]["count"] == 2
+    world.events = (Event("Normal", "ScaledUp", "\u4e00" * 1000),)
+    await world.go(1)
+    ((_, body),) = world.cluster.writes
+    assert len(body["note"].encode()) <= 1024
+    assert await world.go(c.KUBE_EVENT_SERIES_S) == ["create"]
+
+
+async def test_an_event_that_cannot_be_posted_stops_nothing(world: World) -> None:
+    world.events = (Event("Normal", "ScaledUp", "from 1 to 2"),)
+    for error in (ForbiddenError, TransientError):
+        world.cluster.error = error("create", "events app/", 403, "", "no")
+        assert await world.go() == []
+    world.cluster.error = None
+    assert await world.go() == ["create"]
+
+
+async def test_nothing_is_published_after_the_lease_is_lost(world: World) -> None:
+    world.status, world.events, world.loses = {"replicas": 1}, (Event("Normal", "ScaledUp", "x"),), True
+    assert await world.go() == []
+    world.clock.advance(c.LEASE_RETRY_S)
+    assert world.queue.take_nowait() == KEY  # 只是续租迟了的话，接着做
+    with pytest.raises(NotLeadingError):
+        await world.applier.run(KEY, [Scale("d", 1, "")], None)
+    assert world.cluster.writes == []
+
+
+async def test_a_bug_marks_the_object_without_the_words_of_the_error(world: World) -> None:
+    world.error = LookupError("postgresql://user:hush@db")
+    assert await world.go() == ["status", "create"]
+    assert "hush" not in repr(world.cluster.writes)
+    assert world.reason == "InternalError"
+    assert await world.go(60) == []  # 同样的错再来一次，不必再说
+    assert world.queue.take_nowait() == KEY
+
+
+async def test_what_is_forbidden_is_told_only_when_it_lasts(world: World) -> None:
+    world.error = ForbiddenError("apply", "deployments app/x", 403, "Forbidden", "no right")
+    assert await world.go() == []
+    assert await world.go(c.KUBE_FORBIDDEN_S) == ["status", "create"]
+    assert world.reason == "Forbidden"
+    assert "apply deployments app/x" in repr(world.cluster.writes)
+    world.error, world.status = None, {"conditions": []}
+    await world.go()
+    world.error = ForbiddenError("apply", "deployments app/x", 403, "Forbidden", "no right")
+    assert await world.go(1) == []  # 从头数起
+
+
+async def test_what_is_wrong_for_good_is_told_at_once_and_what_passes_is_not(world: World) -> None:
+    error = TransientError("apply", "x", 429, "TooManyRequests", "busy")
+    error.retry_after_s = 40
+    world.error = error
+    assert await world.go() == []
+    assert world.queue.ripen() == 40
+    world.error = InvalidError("apply", "x", 422, "Invalid", "spec.image")
+    assert await world.go() == ["status", "create"]
+    assert world.reason == "InvalidSpec"
+
+
+async def test_an_object_that_went_while_its_status_was_written_is_no_error(world: World) -> None:
+    world.status = {"replicas": 1}
+    world.cluster.error = NotFoundError("apply", "x", 404, "NotFound", "")
+    assert await world.go() == []
+    assert world.queue.ripen() == c.RESYNC_S
+
+
+async def test_actions_are_written_and_seen_at_once(world: World) -> None:
+    await world.applier.run(KEY, [SetFinalizer(present=True)], None)
+    ((_, body),) = world.cluster.writes
+    assert body["metadata"]["finalizers"] == [names.FINALIZER]
+    assert body["metadata"]["resourceVersion"] == "1"  # 别人改过就不覆盖
+    await world.applier.run(KEY, [SetFinalizer(present=True)], None)
+    assert len(world.cluster.writes) == 1
+    await world.applier.run(KEY, [DeletionCost("p0", None), Scale("d", 2, "")], None)
+    assert [verb for verb, _ in world.cluster.writes] == ["merge", "merge", "scale"]
+
+
+async def test_a_job_that_is_there_already_is_fine(world: World) -> None:
+    world.cluster.error = ExistsError("create", "jobs", 409, "AlreadyExists", "")
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j", "namespace": "app"}}
+    await world.applier.run(KEY, [Create(job, "")], None)
+
+
+async def test_an_object_that_is_gone_is_forgotten(world: World) -> None:
+    world.error = ForbiddenError("apply", "x", 403, "", "")
+    await world.go()
+    gone = world.cache.get(k.TASK_QUEUE, "app", "emails")
+    assert gone is not None
+    world.cache.remove(k.TASK_QUEUE, gone)
+    assert await world.go() == []
+    assert world.queue.ripen() is None
+    assert not world._forbidden
+
+
+async def test_an_object_with_the_longest_name_can_have_events(world: World) -> None:
+    about = queue("x" * 235 + "." + "y" * 17)
+    await world.poster.post(about, Event("Normal", "Scheduled", "x"))
+    ((_, body),) = world.cluster.writes
+    assert len(body["metadata"]["name"]) <= 253
+    assert ".." not in body["metadata"]["name"]
+
+
+class Link:
+    """A database that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, ...]] = []
+
+    async def service(self) -> Any:
+        return self
+
+    async def order(self, uids: Sequence[str], order: Order, token: int) -> int:
+        self.told.append((*uids, order, token))
+        return 1
+
+    async def put_queue(self, name: str, change: QueuePolicyChange, by: str) -> None:
+        self.told.append((name, change.values(), by))
+
+    async def bury(self, deaths: Sequence[PodDeath]) -> int:
+        self.told += [(death.pod_uid, death.cause) for death in deaths]
+        return 1
+
+    async def delete_schedule(self, name: str, *, owner: str) -> bool:
+        self.told.append((name, owner))
+        return True
+
+    async def refresh_policies(self) -> None:
+        self.told.append(("refresh",))
+
+    def wake(self) -> None:
+        self.told.append(("wake",))
+
+
+async def test_the_database_is_told_with_the_fencing_token_and_of_each_death_once(world: World) -> None:
+    made = Link()
+    link: Any = made
+    death = Bury("u1", "oom", world.clock.now())
+    change = QueuePolicyChange(paused=True)
+    actions = [
+        OrderWorkers(("u1",), Order.DRAIN),
+        PutPolicy("emails", change),
+        death,
+        DeleteSchedule("nightly", "app/nightly"),
+    ]
+    await world.applier.run(KEY, [*actions, death], link)
+    assert made.told == [
+        ("u1", Order.DRAIN, 7), ("wake",), ("emails", change.values(), "op"), ("refresh",), ("u1", Cause.OOM),
+        ("nightly", "app/nightly"),
+    ]  # fmt: skip
+    await world.applier.run(KEY, actions, None)  # 没有数据库就没有可写的

@@ -1,0 +1,261 @@
+"""The migration gate, case by case: one Job at a time, and a rollout only when it is done."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from taskmill.kube import names
+from taskmill.kube.crd.model import TaskQueue, parse_queue
+from taskmill.kube.plan import jobs as facts
+from taskmill.kube.plan import migration
+from taskmill.kube.plan.jobs import JobState
+from taskmill.kube.plan.migration import Gate, Target
+from taskmill.kube.render.migration_job import JobOrder, marks, migration_job
+from taskmill.kube.state import Create, Delete, Manifest
+from tests.unit.kube.lab import RESULT, Lab
+from tests.unit.kube.objects import IDENTITY, NOW, at, decision, job_of, job_pod, of, queue, worker
+
+BUNDLE = "abcdefabcd"
+
+
+def target(name: str = "emails", *, bundle: str = BUNDLE, siblings: tuple[TaskQueue, ...] = (), **changes: Any) -> Target:
+    parsed = parse_queue(queue(name, **changes))
+    return Target(parsed, siblings, "taskmill:1", IDENTITY, bundle)
+
+
+def job(goal: Target | None = None, *, phase: Any = "expand", attempt: int = 0, **status: Any) -> Manifest:
+    goal = goal or target()
+    order = JobOrder(goal.queue, goal.siblings, goal.image, IDENTITY, goal.bundle, phase, attempt, marks(goal.queue))
+    return job_of(migration_job(order), **status)
+
+
+def gate(goal: Target, *made: Manifest, pods: tuple[Manifest, ...] = (), seconds: float = 0.0) -> Gate:
+    return migration.expand(goal, facts.read(made, pods), NOW + timedelta(seconds=seconds))
+
+
+def created(found: Gate) -> list[str]:
+    return [action.manifest["metadata"]["name"] for action in found.actions if isinstance(action, Create)]
+
+
+def test_the_first_job() -> None:
+    found = gate(target())
+    assert (found.open, created(found)) == (False, ["tq-migrate-d1d2d3d4-abcdefabcd"])
+    assert found.verdict.reason == "JobRunning"
+
+
+def test_skip_opens_at_once() -> None:
+    found = gate(target(migration={"policy": "Skip"}))
+    assert (found.open, found.verdict.status, found.verdict.reason, found.actions) == (True, True, "Skipped", ())
+
+
+def test_running_then_done() -> None:
+    running = job()
+    assert (gate(target(), running).open, gate(target(), running).actions) == (False, ())
+    done = job(done=True)
+    found = gate(target(), done, pods=(job_pod(done, code=0, message="some log\n" + RESULT),))
+    assert (found.open, found.verdict.reason) == (True, "UpToDate")
+    assert found.fields["databaseRevision"] == "0002"
+    assert found.fields["completedAt"] == at(-60)
+
+
+def test_the_old_run_finishes_before_the_new_starts() -> None:
+    old = job(target(bundle="0000000000"))
+    found = gate(target(), old)
+    assert (created(found), found.verdict.reason) == ([], "JobRunning")
+    ending = copy.deepcopy(old)
+    ending["status"]["conditions"] = [{"type": "FailureTarget", "status": "True"}]
+    assert created(gate(target(), ending)) == []
+    assert created(gate(target(), job(target(bundle="0000000000"), done=True))) != []
+    assert created(gate(target(), job(target(bundle="0000000000", migration={"policy": "Manual"})))) != []
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "retries"),
+    [(1, "JobFailed", True), (42, "JobFailed", False), (43, "SchemaAhead", False), (44, "WaitingForLock", True)],
+)
+def test_failures_by_class(code: int, reason: str, retries: bool) -> None:
+    failed = job(failed="BackoffLimitExceeded")
+    pods = (job_pod(failed, code=code, message="log\nrelation is missing"),)
+    soon, late = gate(target(), failed, pods=pods, seconds=-30), gate(target(), failed, pods=pods, seconds=3600)
+    assert (soon.open, soon.verdict.reason, created(soon)) == (False, reason, [])
+    assert "relation is missing" in soon.verdict.message
+    assert (soon.requeue_s == 30) is retries
+    assert created(late) == (["tq-migrate-d1d2d3d4-abcdefabcd-r1"] if retries else [])
+
+
+@pytest.mark.parametrize(("attempt", "wait_s"), [(0, 60), (1, 120), (4, 960), (5, 1800), (50, 1800)])
+def test_back_off_doubles_up_to_half_an_hour(attempt: int, wait_s: float) -> None:
+    failed = job(attempt=attempt, failed="DeadlineExceeded", ended=0)
+    assert gate(target(), failed).requeue_s == wait_s
+    assert gate(target(), failed).verdict.message.endswith("DeadlineExceeded job failed")
+
+
+def test_a_nonce_or_new_settings_retry_at_once_and_only_once() -> None:
+    failed = job(failed="PodFailurePolicy")
+    pods = (job_pod(failed, code=42),)
+    asked = target()
+    asked = replace(asked, queue=replace(asked.queue, annotations={names.RETRY_MIGRATION: "again"}))
+    again = gate(asked, failed, pods=pods)
+    assert created(again) == ["tq-migrate-d1d2d3d4-abcdefabcd-r1"]
+    second = job_of(again.actions[0].manifest, failed="PodFailurePolicy")  # type: ignore[union-attr]
+    pods += (job_pod(second, code=42),)
+    assert created(gate(asked, failed, second, pods=pods)) == []
+    assert created(gate(target(), failed, second, pods=pods)) == []  # 没写 nonce 的兄弟不会又来一次
+    slower = target(migration={"activeDeadlineSeconds": 3600})
+    assert created(gate(slower, failed, second, pods=pods)) == ["tq-migrate-d1d2d3d4-abcdefabcd-r2"]
+
+
+def test_manual_waits_for_a_person_and_auto_starts_anew() -> None:
+    by_hand = target(migration={"policy": "Manual"})
+    made = gate(by_hand).actions[0]
+    assert isinstance(made, Create)
+    assert made.manifest["spec"]["suspend"] is True
+    suspended = job_of(made.manifest)
+    waiting = gate(by_hand, suspended)
+    assert (waiting.verdict.reason, waiting.stalled, waiting.actions) == ("Manual", True, ())
+    assert "kubectl patch job" in waiting.verdict.message
+    assert isinstance(gate(target(), suspended).actions[0], Delete)
+    auto = job(suspend=True)
+    auto["spec"]["suspend"] = True  # 别人挂起的，不去争
+    assert gate(target(), auto).verdict.reason == "Manual"
+
+
+def test_waiting_for_the_lock_shows_while_it_runs() -> None:
+    running = job()
+    found = gate(target(), running, pods=(job_pod(running, code=44, message="locked by 123"),))
+    assert (found.verdict.reason, found.open) == ("WaitingForLock", False)
+
+
+def test_ahead_but_readable_opens() -> None:
+    done = job(done=True)
+    found = gate(target(), done, pods=(job_pod(done, code=0, message='{"to": "0009", "ahead": true}'),))
+    assert (found.open, "newer" in found.verdict.message) == (True, True)
+    bad = gate(target(), done, pods=(job_pod(done, code=0, message="{not json"),))
+    assert bad.open
+
+
+def test_a_job_that_was_cleared_away_is_remembered_by_the_status() -> None:
+    status = {"migration": {"bundle": BUNDLE, "job": "tq-migrate-d1d2d3d4-abcdefabcd", "completedAt": at()}}
+    assert gate(target(status=status)).open
+    assert not gate(replace(target(status=status), database="other-database")).open
+    assert not gate(target(status={"migration": {"bundle": "older", "completedAt": at(), "job": "x"}})).open
+
+
+def test_a_job_being_deleted_is_waited_for() -> None:
+    gone = job()
+    gone["metadata"]["deletionTimestamp"] = at()
+    assert facts.read([gone], ())[0].state is JobState.ENDING
+    assert created(gate(target(), gone)) == []
+
+
+def test_back_to_an_older_image_the_database_is_asked_again() -> None:
+    older, newer = job(done=True, ended=-500), job(target(bundle="newer00000"), done=True, ended=-50)
+    rolling_back = target(status={"migration": {"bundle": "newer00000"}})
+    found = gate(rolling_back, older, newer)
+    assert (found.open, created(found)) == (False, ["tq-migrate-d1d2d3d4-abcdefabcd-r1"])
+    busy = job(target(bundle="third00000"))
+    assert (gate(rolling_back, older, newer, busy).open, created(gate(rolling_back, older, newer, busy))) == (False, [])
+    again = job(attempt=1, done=True, ended=-10)
+    assert gate(rolling_back, older, newer, again).open
+    # 共用数据库而镜像不同的队列各自安好，不会互相催着重跑
+    assert gate(target(status={"migration": {"bundle": BUNDLE}}), older, newer).open
+    assert gate(target(), older, newer).open
+
+
+def test_events_are_told_by_the_queue_that_asked_for_the_job() -> None:
+    def told(status: dict[str, Any], *made: Manifest) -> list[str]:
+        return [event.reason for event in gate(target(status=status), *made).events]
+
+    running, done = job(), job(done=True)
+    waiting = {"conditions": [{"type": "Migrated", "reason": "JobRunning"}]}
+    seen = {**waiting, "migration": gate(target(), running).fields}
+    assert told({}) == []  # 只打算要，还没有
+    assert told(waiting, running) == ["MigrationStarted"]
+    assert told(seen, running) == []
+    assert told(seen, done) == ["MigrationCompleted"]
+    assert told(waiting, done) == ["MigrationStarted", "MigrationCompleted"]  # 快得没看见它在跑
+    assert told({}, done) == []
+    done["metadata"]["annotations"]["taskmill.dev/migration-asked-by"] = "another"
+    assert told(waiting, done) == []
+    del done["metadata"]["annotations"]["taskmill.dev/migration-asked-by"]  # 由较早的控制器所建
+    assert told(seen, done) == ["MigrationCompleted"]
+
+
+# ── 收缩阶段与清理 ──
+
+
+def contract(goal: Target, *made: Manifest, pods: tuple[Manifest, ...] = ()) -> Gate:
+    found = facts.read(made, pods)
+    return migration.contract(goal, found, migration.expand(goal, found, NOW), NOW, may_start=True)
+
+
+def test_contract_follows_and_is_done_once() -> None:
+    done = job(done=True)
+    first = contract(target(), done)
+    assert created(first) == ["tq-migrate-d1d2d3d4-abcdefabcd-contract"]
+    running = job(phase="contract")
+    assert (contract(target(), done, running).actions, contract(target(), done, running).open) == ((), True)
+    over = job(phase="contract", done=True)
+    assert (contract(target(), done, over).actions, contract(target(), done, over).fields["job"]) == (
+        (),
+        done["metadata"]["name"],
+    )
+    assert contract(target(migration={"policy": "Skip"})).actions == ()
+    assert contract(target()).open is False
+
+
+def test_a_failed_contract_keeps_the_gate_open() -> None:
+    failed = job(phase="contract", failed="PodFailurePolicy")
+    found = contract(target(), job(done=True), failed, pods=(job_pod(failed, code=42, message="cannot drop"),))
+    assert (found.open, found.verdict.status, found.verdict.reason) == (True, True, "ContractFailed")
+
+
+@pytest.mark.parametrize(("bundle", "made"), [("older", 0), (None, 1)])
+def test_contract_waits_for_the_last_worker_of_an_older_bundle(bundle: str | None, made: int) -> None:
+    lab = Lab(facts={"decision": decision(1)})
+    for _ in range(4):
+        lab.round()
+        lab.finish_jobs()
+    lab.pods_come()
+    lab.jobs = {name: each for name, each in lab.jobs.items() if "contract" not in name}
+    lab.manifest["status"].pop("migration", None)
+    if bundle is not None:
+        lab.workers["p9"] = worker("p9", bundle=bundle)
+    for _ in range(2):
+        lab.round()
+    assert len([name for name in lab.jobs if name.endswith("-contract")]) == made
+
+
+def test_old_jobs_are_cleared_but_never_those_in_use() -> None:
+    old = [job(target(bundle=f"old{number}000000"), done=True, ended=-1000 + number) for number in range(5)]
+    used = job(target(bundle="sibling000"), done=True, ended=-9999)
+    sibling = parse_queue(queue("other", status={"revision": {"current": "sibling000"}}))
+    superseded = job(target(bundle="manual0000", migration={"policy": "Manual"}))
+    goal = target(siblings=(sibling,))
+    found = facts.read([*old, used, superseded, job(done=True)], ())
+    gone = {action.manifest["metadata"]["labels"][names.LABEL_BUNDLE] for action in migration.prune(goal, found)}
+    assert gone == {"old0000000", "old1000000", "old2000000", "manual0000"}
+    younger = replace(goal, queue=replace(goal.queue, name="zz"))
+    assert migration.prune(younger, found) == ()
+
+
+def test_many_queues_of_one_database_share_one_job() -> None:
+    names_made = {created(gate(target(f"q{number}")))[0] for number in range(50)}
+    assert len(names_made) == 1
+    sibling = parse_queue(queue("other"))
+    owners = gate(target(siblings=(sibling,))).actions[0].manifest["metadata"]["ownerReferences"]  # type: ignore[union-attr]
+    assert [owner["name"] for owner in owners] == ["emails", "other"]
+    assert all("controller" not in owner for owner in owners)
+
+
+def test_no_job_is_started_while_the_database_is_away() -> None:
+    lab = Lab(facts={"decision": decision(1)})
+    lab.settle()
+    lab.manifest["spec"]["image"] = "next"
+    lab.facts["database"] = replace(lab.state().database, error="refused")  # type: ignore[type-var]
+    assert of(lab.round(), Create) == []
