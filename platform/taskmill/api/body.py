@@ -28,18 +28,17 @@ _NAMED = re.compile(r"Object (?:missing required|contains unknown) field `(.+)`"
 class Decoder(Protocol[T_co]):
     """A msgspec decoder, made once per type."""
 
-    def decode(self, buf: bytes, /) -> T_co:
+    def decode(self, buf: bytes | bytearray | memoryview | msgspec.Raw, /) -> T_co:
         """Return the value; msgspec.DecodeError or its subclass ValidationError."""
         ...
 
 
-async def read(request: AnyRequest, limit: int) -> bytes:
+async def read(request: AnyRequest, limit: int) -> bytes | bytearray:
     """Return the body, at most `limit` bytes; LimitError BODY_TOO_LARGE as soon as it is known to be larger."""
     declared = header(request.scope, b"content-length")
     if declared is not None and declared.isdecimal() and int(declared[:_LENGTH_DIGITS]) > limit:
         raise LimitError(Code.BODY_TOO_LARGE, limit=limit)
-    chunks: list[bytes] = []
-    size = 0
+    found: bytes | bytearray = b""
     more = True
     while more:
         message = await request.receive()
@@ -47,12 +46,16 @@ async def read(request: AnyRequest, limit: int) -> bytes:
             # 客户端已走，回答没有人收；访问日志会记 499
             raise InputError(Code.MALFORMED_HTTP, reason=reasons.CLIENT_LEFT)
         chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > limit:
+        if len(found) + len(chunk) > limit:
             raise LimitError(Code.BODY_TOO_LARGE, limit=limit)
-        chunks.append(chunk)
+        if not found:
+            found = chunk
+        else:
+            # 就地变长：先攒一串再连起来，大的请求体会有两份
+            found = found if isinstance(found, bytearray) else bytearray(found)
+            found += chunk
         more = message.get("more_body", False)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+    return found
 
 
 async def read_json(request: AnyRequest, decoder: Decoder[T], limit: int) -> T:
@@ -61,24 +64,28 @@ async def read_json(request: AnyRequest, decoder: Decoder[T], limit: int) -> T:
     Raises InputError UNSUPPORTED_MEDIA_TYPE, MALFORMED_JSON (400), INVALID_REQUEST (422, names field and reason),
     ARGS_TOO_DEEP; LimitError BODY_TOO_LARGE.
     """
+    return decode(await read_typed(request, limit), decoder)
+
+
+async def read_typed(request: AnyRequest, limit: int) -> bytes | bytearray:
+    """Return the body of a request that says it is JSON; errors as in `read_json`."""
     check_content_type(header(request.scope, b"content-type") or "")
-    raw = await read(request, limit)
-    return decode(raw, decoder)
+    return await read(request, limit)
 
 
 async def refuse_body(request: AnyRequest) -> None:
     """Refuse a body where none has a meaning, except an empty object."""
     raw = await read(request, c.BODY_IGNORED_MAX_BYTES)
-    if raw.strip() not in {b"", b"{}"}:
+    if bytes(raw.strip()) not in {b"", b"{}"}:
         raise InputError(Code.INVALID_REQUEST, field="body", reason=reasons.NO_BODY)
 
 
-def decode(raw: bytes, decoder: Decoder[T]) -> T:
-    """Return the decoded value; errors as in `read_json`."""
+def decode(raw: bytes | bytearray | memoryview | msgspec.Raw, decoder: Decoder[T], at: str = "$") -> T:
+    """Return the decoded value; errors as in `read_json`, with fields below `at`, where the value stands in the body."""
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
-        raise invalid(str(error)) from error
+        raise invalid(str(error), at) from error
     except UnicodeDecodeError as error:
         raise InputError(Code.MALFORMED_JSON, reason=reasons.NOT_UTF8(error=error.reason)) from error
     except msgspec.DecodeError as error:
@@ -135,12 +142,12 @@ def name(text: str, field: str) -> str:
     return text
 
 
-def invalid(message: str) -> TaskmillError:
-    """Return INVALID_REQUEST with the field and the reason of a msgspec message, in both languages."""
+def invalid(message: str, at: str = "$") -> TaskmillError:
+    """Return INVALID_REQUEST with the field and the reason of a msgspec message about the value at `at`, in both languages."""
     match = _PLACE.match(message)
     reason, path = (match["reason"], match["path"] or "$") if match else (message, "$")
     named = _NAMED.fullmatch(reason)
-    field = path.removeprefix("$").removeprefix(".")
+    field = f"{at}{path.removeprefix('$')}".removeprefix("$").removeprefix(".")
     if named:
         field = f"{field}.{named[1]}" if field else named[1]
     return InputError(Code.INVALID_REQUEST, field=field or "body", reason=in_both(reason))

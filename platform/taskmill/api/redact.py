@@ -40,8 +40,8 @@ _SUSPECT = (
     b"bearer",
     b"\\u00",
     b"%",
-    b"@",
 )
+_SCHEME = (b"://", b"\\/")  # 有 @ 又有它们，才可能是网址里的用户名与密码；单有 @ 是邮件地址，到处都是
 _OWN_KEY = re.compile(rf"{c.API_KEY_PREFIX}[A-Za-z0-9_-]{{8,}}")
 # 以下都用占有量词：客户端写的正文再怪，也只扫一遍
 _BEARER = re.compile(r"(bearer\s++)[^\s\"',;]++", re.IGNORECASE)
@@ -69,7 +69,7 @@ def body(raw: bytes, *, truncated: bool) -> str:
     if b"\x00" in raw:
         return placeholder("binary")
     low = raw.lower()
-    suspect = any(word in low for word in _SUSPECT)
+    suspect = any(word in low for word in _SUSPECT) or (b"@" in low and any(mark in low for mark in _SCHEME))
     shown = _clean(raw, truncated=truncated) if suspect else raw.decode(errors="replace")
     return shown + c.TRUNCATED if truncated else shown
 
@@ -84,6 +84,7 @@ def path(text: str) -> str:
     return _cut(_words(text))
 
 
+@lru_cache(maxsize=c.SECRET_NAMES_CACHED)  # User-Agent 总是那几个
 def field(text: str | None) -> str | None:
     """Return the beginning of a header's value without secrets in it."""
     return None if text is None else _cut(_words(text))
@@ -156,7 +157,9 @@ def _unescaped(name: str) -> str:
 
 def _words(text: str) -> str:
     """值里也可能有密钥：不管字段叫什么。"""
-    text = _BEARER.sub(rf"\1{c.SECRET_MASK}", _OWN_KEY.sub(c.API_KEY_PREFIX + c.SECRET_MASK, text))
+    if c.API_KEY_PREFIX in text:
+        text = _OWN_KEY.sub(c.API_KEY_PREFIX + c.SECRET_MASK, text)
+    text = _BEARER.sub(rf"\1{c.SECRET_MASK}", text)
     if "@" in text and "://" in text:
         text = _USERINFO.sub(rf"\1{c.SECRET_MASK}@", text)
     return _PAIR.sub(_pair, text) if "=" in text else text

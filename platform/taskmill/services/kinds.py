@@ -94,6 +94,14 @@ class KindCache:
 
     async def get(self, kind: str, version: int | None) -> KindPolicy:
         """Return the policy of `kind` (its newest version if None); NotFoundError KIND_NOT_FOUND."""
+        found = await self.find(kind, version)
+        if found is None:
+            asked_for = kind if version is None else f"{kind}:{version}"
+            raise NotFoundError(Code.KIND_NOT_FOUND, kind=asked_for, known=self._close_to(kind))
+        return found
+
+    async def find(self, kind: str, version: int | None) -> KindPolicy | None:
+        """The same, but None if there is no such kind: looking for names like it costs more than all else."""
         found = self.peek(kind, version)
         if found is None:
             asked = self._clock.monotonic()
@@ -102,9 +110,6 @@ class KindCache:
                 if self._read_at <= asked:
                     await self._read()
             found = self._latest.get(kind) if version is None else self._kinds.get((kind, version))
-        if found is None:
-            asked_for = kind if version is None else f"{kind}:{version}"
-            raise NotFoundError(Code.KIND_NOT_FOUND, kind=asked_for, known=self._close_to(kind))
         return found
 
     def _close_to(self, kind: str) -> Words | str:

@@ -30,6 +30,7 @@ class Connections:
         self.limits = limits
         self.limit = fit(limits.connections)
         self.open: set[LimitedProtocol] = set()
+        self.heads = 0
         self.beat = time.monotonic()
         self._count = count
         self._told: Counter[str] = Counter()
@@ -70,6 +71,20 @@ class Connections:
     def leave(self, connection: LimitedProtocol) -> None:
         """Forget a connection that is over."""
         self.open.discard(connection)
+        self.hold(connection, 0)
+
+    def hold(self, connection: LimitedProtocol, size: int) -> None:
+        """Note that a connection holds `size` bytes of an unfinished header; if all together hold too much, the largest go."""
+        self.heads += size - connection.held
+        connection.held = size
+        if self.heads <= c.HTTP_HEADS_MAX_BYTES:
+            return
+        for largest in sorted(self.open, key=lambda each: each.held, reverse=True):
+            if self.heads <= c.HTTP_HEADS_MAX_BYTES - c.HTTP_HEADS_MAX_BYTES // c.HTTP_EVICT_SHARE:
+                break
+            self.note("evicted")
+            self.leave(largest)
+            largest.transport.abort()
 
     def note(self, reason: str) -> None:
         """Count a connection that was refused or closed by us."""

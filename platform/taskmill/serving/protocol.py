@@ -42,6 +42,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.limits = guard.limits
         self.phase = Phase.HEAD
         self.since = self.loop.time()
+        self.held = 0  # 没收齐的请求头占的字节
         self._silent = 0  # 自上一段请求体（或上一条消息）以来收到的字节
         self._received = 0  # 这个请求体已收到的字节
         self._error: TaskmillError | None = None
@@ -82,6 +83,8 @@ class LimitedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._silent > self.limits.header_bytes and not self._closing():
             self._refuse(LimitError(Code.HEADERS_TOO_LARGE, limit=self.limits.header_bytes, unit=reasons.BYTES))
+        elif self.phase is Phase.HEAD or self.held:
+            self.guard.hold(self, self._silent if self.phase is Phase.HEAD else 0)
 
     def _closing(self) -> bool:
         return self.phase is Phase.CLOSING
@@ -106,7 +109,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self._stop(LimitError(Code.HEADERS_TOO_LARGE, limit=self.limits.headers, unit=reasons.HEADERS))
 
     def on_headers_complete(self) -> None:
-        """Start the application."""
+        """Start the application, or queue the request behind those that came before it."""
         limit = self.limits.header_bytes
         # 收到的总数没超，就不必逐个加
         if (
@@ -198,6 +201,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def _refuse(self, error: TaskmillError) -> None:
         """正在处理的请求由应用来回答，回答之后就关；没有人回答时我们自己答。"""
         self.guard.note(error.code.lower())
+        error.__traceback__ = None  # 栈帧里有对方发来的那一大段
         cycle = self.cycle
         if not self.expendable:
             cycle.keep_alive = False
@@ -209,8 +213,15 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.write(b"".join((STATUS_LINE[error.spec.status], head, b"connection: close\r\n\r\n", body)))
             # 只关写的一半：对方还在发时就全关，它会先看到重置，读不到回答
             self.transport.write_eof()
+            self._forget()
         self.phase, self.since = Phase.CLOSING, self.loop.time()
         self.flow.pause_reading()
+
+    def _forget(self) -> None:
+        """没有人再看收到的东西：连接还要留一会儿，它们不必。"""
+        self.guard.hold(self, 0)
+        self.url, self.headers, self.scope, self._error = b"", [], {}, None  # type: ignore[typeddict-item]
+        self.parser = None  # type: ignore[assignment]
 
     def refusal(self, error: TaskmillError) -> tuple[bytes, bytes]:
         """Return the header lines (but `connection`) and the body of the answer for a refused connection."""

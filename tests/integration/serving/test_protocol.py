@@ -247,3 +247,42 @@ def test_the_limit_of_descriptors_bounds_the_connections() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= min(1_300, hard if hard > 0 else 1_300)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_unfinished_headers_of_all_connections_together_are_bounded_and_the_largest_go(monkeypatch: Any) -> None:
+    monkeypatch.setattr(c, "HTTP_HEADS_MAX_BYTES", 64_000)
+    async with served() as server:
+        _, small = await server.connect(b"GET / HTTP/1.1\r\nx: " + b"v" * 1_000)
+        await server.holds(1)
+        large = [await server.connect(b"GET / HTTP/1.1\r\nx: " + b"v" * 20_000) for _ in range(4)]
+        async with asyncio.timeout(60):
+            while server.counted["evicted"] < 2:
+                await asyncio.sleep(0)
+        assert server.connections.heads <= 64_000 - 64_000 // c.HTTP_EVICT_SHARE
+        assert sorted(connection.held > 10_000 for connection in server.connections.open) == [False, True, True]
+        small.write(b"\r\nconnection: close\r\n\r\n")
+        for _, writer in [*large, ("", small)]:
+            await leave(writer)
+        await server.holds(0)
+        assert server.connections.heads == 0
+
+
+async def test_a_finished_header_is_held_no_longer() -> None:
+    async with served() as server:
+        reader, writer = await server.connect(b"GET / HTTP/1.1\r\nx: ")
+        async with asyncio.timeout(60):
+            while not server.connections.heads:
+                await asyncio.sleep(0)
+        writer.write(b"v\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+        assert server.connections.heads == 0
+        await leave(writer)
+
+
+async def test_a_refused_connection_keeps_nothing_of_what_it_sent() -> None:
+    async with served() as server:
+        reader, writer = await server.connect(b"GET / HTTP/1.1\r\nx: " + b"v" * (2 * c.HTTP_HEADER_MAX_BYTES))
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 431")
+        for connection in server.connections.open:
+            assert (connection.parser, connection.headers, connection.url, connection.held) == (None, [], b"", 0)
+        await leave(writer)

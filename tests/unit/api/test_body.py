@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from taskmill.api import body
-from taskmill.api.handlers.tasks import Batch
+from taskmill.api.task_body import Batch
 from taskmill.errors import Code, TaskmillError
 
 DECODER = msgspec.json.Decoder(Batch)

@@ -28,6 +28,8 @@ KEY = "tmk_" + "A" * 43
         (b'{"u":"postgresql://a:b@h/db"}', '{"u":"postgresql://***@h/db"}'),
         (b'{"u":"host=h password=hunter2 user=y"}', '{"u":"host=h password=*** user=y"}'),
         (b'{"h":[{"name":"X-Api-Key","value":"x"}]}', '{"h":[{"name":"X-Api-Key","value":"***"}]}'),
+        (rb'{"u":"https:\/\/user:pass@h/x"}', '{"u":"https://***@h/x"}'),
+        (b'{"mail": "a@b.c"}', '{"mail": "a@b.c"}'),
         (b'{"mail":"a@b.c","u":"https://b.c/@x"}', '{"mail":"a@b.c","u":"https://b.c/@x"}'),
         ("你好".encode(), "你好"),
         (b"\xff\xfe", "\ufffd\ufffd"),

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 from uuid import UUID
 
 import msgspec
 from litestar import Router, get, post
 from litestar.status_codes import HTTP_200_OK
 
-from taskmill.api import body
+from taskmill.api import body, task_body
 from taskmill.api.call import Call, TaskId, caller, platform_of, telemetry_of
 from taskmill.api.envelope import Envelope, ok
+from taskmill.api.task_body import Batch
 from taskmill.clock import Timestamp, rfc3339
 from taskmill.errors import Code
 from taskmill.services.page import Page
@@ -20,12 +21,6 @@ from taskmill.services.tasks.submit import Submitted
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.services.tasks.view import TaskAttemptView, TaskDetail, TaskResult, TaskState, TaskSummary
 from taskmill.states import State
-
-
-class Batch(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Many tasks at once: all are accepted or none."""
-
-    tasks: Annotated[list[SubmitRequest], msgspec.Meta(min_length=1)]
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +52,6 @@ class Attempts(msgspec.Struct, frozen=True, kw_only=True):
     items: list[TaskAttemptView]
 
 
-_SUBMIT = msgspec.json.Decoder(SubmitRequest)
-_BATCH = msgspec.json.Decoder(Batch)
 SUBMIT_ERRORS = (
     Code.ARGS_INVALID,
     Code.ARGS_TOO_DEEP,
@@ -78,7 +71,7 @@ SUBMIT_ERRORS = (
 async def submit(request: Call) -> Envelope[Accepted]:
     """Store one task; once this is answered, it runs at least once."""
     platform = platform_of(request)
-    wanted = await body.read_json(request, _SUBMIT, platform.settings.body_max_bytes)
+    wanted = await task_body.one(request, platform.settings)
     done = await platform.submit.submit(wanted, created_by=caller(request))
     telemetry_of(request).submitted((done.queue,))
     return ok(request, Accepted(**_accepted(done)))
@@ -93,8 +86,8 @@ async def submit(request: Call) -> Envelope[Accepted]:
 async def submit_batch(request: Call) -> Envelope[AcceptedBatch]:
     """Store all tasks in one transaction; an error names the `index` of the task in `details`."""
     platform = platform_of(request)
-    batch = await body.read_json(request, _BATCH, platform.settings.batch_body_max_bytes)
-    done = await platform.submit.submit_many(batch.tasks, created_by=caller(request))
+    batch = await task_body.many(request, platform.settings)
+    done = await platform.submit.submit_many(batch, created_by=caller(request))
     telemetry_of(request).submitted(task.queue for task in done)
     items = [AcceptedItem(index=index, **_accepted(task)) for index, task in enumerate(done)]
     return ok(request, AcceptedBatch(items=items, count=len(items)))

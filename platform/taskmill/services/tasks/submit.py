@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
@@ -41,6 +41,18 @@ class Submitted(msgspec.Struct):
     queue: str
     state: str
     run_at: datetime
+
+
+class Requests(Protocol):
+    """Tasks that are counted before they are looked at: a list, or a batch that is decoded as it is gone through."""
+
+    def __len__(self) -> int:
+        """Return how many."""
+        ...
+
+    def __iter__(self) -> Iterator[SubmitRequest]:
+        """Return them, in order."""
+        ...
 
 
 class SubmitService:
@@ -83,8 +95,11 @@ class SubmitService:
         done = await self._group.put(task)
         return Submitted(task.id, task.kind, task.queue, done.state, done.run_at)
 
-    async def submit_many(self, requests: Sequence[SubmitRequest], *, created_by: str | None = None) -> list[Submitted]:
-        """Accept all tasks or none, in one transaction; errors as in `submit`, with `index` in the details."""
+    async def submit_many(self, requests: Requests, *, created_by: str | None = None) -> list[Submitted]:
+        """Accept all tasks or none, in one transaction; errors as in `submit`, with `index` in the details.
+
+        `requests` are gone through once, and not kept.
+        """
         if len(requests) > self._settings.batch_max_tasks:
             raise InputError(Code.BATCH_TOO_LARGE, size=len(requests), limit=self._settings.batch_max_tasks)
         tasks: list[NewTask] = []
@@ -95,6 +110,8 @@ class SubmitService:
                 error.details["index"] = index
                 raise
         inserted = await self._insert(tasks)
+        for task in tasks:
+            task.args, task.meta = b"", None  # 已经存下：卡住的送票不必留着整批的内容
         self._send(tasks, inserted)
         return [
             Submitted(task.id, task.kind, task.queue, inserted[task.id].state, inserted[task.id].run_at) for task in tasks
@@ -177,11 +194,8 @@ class SubmitService:
         if not naming.may_be_kind(request.kind):
             raise refuse("kind", reasons.KIND_NAME)
         try:
-            return await self.kinds.get(request.kind, request.version)
-        except TaskmillError as error:
-            if error.code is Code.KIND_NOT_FOUND and self._settings.allow_unknown_kinds:
-                return None
-            raise
+            look = self.kinds.find if self._settings.allow_unknown_kinds else self.kinds.get
+            return await look(request.kind, request.version)
         except AWAY as error:
             raise _away(error) from error
 
