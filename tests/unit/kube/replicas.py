@@ -13,7 +13,7 @@ from datetime import timedelta
 from random import Random
 
 from taskmill import constants as c
-from taskmill.kube.crd.model import Drain
+from taskmill.kube.crd.task_queue import Drain
 from taskmill.kube.plan.drain import step
 from taskmill.kube.plan.pod_workers import Seat, seats
 from taskmill.kube.plan.rollout import Rollout

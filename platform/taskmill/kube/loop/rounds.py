@@ -137,7 +137,7 @@ class Rounds(ABC):
         except KubeError as error:
             log.warning("状态没写成", object=str(key), error=str(error))
             return
-        if conditions.reason_of(old, "Ready") != reason.value:
+        if conditions.reason_of(old.get("conditions") or (), "Ready") != reason.value:
             await self._tools.events.post(manifest, Event("Warning", reason.value, conditions.bounded(message)))
 
     def _forget(self, key: Key) -> None:

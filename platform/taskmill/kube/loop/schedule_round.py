@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from taskmill.errors import ConflictError, InputError, NotFoundError
 from taskmill.kube.apiserver.keys import Key
-from taskmill.kube.crd.model import InvalidSpec, parse_schedule
+from taskmill.kube.crd.check import InvalidSpec
+from taskmill.kube.crd.model import parse_schedule
 from taskmill.kube.loop.apply import NotLeadingError
 from taskmill.kube.loop.rounds import Rounds
 from taskmill.kube.observe.databases import DatabaseLink

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 from taskmill import constants as c
 from taskmill.kube import names
 from taskmill.kube.crd.model import TaskQueue
+from taskmill.kube.crd.status import QueueStatus
 from taskmill.kube.plan import pod_workers as seats
 from taskmill.kube.plan import rollout
 from taskmill.kube.plan.conditions import Type, Verdict
@@ -28,11 +29,14 @@ class Draft:
     actions: list[Action] = field(default_factory=list[Action])
     events: list[Event] = field(default_factory=list[Event])
     verdicts: dict[Type, Verdict] = field(default_factory=dict[Type, Verdict])
-    fields: Manifest = field(default_factory=dict[str, Any])
+    status: QueueStatus = field(init=False)  # 从上次写下的开始，各阶段改自己的那几项
     requeue_s: float = c.RESYNC_S
     template_changes: bool = False
     rolling: bool = False
     interrupted: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self.status = copy.copy(self.queue.status)
 
     def say(self, kind: Type, status: bool | None, reason: Reason, message: str = "") -> None:  # noqa: FBT001 - 条件的状态
         """Give a condition, unless an earlier stage has."""

@@ -8,9 +8,13 @@ Workers that exist go on being scaled while a new image waits for its migration.
 
 from __future__ import annotations
 
+import msgspec
+from msgspec.structs import replace
+
 from taskmill import constants as c
 from taskmill.kube import names
-from taskmill.kube.crd.model import InvalidSpec, parse_queue, queue_name
+from taskmill.kube.crd.check import InvalidSpec
+from taskmill.kube.crd.model import parse_queue, queue_name, queue_status
 from taskmill.kube.plan import conditions
 from taskmill.kube.plan.draft import Draft
 from taskmill.kube.plan.end import is_deleted, keep_finalizer
@@ -75,9 +79,9 @@ def _build(draft: Draft) -> None:
 
 def _invalid(state: State, message: str) -> Plan:
     """读不懂的 spec：什么都不动，只说哪里不对；正在删除的就放它走。"""
-    metadata, status = state.queue["metadata"], state.queue.get("status") or {}
+    metadata, status = state.queue["metadata"], queue_status(state.queue)
     leaving = metadata.get("deletionTimestamp") and names.FINALIZER in (metadata.get("finalizers") or ())
-    generation, before = int(metadata.get("generation") or 0), status.get("conditions") or []
+    generation, before = int(metadata.get("generation") or 0), status.conditions
     verdicts = [
         conditions.Verdict("Ready", False, Reason.INVALID_SPEC, message),
         conditions.Verdict("Reconciling", False, Reason.SETTLED),
@@ -87,6 +91,6 @@ def _invalid(state: State, message: str) -> Plan:
     kept: list[Manifest] = [each for each in before if each["type"] not in {verdict.type for verdict in verdicts}]
     return Plan(
         actions=(SetFinalizer(present=False),) if leaving else (),
-        status={**status, "observedGeneration": generation, "conditions": [*merged, *kept]},
+        status=msgspec.to_builtins(replace(status, observed_generation=generation, conditions=[*merged, *kept])),
         events=conditions.transitions(before, merged),
     )

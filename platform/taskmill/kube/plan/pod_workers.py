@@ -11,7 +11,8 @@ from typing import Any
 
 from taskmill import constants as c
 from taskmill.kube import names
-from taskmill.kube.crd.model import Drain, parse_time
+from taskmill.kube.crd.model import parse_time
+from taskmill.kube.crd.task_queue import Drain
 from taskmill.kube.scale.decide import Pods
 from taskmill.kube.state import Manifest, State
 from taskmill.services.fleet import Order, WorkerFact

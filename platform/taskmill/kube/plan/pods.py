@@ -47,8 +47,8 @@ def bury(draft: Draft) -> None:
 
 def count_interrupted(draft: Draft) -> None:
     """Count the tasks of pods that scaling in took although they were busy, each pod once."""
-    known, total = draft.state.interrupted_known, int(draft.queue.status.get("interruptedTotal") or 0)
-    draft.fields["interruptedTotal"] = total
+    known, total = draft.state.interrupted_known, draft.queue.status.interrupted_total or 0
+    draft.status.interrupted_total = total
     if known is None or draft.rollout is None or draft.rollout.rolling:
         return
     workers = seats.newest_workers(draft.state.workers or ())
@@ -62,7 +62,7 @@ def count_interrupted(draft: Draft) -> None:
         if not expired:
             wrong[uid] = worker.running
     draft.interrupted = tuple(sorted(wrong))
-    draft.fields["interruptedTotal"] = total + sum(wrong.values())
+    draft.status.interrupted_total = total + sum(wrong.values())
 
 
 def _was_taken(draft: Draft, pod: Manifest) -> bool:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
+
+from msgspec.structs import replace
 
 from taskmill import constants as c
+from taskmill.kube.crd.status import ScalingStatus
 from taskmill.kube.plan import conditions, drain
 from taskmill.kube.plan.draft import Draft
 from taskmill.kube.plan.drain import Books
 from taskmill.kube.plan.pod_workers import Stage
 from taskmill.kube.plan.reasons import Reason
 from taskmill.kube.plan.rollout import Rollout
-from taskmill.kube.state import Event, Manifest, OrderWorkers, Scale, ScaleQueue
+from taskmill.kube.state import Event, OrderWorkers, Scale, ScaleQueue
 
 PASSIVE = {"Manual": Reason.MANUAL, "External": Reason.EXTERNAL}
 
@@ -24,9 +27,9 @@ def scale(draft: Draft) -> None:
         return
     now = drain.books(draft.seats, rollout.replicas, rollout.total)
     wanted = _wanted(draft, now)
-    draft.fields["desiredReplicas"] = now.serving if wanted is None else wanted
+    draft.status.desired_replicas = now.serving if wanted is None else wanted
     if draft.template_changes:
-        rollout = replace(rollout, busy=True)
+        rollout = dataclasses.replace(rollout, busy=True)
     # 没有新的说法就守着现状，但该走的继续走完
     hold = max(0, now.serving)
     steps = drain.step(
@@ -58,7 +61,7 @@ def _wanted(draft: Draft, now: Books) -> int | None:
 
 
 def _explain(draft: Draft) -> None:
-    spec, decision, old = draft.queue.spec, draft.state.decision, draft.queue.status
+    spec, decision, old = draft.queue.spec, draft.state.decision, draft.queue.status.conditions
     if spec.stop_policy != "None":
         draft.say("ScalingActive", False, Reason.SUSPENDED, f"spec.stopPolicy is {spec.stop_policy}")
     elif reason := PASSIVE.get(spec.scaling.mode):
@@ -72,22 +75,19 @@ def _explain(draft: Draft) -> None:
     limit = Reason(decision.limited_by.value) if decision else Reason.NOT_LIMITED
     if decision or not conditions.reason_of(old, "ScalingLimited"):
         draft.say("ScalingLimited", limit is not Reason.NOT_LIMITED, limit, limit.about)
-    made: Manifest = dict(old.get("scaling") or {})  # 还没有决定时留着旧的，免得一重启就把所有状态写两遍
-    if decision:
-        made = {key: value for key, value in made.items() if key in {"lastScaleTime", "lastActiveTime"}}
-        made |= {
-            "recommended": decision.recommended, "reason": decision.term.value, "limitedBy": decision.limited_by.value,
-            "explanation": decision.explanation[: c.CONDITION_MESSAGE_MAX], "failures": decision.memory.failures,
-        }  # fmt: skip
-    if made:  # 空的映射经服务端应用会变成 null，那不合 schema
-        draft.fields["scaling"] = made
+    if decision:  # 还没有决定时留着旧的，免得一重启就把所有状态写两遍
+        draft.status.scaling = replace(
+            draft.status.scaling or ScalingStatus(), recommended=decision.recommended, reason=decision.term.value,
+            limited_by=decision.limited_by.value, explanation=decision.explanation[: c.CONDITION_MESSAGE_MAX],
+            failures=decision.memory.failures,
+        )  # fmt: skip
 
 
 def _say_draining(draft: Draft) -> None:
-    if draft.state.workers is None and conditions.reason_of(draft.queue.status, "Draining"):
+    if draft.state.workers is None and conditions.reason_of(draft.queue.status.conditions, "Draining"):
         return  # 不知道就不改口
     leaving = [seat for seat in draft.seats if seat.leaving]
-    draft.fields["drainingReplicas"] = len(leaving)
+    draft.status.draining_replicas = len(leaving)
     late = [seat for seat in leaving if seat.overdue_s >= 0 and seat.running]
     if late:
         draft.say("Draining", True, Reason.DRAIN_TIMED_OUT, f"{late[0].name} still runs tasks after drain.timeoutSeconds")

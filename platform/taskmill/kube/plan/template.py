@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from taskmill.kube import names
-from taskmill.kube.crd.model import InvalidSpec, TaskQueue, parse_queue
+from taskmill.kube.crd.check import InvalidSpec
+from taskmill.kube.crd.model import TaskQueue, parse_queue
 from taskmill.kube.plan import drift, jobs, migration
 from taskmill.kube.plan.draft import Draft
 from taskmill.kube.plan.jobs import JobState
@@ -149,7 +150,7 @@ def _alone(draft: Draft, rendering: Rendering) -> bool:
 
 def _tell(draft: Draft, gate: Gate) -> None:
     draft.verdicts.setdefault("Migrated", gate.verdict)
-    draft.fields["migration"] = gate.fields
+    draft.status.migration = gate.fields
     draft.events += gate.events
     draft.again_in(gate.requeue_s)
     if gate.open:

@@ -135,7 +135,7 @@ class World(Rounds):
     @property
     def reason(self) -> str:
         found = self.cache.get(k.TASK_QUEUE, "app", "emails") or {}
-        return reason_of(found.get("status") or {}, "Ready")
+        return reason_of((found.get("status") or {}).get("conditions") or (), "Ready")
 
 
 @pytest.fixture

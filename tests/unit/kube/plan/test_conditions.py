@@ -76,5 +76,5 @@ def test_every_event_is_documented() -> None:
 
 
 def test_reason_of_a_status() -> None:
-    assert conditions.reason_of({}, "Ready") == ""
-    assert conditions.reason_of({"conditions": [{"type": "Ready", "reason": "X"}]}, "Ready") == "X"
+    assert conditions.reason_of([], "Ready") == ""
+    assert conditions.reason_of([{"type": "Ready", "reason": "X"}], "Ready") == "X"

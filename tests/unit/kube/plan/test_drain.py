@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from taskmill.kube.crd.model import Drain
+from taskmill.kube.crd.task_queue import Drain
 from taskmill.kube.plan import drain, rollout
 from taskmill.kube.plan.pod_workers import Stage, count_pods, seats
 from taskmill.kube.plan.rollout import Rollout
