@@ -346,7 +346,6 @@ SCHEDULE_STATUS_S: Final = 60.0  # 计划的下次、上次触发多久抄进状
 RESYNC_S: Final = 300.0  # 无事时多久再看一遍
 
 # ── 扩缩容（kube/scaler.py，每个数都由模拟器验证，见 docs/adr/0012） ───────
-SCALER_TICK_S: Final = 5.0  # 决策周期
 ARRIVALS_FAST_S: Final = 30.0  # 到达率快均值的时间常数：有任务在等时才用，跟得上突发
 ARRIVALS_SLOW_S: Final = 120.0  # 慢均值：比快均值省一成多 Pod，噪声不再当成突发
 SERVICE_PRIOR_S: Final = 20.0  # 还没有任务跑完时假定的平均执行时间

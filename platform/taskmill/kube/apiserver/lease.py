@@ -107,10 +107,10 @@ class Lease:
             self._renewed = before
         elif won is False:
             self._renewed = None
-        self._tell()
+        self._report()
         return self.held
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if self.held == self._leading:
             return
         self._leading = self.held
@@ -169,7 +169,7 @@ class Lease:
         if self._renewed is None or self._seen is None:
             return
         self._renewed = None
-        self._tell()
+        self._report()
         try:  # 已发出的写还在路上：等它们落地，免得落在下一个主控之后
             await asyncio.wait_for(self._settled(), c.SHUTDOWN_GRACE_S)
         except TimeoutError:

@@ -22,7 +22,8 @@ from taskmill.kube.crd.model import (
 )
 from taskmill.kube.crd.task_queue import TaskQueueSpec
 from taskmill.kube.observe.cache import Cache, Grouper
-from taskmill.kube.observe.databases import DatabaseLink, Databases
+from taskmill.kube.observe.database_link import DatabaseLink
+from taskmill.kube.observe.databases import Databases
 from taskmill.kube.observe.secret_facts import Reader, Secrets
 from taskmill.kube.render import workers as manifests
 from taskmill.kube.state import DatabaseFact, Manifest, Options, SecretFact, State

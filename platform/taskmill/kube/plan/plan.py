@@ -18,7 +18,7 @@ from taskmill.kube.crd.model import parse_queue, queue_name, queue_status
 from taskmill.kube.plan import conditions
 from taskmill.kube.plan.draft import Draft
 from taskmill.kube.plan.end import is_deleted, keep_finalizer
-from taskmill.kube.plan.pods import bury, count_interrupted
+from taskmill.kube.plan.pods import count_interrupted, record_deaths
 from taskmill.kube.plan.policy import policy
 from taskmill.kube.plan.reasons import Reason
 from taskmill.kube.plan.scale import scale
@@ -35,12 +35,12 @@ def plan(state: State) -> Plan:
         return _invalid(state, str(error))
     draft = Draft(state, queue)
     if is_deleted(draft):
-        bury(draft)
+        record_deaths(draft)
         return finish(draft, only_conditions=True)
     if queue.annotations.get(names.PAUSED) == "true":
-        draft.say("Ready", None, Reason.PAUSED, Reason.PAUSED.about)
-        draft.say("Reconciling", False, Reason.PAUSED)
-        draft.say("Stalled", False, Reason.NOT_STALLED)
+        draft.report("Ready", None, Reason.PAUSED, Reason.PAUSED.about)
+        draft.report("Reconciling", False, Reason.PAUSED)
+        draft.report("Stalled", False, Reason.NOT_STALLED)
         return finish(draft, only_conditions=True)
     if state.same_queue:
         message = f"queue {queue_name(queue)} belongs to {state.same_queue[0]}"
@@ -57,7 +57,7 @@ def _go(draft: Draft) -> None:
         scale(draft)
         keep_finalizer(draft)
         budget(draft)
-    bury(draft)
+    record_deaths(draft)
     count_interrupted(draft)
     judge(draft)
     count(draft)

@@ -44,9 +44,9 @@ def judge(draft: Draft) -> None:
     if ready == 0 and wanted > 0:
         draft.not_ready(Reason.WORKERS_STARTING, "no worker is ready yet", going=True)
     if "Ready" not in draft.verdicts:
-        draft.say("Ready", True, Reason.AS_DESIRED, Reason.AS_DESIRED.about)
-        draft.say("Reconciling", False, Reason.SETTLED)
-        draft.say("Stalled", False, Reason.NOT_STALLED)
+        draft.report("Ready", True, Reason.AS_DESIRED, Reason.AS_DESIRED.about)
+        draft.report("Reconciling", False, Reason.SETTLED)
+        draft.report("Stalled", False, Reason.NOT_STALLED)
 
 
 def count(draft: Draft) -> None:
@@ -57,7 +57,7 @@ def count(draft: Draft) -> None:
     status.ready_replicas = rollout.ready if rollout else 0
     status.updated_replicas = rollout.updated if rollout else 0
     if draft.state.workers is not None:
-        status.busy_replicas = sum(seat.running > 0 for seat in draft.seats)
+        status.busy_replicas = sum(pod.running > 0 for pod in draft.pods)
     status.work = _work(draft)
     before = rollout.replicas if rollout else 0
     if status.scaling is not None:
@@ -92,7 +92,7 @@ def rounded(value: float) -> int:
 
 
 def _ready(draft: Draft) -> int:
-    return sum(seat.ready and not seat.leaving for seat in draft.seats)
+    return sum(pod.ready and not pod.leaving for pod in draft.pods)
 
 
 def _work(draft: Draft) -> WorkStatus | None:

@@ -59,7 +59,7 @@ def migrated(draft: Draft, rendering: Rendering) -> bool:
     over = any(job.phase == "contract" and job.bundle == rendering.bundle and job.state is JobState.DONE for job in facts)
     may_start = done and not over and _alone(draft, rendering)
     gate = migration.contract(target, facts, gate, draft.state.now, may_start=may_start)
-    _tell(draft, gate)
+    _report(draft, gate)
     error = draft.state.database.error if draft.state.database else ""
     draft.actions += [] if error else [*gate.actions, *migration.prune(target, facts)]
     return gate.open
@@ -148,7 +148,7 @@ def _alone(draft: Draft, rendering: Rendering) -> bool:
     return all((revision.get("current") or rendering.bundle) == rendering.bundle for revision in others)
 
 
-def _tell(draft: Draft, gate: Gate) -> None:
+def _report(draft: Draft, gate: Gate) -> None:
     draft.verdicts.setdefault("Migrated", gate.verdict)
     draft.status.migration = gate.fields
     draft.events += gate.events

@@ -38,7 +38,6 @@ from taskmill.kube.observe.secret_facts import Secrets
 from taskmill.kube.plan.conditions import reason_of
 from taskmill.kube.state import (
     Apply,
-    Bury,
     Create,
     DeleteSchedule,
     DeletionCost,
@@ -48,6 +47,7 @@ from taskmill.kube.state import (
     OrderWorkers,
     Plan,
     PutPolicy,
+    RecordDeath,
     Scale,
     SetFinalizer,
     State,
@@ -347,7 +347,7 @@ class Link:
 async def test_the_database_is_told_with_the_fencing_token_and_of_each_death_once(world: World) -> None:
     made = Link()
     link: Any = made
-    death = Bury("u1", "oom", world.clock.now())
+    death = RecordDeath("u1", "oom", world.clock.now())
     change = QueuePolicyChange(paused=True)
     actions = [
         OrderWorkers(("u1",), Order.DRAIN),
