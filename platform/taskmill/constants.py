@@ -217,6 +217,7 @@ END_MARGIN_S: Final = 10.0  # 收到停止信号后，宽限之外最多再用�
 END_HURRY_S: Final = 5.0  # 第二次信号之后、或事情都做完之后，最多再用这么久
 END_CANCEL_S: Final = 1.0  # 结束时被取消的协程收尾的时限；吞掉取消的就丢下
 END_LOG_S: Final = 1.0  # 强行结束之前写日志的时限：标准错误堵住了也不等
+END_LOG_FRAMES: Final = 4  # 跑出事件循环的异常，日志里写最后几帧：够认出是谁抛的
 SHUTDOWN_ANSWER_S: Final = 1.0  # 停止时被打断的请求：回答 503 之后还等它们收尾多久
 FAREWELL_TURNS: Final = 5  # 停止前让事件循环再转几圈，够一个已有结果的请求醒来并答完
 API_READY_S: Final = 4.0  # 独立端口上的就绪检查等主循环回答的时限；探针的超时通常是 5 秒
@@ -231,6 +232,7 @@ HTTP_KEEP_ALIVE_S: Final = 5  # 与 uvicorn 的默认值相同
 HTTP_CONNECTIONS_MAX: Final = 2_048  # 每个都可能占 64 KB 的半截请求头：最坏 128 MB
 HTTP_CONNECTIONS_MIN: Final = 16  # 描述符再少，也留这么多个连接
 HTTP_PROBE_CONNECTIONS: Final = 64  # 探针与抓取指标的端点只有几个客户端
+HTTP_PIPELINE_MAX: Final = 16  # 一个连接上没等回答就发来的请求；浏览器与常见的客户端一个也不发
 HTTP_EVICT_SHARE: Final = 16  # 满员时一次清走十六分之一
 HTTP_DISCARD_MAX_BYTES: Final = 64 * 1024 * 1024  # 已经回答的请求，剩下的请求体最多读这么多来丢弃
 HTTP_SWEEP_S: Final = 0.5  # 多久看一遍所有连接的时限
@@ -242,6 +244,7 @@ BODIES_MAX_BYTES: Final = 64 * 1024 * 1024  # 同时在处理的请求体合计�
 API_LIVE_S: Final = 60.0  # 主循环这么久没有转过来，存活探针才失败；一条慢查询不会卡住循环
 
 # ── 命令行 ────────────────────────────────────────────────────────────────
+DURATION_MAX_S: Final = 36_500 * 86_400.0  # 命令行上的时长；再长，加在今天上就出了日历
 CLI_TIMEOUT_S: Final = 60.0  # 等接口回答的最长时间：一万个任务的批量也够
 CLI_WATCH_POLL_S: Final = 0.5  # task watch 查询的间隔
 CLI_RECONNECT_S: Final = 300.0  # task watch 等一个不在的接口最多这么久：够滚动升级，又不至于永远挂着

@@ -19,8 +19,8 @@ import msgspec
 import structlog
 
 from taskmill import constants as c
-from taskmill.log_events import english
-from taskmill.printable import printable
+from taskmill.text.log_events import english
+from taskmill.text.printable import printable
 
 ACCESS_LOGGER = "taskmill.access"
 

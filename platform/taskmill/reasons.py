@@ -189,6 +189,7 @@ NODE_LOST: Final = Words("节点失联", "the node was lost")
 BYTES: Final = Words("字节", "bytes")
 HEADERS: Final = Words("个", "headers")
 CONNECTIONS: Final = Words("连接数", "connections")
+PIPELINED: Final = Words("一个连接上排队的请求", "requests in line on one connection")
 BODIES: Final = Words("正在处理的请求体", "bytes of bodies in work")
 
 # 请求：正文、参数与密钥

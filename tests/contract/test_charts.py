@@ -21,6 +21,8 @@ from tests.support.requires import missing
 
 RUNBOOKS = charts.ROOT / "docs" / "runbooks"
 MINIMAL = ("--set", "database.existingSecret=db,broker.existingSecret=br")
+# 启动后约 140 MiB；请求体在处理时约占自己的五倍
+IDLE_BYTES, BODY_FACTOR = 140 * 2**20, 5
 every_set = pytest.mark.parametrize("name", list(SETS))
 
 
@@ -225,6 +227,50 @@ def test_images() -> None:
 def test_numbers_in_settings_stay_as_they_are_written() -> None:
     env = find(rendered("production"), "Deployment", "-api")["spec"]["template"]["spec"]["containers"][0]["env"]
     assert {"name": "TASKMILL_BODY_MAX_BYTES", "value": "16777216"} in env
+
+
+def container(text: str, role: str) -> dict[str, Any]:
+    return find(text, "Deployment", f"-{role}")["spec"]["template"]["spec"]["containers"][0]
+
+
+def ports_open_to(text: str, role: str) -> dict[int, Any]:
+    rules = find(text, "NetworkPolicy", f"-{role}")["spec"]["ingress"]
+    return {port["port"]: rule.get("from") for rule in rules for port in rule["ports"]}
+
+
+@pytest.mark.parametrize("role", ["api", "scheduler"])
+@pytest.mark.parametrize("given", [None, 9_090])
+def test_probes_ask_a_port_of_their_own(role: str, given: int | None) -> None:
+    """Requests fill up the port that serves them, never the one by which the kubelet decides to restart the pod."""
+    variable = f"TASKMILL_{role.upper()}_HEALTH_PORT"
+    text = render(*MINIMAL, *([] if given is None else ["--set", f"settings.{variable}={given}"]))
+    found = container(text, role)
+    port = given or {"api": 8803, "scheduler": 8804}[role]
+    assert {"name": variable, "value": str(port)} in found["env"]
+    assert {"name": "health", "containerPort": port} in found["ports"]
+    probes = {name: found[name]["httpGet"] for name in found if name.endswith("Probe")}
+    assert {name: probe["port"] for name, probe in probes.items()} == dict.fromkeys(probes, "health")
+    assert probes.keys() >= {"startupProbe", "livenessProbe"}
+    assert (probes.get("readinessProbe") == {"path": "/readyz", "port": "health"}) == (role == "api")
+    assert found["startupProbe"]["failureThreshold"] > Settings.model_fields["database_wait_s"].default
+
+
+def test_no_pod_reaches_the_probes_of_the_api_and_only_scrapers_those_of_the_scheduler() -> None:
+    assert ports_open_to(rendered("default"), "api") == {8800: None}
+    assert list(ports_open_to(rendered("production"), "api")) == [8800]
+    for role, port in (("scheduler", 8804), ("operator", 8802)):
+        [(opened, peers)] = ports_open_to(rendered("production"), role).items()
+        assert (opened, list(peers[0])) == (port, ["namespaceSelector"]), role
+
+
+def test_the_memory_of_the_api_holds_what_its_budgets_allow() -> None:
+    """By the measurement in docs/guides/operations.md: the process, its bodies at work, unfinished requests."""
+    limit = container(rendered("default"), "api")["resources"]["limits"]["memory"]
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    headers = defaults["api_connections_max"] * defaults["api_header_max_bytes"]
+    needed = IDLE_BYTES + BODY_FACTOR * defaults["api_bodies_max_bytes"] + headers
+    assert limit.endswith("Mi")
+    assert int(limit.removesuffix("Mi")) * 2**20 >= needed
 
 
 def test_a_budget_only_where_there_can_be_two_pods() -> None:

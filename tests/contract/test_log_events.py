@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from taskmill.log_events import ENGLISH
+from taskmill.text.log_events import ENGLISH
 
 PACKAGE = Path(__file__).parents[2] / "platform" / "taskmill"
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "log"}

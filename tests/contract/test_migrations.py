@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from taskmill.constants import SCHEMA
 from taskmill.errors import Code, SetupError
 from taskmill.models import metadata
-from taskmill.stores import migrations
+from taskmill.stores.schema import migrations
 from taskmill.stores.urls import sqlalchemy_url
 
 pytestmark = pytest.mark.anyio

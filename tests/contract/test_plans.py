@@ -13,18 +13,15 @@ import asyncpg
 import msgspec
 import pytest
 
-from taskmill.stores import (
-    partitions,
-    prune,
-    task_audit,
-    task_claim,
-    task_rescue,
-    task_result,
-    task_settle,
-    task_stage,
-    worker,
-)
 from taskmill.stores.database import HOT_SETTINGS
+from taskmill.stores.tasks import audit as task_audit
+from taskmill.stores.tasks import claim as task_claim
+from taskmill.stores.tasks import partitions, prune
+from taskmill.stores.tasks import rescue as task_rescue
+from taskmill.stores.tasks import result as task_result
+from taskmill.stores.tasks import settle as task_settle
+from taskmill.stores.tasks import stage as task_stage
+from taskmill.stores.workers import worker
 from tests.support.databases import in_thread, temporary_database
 
 ROWS = 60_000

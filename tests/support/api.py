@@ -18,7 +18,7 @@ from taskmill.plugin.host import PluginHost
 from taskmill.services.platform import Platform
 from taskmill.settings import Settings
 from taskmill.states import Cause, State
-from taskmill.stores.task_settle import Outcome, settle
+from taskmill.stores.tasks.settle import Outcome, settle
 from tests.support.databases import execute
 
 BASE = "http://127.0.0.1"

@@ -50,6 +50,6 @@ def temporary_database(admin_url: str, *, template: str | None = None, prefix: s
 
 async def migrate(url: str) -> None:
     """Bring an empty database to the newest schema."""
-    from taskmill.stores import migrations
+    from taskmill.stores.schema import migrations
 
     await migrations.upgrade(url)

@@ -14,7 +14,7 @@ import pytest
 import time_machine
 
 from taskmill.log import ACCESS_LOGGER, _Terminal, access, configure_logging, get_logger
-from taskmill.log_events import add_events
+from taskmill.text.log_events import add_events
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 

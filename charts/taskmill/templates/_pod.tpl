@@ -119,6 +119,28 @@ annotations:
 {{- include "taskmill.settings" (dict "settings" $plugins) }}
 {{- end -}}
 
+{{/* 接口与调度器的探针端口：settings 里写了就用那里的。工作进程是 8801，控制器是 8802 */}}
+{{- define "taskmill.healthSetting" -}}
+{{- printf "TASKMILL_%s_HEALTH_PORT" (upper .component) -}}
+{{- end -}}
+
+{{- define "taskmill.healthPort" -}}
+{{- $given := int (index .root.Values.settings (include "taskmill.healthSetting" .)) -}}
+{{- default (index (dict "api" 8803 "scheduler" 8804) .component) $given -}}
+{{- end -}}
+
+{{/* 启动最多等数据库 TASKMILL_DATABASE_WAIT_S（60 秒），然后自己带着原因退出：探针不该抢在它前面 */}}
+{{- define "taskmill.probes" -}}
+startupProbe:
+  httpGet: { path: /healthz, port: health }
+  periodSeconds: 1
+  failureThreshold: 90
+livenessProbe:
+  httpGet: { path: /healthz, port: health }
+  periodSeconds: 10
+  timeoutSeconds: 5
+{{- end -}}
+
 {{/* 接口与调度器的环境变量：(dict "root" $ "component" "api") */}}
 {{- define "taskmill.env" -}}
 {{- $values := index .root.Values .component -}}
@@ -126,7 +148,8 @@ annotations:
   valueFrom: { secretKeyRef: { name: {{ include "taskmill.databaseSecret" .root }}, key: {{ include "taskmill.databaseKey" .root }} } }
 - name: TASKMILL_BROKER_URL
   valueFrom: { secretKeyRef: { name: {{ include "taskmill.brokerSecret" .root }}, key: {{ include "taskmill.brokerKey" .root }} } }
-{{- include "taskmill.settings" (dict "settings" .root.Values.settings) }}
+{{- $health := dict (include "taskmill.healthSetting" .) (include "taskmill.healthPort" .) }}
+{{- include "taskmill.settings" (dict "settings" (merge $health .root.Values.settings)) }}
 {{- with $values.extraEnv }}
 {{ toYaml . }}
 {{- end }}

@@ -14,7 +14,7 @@ from taskmill import constants as c
 from taskmill import reasons
 from taskmill.api.call import header
 from taskmill.errors import Code, InputError, LimitError, TaskmillError
-from taskmill.validation import in_both
+from taskmill.text.validation import in_both
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

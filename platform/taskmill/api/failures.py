@@ -20,7 +20,7 @@ from taskmill.api.envelope import failed
 from taskmill.errors import AccessError, Code, InputError, LimitError, NotFoundError, TaskmillError
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
-from taskmill.validation import in_both
+from taskmill.text.validation import in_both
 
 log = get_logger(__name__)
 AnyRequest = Request[Any, Any, Any]

@@ -22,7 +22,7 @@ from taskmill.plugin import Manifest, Registry
 from taskmill.plugin.host import PluginHost
 from taskmill.services.platform import Platform
 from taskmill.services.setup import migrate_up
-from taskmill.services.submit import SubmitRequest
+from taskmill.services.tasks.submit import SubmitRequest
 from taskmill.settings import Settings, load_settings
 
 QUEUE = "bench"

@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from taskmill import constants as c
 from taskmill import strict_json
 from taskmill.cli import phrases
 from taskmill.errors import Code, InputError
@@ -65,13 +66,16 @@ def read_args(text: str | None) -> Any:
 
 
 def seconds(text: str | None, where: str) -> float | None:
-    """Return a duration such as `90`, `500ms`, `5m`, `2h` or `1d` in seconds."""
+    """Return a duration such as `90`, `500ms`, `5m`, `2h` or `1d` in seconds, at most DURATION_MAX_S; None stays None."""
     if text is None:
         return None
     found = _DURATION.fullmatch(text.strip())
     if found is None:
         raise usage(phrases.NOT_A_DURATION(where=where, value=text))
-    return float(found["number"]) * _UNITS[found["unit"] or "s"]
+    length = float(found["number"]) * _UNITS[found["unit"] or "s"]
+    if length > c.DURATION_MAX_S:
+        raise usage(phrases.TOO_LONG(where=where, limit=f"{c.DURATION_MAX_S / _UNITS['d']:.0f}d"))
+    return length
 
 
 def timestamp(text: str | None, where: str) -> str | None:

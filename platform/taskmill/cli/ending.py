@@ -1,8 +1,8 @@
 """How a process runs its event loop, and how it ends: the loop outlives what handlers raise, the end waits for nobody.
 
 `SystemExit` and `KeyboardInterrupt` in a child task or a callback make asyncio leave the loop, and so does `loop.stop()`.
-They belong to one attempt, so `run` goes on where the loop stopped. A `Watch` bounds the end of a role: signals come to a thread of its own, which ends
-the process by force when its time is up, whatever the loop, other threads or the servers do.
+They belong to one attempt, so `run` goes on where the loop stopped. A `Watch` bounds the end of a role: signals come to a
+thread of its own, which ends the process by force when its time is up, whatever the loop, other threads or the servers do.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable
 from types import FrameType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from taskmill import constants as c
 from taskmill.log import get_logger
@@ -28,6 +28,7 @@ T = TypeVar("T")
 EXIT_STUCK = 70  # 到了时限还没结束，被强行结束；EX_SOFTWARE
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _WAKE = 0  # 管道里的这个字节不是信号，只叫看守重看时限
+_LEAVE = 255  # 这个叫看守下班
 
 
 def run(work: Awaitable[T], *, survive: tuple[type[BaseException], ...] = (SystemExit,)) -> T:
@@ -50,35 +51,43 @@ async def _awaited(work: Awaitable[T]) -> T:
 
 
 def _until_done(loop: asyncio.AbstractEventLoop, main: asyncio.Future[T], survive: tuple[type[BaseException], ...]) -> T:
+    """跑出循环的异常也许是别人的，也许恰在主协程结束时抛出：算数的只有主协程自己的结局。"""
     interrupted = False
-    while True:
+    while not main.done():
         try:
-            return loop.run_until_complete(main)
-        except (SystemExit, KeyboardInterrupt) as error:
+            loop.run_until_complete(main)
+        except BaseException as error:
             if main.done():
-                raise
+                break
             if isinstance(error, survive):
-                log.exception("有协程或回调抛出了要结束进程的异常；事件循环接着转", error=type(error).__name__)
-                continue
-            if interrupted:
+                _report(error)
+            elif isinstance(error, KeyboardInterrupt) and not interrupted:
+                interrupted = True
+                main.cancel()  # Ctrl-C：让主协程收尾
+            elif isinstance(error, RuntimeError) and not loop.is_closed():
+                _report(error)
+            else:
                 raise
-            interrupted = True
-            main.cancel()  # Ctrl-C：让主协程收尾
-        except RuntimeError as error:
-            if main.done() or loop.is_closed():
-                raise
-            log.exception("有人停了事件循环，接着转", error=str(error))
-        except asyncio.CancelledError:
-            if interrupted:
-                raise KeyboardInterrupt from None
-            raise
+    if interrupted and main.cancelled():
+        raise KeyboardInterrupt
+    return main.result()
+
+
+def _report(error: BaseException) -> None:
+    """只写最后几帧：循环正停着，没有工夫写完整的栈，而反复抛出的同一个异常，栈越来越长。"""
+    if isinstance(error, RuntimeError):
+        log.error("有人停了事件循环，接着转", error=str(error))
+        return
+    where = "".join(traceback.format_tb(error.__traceback__, limit=-c.END_LOG_FRAMES)).strip()
+    log.error("有协程或回调抛出了要结束进程的异常；事件循环接着转", error=type(error).__name__, where=where)
 
 
 def _close(loop: asyncio.AbstractEventLoop) -> None:
     """取消剩下的，等一小会儿；停不下来的就丢下，绝不为它们等下去。"""
     left = asyncio.all_tasks(loop)
     for task in left:
-        task.cancel()
+        with contextlib.suppress(BaseException):  # 它等着的对象自己的 cancel() 也会出错
+            task.cancel()
     with contextlib.suppress(Exception):
         if left:
             _until_done(loop, loop.create_task(_wait(left)), (SystemExit, KeyboardInterrupt))
@@ -120,18 +129,29 @@ class Watch:
         self._signals = 0
         self._deadline: float | None = None
         self._code = EXIT_STUCK
-        threading.Thread(target=self._main, name="watch", daemon=True).start()
+        self._before: dict[signal.Signals, Any] = {}
+        self._thread = threading.Thread(target=self._main, name="watch", daemon=True)
+        self._thread.start()
 
     def take_signals(self) -> None:
         """Take over SIGTERM and SIGINT; only in the main thread."""
         for number in SIGNALS:
-            signal.signal(number, self._on_signal)
+            self._before[number] = signal.signal(number, self._on_signal)
 
     def over(self, code: int) -> None:
         """Say that the work is over: what is left to do has END_HURRY_S, then the process ends with `code`."""
         self._code = code
         self._limit(c.END_HURRY_S)
         os.write(self._write, bytes([_WAKE]))
+
+    def dismiss(self) -> None:
+        """Give the signals back and let the process go on; only in the main thread."""
+        for number, before in self._before.items():
+            signal.signal(number, before)
+        os.write(self._write, bytes([_LEAVE]))
+        self._thread.join()
+        os.close(self._read)
+        os.close(self._write)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         """在主线程任意两条字节码之间执行：只写管道，不碰任何锁。"""
@@ -150,6 +170,8 @@ class Watch:
             if not select.select([self._read], [], [], left)[0]:
                 self._force()
             for number in os.read(self._read, 64):
+                if number == _LEAVE:
+                    return
                 if number != _WAKE:
                     self._hear(number)
 
@@ -197,6 +219,14 @@ def until_signal(
             _watch.over(1)
 
     run(main(), survive=(SystemExit, KeyboardInterrupt))
+
+
+def dismiss() -> None:
+    """Let the process go on after a role: who calls the command line as a function is not a process of ours to end."""
+    global _watch  # noqa: PLW0603 - 见 until_signal
+    if _watch is not None:
+        _watch.dismiss()
+        _watch = None
 
 
 def settle(code: int) -> None:

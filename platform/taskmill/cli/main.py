@@ -20,23 +20,28 @@ from taskmill.cli.language import LANGUAGES, choose, language
 from taskmill.cli.parsing import told
 from taskmill.errors import Code, InputError, TaskmillError
 
+ENDING = "taskmill.cli.ending"  # 只有角色导入它；--help 不必为它等
 # 命令 → (模块:对象, 中文一句, 英文一句)；一句话写在这里，列出命令时就不必导入它们
 COMMANDS: dict[str, tuple[str, str, str]] = {
-    "dev": ("taskmill.cli.roles:dev", "在本机运行全部角色，自带数据库", "Run everything on this machine"),
-    "task": ("taskmill.cli.task:task", "提交、查看、取消、重试任务", "Submit, read, cancel and retry tasks"),
-    "queue": ("taskmill.cli.queue:queue", "查看、暂停、恢复队列", "Read, pause and resume queues"),
-    "schedule": ("taskmill.cli.schedule:schedule", "定时计划", "Timetables that submit tasks"),
-    "node": ("taskmill.cli.node:node", "工作进程", "Worker processes"),
-    "plugin": ("taskmill.cli.plugin:plugin", "插件与任务类型", "Plugins and the kinds of tasks they bring"),
-    "key": ("taskmill.cli.key:key", "接口密钥（直接读写数据库）", "API keys, directly on the database"),
-    "api": ("taskmill.cli.roles:api", "运行接口", "Serve the REST API"),
-    "worker": ("taskmill.cli.roles:worker", "运行工作进程", "Run tasks"),
-    "scheduler": ("taskmill.cli.roles:scheduler", "运行调度器", "Run the background loops"),
-    "operator": ("taskmill.cli.operator_role:operator", "运行集群控制器", "Run the workers of TaskQueues in Kubernetes"),
-    "migrate": ("taskmill.cli.migrate:migrate", "数据库迁移", "Bring the database to this program's schema"),
-    "doctor": ("taskmill.cli.doctor:doctor", "检查环境并说出修法", "Check the installation and say the fix"),
-    "scale": ("taskmill.cli.scale:scale", "离线模拟扩缩容", "Try the scaling of a queue on a load"),
-    "bench": ("taskmill.cli.bench:bench", "测量吞吐与延迟", "Measure throughput and latency"),
+    "dev": ("taskmill.cli.commands.roles:dev", "在本机运行全部角色，自带数据库", "Run everything on this machine"),
+    "task": ("taskmill.cli.commands.task:task", "提交、查看、取消、重试任务", "Submit, read, cancel and retry tasks"),
+    "queue": ("taskmill.cli.commands.queue:queue", "查看、暂停、恢复队列", "Read, pause and resume queues"),
+    "schedule": ("taskmill.cli.commands.schedule:schedule", "定时计划", "Timetables that submit tasks"),
+    "node": ("taskmill.cli.commands.node:node", "工作进程", "Worker processes"),
+    "plugin": ("taskmill.cli.commands.plugin:plugin", "插件与任务类型", "Plugins and the kinds of tasks they bring"),
+    "key": ("taskmill.cli.commands.key:key", "接口密钥（直接读写数据库）", "API keys, directly on the database"),
+    "api": ("taskmill.cli.commands.roles:api", "运行接口", "Serve the REST API"),
+    "worker": ("taskmill.cli.commands.roles:worker", "运行工作进程", "Run tasks"),
+    "scheduler": ("taskmill.cli.commands.roles:scheduler", "运行调度器", "Run the background loops"),
+    "operator": (
+        "taskmill.cli.commands.operator_role:operator",
+        "运行集群控制器",
+        "Run the workers of TaskQueues in Kubernetes",
+    ),
+    "migrate": ("taskmill.cli.commands.migrate:migrate", "数据库迁移", "Bring the database to this program's schema"),
+    "doctor": ("taskmill.cli.commands.doctor:doctor", "检查环境并说出修法", "Check the installation and say the fix"),
+    "scale": ("taskmill.cli.commands.scale:scale", "离线模拟扩缩容", "Try the scaling of a queue on a load"),
+    "bench": ("taskmill.cli.commands.bench:bench", "测量吞吐与延迟", "Measure throughput and latency"),
 }
 
 
@@ -115,7 +120,16 @@ def root() -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit code; errors are told on standard error."""
+    """Run the command line and return its exit code; errors are told on standard error. The process goes on."""
+    try:
+        return _run(arguments)
+    finally:
+        role = sys.modules.get(ENDING)
+        if role is not None:
+            role.dismiss()
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         code = root.main(arguments, prog_name="taskmill", standalone_mode=False)
     except click.Abort:
@@ -147,14 +161,14 @@ def main() -> None:
         # 容器里的一号进程没有默认动作：导入还没完、角色还没接管信号时，SIGTERM 会被忽略，直到宽限耗尽
         signal.signal(signal.SIGTERM, _end)
     try:
-        code = run()
+        code = _run(None)
         sys.stdout.flush()
     except BrokenPipeError:
         # 下游（head、less）先走了：让解释器退出时的刷新不再报错
         with suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
-    role = sys.modules.get("taskmill.cli.ending")  # 只有角色导入它；--help 不必为它等
+    role = sys.modules.get(ENDING)
     if role is not None:
         role.settle(code)
     sys.exit(code)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import rich_click as click
 
 from taskmill.cli.language import words
-from taskmill.printable import is_hidden, json_safe, printable, shown
+from taskmill.text.printable import is_hidden, json_safe, printable, shown
 
 Output = Literal["table", "wide", "json", "jsonl", "yaml", "name"]
 OUTPUTS: tuple[Output, ...] = ("table", "wide", "json", "jsonl", "yaml", "name")

@@ -15,6 +15,7 @@ DID_YOU_MEAN: Final = Words("；是否想用 {names}？", "; did you mean {names
 NOT_A_DURATION: Final = Words(
     "{where}：不是 30s、5m、2h 这样的时长：{value}", "{where}: not a duration such as 30s, 5m, 2h: {value}"
 )
+TOO_LONG: Final = Words("{where}：最长 {limit}", "{where}: at most {limit}")
 NOT_A_TIME: Final = Words(
     "{where}：不是 2030-01-31T08:00+08:00 这样的时间：{value}", "{where}: not a time such as 2030-01-31T08:00+08:00: {value}"
 )
@@ -56,6 +57,10 @@ TOO_MANY: Final = Words("多余的参数：{names}", "arguments too many: {names
 OTHER: Final = Words("命令行不能理解（{error}）", "{error}")
 
 # 命令自己打印的
+NO_SCHEDULER: Final = Words(
+    "没有活着的调度器：延时、重试、定时的任务不会开始；taskmill scheduler",
+    "no scheduler lives: delayed, retried and scheduled tasks do not start; taskmill scheduler",
+)
 DEV_TOKEN: Final = Words("开发令牌（仅限本机）：{token}", "development token (this machine only): {token}")
 OUT_OF_DATE: Final = Words("{name}：已过期，运行 make generate", "{name}: out of date, run make generate")
 BENCH_TITLE: Final = Words(

@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.table import Table
 
 from taskmill import constants as c
-from taskmill.printable import printable
 from taskmill.states import FINAL, State
+from taskmill.text.printable import printable
 from taskmill.words import Words
 
 if TYPE_CHECKING:

@@ -27,7 +27,8 @@ from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import RetryPolicy, TaskDefinition
 from taskmill.states import By, Cause, State
 from taskmill.stores.database import Record
-from taskmill.stores.task_settle import Outcome
+from taskmill.stores.tasks.settle import Outcome
+from taskmill.stores.why import why
 from taskmill.words import Words
 
 log = get_logger(__name__)
@@ -71,7 +72,10 @@ class Attempt:
         if self.task is not None and self.halted is not stop:
             self.halted = stop
             self.halted_at = self.halted_at or time.monotonic()
-            self.task.cancel()  # 同一个理由只取消一次：反复取消会打断处理函数的清理
+            try:
+                self.task.cancel()  # 同一个理由只取消一次：反复取消会打断处理函数的清理
+            except BaseException as error:  # noqa: BLE001 - 取消会转给它正等着的对象，那可能是处理函数自己的代码
+                log.warning("处理函数等着的对象不让取消", task_id=str(self.row["id"]), error=why(error))
 
 
 def _enc_hook(value: Any) -> Any:

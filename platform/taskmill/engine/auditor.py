@@ -9,13 +9,13 @@ from uuid import UUID
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.log import get_logger
-from taskmill.stores import lanes as streams
-from taskmill.stores import task_audit as store
-from taskmill.stores import task_stage
+from taskmill.stores.broker import lanes as streams
+from taskmill.stores.broker.lanes import Lane
+from taskmill.stores.broker.tickets import Tickets
 from taskmill.stores.database import Database
-from taskmill.stores.lanes import Lane
-from taskmill.stores.task_audit import AgedLane
-from taskmill.stores.tickets import Tickets
+from taskmill.stores.tasks import audit as store
+from taskmill.stores.tasks import stage as task_stage
+from taskmill.stores.tasks.audit import AgedLane
 
 log = get_logger(__name__)
 FOREVER_MS = 32_503_680_000_000  # 公元 3000 年：比任何时刻都晚，而 PostgreSQL 还能表示
@@ -53,6 +53,7 @@ class Auditor:
         self._clock = clock
         self._swept_at = float("-inf")
         self._took = float("inf")  # 上一轮的用时
+        self._pending: dict[Lane, dict[bytes, float]] = {}  # 读走未撕的票，各是何时头一次看见的
         self.period_s = c.AUDITOR_PERIOD_S
 
     async def run_once(self) -> Mapping[str, int]:
@@ -98,15 +99,29 @@ class Auditor:
     async def _stuck(self, lanes: list[Lane]) -> tuple[int, bool]:
         total, more = 0, False
         filled = [lane for lane, length in (await streams.lengths(self._tickets, lanes)).items() if length]
-        found = await streams.pending(self._tickets, filled, self._config.idle_ms, self._config.batch)
-        for (queue, priority), entries in found.items():
+        pending = await streams.pending(self._tickets, filled, self._config.batch)
+        for (queue, priority), idle in self._idle(lanes, pending).items():
+            entries = await self._tickets.entries(queue, priority, idle)
             # 先提交「此行无票」，再撕票：中途死掉最多多出一张票
             await task_stage.unticket(self._database.pool, [(ticket.id, ticket.claim_no) for _, ticket in entries])
-            await self._tickets.drop(queue, priority, [entry for entry, _ in entries])
+            await self._tickets.drop(queue, priority, idle)  # 流里已没有、只剩待确认的，也一并了结
             log.warning("撤下无人处理的票据", queue=queue, priority=priority, count=len(entries))
             total += len(entries)
             more = more or len(entries) == self._config.batch
         return total, more
+
+    def _idle(self, lanes: list[Lane], pending: Mapping[Lane, Mapping[bytes, int]]) -> dict[Lane, list[bytes]]:
+        """放得够久的票。Valkey 的钟往回拨之后，它说的时长全是零：自己也记下头一次看见的时刻，哪个先到算哪个。"""
+        now, found = self._clock.monotonic(), dict[Lane, list[bytes]]()
+        for lane in lanes:
+            before, idle_ms = self._pending.pop(lane, {}), pending.get(lane, {})
+            if not idle_ms:
+                continue
+            since = self._pending[lane] = {entry: before.get(entry, now) for entry in idle_ms}
+            longest = {entry: max(ms, (now - since[entry]) * 1000) for entry, ms in idle_ms.items()}
+            if idle := [entry for entry, ms in longest.items() if ms >= self._config.idle_ms]:
+                found[lane] = idle
+        return found
 
     async def _remove_consumers(self, lanes: list[Lane]) -> int:
         named = {lane: _workers(names) for lane, names in (await streams.consumers(self._tickets, lanes)).items()}

@@ -16,10 +16,10 @@ from taskmill import keys, reasons
 from taskmill.errors import Code, SetupError
 from taskmill.ids import new_id
 from taskmill.plugin.registry import Registry
-from taskmill.services.submit import SubmitRequest, SubmitService
-from taskmill.similar import did_you_mean
-from taskmill.stores import task_result
+from taskmill.services.tasks.submit import SubmitRequest, SubmitService
 from taskmill.stores.database import Database
+from taskmill.stores.tasks import result as task_result
+from taskmill.text.similar import did_you_mean
 
 # kiq 的标签里，哪些是提交选项
 _OPTIONS = {

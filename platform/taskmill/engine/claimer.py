@@ -10,10 +10,10 @@ from uuid import UUID
 from taskmill import constants as c
 from taskmill.engine.reader import Lane, Reader
 from taskmill.log import get_logger
-from taskmill.stores import task_claim as store
-from taskmill.stores import task_stage
+from taskmill.stores.broker.tickets import BROKER_AWAY, Entry, Tickets
 from taskmill.stores.database import AWAY, SERIALIZATION, Database, Queryable, Record
-from taskmill.stores.tickets import BROKER_AWAY, Entry, Tickets
+from taskmill.stores.tasks import claim as store
+from taskmill.stores.tasks import stage as task_stage
 from taskmill.stores.why import why
 
 log = get_logger(__name__)

@@ -12,13 +12,13 @@ import msgspec
 from taskmill import constants as c
 from taskmill.errors import SetupError, TaskmillError, UnavailableError
 from taskmill.log import get_logger
-from taskmill.services.submit import SubmitRequest, SubmitService
-from taskmill.services.timetable import Due, Timetable
+from taskmill.services.schedules.timetable import Due, Timetable
+from taskmill.services.tasks.submit import SubmitRequest, SubmitService
 from taskmill.stores import schedule as store
-from taskmill.stores import task_submit
 from taskmill.stores.database import AWAY, Connection, Database
 from taskmill.stores.schedule import Advance, DueRow
-from taskmill.stores.task_submit import NewTask
+from taskmill.stores.tasks import submit as task_submit
+from taskmill.stores.tasks.submit import NewTask
 
 log = get_logger(__name__)
 

@@ -11,6 +11,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.stores.database import AWAY
 from taskmill.stores.why import why
-from taskmill.stores.worker import LeaseConnection, Renewal, Report
+from taskmill.stores.workers.worker import LeaseConnection, Renewal, Report
 
 log = get_logger(__name__)
 
@@ -54,6 +55,7 @@ class Heartbeat:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poke: asyncio.Event | None = None
         self._stopping = False
+        self._over = asyncio.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="heartbeat", daemon=True)
 
     @property
@@ -67,14 +69,17 @@ class Heartbeat:
 
     def poke(self) -> None:
         """Renew now instead of at the next beat."""
-        if self._loop is not None and self._poke is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._poke.set)
+        if self._loop is not None and self._poke is not None:
+            with suppress(RuntimeError):  # 线程已收尾，循环关了：没有下一次心跳
+                self._loop.call_soon_threadsafe(self._poke.set)
 
     async def stop(self) -> None:
         """End the thread; the lease is left to `leave` or to run out."""
         self._stopping = True
         self.poke()
-        await asyncio.to_thread(self._thread.join, c.CONNECT_TIMEOUT_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(c.CONNECT_TIMEOUT_S):
+                await self._over.wait()  # 不用默认线程池去等：处理函数可能早把它占满了
 
     async def _run(self) -> None:
         self._loop, self._poke = asyncio.get_running_loop(), asyncio.Event()
@@ -90,6 +95,8 @@ class Heartbeat:
                 delay = min(1.0, self._period_s)
             await self._pause(delay)
         self._connection.close()
+        with suppress(RuntimeError):  # 主循环已关，没有人在等
+            self._main.call_soon_threadsafe(self._over.set)
 
     async def _beat(self) -> None:
         asked = self.last_attempt = time.monotonic()

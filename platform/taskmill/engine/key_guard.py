@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 from taskmill import constants as c
 from taskmill.log import get_logger
-from taskmill.stores import foreign_keys, task_stage
+from taskmill.stores.broker import foreign_keys
+from taskmill.stores.broker.tickets import Tickets
 from taskmill.stores.database import Database
-from taskmill.stores.tickets import Tickets
+from taskmill.stores.tasks import stage as task_stage
 
 log = get_logger(__name__)
 

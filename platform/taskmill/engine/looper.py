@@ -13,8 +13,8 @@ from typing import Protocol
 from taskmill import constants as c
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
+from taskmill.stores.broker.tickets import BROKER_AWAY
 from taskmill.stores.database import AWAY
-from taskmill.stores.tickets import BROKER_AWAY
 from taskmill.stores.why import why
 
 log = get_logger(__name__)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from taskmill.engine.slots import Slots
 from taskmill.log import get_logger
 from taskmill.states import Order
-from taskmill.stores.worker import Report
+from taskmill.stores.workers.worker import Report
 
 log = get_logger(__name__)
 

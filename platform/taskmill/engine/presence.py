@@ -11,10 +11,10 @@ import taskmill
 from taskmill import constants as c
 from taskmill.ids import new_id
 from taskmill.log import get_logger
-from taskmill.stores import scheduler as store
 from taskmill.stores.database import AWAY, Database
-from taskmill.stores.scheduler import SchedulerRow
 from taskmill.stores.why import why
+from taskmill.stores.workers import scheduler as store
+from taskmill.stores.workers.scheduler import SchedulerRow
 
 log = get_logger(__name__)
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from taskmill import constants as c
 from taskmill.ids import new_id
 from taskmill.log import get_logger
-from taskmill.stores import partitions, prune
 from taskmill.stores.database import Database
+from taskmill.stores.tasks import partitions, prune
 
 log = get_logger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from taskmill import constants as c
-from taskmill.stores.tickets import Entry, Tickets
+from taskmill.stores.broker.tickets import Entry, Tickets
 
 Lane = tuple[str, int]
 

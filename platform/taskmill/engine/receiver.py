@@ -21,7 +21,7 @@ from taskmill.log import attempt_in_log, get_logger
 from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import TaskDefinition
 from taskmill.plugin.registry import Executor, Registry
-from taskmill.stores.task_settle import Outcome
+from taskmill.stores.tasks.settle import Outcome
 
 log = get_logger(__name__)
 _VALUES = (type(None), str, int, float, dict, list)  # 绝大多数结果：不必再看是不是可等待的

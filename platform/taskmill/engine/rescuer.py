@@ -20,11 +20,12 @@ from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.plugin.definition import RetryPolicy
 from taskmill.states import INFRASTRUCTURE, By, Cause, State
-from taskmill.stores import task_rescue as store
-from taskmill.stores import task_settle, task_submit
 from taskmill.stores.database import Connection, Database
-from taskmill.stores.task_rescue import RunningRow
-from taskmill.stores.task_settle import Outcome
+from taskmill.stores.tasks import rescue as store
+from taskmill.stores.tasks import settle as task_settle
+from taskmill.stores.tasks import submit as task_submit
+from taskmill.stores.tasks.rescue import RunningRow
+from taskmill.stores.tasks.settle import Outcome
 from taskmill.words import Words
 
 log = get_logger(__name__)

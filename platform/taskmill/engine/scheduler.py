@@ -18,7 +18,7 @@ from taskmill.engine.stager import Stager
 from taskmill.engine.tally import Tally
 from taskmill.log import get_logger
 from taskmill.services.platform import Platform
-from taskmill.services.schedule_sync import sync
+from taskmill.services.schedules.sync import sync
 from taskmill.serving.endpoint import Endpoint, listening
 from taskmill.telemetry import LoopFacts, SchedulerTelemetry
 

@@ -16,9 +16,9 @@ from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.states import Cause, State
-from taskmill.stores import task_settle as store
 from taskmill.stores.database import AWAY, DATA_ERRORS, LOCKED_OUT, MISSING_PARTITION, Connection, Database
-from taskmill.stores.task_settle import Outcome
+from taskmill.stores.tasks import settle as store
+from taskmill.stores.tasks.settle import Outcome
 from taskmill.stores.why import why
 
 log = get_logger(__name__)
@@ -149,8 +149,7 @@ class Settler:
 
     def _finish(self, batch: list[Outcome], held: set[UUID], done: set[UUID]) -> None:
         if held:
-            self._locked += [outcome for outcome in batch if outcome.id in held]
-            self._aside.set()
+            self._put_aside([outcome for outcome in batch if outcome.id in held])
             log.debug("行被别人锁着，结果搁置", count=len(held))
             batch = [outcome for outcome in batch if outcome.id not in held]
         for outcome in batch:
@@ -161,6 +160,10 @@ class Settler:
             self.fenced += len(batch) - len(done)
             log.warning("结果作废：租约已失或任务已改", count=len(batch) - len(done))
 
+    def _put_aside(self, outcomes: list[Outcome]) -> None:
+        self._locked += outcomes
+        self._aside.set()
+
     async def _bisect(self, batch: list[Outcome], writer: UUID, error: Exception) -> None:
         """数据错误只可能来自某一行：二分找到它，让它成为失败的尝试，别的照常结算。"""
         if len(batch) > 1:
@@ -170,7 +173,10 @@ class Settler:
             return
         bad = batch[0]
         if bad.error_type == UNSTORABLE:
-            raise error  # 替代的错误也存不进去：不是数据的问题
+            # 替代的错误也存不进去：不是数据的问题（表上有人加了约束……）。搁置，一再重试，别的照常
+            log.error("替代的结果也无法保存，搁置重试", task_id=str(bad.id), error=why(error))
+            self._put_aside(batch)
+            return
         log.error("结果无法保存，改记为失败", task_id=str(bad.id), error=why(error))
         bad.state, bad.cause, bad.result = State.DISCARDED, Cause.ERROR, None
         describe(bad, TaskmillError(Code.RESULT_NOT_ENCODABLE, reason=type(error).__name__))

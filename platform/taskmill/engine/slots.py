@@ -10,11 +10,11 @@ from functools import partial
 from uuid import UUID
 
 from taskmill import constants as c
-from taskmill.engine.attempt import Attempt, Stop, handed_back, judged, stopped, unusable
+from taskmill.engine.attempt import Attempt, Stop, handed_back, judged, unusable
 from taskmill.engine.receiver import TaskmillReceiver
 from taskmill.engine.settler import Settler
 from taskmill.log import get_logger
-from taskmill.stores.task_settle import Outcome
+from taskmill.stores.tasks.settle import Outcome
 
 log = get_logger(__name__)
 
@@ -92,7 +92,7 @@ class Slots:
         if attempt.key not in self.running:
             return
         error = None if task.cancelled() else task.exception()
-        self._end(attempt, stopped(attempt) if error is None else unusable(attempt, error))
+        self._end(attempt, judged(attempt, asyncio.CancelledError()) if error is None else unusable(attempt, error))
 
     def _end(self, attempt: Attempt, outcome: Outcome | None) -> None:
         if self.running.pop(attempt.key, None) is None:
@@ -132,7 +132,7 @@ class Slots:
             self.abandoned.add(attempt.task)
             attempt.task.add_done_callback(self.abandoned.discard)
             log.warning("处理函数不理会取消，已放弃它", task_id=str(attempt.row["id"]), kind=attempt.row["kind"])
-        self._end(attempt, stopped(attempt))
+        self._end(attempt, judged(attempt, asyncio.CancelledError()))
 
     def hand_back(self, attempt: Attempt) -> None:
         """Give a claimed row back that has not started; one that somebody asked to cancel thereby ends cancelled."""

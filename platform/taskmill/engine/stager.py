@@ -14,11 +14,11 @@ from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.engine.tally import Tally
 from taskmill.ids import new_id
 from taskmill.log import get_logger
-from taskmill.stores import lanes as streams
-from taskmill.stores import task_stage as store
+from taskmill.stores.broker import lanes as streams
+from taskmill.stores.broker.lanes import Lane
+from taskmill.stores.broker.tickets import BROKER_AWAY, Ticket, Tickets
 from taskmill.stores.database import AWAY, Connection, Database
-from taskmill.stores.lanes import Lane
-from taskmill.stores.tickets import BROKER_AWAY, Ticket, Tickets
+from taskmill.stores.tasks import stage as store
 from taskmill.stores.why import why
 
 log = get_logger(__name__)

@@ -9,7 +9,7 @@ from uuid import UUID
 from taskmill import constants as c
 from taskmill.log import get_logger
 from taskmill.states import INFRASTRUCTURE, By, Cause, State
-from taskmill.stores.task_settle import Outcome
+from taskmill.stores.tasks.settle import Outcome
 
 log = get_logger(__name__)
 Labels = tuple[str, str, str, str]  # kind、queue、outcome、cause

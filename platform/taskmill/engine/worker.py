@@ -33,15 +33,15 @@ from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.services.platform import Platform
-from taskmill.services.submit import SubmitRequest
+from taskmill.services.tasks.submit import SubmitRequest
 from taskmill.states import By, State
-from taskmill.stores import task_submit
-from taskmill.stores import worker as store
+from taskmill.stores.broker.tickets import BROKER_AWAY
 from taskmill.stores.database import AWAY, Record
-from taskmill.stores.task_settle import Outcome
-from taskmill.stores.tickets import BROKER_AWAY
+from taskmill.stores.tasks import submit as task_submit
+from taskmill.stores.tasks.settle import Outcome
 from taskmill.stores.why import why
-from taskmill.stores.worker import Registration, Renewal
+from taskmill.stores.workers import worker as store
+from taskmill.stores.workers.worker import Registration, Renewal
 
 log = get_logger(__name__)
 TICK_S = 0.1  # 超时与预取检查的精度

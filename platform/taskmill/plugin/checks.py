@@ -13,9 +13,9 @@ from taskmill.errors import Code, InputError, PluginError, TaskmillError, UnfitE
 from taskmill.plugin.definition import TaskDefinition, check, storable
 from taskmill.plugin.manifest import Capability, Manifest
 from taskmill.plugin.registry import Registry, ScheduleDefinition
-from taskmill.services.schedules import ScheduleRequest
-from taskmill.similar import did_you_mean
+from taskmill.services.schedules.service import ScheduleRequest
 from taskmill.strict_json import Encoder, NotJsonError
+from taskmill.text.similar import did_you_mean
 from taskmill.words import Words
 
 BUILT_IN_EXECUTORS = ("async", "thread")  # worker 自带的，登记在插件之后

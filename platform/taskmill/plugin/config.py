@@ -14,7 +14,7 @@ import msgspec
 from taskmill import constants as c
 from taskmill import reasons
 from taskmill.errors import Code, SetupError, UnfitError
-from taskmill.validation import in_both
+from taskmill.text.validation import in_both
 from taskmill.words import Words
 
 _LISTS = (list, tuple, set, frozenset)

@@ -17,13 +17,13 @@ from taskmill import constants as c
 from taskmill import reasons
 from taskmill.errors import Code, PluginError, TaskmillError, UnfitError
 from taskmill.log import get_logger
-from taskmill.log_events import add_events
 from taskmill.plugin import specs
 from taskmill.plugin.checks import check_manifest, check_registered
 from taskmill.plugin.config import load_config
 from taskmill.plugin.manifest import Manifest
 from taskmill.plugin.registry import Registry
 from taskmill.plugin.source import Candidate
+from taskmill.text.log_events import add_events
 
 log = get_logger("taskmill.plugin")
 

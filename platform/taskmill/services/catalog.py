@@ -13,9 +13,9 @@ from taskmill.models import Kind
 from taskmill.plugin.host import PluginHost
 from taskmill.plugin.info import PluginInfo
 from taskmill.services.page import Page, Paging, cut
-from taskmill.similar import did_you_mean
 from taskmill.stores import kind_read
 from taskmill.stores.database import Database
+from taskmill.text.similar import did_you_mean
 from taskmill.words import Words
 
 

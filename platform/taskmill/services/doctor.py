@@ -18,7 +18,9 @@ from taskmill.services import doctor_fleet
 from taskmill.services.faults import translate
 from taskmill.services.setup import CORE, migration_status
 from taskmill.settings import Settings
-from taskmill.stores import broker_trial, diagnose, rights
+from taskmill.stores import diagnose
+from taskmill.stores.broker import trial as broker_trial
+from taskmill.stores.schema import rights
 from taskmill.words import Words
 
 UNWELL = Words("它说自己不健康，没有说为什么", "it says that it is not well, not why")

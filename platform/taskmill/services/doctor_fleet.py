@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from taskmill import constants as c
 from taskmill.settings import Settings
-from taskmill.stores import diagnose, scheduler, waiting
+from taskmill.stores import diagnose
+from taskmill.stores.tasks import waiting
+from taskmill.stores.workers import scheduler
 from taskmill.words import Words
 
 NO_SCHEDULER = Words(
@@ -39,20 +41,22 @@ async def examine(settings: Settings) -> list[FleetFinding]:
     connection = await diagnose.connect(settings.require_database_url())
     try:
         living = await scheduler.count_living(connection)
+        needed = living == 0 and await scheduler.is_needed(connection)
         lost = await waiting.unserved(connection, c.DOCTOR_LINES_MAX)
         paused = await waiting.paused(connection, c.DOCTOR_LINES_MAX)
     finally:
         await connection.close()
-    found = [_schedulers(living), *(_unserved(*row) for row in lost)]
+    found = [_schedulers(living, needed), *(_unserved(*row) for row in lost)]
     if not lost:
         found.append(FleetFinding("waiting tasks", True, SERVED))
     return [*found, *(_paused(*row) for row in paused)]
 
 
-def _schedulers(living: int) -> FleetFinding:
-    if living == 0:
-        return FleetFinding("schedulers", False, NO_SCHEDULER, "taskmill scheduler")
-    return FleetFinding("schedulers", True, SCHEDULERS(n=living))
+def _schedulers(living: int, needed: bool) -> FleetFinding:  # noqa: FBT001 - 数据库的一格
+    """刚迁移好、什么都还没起来的系统没有毛病，与没有工作进程一样；有了任务、计划或工作进程，才缺它不可。"""
+    if living:
+        return FleetFinding("schedulers", True, SCHEDULERS(n=living))
+    return FleetFinding("schedulers", False if needed else None, NO_SCHEDULER, "taskmill scheduler")
 
 
 def _unserved(queue: str, kind: str, count: int, served: bool) -> FleetFinding:  # noqa: FBT001 - 数据库的一行

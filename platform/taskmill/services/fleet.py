@@ -15,13 +15,13 @@ from taskmill.errors import Code, SetupError, TaskmillError, UnavailableError
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.services.fleet_schedules import FleetSchedules, ScheduleFact
-from taskmill.services.queues import QueuePolicyChange, check_name
-from taskmill.services.schedules import ScheduleRequest
+from taskmill.services.queues.service import QueuePolicyChange, check_name
+from taskmill.services.schedules.service import ScheduleRequest
 from taskmill.states import DEATHS, Cause, Order
-from taskmill.stores import fleet as store
-from taskmill.stores import task_queue
 from taskmill.stores.database import Database
-from taskmill.stores.fleet import PodDeath, QueueLoad, WorkerFact
+from taskmill.stores.queues import policy as task_queue
+from taskmill.stores.workers import fleet as store
+from taskmill.stores.workers.fleet import PodDeath, QueueLoad, WorkerFact
 
 __all__ = [
     "Cause",

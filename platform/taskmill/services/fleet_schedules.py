@@ -17,9 +17,9 @@ from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.models import Schedule
 from taskmill.services.kinds import KindCache
-from taskmill.services.payload import encode
-from taskmill.services.schedules import SOURCE_KUBERNETES, ScheduleRequest, next_fire, timetable_of
-from taskmill.services.submit import SubmitRequest, check_request
+from taskmill.services.schedules.service import SOURCE_KUBERNETES, ScheduleRequest, next_fire, timetable_of
+from taskmill.services.tasks.payload import encode
+from taskmill.services.tasks.submit import SubmitRequest, check_request
 from taskmill.stores import schedule as store
 from taskmill.stores.database import Database
 

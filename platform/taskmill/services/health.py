@@ -12,9 +12,10 @@ from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.errors import Code, SetupError, TaskmillError, UnavailableError
 from taskmill.plugin.host import PluginHost
 from taskmill.services.faults import translate
-from taskmill.stores import migrations, probe
+from taskmill.stores.broker.tickets import Tickets
 from taskmill.stores.database import Database
-from taskmill.stores.tickets import Tickets
+from taskmill.stores.schema import migrations, probe
+from taskmill.stores.workers import scheduler
 
 
 class Dependency(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,13 +41,17 @@ class MigrationState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Readiness(msgspec.Struct, frozen=True, kw_only=True):
-    """`ready` needs PostgreSQL and the right schema. Without Valkey tasks are still accepted, so it only degrades."""
+    """`ready` needs PostgreSQL and the right schema. Without Valkey tasks are still accepted, so it only degrades.
+
+    `schedulers` that live, in the whole system; 0: nothing that is due is let go. Null: the database does not say.
+    """
 
     ready: bool
     degraded: bool
     dependencies: dict[str, Dependency]
     migrations: MigrationState
     plugins: dict[str, bool]
+    schedulers: int | None
 
 
 class HealthService:
@@ -63,8 +68,8 @@ class HealthService:
 
     async def readiness(self) -> tuple[Readiness, TaskmillError | None]:
         """Return the report, and the error that makes the process unready (None: it is ready)."""
-        (database, away), (broker, broker_away), plugins = await asyncio.gather(
-            self._timed(self._ping_database), self._timed(self._tickets.ping), self._host.health()
+        (database, away), (broker, broker_away), plugins, schedulers = await asyncio.gather(
+            self._timed(self._ping_database), self._timed(self._tickets.ping), self._host.health(), self._schedulers()
         )
         state, wrong = await self._migrations() if away is None else (self._unknown(), away)
         report = Readiness(
@@ -73,6 +78,7 @@ class HealthService:
             dependencies={"postgresql": database, "valkey": broker},
             migrations=state,
             plugins={name: health.ok for name, health in plugins.items()},
+            schedulers=schedulers,
         )
         return report, wrong
 
@@ -87,6 +93,16 @@ class HealthService:
     async def _ping_orm(self) -> None:
         async with self._database.sessions() as session:
             await probe.ping_orm(session)
+
+    async def _schedulers(self) -> int | None:
+        """有几个活着。问不出来不影响就绪：数据库不通、表还没建，别的几项会说。"""
+        try:
+            async with asyncio.timeout(c.READY_TIMEOUT_S), self._database.pool.acquire() as connection:
+                return await scheduler.count_living(connection)
+        except Exception as error:
+            if translate(error) is None:
+                raise
+            return None
 
     async def _timed(self, check: Callable[[], Awaitable[None]]) -> tuple[Dependency, TaskmillError | None]:
         started = self._clock.monotonic()

@@ -23,7 +23,7 @@ from taskmill.errors import Code, InputError, NotFoundError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.models import ApiKey
-from taskmill.services.task_view import stamp
+from taskmill.services.tasks.view import stamp
 from taskmill.stores import api_key as store
 from taskmill.stores.database import Database
 

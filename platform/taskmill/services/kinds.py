@@ -13,9 +13,9 @@ from taskmill.clock import Clock
 from taskmill.errors import Code, InputError, NotFoundError, SetupError
 from taskmill.log import get_logger
 from taskmill.plugin.registry import Registry
-from taskmill.similar import did_you_mean
 from taskmill.stores import kind as store
 from taskmill.stores.database import MISSING_SCHEMA, Database
+from taskmill.text.similar import did_you_mean
 from taskmill.words import Words
 
 log = get_logger(__name__)

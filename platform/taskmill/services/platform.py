@@ -10,21 +10,21 @@ from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.plugin.host import PluginHost
 from taskmill.services import kinds
-from taskmill.services.backlog import BacklogService
 from taskmill.services.catalog import CatalogService
 from taskmill.services.health import HealthService
 from taskmill.services.keys import KeyService
-from taskmill.services.queues import QueueService
-from taskmill.services.scaling import ScalingService
-from taskmill.services.schedules import ScheduleService
-from taskmill.services.stats import StatsService
-from taskmill.services.submit import SubmitService
-from taskmill.services.tasks import TaskService
+from taskmill.services.queues.backlog import BacklogService
+from taskmill.services.queues.scaling import ScalingService
+from taskmill.services.queues.service import QueueService
+from taskmill.services.queues.stats import StatsService
+from taskmill.services.schedules.service import ScheduleService
+from taskmill.services.tasks.service import TaskService
+from taskmill.services.tasks.submit import SubmitService
 from taskmill.services.workers import WorkerService
 from taskmill.settings import Settings
-from taskmill.stores.broker_url import check_broker
+from taskmill.stores.broker.tickets import Tickets
+from taskmill.stores.broker.url import check_broker
 from taskmill.stores.database import Database
-from taskmill.stores.tickets import Tickets
 
 
 @dataclass

@@ -12,8 +12,8 @@ import msgspec
 
 from taskmill import constants as c
 from taskmill.errors import Code, NotFoundError
-from taskmill.stores import migrations
-from taskmill.stores.migrations import Applied, Chain, MigrationStatus, Phase
+from taskmill.stores.schema import migrations
+from taskmill.stores.schema.migrations import Applied, Chain, MigrationStatus, Phase
 
 if TYPE_CHECKING:
     from taskmill.services.keys import KeyService
@@ -79,7 +79,7 @@ async def migrate_up(
 async def _partitions(database_url: str) -> int:
     # 只看一眼状态的命令不该为连接池与模型等一秒
     from taskmill.stores.database import Database  # noqa: PLC0415
-    from taskmill.stores.partitions import can_ensure, ensure_partitions  # noqa: PLC0415
+    from taskmill.stores.tasks.partitions import can_ensure, ensure_partitions  # noqa: PLC0415
 
     database = Database(database_url, pool_size=2, orm_pool_size=1)
     await database.open()

@@ -10,10 +10,11 @@ import msgspec
 from taskmill import constants as c
 from taskmill.clock import Timestamp, rfc3339
 from taskmill.services.page import Page, Paging
-from taskmill.services.task_view import stamp
-from taskmill.stores import scheduler, worker_read
+from taskmill.services.tasks.view import stamp
 from taskmill.stores.database import Database
-from taskmill.stores.worker_read import WorkerRow
+from taskmill.stores.workers import read as worker_read
+from taskmill.stores.workers import scheduler
+from taskmill.stores.workers.read import WorkerRow
 
 WorkerState = Literal["live", "draining", "lost", "stopped", "dead"]
 WORKER_STATES: tuple[WorkerState, ...] = ("live", "draining", "lost", "stopped", "dead")

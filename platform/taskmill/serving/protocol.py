@@ -5,6 +5,7 @@ A connection goes HEAD → BODY → ANSWER → IDLE → HEAD …; once a bound i
 
 from __future__ import annotations
 
+import logging
 from enum import IntEnum
 from typing import Any
 
@@ -15,6 +16,9 @@ from taskmill import reasons
 from taskmill.errors import Code, InputError, LimitError, TaskmillError, UnavailableError
 from taskmill.serving.connections import Connections
 
+# uvicorn 对每个坏请求、每次升级都写一行警告；这些由 Connections 汇总，洪水时不能一个连接一行
+_HTTP = logging.getLogger("taskmill.serving.http")
+_HTTP.setLevel(logging.ERROR)
 REFUSED = "taskmill.refused"  # scope 里的键：读请求体时要抛出的错误
 
 
@@ -33,6 +37,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def __init__(self, guard: Connections, **given: Any) -> None:
         super().__init__(**given)
+        self.logger = _HTTP
         self.guard = guard
         self.limits = guard.limits
         self.phase = Phase.HEAD
@@ -109,6 +114,9 @@ class LimitedProtocol(HttpToolsProtocol):
             and len(self.url) + sum(len(n) + len(v) + c.HTTP_HEADER_FRAME for n, v in self.headers) > limit
         ):
             self._stop(LimitError(Code.HEADERS_TOO_LARGE, limit=limit, unit=reasons.BYTES))
+        if len(self.pipeline) >= c.HTTP_PIPELINE_MAX:
+            # 每答完一个就会再读一块，一块里有上万个最短的请求：不设上限，一个连接就能吃光内存
+            self._stop(UnavailableError(Code.SERVER_BUSY, what=reasons.PIPELINED, limit=c.HTTP_PIPELINE_MAX))
         super().on_headers_complete()
         self.phase, self.since, self._received = Phase.BODY, self.loop.time(), 0
 

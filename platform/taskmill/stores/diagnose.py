@@ -8,8 +8,9 @@ from datetime import date
 from typing import Any
 
 from taskmill import constants as c
-from taskmill.stores import link, wire
-from taskmill.stores.partitions import TODAY, list_partitions
+from taskmill.stores import wire
+from taskmill.stores.broker import link
+from taskmill.stores.tasks.partitions import TODAY, list_partitions
 
 LEASES = """
 select count(*) filter (where lease_until >= now()) as held, count(*) as registered

@@ -9,8 +9,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from taskmill import reasons
 from taskmill.errors import Code, SetupError, TaskmillError, UnavailableError
+from taskmill.stores.broker.tickets import BROKER_AWAY
 from taskmill.stores.sqlstates import DATABASE_URL, coded, meaning
-from taskmill.stores.tickets import BROKER_AWAY
 from taskmill.urls import UrlError
 
 

@@ -92,19 +92,12 @@ def _ends(facts: Facts) -> Iterator[Breach]:
 def _killed_alone(facts: Facts) -> Iterator[str]:
     """被驱动程序自己打断到预算用完的：最后一次的进程是我们杀的或冻的，里面又没有别的嫌犯。"""
     starts = _events(facts, "start")
+    deadly = {line["pid"] for lines in starts.values() for line in lines if ENDS.get(line["kind"], ANY).deadly}
+    ours = {life.pid for life in facts.lives if life.ended_by or life.stopped} - deadly
     for row in facts.history:
         last = starts.get(row["id"], [])
-        if not last:
-            continue
-        for life in facts.lives:
-            if life.pid == last[-1]["pid"] and (life.ended_by or life.stopped) and not _deadly_in(facts, life):
-                yield row["id"]
-
-
-def _deadly_in(facts: Facts, life: Life) -> bool:
-    return any(
-        line["event"] == "start" and line["pid"] == life.pid and ENDS.get(line["kind"], ANY).deadly for line in facts.lines
-    )
+        if last and last[-1]["pid"] in ours:
+            yield row["id"]
 
 
 def _spans(facts: Facts) -> dict[tuple[str, int], tuple[dict[str, Any], dict[str, Any] | None]]:

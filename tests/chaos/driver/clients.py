@@ -25,7 +25,7 @@ USUAL: dict[str, int] = {
     "chaos.short": 50, "chaos.long": 8, "chaos.tight": 10, "chaos.thread": 8, "chaos.block": 1, "chaos.flaky": 6, "chaos.fails": 4,
     "chaos.discards": 3, "chaos.snoozes": 3, "chaos.expires": 3, "chaos.generator_exit": 1, "chaos.generator_exit_await": 1,
     "chaos.generator_exit_thread": 1, "chaos.base_exception": 1, "chaos.interrupt_thread": 1, "chaos.sys_exit": 1,
-    "chaos.swallows": 1, "chaos.overruns": 1, "chaos.spawns": 2, "chaos.huge_result": 1, "chaos.too_huge_result": 1,
+    "chaos.swallows": 1, "chaos.overruns": 1, "chaos.spawns": 2, "chaos.leaks": 1, "chaos.huge_result": 1, "chaos.too_huge_result": 1,
     "chaos.unencodable": 1, "chaos.huge_args": 1, "chaos.parent": 3,
 }  # fmt: skip
 DOINGS = {"single": 60, "batch": 10, "delayed": 12, "cancel": 8, "retry": 4, "read": 8, "parked": 1}

@@ -46,6 +46,7 @@ ENDS = {
     "chaos.swallows": Expected(EITHER, attempts=None, outlives=True),
     "chaos.overruns": Expected(DISCARDED, outlives=True),
     "chaos.spawns": Expected(),
+    "chaos.leaks": Expected(),
     "chaos.huge_result": Expected(),
     "chaos.too_huge_result": Expected(DISCARDED),
     "chaos.unencodable": Expected(DISCARDED),

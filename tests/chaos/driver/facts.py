@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.chaos.driver.clients import Answer
+from tests.chaos.driver.cores import Meter
 from tests.chaos.driver.roles import Life
 from tests.chaos.driver.serving import Served
 
@@ -54,7 +55,7 @@ class Facts:
     answers: list[Answer] = field(default_factory=list)
     served: list[tuple[Event | None, Served]] = field(default_factory=list)
     shift: float = 0.0
-    slowness: float = 1.0
+    meter: Meter = field(default_factory=lambda: Meter(0))  # 驱动程序自己
     start_s: float = 0.0
     calm_s: float | None = 0.0
 

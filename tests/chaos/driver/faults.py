@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from tests.chaos.driver.schedule import Kind
 from tests.chaos.driver.stage import Stage
@@ -51,3 +52,11 @@ async def until(check: Callable[[], bool], seconds: float) -> bool:
             return True
         await asyncio.sleep(0.1)
     return check()
+
+
+def fill(path: Path) -> None:
+    """Write until the disk is full, to the last piece."""
+    for size in (1 << 20, 1 << 10):
+        with path.open("ab", buffering=0) as file, suppress(OSError):
+            while file.write(b"\0" * size):
+                pass

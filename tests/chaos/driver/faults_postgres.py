@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 
-from tests.chaos.driver.faults import fault
+from tests.chaos.driver.faults import fault, fill
 from tests.chaos.driver.stage import AWAY, USER, Stage
 
 LOCK_WAIT = "set lock_timeout = '5s'"
@@ -24,6 +23,36 @@ async def killed(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
         yield ""
     finally:
         await asyncio.to_thread(stage.postgres.restart)
+
+
+@fault("PostgreSQL restarted", "postgres", 1, 5, blocks=True)
+async def restarted(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
+    """A fast shutdown, as an upgrade of a minor version takes: transactions are rolled back, connections told to go."""
+    await asyncio.to_thread(stage.postgres.stop)
+    try:
+        yield ""
+    finally:
+        await asyncio.to_thread(stage.postgres.restart)
+
+
+@fault("PostgreSQL slow", "postgres", 8, 15)
+async def in_fits(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
+    """It runs for a quarter of each second, as on a machine or a disk that others use up."""
+    task = asyncio.create_task(_in_fits(stage))
+    try:
+        yield ""
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.to_thread(stage.postgres.resume)
+
+
+async def _in_fits(stage: Stage) -> None:
+    while True:
+        await asyncio.to_thread(stage.postgres.pause)
+        await asyncio.sleep(0.75)
+        await asyncio.to_thread(stage.postgres.resume)
+        await asyncio.sleep(0.25)
 
 
 @fault("PostgreSQL frozen for 30 s", "postgres", 29, 31, blocks=True)
@@ -158,20 +187,13 @@ async def disk_full(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
     """A file takes all that is left; what the server does then is up to it."""
     assert stage.disk is not None
     filler = stage.disk / "filler"
-    await asyncio.to_thread(_fill, filler)
+    await asyncio.to_thread(fill, filler)
     try:
         yield ""
     finally:
         filler.unlink()
         if not await _answers(stage):
             await asyncio.to_thread(stage.postgres.restart)
-
-
-def _fill(path: os.PathLike[str]) -> None:
-    block = b"\0" * (1 << 20)
-    with open(path, "wb", buffering=0) as file, suppress(OSError):  # noqa: PTH123 - 无缓冲地写到满
-        while file.write(block):
-            pass
 
 
 async def _answers(stage: Stage) -> bool:
@@ -230,3 +252,40 @@ async def long_transaction(stage: Stage, rng: random.Random) -> AsyncIterator[st
     async with stranger(stage) as hold:
         await hold("select count(*) from taskmill.tasks")
         yield ""
+
+
+@fault("a migration under load", "sql", 3, 6)
+async def migration(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
+    """A program migrates while tables get columns and an index, as the expanding migrations of a release do."""
+    up = asyncio.create_task(asyncio.to_thread(stage.command, "migrate", "up"))
+    tables = ("tasks", "task_history", "task_attempts", "workers", "queues", "kinds", "api_keys")
+    changes = [f"alter table taskmill.{table} add column if not exists chaos int" for table in tables]
+    index = "create index concurrently if not exists chaos on taskmill.tasks (chaos)"
+    back = [
+        "drop index if exists taskmill.chaos",
+        *(f"alter table taskmill.{table} drop column if exists chaos" for table in tables),
+    ]
+    try:
+        done = await _changed(stage, [*changes, index])
+        yield f"{done} of {len(changes) + 1} changes"
+    finally:
+        with suppress(RuntimeError):  # 别的故障可能正让 PostgreSQL 不可用
+            await up
+        while await _changed(stage, back) < len(back):
+            await asyncio.sleep(0.5)
+
+
+async def _changed(stage: Stage, statements: Sequence[str]) -> int:
+    """像产品的迁移一样只等三秒的锁，等不到就算了；返回做成了几条。"""
+    done = 0
+    with suppress(*AWAY):
+        connection = await asyncpg.connect(stage.admin_url, timeout=10)
+        try:
+            await connection.execute("set lock_timeout = '3s'")
+            for statement in statements:
+                with suppress(asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+                    await connection.execute(statement, timeout=20)
+                    done += 1
+        finally:
+            connection.terminate()
+    return done

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import signal
 from collections.abc import AsyncIterator
 
-from tests.chaos.driver.faults import fault
+from tests.chaos.driver.faults import fault, fill
 from tests.chaos.driver.roles import Role
 from tests.chaos.driver.stage import LEASE_S, Stage
 
@@ -47,6 +48,14 @@ async def schedulers_killed(stage: Stage, rng: random.Random) -> AsyncIterator[s
     for victim in stage.of("scheduler"):
         victim.kill("kill -9")
     yield "both"
+
+
+@fault("all roles killed (-9)", "role", 2, 5, blocks=True)
+async def all_killed(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
+    """The machine that they all ran on is gone."""
+    for victim in stage.roles.values():
+        victim.kill("kill -9")
+    yield "all"
 
 
 async def _frozen(victim: Role) -> AsyncIterator[str]:
@@ -117,10 +126,21 @@ async def odd_raises(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
 async def stubborn(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
     """Workers that cannot do what they want for a while."""
     blocks = [("chaos.block", {"ms": rng.randrange(1000, 3000)}) for _ in range(6)]
-    await stage.submit(
-        [*blocks, *(("chaos.swallows", {}) for _ in range(9)), *(("chaos.overruns", {}) for _ in range(9))], rng
-    )
-    yield "6 block, 9 swallow, 9 hold threads"
+    others = [(f"chaos.{kind}", {}) for kind in ("swallows", "overruns", "leaks") for _ in range(9)]
+    await stage.submit([*blocks, *others], rng)
+    yield "6 block, 9 swallow, 9 hold threads, 9 leave threads behind"
+
+
+@fault("disk for logs full", "role", 8, 15, needs="log_disk")
+async def log_disk_full(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
+    """No role can write a line into its log files."""
+    assert stage.log_disk is not None
+    filler = stage.log_disk / "filler"
+    await asyncio.to_thread(fill, filler)
+    try:
+        yield ""
+    finally:
+        filler.unlink()
 
 
 @fault("worker told to end twice", "role", 2, 4)

@@ -9,17 +9,30 @@ from contextlib import suppress
 
 import redis.exceptions
 
+from taskmill import keys
+from taskmill.constants import PRIORITIES
 from taskmill.dev import passwords
 from tests.chaos.driver.faults import fault
-from tests.chaos.driver.stage import Stage
+from tests.chaos.driver.stage import BULK, QUEUES, Stage, probe_queue
 
 ODD = (redis.exceptions.RedisError, OSError)
+KILL = ("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
 
 
 @fault("Valkey killed (-9) and restarted", "valkey", 2, 8)
 async def killed(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
     """The append-only file comes back, up to a second old."""
     await asyncio.to_thread(stage.valkey.kill)
+    try:
+        yield ""
+    finally:
+        await asyncio.to_thread(stage.valkey.restart)
+
+
+@fault("Valkey stopped and started", "valkey", 3, 10)
+async def stopped(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
+    """An orderly stop: connections are closed, new ones refused."""
+    await asyncio.to_thread(stage.valkey.stop)
     try:
         yield ""
     finally:
@@ -55,6 +68,58 @@ async def full(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
             yield ""
         finally:
             await client.config_set("maxmemory", "0")
+
+
+@fault("Valkey's password changed", "valkey", 5, 10)
+async def password_changed(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
+    """Everybody is sent away, and whoever comes back is refused."""
+    async with stage.valkey_client() as client:  # 已登录的连接不受影响，用它改回来
+        await client.config_set("requirepass", passwords.new())
+        await client.execute_command(*KILL)
+        try:
+            yield ""
+        finally:
+            await client.config_set("requirepass", passwords.read(stage.valkey.root) or "")
+
+
+@fault("Valkey's keys of another type", "valkey", 3, 6)
+async def foreign_types(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
+    """Somebody wrote strings where streams and epochs stood."""
+    names = [keys.tickets(queue, priority) for queue, priority in _lanes(stage, rng)] + [keys.epoch(rng.choice(BULK))]
+    async with stage.valkey_client() as client:
+        for name in names:
+            await client.delete(name)
+            await client.set(name, "somebody else's")
+    yield f"{len(names)} of them"
+
+
+@fault("Valkey lost some streams", "valkey", 2, 4)
+async def streams_lost(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
+    """Tickets and consumer groups are gone, the epoch is still there."""
+    names = [keys.tickets(queue, priority) for queue, priority in _lanes(stage, rng)]
+    async with stage.valkey_client() as client:
+        await client.delete(*names)
+    yield f"{len(names)} of them"
+
+
+@fault("Valkey lost all tickets", "valkey", 2, 4)
+async def tickets_lost(stage: Stage, rng: random.Random) -> AsyncIterator[str]:
+    """Every stream is cut to nothing, again and again; groups and epochs stay."""
+    async with stage.valkey_client() as client:
+        for _ in range(10):
+            async for name in client.scan_iter(
+                match=keys.tickets("*", 1).removesuffix("1") + "*", count=1000, _type="stream"
+            ):
+                await client.xtrim(name, maxlen=0, approximate=False)
+            await asyncio.sleep(0.1)
+    yield ""
+
+
+def _lanes(stage: Stage, rng: random.Random) -> list[tuple[str, int]]:
+    """各工作进程探针的道，与别的道里的一半：恢复的时间因此量得到。"""
+    probes = [(probe_queue(worker.name), 1) for worker in stage.of("worker")]
+    others = [(queue, priority) for queue in QUEUES for priority in PRIORITIES]
+    return [*probes, *rng.sample(others, len(others) // 2)]
 
 
 @fault("Valkey failed over, old connections stay", "valkey", 3, 6)
@@ -106,5 +171,5 @@ async def _kill_clients(stage: Stage) -> None:
     while True:
         with suppress(*ODD):
             async with stage.valkey_client() as client:
-                await client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+                await client.execute_command(*KILL)
         await asyncio.sleep(1)

@@ -20,6 +20,7 @@ QUICK = RetryPolicy(max_attempts=3, base_delay=0.2, max_delay=1.0)
 TWICE = RetryPolicy(max_attempts=2, base_delay=0.2)
 PATIENT = RetryPolicy(max_attempts=100, base_delay=0.5, max_delay=2.0)
 MIB = 1024 * 1024
+LEAK_S = 120.0  # 比角色离开的时限长得多
 
 
 class Odd(BaseException):
@@ -205,6 +206,13 @@ async def spawns(ctx: TaskContext) -> None:
         await asyncio.gather(*(asyncio.sleep(0.02) for _ in range(20)))
 
 
+@task("chaos.leaks", timeout=60, retry=QUICK)
+async def leaks(ctx: TaskContext) -> None:
+    """Leave a thread behind that is not a daemon: Python's own exit would wait for it."""
+    with Recorded(ctx):
+        threading.Thread(target=time.sleep, args=(LEAK_S,)).start()
+
+
 _left: set[asyncio.Task[None]] = set()
 
 
@@ -265,5 +273,5 @@ def taskmill_register(registry: Registry) -> None:
     registry.add(
         probe, short, long, tight, thread, block, flaky, fails, discards, snoozes, expires, generator_exit,
         generator_exit_await, generator_exit_thread, base_exception, interrupt_thread, sys_exit, exit_in_child, os_exit,
-        swallows, overruns, spawns, huge_result, too_huge_result, unencodable, huge_args, parent,
+        swallows, overruns, spawns, leaks, huge_result, too_huge_result, unencodable, huge_args, parent,
     )  # fmt: skip

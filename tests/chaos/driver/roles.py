@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from tests.chaos.driver.cores import Meter
 from tests.support.children import tied
 from tests.support.command import TASKMILL
 
@@ -20,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 TERM_WAIT_S = 60.0  # 等到这么久就强杀；规矩是四十秒
 RESTART_PAUSE_S = 0.5
 POLL_S = 0.1
-SAMPLE_S = 2.0
+SAMPLE_S = 1.0
 
 
 @dataclass(slots=True)
@@ -37,6 +38,7 @@ class Life:
     asked_at: float | None = None
     stopped: list[tuple[float, float]] = field(default_factory=list)  # 被冻住的时段
     rss_mb: list[tuple[float, float]] = field(default_factory=list)
+    meter: Meter = field(default_factory=lambda: Meter(0))
 
 
 class Role:
@@ -70,7 +72,7 @@ class Role:
             start_new_session=True,
         )
         self.wanted = True
-        self.lives.append(Life(self.name, self._process.pid, path, time.monotonic()))
+        self.lives.append(Life(self.name, self._process.pid, path, time.monotonic(), meter=Meter(self._process.pid)))
 
     def ended(self) -> bool:
         """Say whether the process is gone, and note it."""
@@ -120,7 +122,10 @@ class Role:
         return (life.ended or time.monotonic()) - since
 
     def sample(self) -> None:
-        """Note the resident memory."""
+        """Note the resident memory, and how long the process has waited for a core."""
+        if self.ended():
+            return
+        self.life.meter.sample()
         try:
             status = Path(f"/proc/{self.life.pid}/status").read_text()
         except OSError:
@@ -129,13 +134,9 @@ class Role:
         if found:
             self.life.rss_mb.append((time.monotonic(), int(found[1]) / 1024))
 
-    def stubborn(self) -> list[Life]:
-        """Return the processes that did not end within the bar after SIGTERM."""
-        return [life for life in self.lives if life.asked_at is not None and (life.ended or 0) - life.asked_at > 0]
 
-
-async def supervise(roles: Sequence[Role]) -> None:
-    """Start every role again that has ended, until cancelled; note its memory now and then."""
+async def supervise(roles: Sequence[Role], driver: Meter) -> None:
+    """Start every role again that has ended, until cancelled; note what it and the driver use now and then."""
     sampled = 0.0
     while True:
         for role in roles:
@@ -148,6 +149,7 @@ async def supervise(roles: Sequence[Role]) -> None:
                 role.start()
         if time.monotonic() - sampled > SAMPLE_S:
             sampled = time.monotonic()
+            driver.sample()
             for role in roles:
                 role.sample()
         await asyncio.sleep(POLL_S)

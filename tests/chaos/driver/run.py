@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 import sys
@@ -11,15 +12,24 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
-from tests.chaos.driver import audit_roles, audit_tasks, faults_network, faults_postgres, faults_roles, faults_valkey, gather  # noqa: F401 - 登记各自的故障
+from tests.chaos.driver import (  # noqa: F401 - 登记各自的故障
+    audit_roles,
+    audit_tasks,
+    faults_clock,
+    faults_network,
+    faults_postgres,
+    faults_roles,
+    faults_valkey,
+    gather,
+)
 from tests.chaos.driver import faults as _faults
 from tests.chaos.driver.clients import CROWD, Load
+from tests.chaos.driver.cores import Meter
 from tests.chaos.driver.facts import Breach, Event, Facts
 from tests.chaos.driver.roles import supervise
 from tests.chaos.driver.schedule import Kind, Planned, Round, rounds
 from tests.chaos.driver.serving import Served, Serving
 from tests.chaos.driver.stage import AWAY, Stage
-from tests.support.waiting import slowness
 
 START_LIMIT_S = 180.0
 SERVING_LIMIT_S = 75.0
@@ -39,8 +49,8 @@ def table_of_kinds(stage: Stage | None, only: str = "") -> dict[str, Kind]:
     for name, fault in _faults.TABLE.items():
         if only and only not in name:
             continue
-        if fault.needs is not None and stage is not None and getattr(stage, fault.needs) is None:
-            say(f"skipped: {name} (this machine does not allow it: no right to mount)")
+        if fault.needs is not None and stage is not None and not getattr(stage, fault.needs):
+            say(f"skipped: {name} (this machine has no {fault.needs}: no right to mount, or no C compiler)")
             continue
         kinds[name] = fault.kind
     return kinds
@@ -50,12 +60,11 @@ class Run:
     """A run of `seconds` seconds with one seed."""
 
     def __init__(self, stage: Stage, seed: int, seconds: float, only: str = "") -> None:
-        self.facts = Facts()
+        self.facts = Facts(meter=Meter(os.getpid()))
         self._stage, self._seconds = stage, seconds
         self._rng = random.Random(seed)
         self._clients = random.Random(self._rng.getrandbits(64))
         self._only = only
-        self._slow: list[float] = []
         self._load: Load | None = None
 
     async def go(self) -> list[Breach]:
@@ -65,7 +74,7 @@ class Run:
         self._load = load = Load(stage, self._clients)
         async with AsyncExitStack() as stack:
             stack.callback(self._end_roles)
-            self._beside(stack, supervise(list(stage.roles.values())))
+            self._beside(stack, supervise(list(stage.roles.values()), facts.meter))
             await self._begin(load)
             self._beside(stack, self._watch(load))
             load.start()
@@ -78,7 +87,6 @@ class Run:
             (stage.folder / "rows.json").write_text(gather.dump(facts))
             await self._farewell()
         facts.answers = load.answers
-        facts.slowness = max(1.0, sorted(self._slow)[len(self._slow) // 2]) if self._slow else 1.0
         return [*audit_tasks.check(facts), *audit_roles.check(facts)]
 
     def _beside(self, stack: AsyncExitStack, work: object) -> None:
@@ -107,12 +115,11 @@ class Run:
         say(f"all roles serve {self.facts.start_s} s after their start")
 
     async def _watch(self, load: Load) -> None:
-        """看积压，也看机器被别人拖慢了几倍。"""
+        """看积压。"""
         query = "select count(*) from taskmill.tasks where state <> 'scheduled'"
         while True:
             with suppress(*AWAY):
                 load.crowded = (await asyncio.wait_for(self._stage.rows(query), 5))[0][0] > CROWD
-            self._slow.append(await asyncio.to_thread(slowness))
             await asyncio.sleep(5)
 
     async def _rounds(self, load: Load) -> None:

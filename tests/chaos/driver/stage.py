@@ -6,7 +6,7 @@ import asyncio
 import random
 import shutil
 import subprocess
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import redis.asyncio
 from taskmill.dev import passwords, ports
 from taskmill.dev.servers import PostgresServer, ValkeyServer
 from tests.chaos.driver import journal
+from tests.chaos.driver.clock import Clock, compiled
 from tests.chaos.driver.gates import Gates
 from tests.chaos.driver.roles import Role, environment
 from tests.chaos.driver.schedule import ROLES
@@ -30,6 +31,8 @@ POOLS = 16  # 每个角色最多的连接：10 热、5 ORM、1 心跳
 BULK = tuple(f"bulk-{n:02d}" for n in range(12))
 QUEUES = ("default", *BULK)
 DISK_MB = 700
+LOG_DISK_MB = 8
+LOG_FILE_BYTES = 128 * 1024  # 七个角色各两个文件、各留一份旧的，也放得下
 POSTGRES = {"max_connections": "200", "shared_buffers": "128MB", "max_wal_size": "128MB", "min_wal_size": "64MB"}
 AWAY = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
 
@@ -41,6 +44,18 @@ async def _nobody(_tasks: Sequence[tuple[str, dict[str, Any]]], _rng: random.Ran
     """Clients have not been attached yet."""
 
 
+class Valkey(ValkeyServer):
+    """Valkey with a clock of its own, if it has one."""
+
+    def __init__(self, root: Path, clock: Clock | None) -> None:
+        super().__init__(root)
+        self._clock = clock
+
+    def _command(self) -> list[str]:
+        words = [f"{name}={value}" for name, value in self._clock.environment.items()] if self._clock else []
+        return ["/usr/bin/env", *words, *super()._command()]
+
+
 class Stage:
     """Everything that a run needs. `admin_url` leads to PostgreSQL past the gates, as superuser."""
 
@@ -48,9 +63,11 @@ class Stage:
         self.folder, self._stack = folder, stack
         self.gates = Gates()
         self.disk = _small_disk(folder / "disk", stack)  # None：没有权限挂载
+        self.log_disk = _mounted(folder / "log-disk", stack, "-t", "tmpfs", "-o", f"size={LOG_DISK_MB}m", "tmpfs")
         stack.callback(self._keep_logs)
         self.postgres = PostgresServer((self.disk or folder) / "postgres", settings=POSTGRES)
-        self.valkeys = [ValkeyServer(folder / f"valkey-{n}") for n in range(2)]
+        self.clocks = _clocks(folder)  # 空的：没有编译器
+        self.valkeys = [Valkey(folder / f"valkey-{n}", self.clocks.get(f"valkey-{n}")) for n in range(2)]
         word = passwords.new()  # 两台同一个密码：切换之后客户端照样连得上
         for server in self.valkeys:
             server.root.mkdir(parents=True, exist_ok=True)
@@ -85,7 +102,7 @@ class Stage:
     async def open(self) -> None:
         """Start the servers, make database, schema and key, and start the roles."""
         await self.open_servers()
-        self.secret = (await asyncio.to_thread(self._command, "key", "create", "chaos")).strip()
+        self.secret = (await asyncio.to_thread(self.command, "key", "create", "chaos")).strip()
         for name in ROLES:
             self.roles[name] = self._role(name)
         for role in self.roles.values():
@@ -100,18 +117,25 @@ class Stage:
         await asyncio.to_thread(self.valkey.start)
         await self.execute(f"create role {USER} login", url=self.postgres.url)
         await self.execute(f"create database {USER} owner {USER}", url=self.postgres.url)
-        await asyncio.to_thread(self._command, "migrate", "up")
+        await asyncio.to_thread(self.command, "migrate", "up")
 
     def _settings(self, **more: object) -> dict[str, str]:
         return {
             **environment(
                 plugin_modules="tests.chaos.driver.kinds", plugins_allow="chaos", lease_s=LEASE_S, heartbeat_s=HEARTBEAT_S,
-                drain_grace_s=GRACE_S, log_format="json", **more,
+                drain_grace_s=GRACE_S, log_format="json", **self._log_files(more), **more,
             ),
             journal.FOLDER: str(self.folder / "journal"),
         }  # fmt: skip
 
-    def _command(self, *arguments: str) -> str:
+    def _log_files(self, role: Mapping[str, object]) -> dict[str, object]:
+        if self.log_disk is None or "pod_name" not in role:
+            return {}
+        folder = self.log_disk / str(role["pod_name"])
+        return {"log_dir": folder, "log_file_max_bytes": LOG_FILE_BYTES, "log_file_count": 1}
+
+    def command(self, *arguments: str) -> str:
+        """Run the command line past the gates; RuntimeError with what it said if it fails."""
         urls = {"database_url": self.user_url, "broker_url": self.valkey.url}
         done = subprocess.run(
             [TASKMILL, *arguments], env=self._settings(**urls), capture_output=True, text=True, check=False, timeout=300
@@ -138,7 +162,8 @@ class Stage:
             command += ["--concurrency", str(CONCURRENCY)]
             command += [word for queue in (*QUEUES, probe_queue(name)) for word in ("--queue", queue)]
         self.urls[name] = f"http://127.0.0.1:{port}"
-        return Role(name, command, self._settings(**more), self.folder / "logs")
+        clock = self.clocks[name].environment if self.clocks else {}
+        return Role(name, command, self._settings(**more) | clock, self.folder / "logs")
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         """Let something go on beside the round; `settle` waits for it."""
@@ -181,20 +206,33 @@ def probe_queue(worker: str) -> str:
     return f"probe-{worker}"
 
 
+def _clocks(folder: Path) -> dict[str, Clock]:
+    library = compiled(folder)
+    names = (*ROLES, "valkey-0", "valkey-1") if library else ()
+    return {name: Clock(library, folder / f"{name}.clock") for name in names if library}
+
+
 def _small_disk(folder: Path, stack: ExitStack) -> Path | None:
     """挂一个小文件系统给 PostgreSQL，才能真的写满；没有权限就算了。"""
     image = folder.with_suffix(".img")
-    folder.mkdir(parents=True)
     try:
         with image.open("wb") as file:
             file.truncate(DISK_MB * 1024 * 1024)
         _run("mkfs.ext4", "-q", "-m", "0", str(image))
-        _run("mount", "-o", "loop", str(image), str(folder))
     except (OSError, subprocess.CalledProcessError):
         image.unlink(missing_ok=True)
-        folder.rmdir()
         return None
     stack.callback(image.unlink, missing_ok=True)
+    return _mounted(folder, stack, "-o", "loop", str(image))
+
+
+def _mounted(folder: Path, stack: ExitStack, *what: str) -> Path | None:
+    folder.mkdir(parents=True)
+    try:
+        _run("mount", *what, str(folder))
+    except (OSError, subprocess.CalledProcessError):
+        folder.rmdir()
+        return None
     stack.callback(_run, "umount", "-l", str(folder))
     return folder
 

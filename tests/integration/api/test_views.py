@@ -11,11 +11,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from taskmill import __version__
 from taskmill.api.app import create_app
+from taskmill.engine.presence import Presence
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.states import State
-from taskmill.stores.migrations import head
-from taskmill.stores.worker import Registration, register
+from taskmill.stores.schema.migrations import head
+from taskmill.stores.workers.worker import Registration, register
 from tests.conftest import PostgresFactory, ValkeyFactory
 from tests.support import api
 from tests.support.api import KIND, data, finish, make_running, refusal
@@ -172,6 +173,17 @@ async def test_readiness_names_each_dependency(client: httpx2.AsyncClient) -> No
     assert ready["migrations"] == {"ok": True, "current": head(), "head": head(), "code": None}
 
 
+async def test_readiness_tells_how_many_schedulers_live_and_does_not_depend_on_it(
+    client: httpx2.AsyncClient, platform: Platform
+) -> None:
+    presence = Presence(platform.database)
+    for change, living in ((None, 0), (presence.run_once, 1), (presence.leave, 0)):
+        if change is not None:
+            await change()
+        ready = data(await client.get("/readyz"))
+        assert (ready["ready"], ready["degraded"], ready["schedulers"]) == (True, False, living)
+
+
 @pytest.mark.parametrize(
     ("statement", "code"),
     [
@@ -190,6 +202,7 @@ async def test_a_schema_that_does_not_fit_is_not_ready(
     details = refusal(await client.get("/readyz"), 503, code)
     assert details["readiness"]["migrations"]["code"] == code
     assert details["readiness"]["dependencies"]["postgresql"]["ok"]
+    assert details["readiness"]["schedulers"] == (None if "drop" in statement else 0)
     if "drop" in statement:
         refusal(await client.get(TASKS), 503, "SCHEMA_BEHIND")
         refusal(await client.get(f"{TASKS}/01890000-0000-7000-8000-000000000000"), 503, "SCHEMA_BEHIND")

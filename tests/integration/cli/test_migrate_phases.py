@@ -12,8 +12,8 @@ import pytest
 
 from taskmill import constants as c
 from taskmill.errors import Code, SetupError
-from taskmill.stores import migrations
-from taskmill.stores.migrations import Chain, Phase
+from taskmill.stores.schema import migrations
+from taskmill.stores.schema.migrations import Chain, Phase
 from tests.support.command import Command
 from tests.support.databases import execute, in_thread
 

@@ -13,6 +13,7 @@ import pytest
 
 from taskmill.dev.process_table import wait_until
 from tests.support.command import Command
+from tests.support.databases import execute, in_thread
 
 pytestmark = pytest.mark.timeout(400)
 
@@ -106,6 +107,16 @@ def test_what_people_see_of_a_task(command: Command) -> None:
     assert alone.returncode == 124
     assert "NO_WORKER" in alone.stderr
     assert "NO_WORKER" in command.ok("task", "show", alone.stdout.strip())
+
+
+def test_the_list_of_workers_says_when_no_scheduler_lives(command: Command) -> None:
+    """Whoever wonders why tasks do not start looks at the workers first; programs get the API's data and nothing else."""
+    said = "no scheduler lives"
+    assert wait_until(lambda: said not in command.run("node", "list").stderr, START_S)
+    in_thread(execute(command.environment["TASKMILL_DATABASE_URL"], "update taskmill.schedulers set lease_until = now() - interval '1 s'",
+                      "alter table taskmill.schedulers add constraint nobody check (lease_until < now()) not valid"))  # fmt: skip
+    for form, told in (("table", True), ("wide", True), ("json", False), ("name", False)):
+        assert (said in command.run("node", "list", "-o", form).stderr) == told, form
 
 
 def test_waiting_tasks_and_paused_queues(command: Command) -> None:

@@ -14,8 +14,8 @@ from taskmill.clock import FakeClock
 from taskmill.engine.rescuer import Rescuer, RescuerConfig
 from taskmill.services.fleet import FleetService, PodDeath
 from taskmill.states import Cause
-from taskmill.stores import partitions
 from taskmill.stores.database import Database
+from taskmill.stores.tasks import partitions
 from tests.support import rows
 from tests.support.engines import platform_of, submit
 from tests.support.platforms import opened

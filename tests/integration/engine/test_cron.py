@@ -14,7 +14,7 @@ import pytest
 from taskmill import constants as c
 from taskmill.engine.cron import Cron
 from taskmill.services.platform import Platform
-from taskmill.services.schedules import ScheduleRequest
+from taskmill.services.schedules.service import ScheduleRequest
 from tests.support import cron_replicas
 from tests.support.platforms import opened
 from tests.support.waiting import eventually

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 import time
 
 import pytest
@@ -12,7 +14,7 @@ from taskmill.cli import ending
 from taskmill.dev.process_table import wait_until
 from taskmill.engine.heartbeat import Heartbeat
 from taskmill.ids import new_id
-from taskmill.stores.worker import Registration, register
+from taskmill.stores.workers.worker import Registration, register
 from tests.support.engines import in_state, platform_of, submit, worker_on
 from tests.support.waiting import eventually
 
@@ -97,3 +99,18 @@ async def test_outcomes_that_wait_are_told_with_the_renewal(
             return await platform.database.pool.fetchval("select bool_and(settling = '{}') from taskmill.workers")
 
         await eventually(forgotten)
+
+
+@pytest.mark.anyio
+async def test_a_stop_does_not_wait_for_the_threads_that_handlers_have_taken(database_url: str) -> None:
+    """`asyncio.to_thread` in handlers that hang fills the default pool of threads for good."""
+    loop, release = asyncio.get_running_loop(), threading.Event()
+    hung = [loop.run_in_executor(None, release.wait) for _ in range(64)]
+    beat = Heartbeat(database_url, new_id(), lambda _: None, period_s=BEAT_S)
+    beat.start()
+    try:
+        await asyncio.wait_for(beat.stop(), 2 * c.CONNECT_TIMEOUT_S)
+    finally:
+        release.set()
+        await asyncio.gather(*hung)
+    beat.poke()

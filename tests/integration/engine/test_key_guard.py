@@ -13,8 +13,8 @@ from taskmill.engine.stager import Stager
 from taskmill.ids import new_id
 from taskmill.services.doctor import examine
 from taskmill.services.platform import Platform
-from taskmill.services.submit import SubmitRequest
-from taskmill.stores.tickets import BROKER_AWAY
+from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.stores.broker.tickets import BROKER_AWAY
 from tests.support import platforms
 
 pytestmark = pytest.mark.anyio

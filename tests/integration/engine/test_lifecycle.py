@@ -16,9 +16,9 @@ from taskmill.engine.isolation import Isolation
 from taskmill.engine.reader import Reader
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
-from taskmill.services.submit import SubmitRequest
-from taskmill.stores import task_claim
+from taskmill.services.tasks.submit import SubmitRequest
 from taskmill.stores.database import Record
+from taskmill.stores.tasks import claim as task_claim
 from tests.support.engines import (
     attempts,
     consistent,

@@ -14,8 +14,8 @@ from asyncpg import Pool
 from taskmill import constants as c
 from taskmill.engine.pruner import Pruner, PrunerConfig
 from taskmill.ids import new_id
-from taskmill.stores import partitions
 from taskmill.stores.database import Database
+from taskmill.stores.tasks import partitions
 from tests.support import rows
 
 pytestmark = pytest.mark.anyio

@@ -15,9 +15,11 @@ from taskmill.clock import FakeClock
 from taskmill.engine.rescuer import Rescuer, RescuerConfig
 from taskmill.ids import new_id
 from taskmill.states import State
-from taskmill.stores import partitions, task_claim, task_settle
 from taskmill.stores.database import AWAY, Database
-from taskmill.stores.task_settle import Outcome
+from taskmill.stores.tasks import claim as task_claim
+from taskmill.stores.tasks import partitions
+from taskmill.stores.tasks import settle as task_settle
+from taskmill.stores.tasks.settle import Outcome
 from tests.conftest import PostgresFactory
 from tests.support import rows
 

@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from taskmill.stores import prune, schedule, task_audit, task_rescue
+from taskmill.stores import schedule
 from taskmill.stores.database import Database
+from taskmill.stores.tasks import audit as task_audit
+from taskmill.stores.tasks import prune
+from taskmill.stores.tasks import rescue as task_rescue
 
 pytestmark = pytest.mark.anyio
 STATEMENTS: dict[str, tuple[str, tuple[Any, ...], str]] = {

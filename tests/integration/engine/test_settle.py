@@ -13,11 +13,12 @@ from taskmill import task
 from taskmill.engine.settler import Settler
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
-from taskmill.services.queues import QueuePolicyChange
-from taskmill.services.submit import SubmitRequest
+from taskmill.services.queues.service import QueuePolicyChange
+from taskmill.services.tasks.submit import SubmitRequest
 from taskmill.states import By, Cause, State
-from taskmill.stores import partitions, task_claim
-from taskmill.stores.task_settle import Outcome, settle
+from taskmill.stores.tasks import claim as task_claim
+from taskmill.stores.tasks import partitions
+from taskmill.stores.tasks.settle import Outcome, settle
 from tests.support.engines import attempts, consistent, decoded, final, history, live, platform_of, submit
 from tests.support.waiting import eventually
 
@@ -210,4 +211,32 @@ async def test_invariant_9_a_queue_that_keeps_nothing_is_counted_and_leaves_no_h
         )
         assert [tuple(row) for row in counted] == [("completed", 4), ("discarded", 1), ("unretained", 3)]
         assert await platform.database.pool.fetchval("select count(*) from taskmill.tasks") == 0
+        await consistent(platform)
+
+
+async def test_an_outcome_that_cannot_be_stored_at_all_delays_only_itself(database_url: str, broker_url: str) -> None:
+    """Neither as it is nor as a failure (a trigger of somebody else): it is tried again, and every settler lives on."""
+    async with platform_of(database_url, broker_url, anything) as platform:
+        _, outcomes = await claimed(platform, 8)
+        pool, evil = platform.database.pool, {outcome.id for outcome in outcomes[:4]}
+        await pool.execute(
+            f"""
+            create function boom() returns trigger language plpgsql as
+              $$ begin raise exception 'no' using errcode = '22023'; end $$;
+            create trigger boom before insert on taskmill.task_history for each row
+              when (new.id in ({", ".join(f"'{one}'" for one in evil)})) execute function boom()
+            """
+        )
+        settler = Settler(platform.database)
+        settler.start()
+        for outcome in outcomes[:6]:
+            settler.put(outcome)
+        await eventually(lambda: settler.settled == 2)
+        for outcome in outcomes[6:]:
+            settler.put(outcome)
+        await eventually(lambda: settler.settled == 4)
+        assert {key[0] for key in settler.unsettled} == evil
+        await pool.execute("drop trigger boom on taskmill.task_history")
+        await eventually(lambda: settler.backlog == 0)
+        assert await settler.stop(5) == 0
         await consistent(platform)

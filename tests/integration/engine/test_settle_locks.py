@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 from typing import Any
-from uuid import UUID
 
 import asyncpg
 import pytest
@@ -18,11 +15,12 @@ from taskmill.engine.settler import Settler
 from taskmill.ids import new_id
 from taskmill.plugin.definition import RetryPolicy
 from taskmill.services.platform import Platform
-from taskmill.services.submit import SubmitRequest
+from taskmill.services.tasks.submit import SubmitRequest
 from taskmill.states import Cause, State
-from taskmill.stores import task_claim
-from taskmill.stores.task_settle import Outcome
+from taskmill.stores.tasks import claim as task_claim
+from taskmill.stores.tasks.settle import Outcome
 from tests.support.engines import consistent, finished, live, platform_of, staged, worker_on
+from tests.support.locks import locked
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -30,27 +28,6 @@ pytestmark = pytest.mark.anyio
 
 @task("test.any")
 async def anything() -> None: ...
-
-
-@asynccontextmanager
-async def locked(url: str, ids: Sequence[UUID]) -> AsyncIterator[asyncio.Event]:
-    """Hold the rows in a transaction of somebody else until the event is set or the block ends."""
-    release = asyncio.Event()
-    connection = await asyncpg.connect(url)
-    await connection.execute("begin")
-    await connection.execute("select 1 from taskmill.tasks where id = any($1) for update", ids)
-
-    async def hold() -> None:
-        await release.wait()
-        await connection.execute("rollback")
-
-    holding = asyncio.create_task(hold())
-    try:
-        yield release
-    finally:
-        release.set()
-        await holding
-        await connection.close()
 
 
 async def claimed(platform: Platform, count: int) -> list[Outcome]:

@@ -20,8 +20,8 @@ from taskmill.engine.looper import Looper
 from taskmill.engine.scheduler import build_loops
 from taskmill.errors import UnavailableError
 from taskmill.services.platform import Platform
-from taskmill.services.submit import SubmitRequest
-from taskmill.stores.tickets import BROKER_AWAY
+from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.stores.broker.tickets import BROKER_AWAY
 from tests.conftest import PostgresFactory, ValkeyFactory
 from tests.support import api
 from tests.support.databases import execute

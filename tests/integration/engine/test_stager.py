@@ -13,10 +13,12 @@ from taskmill import keys, task
 from taskmill.engine.stager import Stager
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
-from taskmill.services.submit import SubmitRequest
-from taskmill.stores import lanes, task_claim, task_stage
+from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.stores.broker import lanes
+from taskmill.stores.broker.tickets import BROKER_AWAY, Ticket
 from taskmill.stores.database import Record
-from taskmill.stores.tickets import BROKER_AWAY, Ticket
+from taskmill.stores.tasks import claim as task_claim
+from taskmill.stores.tasks import stage as task_stage
 from tests.support.engines import (
     consistent,
     final,

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 from sqlalchemy import text
 
-from taskmill.stores import migrations
 from taskmill.stores.database import Database
+from taskmill.stores.schema import migrations
 from tests.conftest import PostgresFactory
 from tests.support.databases import execute, in_thread
 from tests.support.roles import as_role, temporary_role

@@ -35,6 +35,26 @@ async def test_what_works_is_said_to_work(database_url: str, broker_url: str) ->
         assert client.keys("*") == []  # 不留痕迹
 
 
+WAITS = {
+    "task": "insert into taskmill.tasks (id, queue, kind, args, timeout_ms, state) "
+            "values (gen_random_uuid(), 'q', 'k', '{}', 1000, 'available')",
+    "worker": "insert into taskmill.workers (id, hostname, pid, version, queues, kinds, concurrency, lease_until) "
+              "values (gen_random_uuid(), 'h', 1, '1', '{}', '{}', 1, now() + interval '1 minute')",
+    "schedule": "insert into taskmill.schedules (id, name, kind, args, cron, catch_up_s) "
+                "values (gen_random_uuid(), 's', 'k', '{}', '* * * * *', 1)",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("waits", list(WAITS))
+async def test_no_scheduler_is_a_fault_only_where_something_waits_for_one(
+    database_url: str, broker_url: str, waits: str
+) -> None:
+    """Right after `migrate up` nothing runs yet, and `doctor` has nothing to complain of."""
+    assert (await found(database_url, broker_url))["schedulers"].ok is None
+    await execute(database_url, WAITS[waits])
+    assert (await found(database_url, broker_url))["schedulers"].ok is False
+
+
 async def test_a_database_that_holds_no_chinese(database_url: str, broker_url: str) -> None:
     name = "latin_" + database_url.rpartition("_")[2]
     await execute(database_url, f"create database {name} encoding 'LATIN1' locale 'C' template template0")

@@ -12,7 +12,7 @@ import pytest
 from taskmill.dev.process_table import wait_until
 from taskmill.errors import Code, SetupError, UnavailableError
 from taskmill.services.startup import patiently
-from taskmill.stores import migrations
+from taskmill.stores.schema import migrations
 from tests.conftest import PostgresFactory
 from tests.support.command import Command
 

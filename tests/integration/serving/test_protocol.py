@@ -215,6 +215,29 @@ async def test_unfinished_connections_make_room_and_are_counted() -> None:
             await leave(writer)
 
 
+@pytest.mark.parametrize(
+    ("sent", "answered", "refused"),
+    [(c.HTTP_PIPELINE_MAX + 1, c.HTTP_PIPELINE_MAX + 1, 0), (20_000, c.HTTP_PIPELINE_MAX + 1, 1)],
+    ids=["as many as may wait", "a flood"],
+)
+async def test_requests_that_wait_for_no_answer_are_bounded(sent: int, answered: int, refused: int) -> None:
+    last = GOOD.replace(b"\r\n\r\n", b"\r\nconnection: close\r\n\r\n")
+    async with served() as found:
+        told = await found.answer(GOOD * (sent - 1) + last)
+        assert told.count(b"HTTP/1.1 200 OK") == answered
+        assert found.counted["server_busy"] == refused
+
+
+@pytest.mark.parametrize("sent", [b"hello there\r\n\r\n", GOOD[:-2] + b"connection: upgrade\r\nupgrade: websocket\r\n\r\n"])
+async def test_bad_clients_fill_no_log(sent: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async with served() as found:
+        for _ in range(3):
+            reader, writer = await found.connect(sent)
+            await asyncio.wait_for(reader.readline(), 60)
+            await leave(writer)
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == []
+
+
 def test_the_limit_of_descriptors_bounds_the_connections() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:

@@ -15,9 +15,10 @@ from sqlalchemy import text
 
 from taskmill import constants as c
 from taskmill.errors import Code, InputError
-from taskmill.stores import sqlstates, task_read
+from taskmill.stores import sqlstates
 from taskmill.stores.database import AWAY, Database
 from taskmill.stores.faults import hopeless, translate
+from taskmill.stores.tasks import read as task_read
 from tests.support.databases import execute, with_database
 from tests.support.roles import as_role, temporary_role
 
@@ -73,12 +74,12 @@ async def cancelled(url: str) -> BaseException:
 async def idle_in_transaction(url: str) -> BaseException:
     """A DBA's limit for idle transactions."""
     async with connected(url) as connection:
-        await connection.execute("set idle_in_transaction_session_timeout = '1ms'; begin")
-        while True:
-            try:
+        try:
+            await connection.execute("set idle_in_transaction_session_timeout = '1ms'; begin")
+            while True:
                 await connection.execute("select 1")
-            except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-                return error
+        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            return error
 
 
 async def no_right(url: str) -> BaseException:

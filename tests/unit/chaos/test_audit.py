@@ -10,6 +10,7 @@ import pytest
 
 from tests.chaos.driver import audit_roles, audit_tasks, report
 from tests.chaos.driver.clients import Answer
+from tests.chaos.driver.cores import Meter
 from tests.chaos.driver.facts import Event, Facts, Stream
 from tests.chaos.driver.roles import Life
 from tests.chaos.driver.serving import Served
@@ -150,6 +151,8 @@ SPOILED: list[tuple[str, Spoil, set[str]]] = [
     ("a role ends by itself", lambda f: f.lives.append(life(pid=OTHER, ended=9.0, code=1)), {"no role ends by itself"}),
     ("a role serves late", lambda f: setattr(f.served[0][1], "seconds", 21.0), {"every role serves ≤ 20 s after"}),
     ("a role never serves", lambda f: setattr(f.served[0][1], "seconds", None), {"every role serves ≤ 20 s after"}),
+    ("a role waited for a core at another time", lambda f: _late(f, f.lives[0].meter, 10.0), {"every role serves ≤ 20 s after"}),
+    ("a new process serves late", lambda f: (setattr(f.served[0][1], "fresh", True), setattr(f.served[0][1], "seconds", 31.0)), {"every role serves ≤ 20 s after"}),
     ("a user is blamed", lambda f: f.answers.append(Answer("single", "api-0", 55.0, 55.1, 422, "too broad")), {"answers fit the cause"}),
     ("an answer is not in the envelope", lambda f: f.answers.append(Answer("read", "api-0", 55.0, 55.1, 503, "Oops")), {"answers fit the cause"}),
     ("an answer is late", lambda f: f.answers.append(Answer("batch", "api-0", 51.0, 91.0, 201)), {"answers ≤ 20 s"}),
@@ -184,6 +187,12 @@ def _held_up_by_a_fault(facts: Facts) -> None:
     facts.answers.append(Answer("single", "api-0", 30.0, 79.0, 503))
 
 
+def _late(facts: Facts, meter: Meter, since: float) -> None:
+    """Serve after 39 s, of which 19 s went by without a core, from `since` on."""
+    facts.served[0][1].seconds = 39.0
+    meter.samples = [(0.0, 0.0, 0.0), (since, 1.0, 5.0), (since + 39, 2.0, 24.0)]
+
+
 ALLOWED: list[tuple[str, Spoil]] = [
     ("a zombie whose lease was lost goes on", _zombie),
     ("the driver itself killed the last attempt", _killed_by_us),
@@ -193,7 +202,9 @@ ALLOWED: list[tuple[str, Spoil]] = [
     ("a role that starts is told to end", lambda f: (setattr(f.lives[0], "started", 97.0), setattr(f.lives[0], "code", -15))),
     ("a frozen role takes its time to leave", _frozen_and_slow_to_leave),
     ("an answer waited for a server that was away", _held_up_by_a_fault),
-    ("a slow machine", lambda f: (setattr(f, "slowness", 2.0), setattr(f.served[0][1], "seconds", 39.0))),
+    ("a role waits for a core before it serves", lambda f: _late(f, f.lives[0].meter, 60.0)),
+    ("the driver waits for a core before it sees a role serve", lambda f: _late(f, f.meter, 60.0)),
+    ("a new process takes its time to start", lambda f: (setattr(f.served[0][1], "fresh", True), setattr(f.served[0][1], "seconds", 29.0))),
     ("a handler took its worker with it", lambda f: (f.lines.extend(ran("poison", 1.0, None, kind="chaos.os_exit", pid=7)),
                                                     f.lives.append(life(pid=7, ended=2.0, code=1)))),
 ]  # fmt: skip

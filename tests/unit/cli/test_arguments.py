@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from taskmill.cli.arguments import parse_json
-from taskmill.cli.task_watch import read_tasks
+from taskmill.cli.commands.task_watch import read_tasks
 from taskmill.errors import ERRORS, InputError
 from tests.support.command import Command
 

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from taskmill import constants as c
 from taskmill.cli import ending
@@ -189,3 +190,55 @@ def test_the_limits_fit_into_what_is_promised() -> None:
     assert c.DRAIN_GRACE_S + c.END_MARGIN_S <= 40
     assert c.END_HURRY_S <= c.END_MARGIN_S
     assert c.STUBBORN_S < c.DEADLINE_GRACE_S
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()], ids=lambda e: type(e).__name__)
+def test_what_a_callback_raises_while_the_work_ends_is_not_the_end_of_the_work(error: BaseException) -> None:
+    """The work is over in the same turn of the loop in which the callback raises."""
+
+    def work() -> None:
+        raise error
+
+    async def main() -> int:
+        asyncio.get_running_loop().call_soon(work)
+        return 7
+
+    assert ending.run(main(), survive=BOTH) == 7
+
+
+def test_an_exception_that_is_raised_again_and_again_costs_the_loop_only_a_short_line() -> None:
+    """The stack of one that is reused grows each time, and the loop stands still while it is written."""
+    error = SystemExit(3)
+
+    def work() -> None:
+        raise error
+
+    async def main() -> None:
+        for _ in range(20):
+            asyncio.get_running_loop().call_soon(work)
+            await asyncio.sleep(0.001)
+
+    with capture_logs() as lines:
+        ending.run(main(), survive=BOTH)
+    assert len(lines) == 20
+    assert all("exc_info" not in line for line in lines)
+    assert max(line["where"].count("File ") for line in lines) == c.END_LOG_FRAMES
+
+
+def test_what_is_left_behind_and_raises_when_it_is_cancelled_does_not_change_the_result() -> None:
+    class Stubborn(asyncio.Future[None]):
+        def cancel(self, msg: Any = None) -> bool:
+            raise LookupError(msg)
+
+    async def wait(promised: Stubborn) -> None:
+        await promised
+
+    left: list[Any] = []
+
+    async def main() -> int:
+        left.append(promised := Stubborn())
+        left.append(asyncio.create_task(wait(promised)))
+        await asyncio.sleep(0)
+        return 7
+
+    assert ending.run(main(), survive=BOTH) == 7

@@ -11,7 +11,7 @@ import yaml
 
 from taskmill.cli import language
 from taskmill.cli.output import Column, Output, age, cells, duration, emit, record
-from taskmill.printable import printable
+from taskmill.text.printable import printable
 
 COLUMNS = (
     Column("id", "编号", "ID"), Column("state", "状态", "STATE"), Column("queue", "队列", "QUEUE", rank=2),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import resource
+import signal
 import subprocess
 import sys
+import threading
 
 import click
 import pytest
@@ -72,6 +74,11 @@ def test_help_is_fast() -> None:
         (["task", "list", "--page-size", "101"], "page-size"),
         (["task", "submit", "a.b", "--args", "{"], "JSON"),
         (["task", "submit", "a.b", "--in", "soon"], "--in"),
+        (["task", "submit", "a.b", "--in", "36501d"], "at most 36500d"),
+        (["task", "submit", "a.b", "--in", "9" * 400], "at most 36500d"),
+        (["queue", "set", "q", "--retention", "9" * 400], "--retention"),
+        (["key", "create", "k", "--expires-in", "9999999d"], "--expires-in"),
+        (["migrate", "wait", "--timeout", "9" * 400], "--timeout"),
         (["task", "submit", "a.b", "--at", "soon"], "--at"),
         (["schedule", "create", "n", "a.b"], "--every"),
         (["task", "show", ".."], "not a name"),
@@ -84,6 +91,14 @@ def test_wrong_usage_is_two_and_says_what(arguments: list[str], word: str, capsy
     assert told.out == ""
     assert told.err.startswith("USAGE ")
     assert word in told.err
+
+
+def test_a_role_that_was_called_as_a_function_leaves_the_process_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TASKMILL_DATABASE_URL", raising=False)
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    assert main.run(["worker"]) == 2
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+    assert [thread.name for thread in threading.enumerate() if thread.name == "watch"] == []
 
 
 def test_an_api_that_is_not_there_is_five(capsys: pytest.CaptureFixture[str]) -> None:

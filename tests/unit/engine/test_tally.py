@@ -13,7 +13,7 @@ from taskmill.engine.scheduler import SchedulerHealth
 from taskmill.engine.tally import Tally
 from taskmill.ids import new_id
 from taskmill.states import By, Cause, State
-from taskmill.stores.task_settle import Outcome
+from taskmill.stores.tasks.settle import Outcome
 from taskmill.telemetry import WorkerTelemetry
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,7 +24,7 @@ def group(*errors: BaseException) -> BaseExceptionGroup[BaseException]:
 @pytest.mark.parametrize("make", [lambda value: Retry(after=value), lambda value: Snooze(after=value)])
 @pytest.mark.parametrize(
     "value",
-    [float("nan"), float("inf"), float("-inf"), -5, time.time() * 1000, 1e12, c.DELAY_MAX_S + 1, "5m", True],
+    [float("nan"), float("inf"), float("-inf"), -5, 1.8e12, 1e12, c.DELAY_MAX_S + 1, "5m", True],
 )
 @pytest.mark.parametrize("wrap", [False, True])
 def test_a_delay_out_of_bounds_is_a_failed_attempt_in_words(make: Any, value: Any, wrap: bool) -> None:

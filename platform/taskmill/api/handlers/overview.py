@@ -8,7 +8,7 @@ from taskmill.api import body
 from taskmill.api.call import Call, platform_of
 from taskmill.api.envelope import Envelope, ok
 from taskmill.services.page import Page, Paging
-from taskmill.services.stats import Stats, StatsWindow
+from taskmill.services.queues.stats import Stats, StatsWindow
 from taskmill.services.workers import WorkerView
 
 

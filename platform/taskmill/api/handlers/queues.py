@@ -12,8 +12,8 @@ from taskmill.api.envelope import Envelope, ok
 from taskmill.api.params import QueueName
 from taskmill.errors import Code
 from taskmill.services.page import Page, Paging
-from taskmill.services.queues import QueuePolicyChange, QueueView
-from taskmill.services.scaling import Scaling
+from taskmill.services.queues.scaling import Scaling
+from taskmill.services.queues.service import QueuePolicyChange, QueueView
 
 UNKNOWN = {"errors": (Code.QUEUE_NOT_FOUND,)}
 _CHANGE = msgspec.json.Decoder(QueuePolicyChange)

@@ -16,7 +16,7 @@ from taskmill.api.envelope import Envelope, ok
 from taskmill.clock import Timestamp
 from taskmill.errors import Code
 from taskmill.services.page import Page, Paging
-from taskmill.services.schedules import ScheduleRequest, ScheduleRun, ScheduleView
+from taskmill.services.schedules.service import ScheduleRequest, ScheduleRun, ScheduleView
 
 
 class FiresQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

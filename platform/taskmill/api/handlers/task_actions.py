@@ -10,7 +10,7 @@ from taskmill.api.call import Call, platform_of
 from taskmill.api.envelope import Envelope, ok
 from taskmill.api.params import TaskId
 from taskmill.errors import Code
-from taskmill.services.task_view import TaskState
+from taskmill.services.tasks.view import TaskState
 
 
 @post(

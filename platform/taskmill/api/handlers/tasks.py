@@ -16,9 +16,9 @@ from taskmill.api.params import TaskId
 from taskmill.clock import Timestamp, rfc3339
 from taskmill.errors import Code
 from taskmill.services.page import Page
-from taskmill.services.submit import SubmitRequest, Submitted
-from taskmill.services.task_view import TaskAttemptView, TaskDetail, TaskResult, TaskSummary
-from taskmill.services.tasks import TaskFilter
+from taskmill.services.tasks.service import TaskFilter
+from taskmill.services.tasks.submit import SubmitRequest, Submitted
+from taskmill.services.tasks.view import TaskAttemptView, TaskDetail, TaskResult, TaskSummary
 from taskmill.states import State
 
 

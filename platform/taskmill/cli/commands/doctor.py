@@ -1,0 +1,69 @@
+"""`taskmill doctor`: is everything there that Taskmill needs, and how to mend what is not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from taskmill.cli.commands.roles import run_async
+from taskmill.cli.failure import EXIT_FAILED
+from taskmill.cli.language import words
+from taskmill.cli.output import Output, cells, colored, emit, output_option, say
+from taskmill.cli.run_json import beside_dev
+from taskmill.errors import SetupError
+from taskmill.log import configure_logging
+from taskmill.settings import load_settings
+from taskmill.words import Words
+
+if TYPE_CHECKING:
+    from taskmill.services.doctor import Finding
+
+SIGNS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "yellow")}
+
+
+@click.command()
+@output_option
+@click.pass_context
+def doctor(ctx: click.Context, output: Output) -> None:
+    """Check PostgreSQL, Valkey, encoding, rights, clocks, time zones, migrations, partitions, workers, schedulers, waiting tasks,
+    plugins and the port; exit code 1 if any is ✗.
+
+    Example: taskmill doctor -o json
+    """
+    import msgspec
+
+    from taskmill.plugin.host import PluginHost
+    from taskmill.services.doctor import Finding, examine
+
+    # 插件加载失败会作为一条结论显示，不必再进日志
+    configure_logging(level="CRITICAL")
+    try:
+        settings = beside_dev(load_settings())
+    except SetupError as error:
+        # 设置有误，别的检查也无从谈起
+        told, hint = error.message(), error.hint()
+        findings = [Finding(name="settings", ok=False, detail=words(**told), fix="" if hint is None else words(**hint))]
+    else:
+        findings = run_async(examine(settings, PluginHost.load(settings)))
+    if output in {"table", "wide"}:
+        _show(findings)
+    else:
+        said = [msgspec.structs.replace(each, detail=_said(each.detail), fix=_said(each.fix)) for each in findings]
+        emit(msgspec.to_builtins(said), output, (), name="name")
+    ctx.exit(EXIT_FAILED if any(finding.ok is False for finding in findings) else 0)
+
+
+def _said(text: str | Words) -> str:
+    return words(text.zh, text.en) if isinstance(text, Words) else text
+
+
+def _show(findings: list[Finding]) -> None:
+    size = max(cells(finding.name) for finding in findings)
+    for finding in findings:
+        sign, color = SIGNS[finding.ok]
+        padding = " " * (size - cells(finding.name))
+        click.echo(click.style(sign, fg=color) if colored() else sign, nl=False)
+        say(f" {finding.name}{padding}  {_said(finding.detail)}")
+        if finding.fix:
+            say(f"  {' ' * size}  → {_said(finding.fix)}")

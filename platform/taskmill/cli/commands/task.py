@@ -1,0 +1,325 @@
+"""`taskmill task`: submit, read, cancel and retry tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from taskmill.cli.arguments import compact, parse_json, read_args, seconds, timestamp
+from taskmill.cli.batch import each
+from taskmill.cli.commands import task_watch
+from taskmill.cli.commands.task_watch import told
+from taskmill.cli.failure import named
+from taskmill.cli.language import words
+from taskmill.cli.output import Column, Output, age, duration, emit, output_option, plain, record, say
+from taskmill.cli.rest import Api, paged, remote, segment
+from taskmill.states import State
+
+
+def _unfinished(item: Mapping[str, Any]) -> bool:
+    """完成的任务身上的错误是以前某次尝试的，不是它现在的。"""
+    return item.get("state") != State.COMPLETED
+
+
+def _overcome(item: Mapping[str, Any]) -> bool:
+    return not _unfinished(item) and bool(item.get("error"))
+
+
+def _waits(item: Mapping[str, Any]) -> bool:
+    return bool(item.get("waiting"))
+
+
+def _error(value: Any) -> str:
+    """`类型: 文字`，保留原来的分行。"""
+    if not isinstance(value, Mapping):
+        return plain(value)
+    return ": ".join(str(part) for part in (value.get("type"), value.get("message")) if part)
+
+
+def _reasons(value: Any) -> str:
+    return "\n".join(told(reason) for reason in value)
+
+
+COLUMNS = (
+    Column("id", "编号", "ID"),
+    Column("kind", "类型", "KIND"),
+    Column("queue", "队列", "QUEUE", rank=1),
+    Column("priority", "优先级", "PRIORITY", wide=True),
+    Column("state", "状态", "STATE"),
+    Column("attempt", "尝试", "ATTEMPT", rank=3),
+    Column("max_attempts", "上限", "MAX", wide=True),
+    Column("run_at", "计划时间", "RUN_AT", wide=True),
+    Column("tags", "标签", "TAGS", wide=True),
+    Column("worker_id", "工作进程", "WORKER", wide=True),
+    Column("created_at", "提交于", "AGE", show=age, rank=2),
+    Column("error.message", "错误", "ERROR", rank=4, when=_unfinished),
+)
+ACCEPTED = (
+    Column("id", "编号", "ID"), Column("kind", "类型", "KIND"), Column("queue", "队列", "QUEUE"),
+    Column("state", "状态", "STATE"), Column("run_at", "计划时间", "RUN_AT", rank=1),
+)  # fmt: skip
+DETAIL = (
+    *COLUMNS[:4],
+    Column("state", "状态", "STATE"),
+    Column("attempt", "尝试", "ATTEMPT"),
+    Column("max_attempts", "尝试上限", "MAX_ATTEMPTS"),
+    Column("crash_count", "崩溃次数", "CRASHES"),
+    Column("timeout_s", "时限", "TIMEOUT", show=duration),
+    Column("run_at", "计划时间", "RUN_AT"),
+    Column("expires_at", "过期时间", "EXPIRES_AT"),
+    Column("started_at", "开始于", "STARTED_AT"),
+    Column("finished_at", "结束于", "FINISHED_AT"),
+    Column("created_at", "提交于", "CREATED_AT"),
+    Column("created_by", "提交者", "CREATED_BY"),
+    Column("worker_id", "工作进程", "WORKER"),
+    Column("schedule_id", "计划", "SCHEDULE"),
+    Column("tags", "标签", "TAGS"),
+    Column("args", "参数", "ARGS"),
+    Column("meta", "附注", "META"),
+    Column("waiting", "在等什么", "WAITING", show=_reasons, when=_waits),
+    Column("error", "错误", "ERROR", show=_error, when=_unfinished),
+    Column("error", "此前的错误", "EARLIER_ERROR", show=_error, when=_overcome),
+    Column("result", "结果", "RESULT", when=lambda item: "result" in item),
+)
+RESULT = (
+    Column("id", "编号", "ID"),
+    Column("state", "状态", "STATE"),
+    Column("finished_at", "结束于", "FINISHED_AT"),
+    Column("result", "结果", "RESULT"),
+    Column("error", "错误", "ERROR", show=_error, when=_unfinished),
+)
+# 接口的字段 → 这里的选项：错误说的是用户敲的东西
+OPTIONS = {
+    "kind": "KIND",
+    "args": "--args",
+    "queue": "--queue",
+    "priority": "--priority",
+    "run_at": "--at",
+    "delay_s": "--in",
+    "expires_at": "--expires",
+    "max_attempts": "--max-attempts",
+    "timeout_s": "--timeout",
+    "tags": "--tag",
+    "meta": "--meta",
+    "version": "--kind-version",
+}
+ATTEMPTS = (
+    Column("claim_no", "认领", "CLAIM"),
+    Column("attempt", "尝试", "ATTEMPT"),
+    Column("cause", "原因", "CAUSE"),
+    Column("error_type", "错误类型", "ERROR_TYPE", rank=2),
+    Column("finished_at", "结束于", "AGE", show=age, rank=1),
+    Column("worker_id", "工作进程", "WORKER", wide=True),
+    Column("message", "说明", "MESSAGE"),
+)
+STATE = (
+    Column("id", "编号", "ID"),
+    Column("state", "状态", "STATE"),
+    Column("cancel_requested", "已请求取消", "CANCELLING"),
+)
+
+
+@click.group()
+def task() -> None:
+    """Submit tasks and follow them. A task is named by its id.
+
+    Example: taskmill task submit http.request --args '{"url": "https://example.org"}' --wait
+    """
+
+
+@task.command()
+@click.argument("kind")
+@click.option("--args", "args", default=None, metavar="JSON|@FILE|-", help="Arguments: JSON, a file, or standard input.")
+@click.option("--queue", default=None, help="Queue; default: the kind's.")
+@click.option("--priority", type=click.IntRange(1, 4), default=None, help="1 runs first; default: the kind's.")
+@click.option("--at", "run_at", default=None, metavar="TIME", help="Not before this time, ISO 8601.")
+@click.option("--in", "delay", default=None, metavar="DURATION", help="Not before this long from now: 30s, 5m, 2h.")
+@click.option("--expires", default=None, metavar="TIME", help="Give it up if it has not started by then.")
+@click.option("--max-attempts", type=click.IntRange(min=1), default=None, help="Attempts before it is discarded.")
+@click.option("--timeout", default=None, metavar="DURATION", help="Longest run of one attempt.")
+@click.option("--tag", "tags", multiple=True, help="A tag to find it by; repeatable.")
+@click.option("--meta", default=None, metavar="JSON", help="Notes of your own, a JSON object.")
+@click.option("--kind-version", "version", type=click.IntRange(min=1), default=None, help="Version of the kind.")
+@click.option("--wait", is_flag=True, help="Follow it until it is finished, as `task watch` does.")
+@click.option("--wait-timeout", default=None, metavar="DURATION", help="With --wait: give up following, exit code 124.")
+@output_option
+@remote
+@click.pass_context
+def submit(
+    ctx: click.Context,
+    api: Api,
+    kind: str,
+    *,
+    args: str | None,
+    run_at: str | None,
+    delay: str | None,
+    expires: str | None,
+    timeout: str | None,
+    tags: tuple[str, ...],
+    meta: str | None,
+    wait: bool,
+    wait_timeout: str | None,
+    output: Output,
+    **plain: Any,
+) -> None:
+    """Submit one task of KIND; once this returns it is stored and will run.
+
+    Example: taskmill task submit http.request --args '{"url": "https://example.org"}' --in 5m --tag nightly
+    """
+    patience = seconds(wait_timeout, "--wait-timeout")
+    request = compact(
+        {
+            "kind": kind,
+            "args": read_args(args),
+            "run_at": timestamp(run_at, "--at"),
+            "delay_s": seconds(delay, "--in"),
+            "expires_at": timestamp(expires, "--expires"),
+            "timeout_s": seconds(timeout, "--timeout"),
+            "tags": list(tags) or None,
+            "meta": None if meta is None else parse_json(meta, "--meta"),
+            **plain,
+        }
+    )
+    with named(OPTIONS):
+        accepted = api.post("/tasks", request)
+    if wait:
+        say(words(f"已提交 {accepted['id']}", f"submitted {accepted['id']}"), err=True)
+        _follow(ctx, api, accepted["id"], patience, output)
+    else:
+        emit(accepted, output, ACCEPTED)
+
+
+@task.command("batch")
+@click.argument("file", type=click.Path(path_type=Path, allow_dash=True), metavar="FILE|-")
+@output_option
+@remote
+def batch(api: Api, file: Path, output: Output) -> None:
+    """Submit many tasks, all or none: FILE holds one task per line as JSON, or one JSON array of them.
+
+    Example: taskmill task batch tasks.jsonl -o name
+    """
+    tasks = task_watch.read_tasks(file)
+    emit(api.post("/tasks/batch", {"tasks": tasks}), output, ACCEPTED)
+
+
+@task.command("list")
+@click.option("--queue", default=None, help="Only this queue.")
+@click.option("--state", "states", multiple=True, type=click.Choice([state.value for state in State]), help="Repeatable.")
+@click.option("--kind", default=None, help="Only this kind.")
+@click.option("--tag", default=None, help="Only with this tag.")
+@click.option("--schedule", "schedule_id", default=None, metavar="ID", help="Only those that this schedule made.")
+@click.option("--after", default=None, metavar="TIME", help="Made at or after this time, ISO 8601.")
+@click.option("--before", default=None, metavar="TIME", help="Made before this time.")
+@click.option("--cursor", default=None, help="`next_cursor` of the page before; nothing is counted then.")
+@paged
+@output_option
+@remote
+def list_tasks(
+    api: Api, *, states: tuple[str, ...], after: str | None, before: str | None, output: Output, **query: Any
+) -> None:
+    """List tasks, live and finished, the newest first.
+
+    Example: taskmill task list --state discarded --state retryable --queue emails -o wide
+    """
+    query["created_after"], query["created_before"] = timestamp(after, "--after"), timestamp(before, "--before")
+    emit(api.get("/tasks", state=",".join(states) or None, **query), output, COLUMNS)
+
+
+@task.command()
+@click.argument("task_id", metavar="ID")
+@output_option
+@remote
+def show(api: Api, task_id: str, output: Output) -> None:
+    """Show one task with its args, its last error and, while it waits, what it waits for.
+
+    Example: taskmill task show 0190a5c8-7d3f-7aaa-8000-000000000001 -o yaml
+    """
+    _one(api.get(f"/tasks/{segment(task_id)}"), output, DETAIL)
+
+
+@task.command()
+@click.argument("task_id", metavar="ID")
+@output_option
+@remote
+def attempts(api: Api, task_id: str, output: Output) -> None:
+    """List the attempts that did not complete, with the newest traceback; -o wide prints all of them.
+
+    Example: taskmill task attempts 0190a5c8-7d3f-7aaa-8000-000000000001
+    """
+    found = api.get(f"/tasks/{segment(task_id)}/attempts")
+    emit(found, output, ATTEMPTS, name="claim_no")
+    if output in {"table", "wide"}:
+        traced = [item for item in found["items"] if item.get("traceback")]
+        for item in traced if output == "wide" else traced[-1:]:
+            say(
+                words(f"\n第 {item['attempt']} 次尝试：", f"\nattempt {item['attempt']}:")
+                + f"\n{item['traceback'].rstrip()}"
+            )
+
+
+@task.command()
+@click.argument("task_id", metavar="ID")
+@output_option
+@remote
+def result(api: Api, task_id: str, output: Output) -> None:
+    """Print what a finished task returned, or the error that ended it; exit code 4 while it is not finished.
+
+    Example: taskmill task result 0190a5c8-7d3f-7aaa-8000-000000000001 -o json
+    """
+    _one(api.get(f"/tasks/{segment(task_id)}/result"), output, RESULT)
+
+
+@task.command()
+@click.argument("task_id", metavar="ID")
+@click.option("--timeout", default=None, metavar="DURATION", help="Give up following after this; exit code 124.")
+@output_option
+@remote
+@click.pass_context
+def watch(ctx: click.Context, api: Api, task_id: str, timeout: str | None, output: Output) -> None:
+    """Follow a task until it is finished, then print it; exit code 0 if it completed, 1 if it did not.
+
+    Example: taskmill task watch 0190a5c8-7d3f-7aaa-8000-000000000001 --timeout 2m
+    """
+    _follow(ctx, api, task_id, seconds(timeout, "--timeout"), output)
+
+
+@task.command()
+@click.argument("task_ids", metavar="ID...", nargs=-1, required=True)
+@output_option
+@remote
+@click.pass_context
+def cancel(ctx: click.Context, api: Api, task_ids: tuple[str, ...], output: Output) -> None:
+    """End waiting tasks at once, ask running ones to end. Several ids: exit code 6 if only some could be.
+
+    Example: taskmill task cancel 0190a5c8-7d3f-7aaa-8000-000000000001
+    """
+    ctx.exit(each(task_ids, lambda item: api.post(f"/tasks/{segment(item)}/cancel"), output, STATE))
+
+
+@task.command()
+@click.argument("task_ids", metavar="ID...", nargs=-1, required=True)
+@output_option
+@remote
+@click.pass_context
+def retry(ctx: click.Context, api: Api, task_ids: tuple[str, ...], output: Output) -> None:
+    """Run finished tasks again, under the same ids and with fresh budgets.
+
+    Example: taskmill task list --state discarded -o name | xargs taskmill task retry
+    """
+    ctx.exit(each(task_ids, lambda item: api.post(f"/tasks/{segment(item)}/retry"), output, STATE))
+
+
+def _one(found: dict[str, Any], output: Output, rows: tuple[Column, ...]) -> None:
+    if output in {"table", "wide"}:
+        record(found, rows)
+    else:
+        emit(found, output, rows)
+
+
+def _follow(ctx: click.Context, api: Api, task_id: str, timeout_s: float | None, output: Output) -> None:
+    found, code = task_watch.follow(api, task_id, timeout_s)
+    _one(found, output, DETAIL)
+    ctx.exit(code)

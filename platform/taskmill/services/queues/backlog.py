@@ -1,0 +1,47 @@
+"""Counts of live work, computed once and shared by everybody who asks."""
+
+from __future__ import annotations
+
+import asyncio
+
+from taskmill import constants as c
+from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.stores.database import Database
+from taskmill.stores.queues import backlog
+from taskmill.stores.queues.backlog import Backlog
+
+
+class BacklogService:
+    """One query for all who ask at once. A dear answer is used for ten times as long as it took to compute."""
+
+    def __init__(self, database: Database, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._database = database
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._counts: dict[str, Backlog] = {}
+        self._begun = float("-inf")
+        self._good_until = float("-inf")
+
+    async def counts(self) -> dict[str, Backlog]:
+        """Return the live counts by queue; queues without live tasks are absent."""
+        asked = self._clock.monotonic()
+        if asked < self._good_until:
+            return self._counts
+        async with asyncio.timeout(c.LOOKUP_TIMEOUT_S), self._lock:
+            # 排队时别人算好的、在我们发问之后才开始算的，同样新鲜
+            if self._begun < asked and self._clock.monotonic() >= self._good_until:
+                await self._count()
+            return self._counts
+
+    async def of(self, queue: str) -> Backlog:
+        """Return the counts of one queue; zeros for a queue that nobody knows."""
+        return (await self.counts()).get(queue) or Backlog(queue)
+
+    async def _count(self) -> None:
+        begun = self._clock.monotonic()
+        async with self._database.sessions.begin() as session:
+            self._counts = await backlog.load(session, c.DUE_SOON_S)
+        ended = self._clock.monotonic()
+        self._begun = begun
+        if ended - begun > c.BACKLOG_CHEAP_S:
+            self._good_until = ended + (ended - begun) * c.BACKLOG_COST_RATIO

@@ -1,0 +1,270 @@
+"""Schedules: made, changed, paused, run by hand. The cron loop fires them; `schedule_sync` brings the plugins' ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from taskmill import constants as c
+from taskmill import reasons
+from taskmill.clock import Timestamp, rfc3339
+from taskmill.errors import Code, ConflictError, InputError, NotFoundError
+from taskmill.ids import new_id
+from taskmill.log import get_logger
+from taskmill.models import Schedule
+from taskmill.services.page import Page, Paging
+from taskmill.services.schedules.timetable import Timetable
+from taskmill.services.tasks.submit import SubmitRequest, SubmitService
+from taskmill.services.tasks.view import stamp
+from taskmill.stores import schedule as store
+from taskmill.stores.database import Database
+from taskmill.words import Words
+
+log = get_logger(__name__)
+NAME_PATTERN = re.compile(r"\w[\w.:-]*")  # 会出现在网址里
+SOURCE_API = "api"
+SOURCE_KUBERNETES = "kubernetes"  # 集群里的对象带来的计划；created_by 是那个对象
+PLUGIN_PREFIX = "plugin:"  # 插件带来的计划：source = plugin:<插件名>
+
+
+class ScheduleRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What a client says of a schedule: `cron` or `interval_s`, and the task that each fire submits.
+
+    `catch_up_s`: of the fires missed while no scheduler ran, the latest is made up for if it is at most this late.
+    """
+
+    name: str
+    kind: str
+    args: Any = msgspec.field(default_factory=dict[str, Any])
+    queue: str | None = None
+    priority: int | None = None
+    cron: str | None = None
+    interval_s: float | None = None
+    timezone: str = "UTC"
+    catch_up_s: float = c.CATCH_UP_DEFAULT_S
+
+    @property
+    def timetable(self) -> Timetable:
+        """Return when it fires, not checked."""
+        return Timetable(self.cron, self.interval_s, self.timezone)
+
+    def check(self) -> None:
+        """Raise InputError SCHEDULE_INVALID unless name, timetable and catch-up window are sound."""
+        if len(self.name) > c.NAME_MAX_CHARS or NAME_PATTERN.fullmatch(self.name) is None:
+            raise _refuse("name", reasons.SCHEDULE_NAME(limit=c.NAME_MAX_CHARS))
+        if _uuid(self.name) is not None:
+            raise _refuse("name", reasons.LIKE_AN_ID)
+        if not 0 <= self.catch_up_s <= c.CATCH_UP_MAX_S:
+            raise _refuse("catch_up_s", reasons.WITHIN(low=0, high=f"{c.CATCH_UP_MAX_S:g}"))
+        self.timetable.check_new()
+
+
+class ScheduleView(msgspec.Struct, frozen=True, kw_only=True):
+    """One schedule. `missed_count`: fires that were given up; `last_error`: why the last fire made no task."""
+
+    id: UUID
+    name: str
+    source: str
+    kind: str
+    args: Any
+    queue: str | None
+    priority: int | None
+    cron: str | None
+    interval_s: float | None
+    timezone: str
+    catch_up_s: float
+    paused: bool
+    paused_at: Timestamp | None
+    next_fire_at: Timestamp | None
+    last_fire_at: Timestamp | None
+    last_task_id: UUID | None
+    missed_count: int
+    last_error: str | None
+    created_by: str | None
+    created_at: Timestamp
+    updated_at: Timestamp
+
+
+class ScheduleRun(msgspec.Struct, frozen=True, kw_only=True):
+    """A task that a schedule was told to submit at once."""
+
+    schedule_id: UUID
+    task_id: UUID
+
+
+class ScheduleService:
+    """Rules of schedules. `key` is an id or a name everywhere; NotFoundError SCHEDULE_NOT_FOUND if there is none."""
+
+    def __init__(self, database: Database, submit: SubmitService) -> None:
+        self._database = database
+        self._submit = submit
+
+    async def create(self, request: ScheduleRequest, *, created_by: str | None = None) -> ScheduleView:
+        """Make a schedule; its first fire is the next one of its timetable.
+
+        Raises InputError SCHEDULE_INVALID or ARGS_INVALID, NotFoundError KIND_NOT_FOUND, ConflictError SCHEDULE_EXISTS.
+        """
+        await self._check(request)
+        async with self._database.sessions.begin() as session:
+            now = await store.now(session)
+            values = {"id": new_id(), "source": SOURCE_API, "created_by": created_by, **_columns(request)}
+            row = await store.add(session, {**values, "next_fire_at": next_fire(request.timetable, now)})
+            if row is None:
+                raise ConflictError(Code.SCHEDULE_EXISTS, name=request.name)
+            view = _view(row)
+        log.info("计划已创建", schedule=view.name, schedule_id=str(view.id), kind=view.kind, by=created_by)
+        return view
+
+    async def list(self, paging: Paging) -> Page[ScheduleView]:
+        """Return one page of schedules by name."""
+        async with self._database.sessions.begin() as session:
+            rows, total = await store.fetch_page(session, limit=paging.page_size, offset=paging.offset)
+            items = [_view(row) for row in rows]
+        return Page(items=items, page=paging.page, page_size=paging.page_size, total=total)
+
+    async def get(self, key: str) -> ScheduleView:
+        """Return one schedule."""
+        return _view(await self._fetch(key))
+
+    async def update(self, key: str, request: ScheduleRequest, *, by: str | None = None) -> ScheduleView:
+        """Replace what a client says of a schedule; pause, and the next fire if the timetable is the same, are kept.
+
+        Errors as in `create`, and ConflictError SCHEDULE_OWNED if a plugin or an object of a cluster defines it.
+        """
+        await self._check(request)
+        async with self._database.sessions.begin() as session:
+            row = await _found(session, key)
+            if row.source != SOURCE_API:
+                owner = row.source if row.source.startswith(PLUGIN_PREFIX) else f"{row.source}:{row.created_by}"
+                raise ConflictError(Code.SCHEDULE_OWNED, schedule=row.name, owner=owner)
+            values = {**_columns(request), "last_error": None}
+            if timetable_of(row) != request.timetable:
+                values["next_fire_at"] = next_fire(request.timetable, await store.now(session))
+            try:
+                view = _view(await store.change(session, row.id, values))
+            except store.NameTakenError as error:
+                raise ConflictError(Code.SCHEDULE_EXISTS, name=request.name) from error
+        log.info("计划已修改", schedule=view.name, schedule_id=str(view.id), by=by)
+        return view
+
+    async def delete(self, key: str, *, by: str | None = None) -> ScheduleView:
+        """Remove a schedule and return it as it was; its tasks stay. A plugin's one comes back when the plugin does."""
+        async with self._database.sessions.begin() as session:
+            row = await _found(session, key)
+            view = _view(row)
+            await store.remove(session, row.id)
+        log.info("计划已删除", schedule=view.name, schedule_id=str(view.id), by=by)
+        return view
+
+    async def pause(self, key: str, *, by: str | None = None) -> ScheduleView:
+        """Let it fire no more; pausing twice changes nothing."""
+        async with self._database.sessions.begin() as session:
+            row = await _found(session, key)
+            if row.paused_at is None:
+                row = await store.change(session, row.id, {"paused_at": await store.now(session)})
+            view = _view(row)
+        log.info("计划已暂停", schedule=view.name, schedule_id=str(view.id), by=by)
+        return view
+
+    async def resume(self, key: str, *, by: str | None = None) -> ScheduleView:
+        """Let it fire again from its next time on; what lay in the pause is never made up for, nor counted as missed."""
+        async with self._database.sessions.begin() as session:
+            row = await _found(session, key)
+            if row.paused_at is not None:
+                # 间隔计划留在原来的刻度上
+                following = next_fire(timetable_of(row), await store.now(session), row.next_fire_at)
+                row = await store.change(session, row.id, {"paused_at": None, "next_fire_at": following})
+            view = _view(row)
+        log.info("计划已恢复", schedule=view.name, schedule_id=str(view.id), by=by)
+        return view
+
+    async def run(self, key: str, *, by: str | None = None) -> ScheduleRun:
+        """Submit its task at once, paused or not; its timetable does not change. Errors as in `create`."""
+        row = await self._fetch(key)
+        request = SubmitRequest(kind=row.kind, args=row.args, queue=row.queue, priority=row.priority)
+        task = await self._submit.prepare(request, created_by=by, schedule_id=row.id)
+        await self._database.unit(lambda connection: self._submit.store(connection, task))
+        log.info("计划已手动触发", schedule=row.name, schedule_id=str(row.id), task_id=str(task.id), by=by)
+        return ScheduleRun(schedule_id=row.id, task_id=task.id)
+
+    async def next(self, key: str, count: int) -> list[Timestamp]:
+        """Return the times of the next fires, at most NEXT_FIRES_MAX; of a paused one, as if it were resumed now."""
+        async with self._database.sessions.begin() as session:
+            row = await _found(session, key)
+            now = await store.now(session)
+        return [rfc3339(fire) for fire in timetable_of(row).next_fires(now, count, row.next_fire_at)]
+
+    async def _fetch(self, key: str) -> Schedule:
+        async with self._database.sessions.begin() as session:
+            return await _found(session, key, lock=False)
+
+    async def _check(self, request: ScheduleRequest) -> None:
+        request.check()
+        await self._submit.prepare(
+            SubmitRequest(kind=request.kind, args=request.args, queue=request.queue, priority=request.priority)
+        )
+
+
+def timetable_of(row: Schedule) -> Timetable:
+    """Return when a stored schedule fires."""
+    return Timetable(row.cron, row.interval_s, row.timezone)
+
+
+def next_fire(timetable: Timetable, now: datetime, anchor: datetime | None = None) -> datetime | None:
+    """Return the first fire after `now`."""
+    return next(timetable.fires_after(now, anchor), None)
+
+
+async def _found(session: store.Session, key: str, *, lock: bool = True) -> Schedule:
+    row = await store.fetch(session, _uuid(key) or key, lock=lock) if "\x00" not in key else None
+    if row is None:
+        raise NotFoundError(Code.SCHEDULE_NOT_FOUND, schedule=key)
+    return row
+
+
+def _columns(request: ScheduleRequest) -> Mapping[str, Any]:
+    return msgspec.structs.asdict(request)
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _refuse(field: str, reason: Words) -> InputError:
+    return InputError(Code.SCHEDULE_INVALID, field=field, reason=reason)
+
+
+def _view(row: Schedule | None) -> ScheduleView:
+    if row is None:  # 行已锁住，不会消失
+        raise AssertionError
+    return ScheduleView(
+        id=row.id,
+        name=row.name,
+        source=row.source,
+        kind=row.kind,
+        args=row.args,
+        queue=row.queue,
+        priority=row.priority,
+        cron=row.cron,
+        interval_s=row.interval_s,
+        timezone=row.timezone,
+        catch_up_s=row.catch_up_s,
+        paused=row.paused_at is not None,
+        paused_at=stamp(row.paused_at),
+        next_fire_at=None if row.paused_at else stamp(row.next_fire_at),
+        last_fire_at=stamp(row.last_fire_at),
+        last_task_id=row.last_task_id,
+        missed_count=row.missed_count,
+        last_error=row.last_error,
+        created_by=row.created_by,
+        created_at=rfc3339(row.created_at),
+        updated_at=rfc3339(row.updated_at),
+    )

@@ -1,0 +1,87 @@
+"""Why a task waits, told where one looks: codes with words. A full `explain` will build on these reasons."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any, Final
+
+import msgspec
+
+from taskmill.clock import rfc3339
+from taskmill.states import WAITING, State
+from taskmill.stores.database import Queryable
+from taskmill.stores.tasks import waiting as store
+from taskmill.stores.tasks.waiting import WaitFacts
+from taskmill.words import Words
+
+
+class WaitCode(StrEnum):
+    """Why a task does not run yet; several may hold at once."""
+
+    NOT_DUE = "NOT_DUE"
+    QUEUE_PAUSED = "QUEUE_PAUSED"
+    NO_WORKER = "NO_WORKER"
+    KIND_NOT_SERVED = "KIND_NOT_SERVED"
+    NO_SCHEDULER = "NO_SCHEDULER"
+
+
+WORDS: Final[dict[WaitCode, Words]] = {
+    WaitCode.NOT_DUE: Words("到 {run_at} 才执行", "not due before {run_at}"),
+    WaitCode.QUEUE_PAUSED: Words(
+        "队列 {queue} 已暂停：{by}，自 {since}；taskmill queue resume {queue}",
+        "the queue {queue} is paused: by {by} since {since}; taskmill queue resume {queue}",
+    ),
+    WaitCode.NO_WORKER: Words(
+        "没有活着的工作进程服务队列 {queue}；taskmill worker --queue {queue}",
+        "no live worker serves the queue {queue}; taskmill worker --queue {queue}",
+    ),
+    WaitCode.KIND_NOT_SERVED: Words(
+        "服务队列 {queue} 的工作进程都不认得类型 {kind} 的第 {version} 版；看它们的日志与 taskmill node list -o wide",
+        "no live worker of the queue {queue} knows version {version} of the kind {kind}; see their logs and taskmill node list -o wide",
+    ),
+    WaitCode.NO_SCHEDULER: Words(
+        "没有活着的调度器，到期的任务不会被放行；taskmill scheduler",
+        "no scheduler lives, so nothing that is due is let go; taskmill scheduler",
+    ),
+}
+
+
+class WaitReason(msgspec.Struct, frozen=True, kw_only=True):
+    """One reason: a stable code, and words in both languages that name the way out."""
+
+    code: WaitCode
+    message: Words
+
+
+async def reasons(connection: Queryable, row: Any) -> list[WaitReason]:
+    """Return why the task of this row waits; empty for one that runs or is final, or that will be taken at once."""
+    state = State(row["state"])
+    if state not in WAITING:
+        return []
+    facts = await store.facts(connection, row["queue"], row["kind"], row["kind_version"])
+    return [WaitReason(code=code, message=WORDS[code](**_facts(row, facts))) for code in _codes(row, state, facts)]
+
+
+def _codes(row: Any, state: State, facts: WaitFacts) -> list[WaitCode]:
+    due = state is State.AVAILABLE
+    # 已有票据的不再需要调度器
+    needs_scheduler = not due or row["ticket_at"] is None
+    holds = {
+        WaitCode.NOT_DUE: not due,
+        WaitCode.QUEUE_PAUSED: facts.paused_at is not None,
+        WaitCode.NO_WORKER: not facts.served,
+        WaitCode.KIND_NOT_SERVED: facts.served and not facts.known,
+        WaitCode.NO_SCHEDULER: needs_scheduler and not facts.scheduled,
+    }
+    return [code for code, held in holds.items() if held]
+
+
+def _facts(row: Any, facts: WaitFacts) -> dict[str, Any]:
+    return {
+        "run_at": rfc3339(row["run_at"]),
+        "queue": row["queue"],
+        "kind": row["kind"],
+        "version": row["kind_version"],
+        "by": facts.paused_by or "?",
+        "since": "?" if facts.paused_at is None else rfc3339(facts.paused_at),
+    }

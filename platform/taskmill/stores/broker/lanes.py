@@ -1,0 +1,135 @@
+"""Many lanes at once: what the scheduler asks of thousands of streams, a few round trips instead of one for each.
+
+A lane is a (queue, priority) pair. Methods raise one of BROKER_AWAY when Valkey does not answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, TypeVar
+
+from redis.exceptions import ResponseError
+
+from taskmill import constants as c
+from taskmill import keys
+from taskmill.stores.broker.tickets import NO_EPOCH, Ticket, Tickets
+
+Lane = tuple[str, int]
+T = TypeVar("T")
+_EPOCH_FIELDS = ["start", *(keys.epoch_flag(priority) for priority in c.PRIORITIES)]
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """When a queue's streams began (PostgreSQL time, ms), and the priorities whose window overflowed."""
+
+    start: int
+    full: frozenset[int]
+
+
+def chunks(items: Iterable[T], size: int = c.LANES_CHUNK) -> Iterator[list[T]]:
+    """Cut into lists of at most `size`."""
+    rest = iter(items)
+    while part := list(islice(rest, size)):
+        yield part
+
+
+async def epochs(tickets: Tickets, queues: Iterable[str]) -> dict[str, Epoch]:
+    """Return the epoch of each queue; queues that lost theirs are absent."""
+    found: dict[str, Epoch] = {}
+    for part in chunks(queues):
+        replies = await _replies(tickets, part, lambda pipe, queue: pipe.hmget(keys.epoch(queue), _EPOCH_FIELDS))
+        for queue, (start, *flags) in zip(part, replies, strict=True):
+            if start is not None:
+                full = frozenset(p for p, flag in zip(c.PRIORITIES, flags, strict=True) if flag is not None)
+                found[queue] = Epoch(int(start), full)
+    return found
+
+
+async def begin_epochs(tickets: Tickets, queues: Iterable[str], start_ms: int) -> None:
+    """Make groups and epochs of many queues; each queue all or nothing, what exists is left as it is."""
+    for part in chunks(queues):
+        async with tickets.pipeline() as pipe:
+            for queue in part:
+                await tickets.begin_epoch(queue, start_ms, pipe)
+            await pipe.execute()
+
+
+async def lengths(tickets: Tickets, lanes: Iterable[Lane]) -> dict[Lane, int]:
+    """Return how many tickets each stream holds, read ones that were not dropped included."""
+    found: dict[Lane, int] = {}
+    for part in chunks(lanes):
+        replies = await _replies(tickets, part, lambda pipe, lane: pipe.xlen(keys.tickets(*lane)))
+        found.update(zip(part, replies, strict=True))
+    return found
+
+
+async def heads(tickets: Tickets, lanes: Iterable[Lane]) -> dict[Lane, int | None]:
+    """Return the `at_ms` of the oldest ticket of each stream, None if it is empty."""
+    found: dict[Lane, int | None] = {}
+    for part in chunks(lanes):
+        replies = await _replies(tickets, part, lambda pipe, lane: pipe.xrange(keys.tickets(*lane), count=1))
+        for lane, entries in zip(part, replies, strict=True):
+            found[lane] = Ticket.unpack(entries[0][1][c.TICKET_FIELD]).at_ms if entries else None
+    return found
+
+
+async def feed(tickets: Tickets, batches: Mapping[Lane, Sequence[Ticket]]) -> set[Lane]:
+    """Add the stager's tickets; returns the lanes that refused some because their epoch is gone."""
+    refused: set[Lane] = set()
+    for part in chunks(_portions(batches)):
+        async with tickets.pipeline() as pipe:
+            for lane, portion in part:
+                await tickets.feed_script(keys=[keys.tickets(*lane), keys.epoch(lane[0])], args=portion, client=pipe)
+            replies = await pipe.execute()
+        refused |= {lane for (lane, _), reply in zip(part, replies, strict=True) if reply == NO_EPOCH}
+    return refused
+
+
+def _portions(batches: Mapping[Lane, Sequence[Ticket]]) -> Iterator[tuple[Lane, list[bytes]]]:
+    for lane, batch in batches.items():
+        for portion in chunks((ticket.pack() for ticket in batch), c.TICKET_CHUNK):
+            yield lane, portion
+
+
+async def pending(tickets: Tickets, lanes: Iterable[Lane], count: int) -> dict[Lane, dict[bytes, int]]:
+    """Return, of lanes that have any, tickets that were read and never dropped, and how long ago that was: ms by Valkey's clock."""
+
+    def ask(pipe: Any, lane: Lane) -> None:
+        pipe.xpending_range(keys.tickets(*lane), keys.GROUP, "-", "+", count)
+
+    found: dict[Lane, dict[bytes, int]] = {}
+    for part in chunks(lanes):
+        for lane, reply in zip(part, await _replies(tickets, part, ask), strict=True):
+            if reply:
+                found[lane] = {item["message_id"]: item["time_since_delivered"] for item in reply}
+    return found
+
+
+async def consumers(tickets: Tickets, lanes: Iterable[Lane]) -> dict[Lane, list[str]]:
+    """Return the names of the consumers of lanes that have any."""
+    found: dict[Lane, list[str]] = {}
+    for part in chunks(lanes):
+        replies = await _replies(tickets, part, lambda pipe, lane: pipe.xinfo_consumers(keys.tickets(*lane), keys.GROUP))
+        for lane, reply in zip(part, replies, strict=True):
+            if reply:
+                found[lane] = [item["name"].decode() for item in reply]
+    return found
+
+
+async def _replies(tickets: Tickets, asked: Iterable[T], ask: Callable[[Any, T], object]) -> list[Any]:
+    """一次往返问完；没有流或没有组算空，别的错误照抛。"""
+    async with tickets.pipeline() as pipe:
+        for item in asked:
+            ask(pipe, item)
+        replies = await pipe.execute(raise_on_error=False)
+    for reply in replies:
+        if isinstance(reply, Exception) and not _missing(reply):
+            raise reply
+    return [None if isinstance(reply, Exception) else reply for reply in replies]
+
+
+def _missing(error: Exception) -> bool:
+    return isinstance(error, ResponseError) and ("NOGROUP" in str(error) or "no such key" in str(error))

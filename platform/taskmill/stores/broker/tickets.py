@@ -1,0 +1,298 @@
+"""Tickets in Valkey streams: 28 bytes that say "try to claim this row". Losing all of them loses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import redis.asyncio as redis
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as BrokerTimeoutError
+
+from taskmill import constants as c
+from taskmill import keys
+from taskmill.errors import Code, UnavailableError
+from taskmill.stores.broker.link import Doubts, client
+from taskmill.stores.why import why
+
+BROKER_AWAY = (RedisError, OSError, TimeoutError)
+_FORM = struct.Struct(">16siq")  # id、claim_no、ticket_at（PostgreSQL 时钟，毫秒）
+NO_EPOCH = -1
+
+# 提交：KEYS 流、纪元；ARGV 窗口、标志字段、票据…
+# 返回接受的张数；-1 = 纪元不在（被清空），一张不收。放不下时立起标志，此后只有 stager 能补票
+_SUBMIT = """
+if redis.call('EXISTS', KEYS[2]) == 0 then return -1 end
+if redis.call('HEXISTS', KEYS[2], ARGV[2]) == 1 then return 0 end
+local room = tonumber(ARGV[1]) - redis.call('XLEN', KEYS[1])
+local n = #ARGV - 2
+if n > room then
+  redis.call('HSET', KEYS[2], ARGV[2], '1')
+  if room < 0 then room = 0 end
+  n = room
+end
+for i = 3, n + 2 do redis.call('XADD', KEYS[1], '*', 't', ARGV[i]) end
+return n
+"""
+# 补票（stager）：同上，但不看标志
+_FEED = """
+if redis.call('EXISTS', KEYS[2]) == 0 then return -1 end
+for i = 1, #ARGV do redis.call('XADD', KEYS[1], '*', 't', ARGV[i]) end
+return #ARGV
+"""
+# 消费组：KEYS 流…；已有的不动
+_GROUPS = """
+local function groups(first)
+  for i = first, #KEYS do
+    local made = redis.pcall('XGROUP', 'CREATE', KEYS[i], ARGV[1], '0', 'MKSTREAM')
+    if type(made) == 'table' and made.err and not string.find(made.err, 'BUSYGROUP', 1, true) then return made end
+  end
+end
+"""
+# 立纪元：KEYS 纪元、流…；ARGV 组、起点。一个脚本做完：若在两条命令之间被清空，就会有纪元而没有组
+_BEGIN = f"""{_GROUPS}
+local failed = groups(2)
+if failed then return failed end
+redis.call('HSETNX', KEYS[1], 'start', ARGV[2])
+return 1
+"""
+# 补组：KEYS 纪元、流…；ARGV 组。流被删掉、组被撤掉而纪元还在时，读的人自己补上
+_HEAL = f"""{_GROUPS}
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+return groups(2) or 1
+"""
+# 确认：KEYS 流；ARGV 组、条目编号…
+_DROP = """
+local ids = {}
+for i = 2, #ARGV do ids[i - 1] = ARGV[i] end
+redis.call('XACK', KEYS[1], ARGV[1], unpack(ids))
+return redis.call('XDEL', KEYS[1], unpack(ids))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Task id, the claim_no it was made for, and when (milliseconds of PostgreSQL's clock)."""
+
+    id: UUID
+    claim_no: int
+    at_ms: int
+
+    def pack(self) -> bytes:
+        """Return the 28 bytes that travel."""
+        return _FORM.pack(self.id.bytes, self.claim_no, self.at_ms)
+
+    @classmethod
+    def unpack(cls, raw: bytes) -> Ticket:
+        """Read the 28 bytes."""
+        identity, claim_no, at_ms = _FORM.unpack(raw)
+        return cls(UUID(bytes=identity), claim_no, at_ms)
+
+
+Entry = tuple[bytes, Ticket]
+
+
+class Tickets:
+    """Every stream command of the product. Methods raise one of BROKER_AWAY when Valkey does not answer."""
+
+    def __init__(self, url: str, *, window: int = c.STREAM_WINDOW) -> None:
+        self.url = url
+        self.window = window
+        self._doubts = Doubts()
+        self.redis: redis.Redis = client(url, self._doubts)
+        self._submit = self.redis.register_script(_SUBMIT)
+        self.feed_script = self.redis.register_script(_FEED)
+        self._begin = self.redis.register_script(_BEGIN)
+        self._heal = self.redis.register_script(_HEAL)
+        self._drop = self.redis.register_script(_DROP)
+
+    async def close(self) -> None:
+        """Close the connections; those that do not close in CLOSE_TIMEOUT_S seconds are left to the kernel."""
+        with suppress(*BROKER_AWAY):
+            async with asyncio.timeout(c.CLOSE_TIMEOUT_S):
+                await self.redis.aclose()
+
+    async def ping(self) -> None:
+        """Raise UnavailableError BROKER_UNAVAILABLE unless Valkey answers."""
+        try:
+            await self.redis.execute_command("PING")
+        except BROKER_AWAY as error:
+            raise UnavailableError(Code.BROKER_UNAVAILABLE, reason=why(error)) from error
+
+    async def submit(self, queue: str, priority: int, tickets: Sequence[Ticket]) -> int:
+        """Add tickets as far as the window allows; returns how many were taken (the first ones), NO_EPOCH if none may."""
+        taken = 0
+        for start in range(0, len(tickets), c.TICKET_CHUNK):
+            chunk = tickets[start : start + c.TICKET_CHUNK]
+            count = await self._submit(
+                keys=[keys.tickets(queue, priority), keys.epoch(queue)],
+                args=[self.window, keys.epoch_flag(priority), *(ticket.pack() for ticket in chunk)],
+            )
+            if count == NO_EPOCH:
+                return NO_EPOCH if taken == 0 else taken
+            taken += count
+            if count < len(chunk):
+                break
+        return taken
+
+    async def feed(self, queue: str, priority: int, tickets: Sequence[Ticket]) -> bool:
+        """Add the stager's tickets; False if the epoch is gone."""
+        for start in range(0, len(tickets), c.TICKET_CHUNK):
+            chunk = [ticket.pack() for ticket in tickets[start : start + c.TICKET_CHUNK]]
+            if await self.feed_script(keys=[keys.tickets(queue, priority), keys.epoch(queue)], args=chunk) == NO_EPOCH:
+                return False
+        return True
+
+    async def drop(self, queue: str, priority: int, entries: Sequence[bytes]) -> None:
+        """Acknowledge and delete stream entries."""
+        for start in range(0, len(entries), c.TICKET_CHUNK):
+            await self._drop(
+                keys=[keys.tickets(queue, priority)], args=[keys.GROUP, *entries[start : start + c.TICKET_CHUNK]]
+            )
+
+    async def clear_flag(self, queue: str, priority: int) -> None:
+        """Let submitters ticket again."""
+        await self.redis.execute_command("HDEL", keys.epoch(queue), keys.epoch_flag(priority))
+
+    async def begin_epoch(self, queue: str, start_ms: int, pipe: Any = None) -> None:
+        """Make the consumer groups at id 0 and the epoch, all or nothing; what exists is left as it is."""
+        streams = [keys.tickets(queue, priority) for priority in c.PRIORITIES]
+        await self._begin(keys=[keys.epoch(queue), *streams], args=[keys.GROUP, start_ms], client=pipe)
+
+    async def forget(self, queue: str) -> None:
+        """Delete the streams and the epoch of a queue; if it comes back, the stager makes them anew."""
+        streams = [keys.tickets(queue, priority) for priority in c.PRIORITIES]
+        await self.redis.execute_command("UNLINK", keys.epoch(queue), *streams)
+
+    async def _heal_group(self, queue: str, priority: int) -> bool:
+        """纪元在而组不在（有人删了流）：补上，从头读起；纪元也不在就等 stager。"""
+        made = await self._heal(keys=[keys.epoch(queue), keys.tickets(queue, priority)], args=[keys.GROUP])
+        return bool(made)
+
+    async def length(self, queue: str, priority: int) -> int:
+        """Return how many tickets are in the stream, read ones that were not dropped included."""
+        length: int = await self.redis.xlen(keys.tickets(queue, priority))
+        return length
+
+    async def nonempty(self, lanes: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Return those (queue, priority) pairs whose stream holds tickets, in one round trip."""
+        async with self.pipeline() as pipe:
+            for queue, priority in lanes:
+                pipe.xlen(keys.tickets(queue, priority))
+            lengths: list[int] = await pipe.execute()
+        return [lane for lane, length in zip(lanes, lengths, strict=True) if length]
+
+    async def entries(self, queue: str, priority: int, entries: Sequence[bytes]) -> list[Entry]:
+        """Return the entries of these ids that are still in the stream."""
+        stream = keys.tickets(queue, priority)
+        async with self.pipeline() as pipe:
+            for entry in entries:
+                pipe.xrange(stream, entry, entry)
+            replies = await pipe.execute()
+        return [found for reply in replies for found in _entries(reply)]
+
+    async def read(
+        self, consumer: str, counts: Mapping[tuple[str, int], int], block_ms: int | None = None
+    ) -> dict[tuple[str, int], list[Entry]]:
+        """Read new tickets, at most `counts` per (queue, priority), in one round trip.
+
+        With `block_ms` it waits for the first to come: then the smallest count holds for every stream. A stream whose
+        group is missing counts as empty: the group is made anew, or with its epoch by the stager.
+        """
+        if block_ms is not None:
+            return await self._read_blocking(consumer, counts, block_ms)
+        streams = list(counts)
+        async with self.pipeline() as pipe:
+            for queue, priority in streams:
+                pipe.xreadgroup(keys.GROUP, consumer, {keys.tickets(queue, priority): ">"}, count=counts[queue, priority])
+            replies = await pipe.execute(raise_on_error=False)
+        found: dict[tuple[str, int], list[Entry]] = {}
+        for stream, reply in zip(streams, replies, strict=True):
+            if isinstance(reply, ResponseError) and "NOGROUP" in str(reply):
+                await self._heal_group(*stream)
+                continue
+            if isinstance(reply, Exception):
+                raise reply
+            if reply:
+                found[stream] = _entries(reply[0][1])
+        return found
+
+    async def _read_blocking(
+        self, consumer: str, counts: Mapping[tuple[str, int], int], block_ms: int
+    ) -> dict[tuple[str, int], list[Entry]]:
+        names = {keys.tickets(*stream).encode(): stream for stream in counts}
+        try:
+            reply: Any = await self.redis.xreadgroup(
+                keys.GROUP, consumer, dict.fromkeys(names, ">"), count=min(counts.values()), block=block_ms
+            )
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            # 新队列或流被清空：等 stager 建好消费组，别空转
+            if not all([await self._heal_group(*stream) for stream in counts]):
+                await asyncio.sleep(c.STAGER_PERIOD_S)
+            return {}
+        return {names[name]: _entries(entries) for name, entries in reply or []}
+
+    async def own_pending(self, consumer: str, queue: str, priority: int, count: int) -> list[Entry]:
+        """Return tickets already delivered to `consumer`: the ones whose reply was lost."""
+        try:
+            reply: Any = await self.redis.xreadgroup(keys.GROUP, consumer, {keys.tickets(queue, priority): "0"}, count=count)
+        except ResponseError as error:
+            if "NOGROUP" not in str(error):
+                raise
+            return []
+        return _entries(reply[0][1]) if reply else []
+
+    async def remove_consumer(self, consumer: str, queues: Sequence[str]) -> None:
+        """Delete a consumer whose tickets were all dropped; pending ones would be lost with it, so it stays then."""
+        for queue in queues:
+            for priority in c.PRIORITIES:
+                stream = keys.tickets(queue, priority)
+                try:
+                    if not await self.redis.xpending_range(stream, keys.GROUP, "-", "+", 1, consumername=consumer):
+                        await self.redis.xgroup_delconsumer(stream, keys.GROUP, consumer)
+                except ResponseError as error:
+                    if "NOGROUP" not in str(error):
+                        raise
+
+    async def hint(self, worker_id: UUID) -> None:
+        """Ask a worker to look at PostgreSQL at once."""
+        await self.redis.execute_command("PUBLISH", keys.hints(worker_id), b"1")
+
+    async def hints(self, worker_id: UUID) -> AsyncGenerator[bool, None]:
+        """Yield True for a hint to this worker and False every READ_BLOCK_MS without one; never ends by itself.
+
+        Raises one of BROKER_AWAY when the connection is lost. A silent one is asked for a sign of life: a subscriber
+        sends nothing by itself and would never notice.
+        """
+        async with self.redis.pubsub() as channel:
+            await channel.subscribe(keys.hints(worker_id))
+            heard, asked = time.monotonic(), False
+            while True:
+                message = await channel.get_message(timeout=c.READ_BLOCK_MS / 1000)
+                if message is not None:
+                    heard, asked = time.monotonic(), False
+                elif time.monotonic() - heard >= 2 * c.HINT_PING_S:
+                    raise BrokerTimeoutError
+                elif time.monotonic() - heard >= c.HINT_PING_S and not asked:
+                    await channel.ping()
+                    asked = True
+                yield message is not None and message["type"] == "message"
+
+    @asynccontextmanager
+    async def pipeline(self) -> AsyncIterator[Any]:
+        """Give a pipeline: commands that share a round trip, not a transaction."""
+        async with self.redis.pipeline(transaction=False) as pipe:
+            yield pipe
+
+
+def _entries(raw: Any) -> list[Entry]:
+    """删除过的待确认条目字段为 None：没有票据可读，跳过。"""
+    return [(entry, Ticket.unpack(fields[c.TICKET_FIELD])) for entry, fields in raw if fields]

@@ -1,0 +1,92 @@
+"""What the auditor compares: rows that believe in a ticket, and the streams; consumers, and workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from taskmill import keys
+from taskmill.stores.broker.tickets import Tickets
+from taskmill.stores.database import Queryable
+
+# 每条道最老的票据时间，与有没有将来的票（数据库的时钟退过）；沿 tasks_available 索引逐道跳，通常一行也没有
+OLDEST = """
+with recursive lanes as (
+  (select queue, priority, ticket_at from taskmill.tasks
+   where state = 'available' order by queue, priority, ticket_at limit 1)
+  union all
+  select n.queue, n.priority, n.ticket_at from lanes l cross join lateral (
+    select queue, priority, ticket_at from taskmill.tasks
+    where state = 'available' and (queue, priority) > (l.queue, l.priority)
+    order by queue, priority, ticket_at limit 1) n
+)
+select queue, priority, (extract(epoch from now()) * 1000)::bigint as now_ms, ahead from lanes l cross join lateral (
+  select exists (select from taskmill.tasks t where t.state = 'available' and t.queue = l.queue
+                 and t.priority = l.priority and t.ticket_at > now() + $1 * interval '1 second') as ahead) a
+where ahead or ticket_at < now() - $1 * interval '1 second'
+"""
+# 不变量 5：丢了票的行标成无票，由 stager 重发
+LOST = """
+with lost as materialized (
+  select id from taskmill.tasks
+  where state = 'available' and queue = $1 and priority = $2
+    and ticket_at > to_timestamp($3::float8 / 1000) and ticket_at < to_timestamp($4::float8 / 1000)
+  order by ticket_at limit $5 for update skip locked
+)
+update taskmill.tasks t set ticket_at = null, updated_at = now()
+from lost where t.id = lost.id and coalesce(t.state, '') = 'available'
+  and t.ticket_at > to_timestamp($3::float8 / 1000) and t.ticket_at < to_timestamp($4::float8 / 1000)
+returning t.id
+"""
+SERVED = "select distinct unnest(queues) as name from taskmill.workers order by name"
+ALIVE = "select id from taskmill.workers where id = any ($1::uuid[]) and dead_at is null"
+
+# KEYS 流；ARGV 组、消费者…；返回删掉几个。手里还有票的不删：删了消费者，它的待确认记录也没了，票就卡在流里
+_REMOVE = """
+local removed = 0
+for i = 2, #ARGV do
+  if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[i]) == 0 then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[i])
+    removed = removed + 1
+  end
+end
+return removed
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AgedLane:
+    """A lane to look at: PostgreSQL's time in ms, and whether some ticket is dated after it (`ahead`)."""
+
+    queue: str
+    priority: int
+    now_ms: int
+    ahead: bool
+
+
+async def aged_lanes(connection: Queryable, margin_s: float) -> list[AgedLane]:
+    """Return lanes with a ticket that is older than `margin_s` seconds, or that far in the future."""
+    rows = await connection.fetch(OLDEST, margin_s)
+    return [AgedLane(row["queue"], row["priority"], row["now_ms"], row["ahead"]) for row in rows]
+
+
+async def forget_lost(connection: Queryable, queue: str, priority: int, after_ms: int, before_ms: int, limit: int) -> int:
+    """Mark available rows whose ticket's time is between the two as unticketed; returns how many."""
+    return len(await connection.fetch(LOST, queue, priority, float(after_ms), float(before_ms), limit))
+
+
+async def served_queues(connection: Queryable) -> list[str]:
+    """Return the queues that workers serve or, until their rows go, served."""
+    return [row["name"] for row in await connection.fetch(SERVED)]
+
+
+async def alive(connection: Queryable, workers: Sequence[UUID]) -> set[UUID]:
+    """Return those of `workers` that are not dead."""
+    return {row["id"] for row in await connection.fetch(ALIVE, workers)}
+
+
+async def remove_consumers(tickets: Tickets, queue: str, priority: int, names: Sequence[str]) -> int:
+    """Delete consumers that hold no pending ticket; returns how many."""
+    script = tickets.redis.register_script(_REMOVE)
+    return int(await script(keys=[keys.tickets(queue, priority)], args=[keys.GROUP, *names]))

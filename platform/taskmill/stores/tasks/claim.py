@@ -1,0 +1,118 @@
+"""Claim of tasks by tickets, and what becomes of a ticket that could not be claimed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from asyncpg import Record
+
+from taskmill import constants as c
+from taskmill.stores.database import Queryable
+
+_SET = """
+set state = 'running', attempt = t.attempt + 1, claim_no = t.claim_no + 1, worker_id = $3,
+    started_at = clock_timestamp(), updated_at = clock_timestamp(), ticket_at = null,
+    deadline_at = clock_timestamp() + t.timeout_ms * interval '1 millisecond'
+"""
+_CLAIMABLE = """
+      t.id = u.id and t.claim_no = u.claim_no and coalesce(t.state, 'available') = 'available'
+  and (t.kind || ':' || t.kind_version) = any ($4::text[])
+  and (t.expires_at is null or t.expires_at > now())
+  and not exists (select from taskmill.queues q where q.name = t.queue and q.paused_at is not null)
+"""
+_RETURNING = """
+returning t.id, t.claim_no, t.attempt, t.max_attempts, t.crash_count, t.queue, t.kind, t.kind_version, t.args, t.meta,
+          t.tags, t.deadline_at, t.timeout_ms, t.started_at
+"""
+# 转移 claim：available → running。coalesce 让规划器用不上部分索引，只走主键（统计过期时快 30 倍）。
+# 别人锁着的行跳过：一把锁不能让同一批里的几百个任务陪着等
+CLAIM = f"""
+with chosen as materialized (
+  select t.id from unnest($1::uuid[], $2::int[]) as u(id, claim_no) join taskmill.tasks t on {_CLAIMABLE}
+  where t.crash_count < {c.SUSPECT_FROM} for update of t skip locked
+)
+update taskmill.tasks t {_SET}
+from chosen where t.id = chosen.id
+{_RETURNING}
+"""
+# 转移 claim：可疑的（再崩一次就用完预算）独占一个进程，在领取时就排他：手里一行也没有才领，一次一个。
+# 领了再交还就晚了：毒丸一起步就带走进程，救援者看到它有伴，不能加到上限，于是永远循环
+CLAIM_SUSPECT = f"""
+with chosen as materialized (
+  select t.id from unnest($1::uuid[], $2::int[]) as u(id, claim_no) join taskmill.tasks t on {_CLAIMABLE}
+  where t.crash_count >= {c.SUSPECT_FROM} and not exists (
+    select from taskmill.tasks x where x.worker_id = $3 and x.state = 'running')
+  order by t.id limit 1 for update of t skip locked
+)
+update taskmill.tasks t {_SET}
+from chosen where t.id = chosen.id
+{_RETURNING}
+"""
+SUSPECTS = f"""
+select count(*) from unnest($1::uuid[], $2::int[]) as u(id, claim_no) join taskmill.tasks t on {_CLAIMABLE.replace("$4", "$3")}
+where t.crash_count >= {c.SUSPECT_FROM}
+"""
+# 转移 decline：available → scheduled（类型不归我管，5 秒后再试；可疑而没轮到，1 秒后再试）；暂停或过期的只撕票。
+# 别人锁着的不动：票照样撕，行由审计者当作丢了票的找回
+DECLINE = f"""
+with u as materialized (
+  select t.id, t.claim_no,
+         case when (t.kind || ':' || t.kind_version) <> all ($3::text[]) then {c.UNSERVED_DELAY_S}
+              when t.crash_count >= {c.SUSPECT_FROM} then {c.SUSPECT_DELAY_S} end as delay_s
+  from unnest($1::uuid[], $2::int[]) as u(id, claim_no)
+  join taskmill.tasks t on t.id = u.id and t.claim_no = u.claim_no and coalesce(t.state, 'available') = 'available'
+  for update of t skip locked
+)
+update taskmill.tasks t
+set state = case when u.delay_s is null then t.state else 'scheduled' end,
+    run_at = coalesce(now() + u.delay_s * interval '1 second', t.run_at), ticket_at = null, updated_at = now()
+from u
+where t.id = u.id and t.claim_no = u.claim_no and coalesce(t.state, 'available') = 'available'
+returning t.id
+"""
+RUNNING_OF = """
+select id, claim_no from taskmill.tasks where worker_id = $1 and state = 'running'
+"""
+
+
+async def claim(
+    connection: Queryable, tickets: Sequence[tuple[UUID, int]], worker_id: UUID, served: Sequence[str]
+) -> list[Record]:
+    """Claim the rows of `tickets` (id, claim_no; sorted here) whose `kind:version` is in `served`; returns them.
+
+    Rows with a nearly used crash budget are left to `claim_suspect`; rows that somebody else has locked are left out.
+    """
+    ordered = sorted(tickets)
+    return await connection.fetch(CLAIM, [t[0] for t in ordered], [t[1] for t in ordered], worker_id, served)
+
+
+async def claim_suspect(
+    connection: Queryable, tickets: Sequence[tuple[UUID, int]], worker_id: UUID, served: Sequence[str]
+) -> list[Record]:
+    """Claim at most one suspect, and none while this worker holds any row; not safe to run twice at once for a worker."""
+    ordered = sorted(tickets)
+    return await connection.fetch(CLAIM_SUSPECT, [t[0] for t in ordered], [t[1] for t in ordered], worker_id, served)
+
+
+async def suspects(connection: Queryable, tickets: Sequence[tuple[UUID, int]], served: Sequence[str]) -> int:
+    """Return how many of `tickets` name a claimable suspect."""
+    ordered = sorted(tickets)
+    return int(await connection.fetchval(SUSPECTS, [t[0] for t in ordered], [t[1] for t in ordered], served) or 0)
+
+
+async def decline(connection: Queryable, tickets: Sequence[tuple[UUID, int]], served: Sequence[str]) -> int:
+    """Take back tickets that were not claimed; returns how many.
+
+    Unserved kinds wait 5 s, suspects whose turn it is not 1 s, others for the stager, and those that somebody else has
+    locked for the auditor.
+    """
+    ordered = sorted(tickets)
+    rows: list[Any] = await connection.fetch(DECLINE, [t[0] for t in ordered], [t[1] for t in ordered], served)
+    return len(rows)
+
+
+async def running_of(connection: Queryable, worker_id: UUID) -> set[tuple[UUID, int]]:
+    """Return (id, claim_no) of every row that PostgreSQL says this worker runs."""
+    return {(row["id"], row["claim_no"]) for row in await connection.fetch(RUNNING_OF, worker_id)}

@@ -1,0 +1,207 @@
+"""What the stager does to rows: due tasks become available, unticketed rows get tickets, expired ones end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from taskmill import reasons
+from taskmill.models import TaskHistory
+from taskmill.stores.broker.lanes import Lane
+from taskmill.stores.broker.tickets import Ticket
+from taskmill.stores.database import Queryable, Record
+
+# 转移 stage：scheduled / retryable → available；票由补票步骤给
+DUE = """
+with due as materialized (
+  select id from taskmill.tasks
+  where state in ('scheduled', 'retryable') and run_at <= now()
+  order by run_at limit $1 for update skip locked
+)
+update taskmill.tasks t set state = 'available', ticket_at = null, updated_at = now()
+from due where t.id = due.id and coalesce(t.state, '') in ('scheduled', 'retryable')
+returning t.queue, t.priority
+"""
+# 有无票行的 (队列, 优先级)：索引通常是空的，一次扫描即可知道；暂停的队列不补
+LANES = """
+with recursive lanes as (
+  (select queue, priority from taskmill.tasks
+   where state = 'available' and ticket_at is null order by queue, priority limit 1)
+  union all
+  select n.queue, n.priority from lanes l cross join lateral (
+    select queue, priority from taskmill.tasks
+    where state = 'available' and ticket_at is null and (queue, priority) > (l.queue, l.priority)
+    order by queue, priority limit 1) n
+)
+select l.queue, l.priority from lanes l
+where not exists (select from taskmill.queues q where q.name = l.queue and q.paused_at is not null)
+"""
+# 各道最老的一张票：沿 tasks_available 逐道跳；暂停的队列不补票
+AVAILABLE = """
+with recursive lanes as (
+  (select queue, priority, ticket_at from taskmill.tasks
+   where state = 'available' order by queue, priority, ticket_at limit 1)
+  union all
+  select n.queue, n.priority, n.ticket_at from lanes l cross join lateral (
+    select queue, priority, ticket_at from taskmill.tasks
+    where state = 'available' and (queue, priority) > (l.queue, l.priority)
+    order by queue, priority, ticket_at limit 1) n
+)
+select l.queue, l.priority, (extract(epoch from l.ticket_at) * 1000)::bigint as oldest_ms from lanes l
+where l.ticket_at is not null
+  and not exists (select from taskmill.queues q where q.name = l.queue and q.paused_at is not null)
+"""
+# 参数：队列、优先级、各道至多几行
+FEED = """
+with next as materialized (
+  select n.id from unnest($1::text[], $2::smallint[], $3::int[]) as l(queue, priority, room)
+  cross join lateral (
+    select id from taskmill.tasks
+    where state = 'available' and ticket_at is null and queue = l.queue and priority = l.priority
+    order by id limit l.room for update skip locked) n
+)
+update taskmill.tasks t
+set ticket_at = to_timestamp(floor(extract(epoch from now()) * 1000) / 1000.0)
+from next where t.id = next.id and coalesce(t.state, 'available') = 'available'
+returning t.queue, t.priority, t.id, t.claim_no, (extract(epoch from t.ticket_at) * 1000)::bigint as at_ms
+"""
+# 纪元开始之前的票算没有票：流被清空过。纪元在将来，就是数据库的时钟退过：比现在晚的票是退之前的，
+# 比现在早的是退之后的，在纪元之后；重发的记为现在，下一轮不会再中
+STALE = """
+with old as materialized (
+  select o.id from unnest($1::text[], $2::smallint[], $3::int[], $4::float8[]) as l(queue, priority, room, begun)
+  cross join lateral (
+    select id from taskmill.tasks
+    where state = 'available' and queue = l.queue and priority = l.priority and ticket_at < to_timestamp(l.begun / 1000)
+      and (to_timestamp(l.begun / 1000) <= now() or ticket_at > now())
+    order by ticket_at limit l.room for update skip locked) o
+)
+update taskmill.tasks t
+set ticket_at = to_timestamp(floor(extract(epoch from now()) * 1000) / 1000.0)
+from old where t.id = old.id and coalesce(t.state, 'available') = 'available'
+returning t.queue, t.priority, t.id, t.claim_no, (extract(epoch from t.ticket_at) * 1000)::bigint as at_ms
+"""
+# 别人锁着的跳过：它的票没了，由审计者找回
+UNTICKET = """
+with free as materialized (
+  select t.id from unnest($1::uuid[], $2::int[]) as u(id, claim_no)
+  join taskmill.tasks t on t.id = u.id and t.claim_no = u.claim_no and coalesce(t.state, 'available') = 'available'
+  for update of t skip locked
+)
+update taskmill.tasks t set ticket_at = null from free where t.id = free.id
+"""
+_COLUMNS = [column.name for column in TaskHistory.__table__.columns]
+_SET = {
+    "state": "'discarded'",
+    "claim_no": "t.claim_no + 1",
+    "result": "null::jsonb",
+    "error": f"jsonb_build_object('type', 'Expired', 'message', '{reasons.EXPIRED.en}', 'message_zh', '{reasons.EXPIRED.zh}')",
+    "ticket_at": "null::timestamptz",
+    "finished_at": "clock_timestamp()",
+    "updated_at": "clock_timestamp()",
+}
+# 转移 expire：等待态 → discarded，移入历史、记一次尝试、计数
+EXPIRE = f"""
+with old as materialized (
+  select id from taskmill.tasks
+  where expires_at is not null and state <> 'running' and expires_at <= now()
+  order by expires_at limit $1 for update skip locked
+), d as (
+  delete from taskmill.tasks t using old
+  where t.id = old.id and coalesce(t.state, '') <> 'running'
+  returning {", ".join(f"{_SET.get(name, 't.' + name)} as {name}" for name in _COLUMNS)}
+), h as (
+  insert into taskmill.task_history ({", ".join(_COLUMNS)}) select {", ".join(_COLUMNS)} from d
+), a as (
+  insert into taskmill.task_attempts (task_id, claim_no, attempt, cause, message, message_zh, finished_at)
+  select id, claim_no, attempt, 'expired', '{reasons.EXPIRED.en}', '{reasons.EXPIRED.zh}', finished_at from d on conflict do nothing
+), r as (
+  insert into taskmill.rollups as r (minute, queue, kind, outcome, writer, n)
+  select date_trunc('minute', now()), queue, kind, state, $2::uuid, count(*) from d
+  group by queue, kind, state order by queue, kind, state
+  on conflict (minute, queue, kind, outcome, writer) do update set n = r.n + excluded.n
+)
+select id, kind, queue, attempt from d
+"""
+
+
+async def stage_due(connection: Queryable, limit: int) -> list[Lane]:
+    """Make due tasks available; returns the lane of each."""
+    return [(row["queue"], row["priority"]) for row in await connection.fetch(DUE, limit)]
+
+
+async def unticketed_lanes(connection: Queryable) -> list[Lane]:
+    """Return the lanes, those of paused queues left out, that have rows without a ticket."""
+    return [(row["queue"], row["priority"]) for row in await connection.fetch(LANES)]
+
+
+async def ticketed_lanes(connection: Queryable) -> dict[Lane, int]:
+    """Return the lanes, those of paused queues left out, that have ticketed rows, with the oldest ticket's time in ms."""
+    return {(row["queue"], row["priority"]): row["oldest_ms"] for row in await connection.fetch(AVAILABLE)}
+
+
+async def feed(connection: Queryable, rooms: Mapping[Lane, int]) -> dict[Lane, list[Ticket]]:
+    """Mark the oldest unticketed rows of each lane, at most as many as it has room for, as ticketed.
+
+    Returns their tickets in the order of their ids, to be sent after the commit.
+    """
+    return _by_lane(await connection.fetch(FEED, *_columns(rooms)))
+
+
+async def feed_stale(
+    connection: Queryable, rooms: Mapping[Lane, int], begun: Mapping[Lane, int]
+) -> dict[Lane, list[Ticket]]:
+    """The same for rows whose ticket is older than `begun`, the epoch of their streams in ms."""
+    return _by_lane(await connection.fetch(STALE, *_columns(rooms), [float(begun[lane]) for lane in sorted(rooms)]))
+
+
+def _columns(rooms: Mapping[Lane, int]) -> list[list[Any]]:
+    ordered = sorted(rooms)
+    return [[queue for queue, _ in ordered], [priority for _, priority in ordered], [rooms[lane] for lane in ordered]]
+
+
+def _by_lane(rows: Sequence[Record]) -> dict[Lane, list[Ticket]]:
+    found: dict[Lane, list[Ticket]] = {}
+    for row in sorted(rows, key=lambda row: row["id"]):
+        found.setdefault((row["queue"], row["priority"]), []).append(Ticket(row["id"], row["claim_no"], row["at_ms"]))
+    return found
+
+
+async def unticket(connection: Queryable, tickets: Sequence[tuple[UUID, int]]) -> None:
+    """Say that these rows (id, claim_no) have no ticket; the stager will make one.
+
+    Rows that somebody else has locked are left out: the auditor finds that their ticket is lost.
+    """
+    ordered = sorted(tickets)
+    await connection.execute(UNTICKET, [t[0] for t in ordered], [t[1] for t in ordered])
+
+
+async def expire(connection: Queryable, limit: int, writer: UUID) -> list[Record]:
+    """Discard waiting tasks whose expires_at has passed; returns id, kind, queue and attempt of each."""
+    return await connection.fetch(EXPIRE, limit, writer)
+
+
+async def queue_states(connection: Queryable) -> dict[str, bool]:
+    """Return every queue's name and whether it is paused, sorted."""
+    rows = await connection.fetch("select name, paused_at is not null as paused from taskmill.queues order by name")
+    return {row["name"]: row["paused"] for row in rows}
+
+
+async def paused_among(connection: Queryable, names: Iterable[str]) -> set[str]:
+    """Return those of the queues that are paused."""
+    rows = await connection.fetch(
+        "select name from taskmill.queues where name = any ($1::text[]) and paused_at is not null", sorted(names)
+    )
+    return {row["name"] for row in rows}
+
+
+async def now_ms(connection: Queryable) -> int:
+    """Return PostgreSQL's time in milliseconds."""
+    row = await connection.fetch("select (extract(epoch from now()) * 1000)::bigint as ms")
+    return row[0]["ms"]
+
+
+async def try_lock(connection: Queryable, key: int) -> bool:
+    """Take an advisory lock that ends with the transaction; False if another holds it."""
+    return bool(await connection.fetchval("select pg_try_advisory_xact_lock($1)", key))

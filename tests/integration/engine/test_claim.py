@@ -1,0 +1,62 @@
+"""Claims: what a stranger's lock delays, and what the worker knows of claims that are under way."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from taskmill.services.submit import SubmitRequest
+
+from taskmill import constants as c
+from taskmill import task
+from taskmill.engine.auditor import Auditor, AuditorConfig
+from taskmill.ids import new_id
+from taskmill.stores import task_claim, task_stage
+from tests.support.engines import finished, live, platform_of, staged, worker_on
+from tests.support.locks import locked
+from tests.support.waiting import eventually
+
+pytestmark = pytest.mark.anyio
+
+
+@task("test.any")
+async def anything() -> None: ...
+
+
+async def test_a_row_that_a_stranger_has_locked_delays_no_other_claim(database_url: str, broker_url: str) -> None:
+    """The locked task waits for its lock and nothing more; the auditor finds that its ticket is gone."""
+    async with platform_of(database_url, broker_url, anything) as platform:
+        done = await platform.submit.submit_many([SubmitRequest(kind="test.any")] * 20)
+        stuck = done[7].id
+        auditor = Auditor(platform.database, platform.tickets, AuditorConfig(margin_s=0.1))
+        async with locked(database_url, [stuck]) as release, staged(platform), worker_on(platform):
+            await finished(platform, 19, timeout=c.COMMAND_TIMEOUT_S / 2)
+            assert not release.is_set()
+            assert (await live(platform, stuck))["state"] == "available"  # type: ignore[index]
+            release.set()
+
+            async def audited() -> bool:
+                await auditor.run_once()
+                return await platform.database.pool.fetchval("select count(*) from taskmill.task_history") == 20
+
+            await eventually(audited, poll=0.05)
+
+
+@pytest.mark.parametrize("what", ["claim", "decline", "unticket"])
+async def test_no_statement_of_the_dispatch_waits_for_a_strangers_lock(
+    database_url: str, broker_url: str, what: str
+) -> None:
+    async with platform_of(database_url, broker_url, anything) as platform:
+        done = await platform.submit.submit_many([SubmitRequest(kind="test.any")] * 3)
+        tickets, pool, served = [(item.id, 0) for item in done], platform.database.pool, ["test.any:1"]
+        async with locked(database_url, [done[0].id]), asyncio.timeout(c.COMMAND_TIMEOUT_S / 2):
+            if what == "claim":
+                assert {row["id"] for row in await task_claim.claim(pool, tickets, new_id(), served)} == {
+                    done[1].id,
+                    done[2].id,
+                }
+            elif what == "decline":
+                assert await task_claim.decline(pool, tickets, ["other:1"]) == 2
+            else:
+                await task_stage.unticket(pool, tickets)
+                assert await pool.fetchval("select count(*) from taskmill.tasks where ticket_at is null") == 2
