@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskmill import constants as c
+from taskmill.kube import constants as kc
 from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.client import KubeClient
 from taskmill.kube.apiserver.failures import KubeError
@@ -59,7 +60,7 @@ class OperatorConfig:
     lease_name: str
     health_host: str
     health_port: int = c.OPERATOR_HEALTH_PORT
-    worker_health_port: int = c.WORKER_HEALTH_PORT
+    worker_health_port: int = kc.WORKER_HEALTH_PORT
     tick_s: float = c.OPERATOR_TICK_S
     workers: int = c.OPERATOR_WORKERS
     rollouts: int = c.OPERATOR_ROLLOUTS
@@ -130,7 +131,7 @@ class Operator:
             except KubeError as error:
                 log.warning("读不到集群里的对象，稍后再试", error=str(error))
                 try:
-                    await asyncio.wait_for(stop.wait(), c.KUBE_CRD_POLL_S)
+                    await asyncio.wait_for(stop.wait(), kc.KUBE_CRD_POLL_S)
                 except TimeoutError:
                     continue
                 return False
@@ -141,7 +142,7 @@ class Operator:
 
     async def _settled(self) -> None:
         while not self._queue.idle:  # noqa: ASYNC110 - 只在停止时看几眼，不值得一个事件
-            await asyncio.sleep(c.SETTLED_POLL_S)
+            await asyncio.sleep(kc.SETTLED_POLL_S)
 
     def _lead(self, leading: bool) -> None:  # noqa: FBT001 - 租约的回调
         self._metrics.leader.set(int(leading))
@@ -150,7 +151,7 @@ class Operator:
     async def _begin(self) -> None:
         """先认全谁用哪个数据库，再开始动手：否则先到的会以为自己独占。"""
         keys = [Key.queue(*name) for name in self._cache.names(k.TASK_QUEUE)]
-        gate = asyncio.Semaphore(c.KUBE_WRITES)
+        gate = asyncio.Semaphore(kc.KUBE_WRITES)
 
         async def connect(key: Key) -> None:
             async with gate:
@@ -172,10 +173,10 @@ class Operator:
         await (self._queues if key.kind is k.TASK_QUEUE else self._schedules).run(key)
 
     def _wrong_alive(self) -> str:
-        if self._lag.seconds > c.OPERATOR_LAG_MAX_S:
+        if self._lag.seconds > kc.OPERATOR_LAG_MAX_S:
             return f"the event loop is {self._lag.seconds:.0f} s late"
         age = self._relister.age_s
-        return f"the last full lists are {age:.0f} s old" if age is not None and age > c.KUBE_RELIST_STALE_S else ""
+        return f"the last full lists are {age:.0f} s old" if age is not None and age > kc.KUBE_RELIST_STALE_S else ""
 
     def _wrong_ready(self) -> str:
         return "" if self._synced else "the custom resources are not there yet, or the caches are not filled"

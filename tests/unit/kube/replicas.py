@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube.crd.task_queue import Drain
 from taskmill.kube.plan.drain import step
 from taskmill.kube.plan.pod_workers import PodWorker, pod_workers

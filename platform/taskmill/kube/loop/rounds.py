@@ -11,9 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.errors import TaskmillError
+from taskmill.kube import constants as c
 from taskmill.kube.apiserver.failures import ForbiddenError, InvalidError, KubeError, NameTakenError, NotFoundError
 from taskmill.kube.apiserver.keys import Key
 from taskmill.kube.loop.apply import Applier, NotLeadingError

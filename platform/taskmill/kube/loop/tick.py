@@ -13,6 +13,7 @@ from datetime import datetime
 
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.kube import constants as kc
 from taskmill.kube import names
 from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.keys import Key
@@ -128,7 +129,7 @@ class Scaling:
         """负载变了也要写进状态，但不比状态允许的更勤。"""
         numbers: Seen = (load.ready, load.running, load.due_soon, round(load.oldest_wait_s)) if load is not None else ()
         now = self._clock.monotonic()
-        if not changed and (numbers == kept.told or now - kept.told_at < c.KUBE_STATUS_PERIOD_S):
+        if not changed and (numbers == kept.told or now - kept.told_at < kc.KUBE_STATUS_PERIOD_S):
             return False
         kept.told, kept.told_at = numbers, now
         return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube.apiserver.keys import Key
 from taskmill.kube.loop.leadership import Leadership
 from taskmill.kube.loop.workqueue import WorkQueue

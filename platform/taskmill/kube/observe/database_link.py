@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.errors import Code, TaskmillError
+from taskmill.kube import constants as kc
 from taskmill.kube.observe.database_access import DatabaseAccess, Opener
 from taskmill.kube.state import DatabaseFact
 from taskmill.log import get_logger
@@ -103,13 +104,13 @@ class DatabaseLink:
                 await asyncio.wait_for(self._wake.wait(), self._pause(max(0.0, due - now)))
                 full = True
             except TimeoutError:
-                full = bool(self._error) or self._clock.monotonic() >= due - c.OPERATOR_TICK_SLACK_S
+                full = bool(self._error) or self._clock.monotonic() >= due - kc.OPERATOR_TICK_SLACK_S
             self._wake.clear()
 
     def _pause(self, until_due: float) -> float:
         if self._error:
-            return min(c.DATABASE_RETRY_MAX_S, c.DATABASE_RETRY_MIN_S * 2 ** min(self._failures - 1, 10))
-        return min(until_due, c.OPERATOR_DRAIN_TICK_S) if self._draining else until_due
+            return min(kc.DATABASE_RETRY_MAX_S, kc.DATABASE_RETRY_MIN_S * 2 ** min(self._failures - 1, 10))
+        return min(until_due, kc.OPERATOR_DRAIN_TICK_S) if self._draining else until_due
 
     @property
     def _draining(self) -> bool:
@@ -152,7 +153,7 @@ class DatabaseLink:
             return
         self.loads = await service.observe(since=self._since(now), horizon_s=self.horizon_s)
         self._looked_at = max((load.at for load in self.loads.values()), default=now)  # PostgreSQL 的钟优先
-        if self.policies is None or self._clock.monotonic() - self._policies_at >= c.OPERATOR_POLICY_S:
+        if self.policies is None or self._clock.monotonic() - self._policies_at >= kc.OPERATOR_POLICY_S:
             await self.refresh_policies()
 
     async def refresh_policies(self) -> None:
@@ -162,8 +163,8 @@ class DatabaseLink:
 
     def _since(self, now: datetime) -> datetime:
         """计数的起点：每小时挪一次，计数器变小由 scaler 认出来。"""
-        if (now - self._anchor).total_seconds() > 2 * c.COUNTERS_ANCHOR_S:
-            self._anchor = now - timedelta(seconds=c.COUNTERS_ANCHOR_S)
+        if (now - self._anchor).total_seconds() > 2 * kc.COUNTERS_ANCHOR_S:
+            self._anchor = now - timedelta(seconds=kc.COUNTERS_ANCHOR_S)
         return self._anchor
 
     def _answered(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.kube import constants as kc
 from taskmill.kube.observe.database_access import Opener, identity_of
 from taskmill.kube.observe.database_link import DatabaseLink
 from taskmill.log import get_logger
@@ -55,7 +56,7 @@ class Databases:
         """Wait for the first look at every database in use, a bounded time: one that hangs holds up nobody for long."""
         waiting = (link.looked.wait() for link in self.links.values())
         try:
-            await asyncio.wait_for(asyncio.gather(*waiting), c.OPERATOR_FIRST_LOOK_S)
+            await asyncio.wait_for(asyncio.gather(*waiting), kc.OPERATOR_FIRST_LOOK_S)
         except TimeoutError:
             log.warning("有数据库迟迟没有答复，先开始对账")
 

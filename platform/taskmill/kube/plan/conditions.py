@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube.plan.reasons import Reason
 from taskmill.kube.state import Event, Manifest
 

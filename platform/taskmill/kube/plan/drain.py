@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube.plan.pod_workers import PodWorker, Stage, count_pods
 from taskmill.kube.plan.rollout import Rollout
 from taskmill.kube.scale.decide import choose_victims

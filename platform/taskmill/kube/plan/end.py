@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.plan import drain
 from taskmill.kube.plan.draft import Draft

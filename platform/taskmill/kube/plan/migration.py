@@ -17,7 +17,7 @@ from typing import Final
 
 from msgspec import structs
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.crd.model import TaskQueue
 from taskmill.kube.crd.status import MigrationStatus, RevisionStatus

@@ -11,7 +11,7 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.crd.check import InvalidSpec
 from taskmill.kube.crd.model import parse_queue, queue_name, queue_status

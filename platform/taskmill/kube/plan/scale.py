@@ -6,7 +6,7 @@ import dataclasses
 
 from msgspec.structs import replace
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube.crd.status import ScalingStatus
 from taskmill.kube.plan import conditions, drain
 from taskmill.kube.plan.draft import Draft

@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 from msgspec import structs
 
-from taskmill import constants as c
 from taskmill.errors import Code
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.crd.check import InvalidSpec
 from taskmill.kube.crd.model import TaskSchedule, parse_schedule, schedule_name, schedule_status

@@ -7,7 +7,7 @@ import math
 import msgspec
 from msgspec.structs import replace
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.crd.status import RevisionStatus, ScalingStatus, WorkStatus
 from taskmill.kube.plan import conditions

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Protocol
 
 from taskmill import constants as c
+from taskmill.kube import constants as kc
 
 
 class Load(Protocol):
@@ -77,8 +78,8 @@ class Mean:
     @property
     def seconds(self) -> float:
         """The mean; until enough tasks have finished, blended with a prior."""
-        prior = max(0.0, c.SERVICE_PRIOR_SAMPLES - self.samples)
-        return max(c.SERVICE_MIN_S, (self.busy_s + prior * c.SERVICE_PRIOR_S) / max(self.samples + prior, 1.0))
+        prior = max(0.0, kc.SERVICE_PRIOR_SAMPLES - self.samples)
+        return max(kc.SERVICE_MIN_S, (self.busy_s + prior * kc.SERVICE_PRIOR_S) / max(self.samples + prior, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class Rates:
     @property
     def known(self) -> bool:
         """Say whether enough tasks have finished to rely on their mean run time."""
-        return self.usual.samples >= c.SERVICE_PRIOR_SAMPLES
+        return self.usual.samples >= kc.SERVICE_PRIOR_SAMPLES
 
     def _waits(self, oldest_wait_s: float) -> bool:
         return oldest_wait_s > self.tick_s / 2
@@ -138,10 +139,10 @@ def observe(load: Load, rates: Rates, slots: int) -> Rates:
     return replace(
         rates,
         last=now,
-        fast=_blend(rates.fast, arrived, seconds, max(c.ARRIVALS_FAST_S, service_s)),
-        slow=_blend(rates.slow, arrived, seconds, max(c.ARRIVALS_SLOW_S, service_s)),
-        recent=rates.recent.add(busy_s, finished, c.SERVICE_RECENT_TASKS),
-        usual=rates.usual.add(busy_s, finished, c.SERVICE_USUAL_TASKS),
+        fast=_blend(rates.fast, arrived, seconds, max(kc.ARRIVALS_FAST_S, service_s)),
+        slow=_blend(rates.slow, arrived, seconds, max(kc.ARRIVALS_SLOW_S, service_s)),
+        recent=rates.recent.add(busy_s, finished, kc.SERVICE_RECENT_TASKS),
+        usual=rates.usual.add(busy_s, finished, kc.SERVICE_USUAL_TASKS),
     )
 
 

@@ -17,7 +17,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, Protocol, TypeVar
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube.scale import demand, windows
 from taskmill.kube.scale.arrivals import Load, Rates, observe
 from taskmill.kube.scale.demand import Term, Work

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from taskmill import constants as c
+from taskmill.kube import constants as kc
 from taskmill.kube.scale import erlang
 
 
@@ -72,7 +73,7 @@ def floor(work: Work) -> float:
     Only where a missing pod could not be there in time; else the backlog term orders it when it is missed. A large
     load needs no look: its random swings are small against the room that the utilisation leaves.
     """
-    if work.latency_s > work.lead_s or work.offered > c.ERLANG_SLOTS_MAX:
+    if work.latency_s > work.lead_s or work.offered > kc.ERLANG_SLOTS_MAX:
         return 0.0
     return erlang.slots_for(work.offered, work.latency_s, work.service_s, work.late, max(1, work.limit))
 

@@ -12,6 +12,7 @@ import pytest
 
 from taskmill import constants as c
 from taskmill.clock import FakeClock
+from taskmill.kube import constants as kc
 from taskmill.kube import names
 from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.keys import Key
@@ -200,4 +201,4 @@ def test_an_operator_that_looks_less_often_looks_further_ahead(tick_s: float) ->
     world = World(tick_s)
     world.add("emails")
     world.clock.advance(tick_s)
-    assert world.scaling.tick(world.link) == c.BOOT_PRIOR_S + tick_s
+    assert world.scaling.tick(world.link) == kc.BOOT_PRIOR_S + tick_s

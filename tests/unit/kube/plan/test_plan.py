@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.plan.plan import plan
 from taskmill.kube.scale.decide import ActiveReason, Limit

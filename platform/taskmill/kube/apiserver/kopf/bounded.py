@@ -7,7 +7,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.log import get_logger
 
 log = get_logger(__name__)

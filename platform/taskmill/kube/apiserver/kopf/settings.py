@@ -7,7 +7,7 @@ from typing import Any
 
 import kopf
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube.apiserver import kinds as k
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import kopf
 
 from taskmill import constants as c
+from taskmill.kube import constants as kc
 from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.access import load_access
 from taskmill.kube.apiserver.kinds import Kind
@@ -36,12 +37,12 @@ class WatchConfig:
     next start (doubling from `restart_s` to `restart_max_s` unless it lived for `stable_s`), and with one that ends.
     """
 
-    guard_s: float = c.KUBE_WATCH_GUARD_S
-    start_s: float = c.KUBE_WATCH_START_S
-    restart_s: float = c.KUBE_WATCH_RESTART_S
-    restart_max_s: float = c.KUBE_WATCH_RESTART_MAX_S
-    stable_s: float = c.KUBE_WATCH_STABLE_S
-    end_s: float = c.KUBE_WATCH_END_S
+    guard_s: float = kc.KUBE_WATCH_GUARD_S
+    start_s: float = kc.KUBE_WATCH_START_S
+    restart_s: float = kc.KUBE_WATCH_RESTART_S
+    restart_max_s: float = kc.KUBE_WATCH_RESTART_MAX_S
+    stable_s: float = kc.KUBE_WATCH_STABLE_S
+    end_s: float = kc.KUBE_WATCH_END_S
 
 
 class Watch:
