@@ -10,8 +10,3 @@ from uuid_utils.compat import uuid7
 def new_id() -> UUID:
     """Return a new time-ordered identifier."""
     return uuid7()
-
-
-def new_ids(count: int) -> list[UUID]:
-    """Return `count` new identifiers in ascending order."""
-    return sorted(uuid7() for _ in range(count))

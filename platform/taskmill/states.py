@@ -125,6 +125,19 @@ TRANSITIONS: frozenset[tuple[By, State | None, State]] = frozenset(
 )
 
 
+def sources(by: By) -> tuple[State, ...]:
+    """Return the states that `by` may take a task from, sorted."""
+    return tuple(sorted({source for who, source, _ in TRANSITIONS if who is by and source is not None}))
+
+
+class TransitionError(ValueError):
+    """A transition that is not in the table: a bug of whoever asked for it, and nothing was changed."""
+
+    def __init__(self, by: By, source: State | None, target: State) -> None:
+        super().__init__(f"{by} may not move a task from {source} to {target}")
+        self.by, self.source, self.target = by, source, target
+
+
 def allowed(by: By, source: State | None, target: State) -> bool:
     """Say whether `by` may move a task from `source` (None: it is new) to `target`."""
     return (by, source, target) in TRANSITIONS

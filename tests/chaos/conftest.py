@@ -20,7 +20,7 @@ import pytest
 from taskmill.dev.servers import PostgresServer, ValkeyServer
 from taskmill.plugin.host import PluginHost
 from taskmill.services.platform import Platform
-from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.settings import load_settings
 from tests.chaos.process import KIND, poison, work
 from tests.conftest import PostgresFactory, ValkeyFactory

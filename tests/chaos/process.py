@@ -19,7 +19,7 @@ from taskmill.log import configure_logging
 from taskmill.plugin.definition import RetryPolicy, task
 from taskmill.plugin.host import PluginHost
 from taskmill.services.platform import Platform
-from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.settings import load_settings
 from tests.support.engines import registry_of
 

@@ -13,7 +13,7 @@ import redis
 from taskmill.errors import UnavailableError
 from taskmill.plugin.host import PluginHost
 from taskmill.services.platform import Platform
-from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.settings import load_settings
 from tests.chaos.conftest import LEASE_S, Chaos
 from tests.chaos.process import KIND, work

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from taskmill.errors import TaskmillError
-from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
 from tests.chaos.conftest import LEASE_S, Chaos
 from tests.chaos.process import KIND
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
 from tests.chaos.conftest import LEASE_S, Chaos, ended
 from tests.chaos.process import POISON
 from tests.support.waiting import eventually, slowness

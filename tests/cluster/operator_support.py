@@ -18,7 +18,7 @@ import httpx2
 from taskmill.kube import names
 from taskmill.plugin.host import PluginHost
 from taskmill.services.platform import Platform
-from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.settings import Settings
 from tests.cluster.kubelet.api import Json
 from tests.cluster.kubelet.objects import Space

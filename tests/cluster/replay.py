@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 
 from taskmill.services.platform import Platform
-from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.settings import Settings
 from tests.cluster import naps
 from tests.support.waiting import eventually

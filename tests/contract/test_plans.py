@@ -17,8 +17,8 @@ from taskmill.stores.database import HOT_SETTINGS
 from taskmill.stores.tasks import audit as task_audit
 from taskmill.stores.tasks import claim as task_claim
 from taskmill.stores.tasks import partitions, prune
+from taskmill.stores.tasks import read as task_read
 from taskmill.stores.tasks import rescue as task_rescue
-from taskmill.stores.tasks import result as task_result
 from taskmill.stores.tasks import settle as task_settle
 from taskmill.stores.tasks import stage as task_stage
 from taskmill.stores.workers import worker
@@ -53,7 +53,7 @@ STATEMENTS: dict[str, tuple[str, set[str]]] = {
     "expire": (task_stage.EXPIRE, {"tasks_expiring", "tasks_pkey"}),
     "running of a worker": (task_claim.RUNNING_OF, {"tasks_running"}),
     "renew": (worker.RENEW, {"tasks_running"}),
-    "result": (task_result.LOAD, set()),
+    "result": (task_read.STORED, set()),
 }
 OTHERS = {
     f"{module.__name__.rsplit('.', 1)[-1]}.{name}": text

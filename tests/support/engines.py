@@ -17,7 +17,7 @@ from taskmill.engine.worker import WorkerRole
 from taskmill.plugin.host import PluginHost
 from taskmill.plugin.registry import Registry
 from taskmill.services.platform import Platform
-from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.database import Record
 from taskmill.stores.tasks import partitions
 from tests.support.platforms import opened

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskmill.states import FINAL, LIVE, TRANSITIONS, WAITING, By, State, allowed
+from taskmill.states import FINAL, LIVE, TRANSITIONS, WAITING, By, State
 
 
 def test_every_state_is_live_or_final() -> None:
@@ -24,24 +24,6 @@ def test_every_live_state_can_end() -> None:
 def test_invariant_7_a_final_state_changes_only_by_manual_retry(final: State) -> None:
     leaving = {(by, target) for by, source, target in TRANSITIONS if source is final}
     assert leaving == {(By.RETRY, State.AVAILABLE)}
-
-
-@pytest.mark.parametrize(
-    ("by", "source", "target", "answer"),
-    [
-        (By.SUBMIT, None, State.AVAILABLE, True),
-        (By.SUBMIT, None, State.RUNNING, False),
-        (By.CLAIM, State.AVAILABLE, State.RUNNING, True),
-        (By.CLAIM, State.SCHEDULED, State.RUNNING, False),
-        (By.CLAIM, State.COMPLETED, State.RUNNING, False),
-        (By.SETTLE, State.AVAILABLE, State.COMPLETED, False),
-        (By.CANCEL, State.RUNNING, State.CANCELLED, False),
-        (By.EXPIRE, State.RUNNING, State.DISCARDED, False),
-        (By.RETRY, State.RUNNING, State.AVAILABLE, False),
-    ],
-)
-def test_allowed(by: By, source: State | None, target: State, *, answer: bool) -> None:
-    assert allowed(by, source, target) is answer
 
 
 def test_only_a_claim_makes_a_task_run_and_only_its_owner_or_the_rescuer_ends_that() -> None:

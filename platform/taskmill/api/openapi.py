@@ -1,7 +1,6 @@
 """The API description: Litestar's, with our own schemas, bodies, query parameters, errors and security put in.
 
-A route says what Litestar cannot know in its `opt`: `body` and `query` (Structs), `limits` of body fields,
-`errors` (codes beyond the usual).
+A route says what Litestar cannot know in its `opt`: `body` and `query` (Structs), `errors` (codes beyond the usual).
 """
 
 from __future__ import annotations
@@ -90,9 +89,6 @@ def _schemas(handlers: Sequence[HTTPRouteHandler]) -> tuple[dict[Any, str], Json
     own: Json = {
         _name(name): {**schema, "title": _name(name)} if "title" in schema else schema for name, schema in renamed.items()
     }
-    for handler in handlers:
-        for field, words in handler.opt.get("limits", {}).items():
-            _given(own[handler.opt["body"].__name__]["properties"][field]).update(words)
     return names, own
 
 

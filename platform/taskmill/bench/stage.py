@@ -22,7 +22,7 @@ from taskmill.plugin import Manifest, Registry
 from taskmill.plugin.host import PluginHost
 from taskmill.services.platform import Platform
 from taskmill.services.setup import migrate_up
-from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.settings import Settings, load_settings
 
 QUEUE = "bench"
@@ -109,7 +109,6 @@ async def facts(platform: Platform) -> dict[str, Any]:
     """Return the machine and the versions that belong beside every figure."""
     postgres = await platform.database.pool.fetchval("show server_version")
     fsync = await platform.database.pool.fetchval("show fsync")
-    info = await platform.tickets.redis.info("server")
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
@@ -118,7 +117,7 @@ async def facts(platform: Platform) -> dict[str, Any]:
         "taskmill": taskmill.__version__,
         "postgres": postgres,
         "fsync": fsync,
-        "valkey": info.get("valkey_version") or info.get("redis_version"),
+        "valkey": await platform.tickets.version(),
     }
 
 

@@ -21,7 +21,7 @@ from pydantic_core import to_jsonable_python
 from taskmill import constants as c
 from taskmill import reasons, strict_json
 from taskmill.engine.verdict import Wish, judge
-from taskmill.errors import Code, InputError, TaskmillError, UnfitError
+from taskmill.errors import Code, Discard, InputError, Retry, TaskmillError, UnfitError
 from taskmill.log import get_logger
 from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import RetryPolicy, TaskDefinition
@@ -178,7 +178,7 @@ def describe(
 ) -> None:
     """Write type, message and traceback of `error` into the outcome, scrubbed and cut; the traceback is that of its `group`.
 
-    What Taskmill itself says stands there in both languages: `words`, or those of an error with a code.
+    What is said in both languages stands there in both: `words`, those of an error with a code, those of a `Retry` or `Discard`.
     """
     words = words or _own_words(error)
     outcome.error_type = type(error).__name__
@@ -190,15 +190,14 @@ def describe(
 
 
 def error_json(kind: str, message: str, chinese: str | None = None) -> bytes:
-    """Return what stands in the `error` of a task; `message_zh` only where Taskmill itself is the author."""
+    """Return what stands in the `error` of a task; `message_zh` only where its author wrote it in both languages."""
     return msgspec.json.encode({"type": kind, "message": message} | ({"message_zh": chinese} if chinese else {}))
 
 
 def _own_words(error: BaseException) -> Words | None:
-    if isinstance(error, TaskmillError):
-        told = error.message()
-        return Words(zh=f"{error.code} {told['zh']}", en=f"{error.code} {told['en']}")
-    return error.words if isinstance(error, UnfitError) else None
+    if isinstance(error, (TaskmillError, UnfitError)):
+        return error.words
+    return error.reason if isinstance(error, (Retry, Discard)) and isinstance(error.reason, Words) else None
 
 
 def _words(error: BaseException) -> str:

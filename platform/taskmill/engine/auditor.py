@@ -131,7 +131,7 @@ class Auditor:
         for (queue, priority), workers in named.items():
             dead = [name for name, worker_id in workers.items() if worker_id not in living]
             if dead:
-                removed += await store.remove_consumers(self._tickets, queue, priority, dead)
+                removed += await self._tickets.remove_consumers(queue, priority, dead)
         if removed:
             log.info("已清理死去的消费者", count=removed)
         return removed

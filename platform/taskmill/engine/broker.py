@@ -16,9 +16,10 @@ from taskmill import keys, reasons
 from taskmill.errors import Code, SetupError
 from taskmill.ids import new_id
 from taskmill.plugin.registry import Registry
-from taskmill.services.tasks.submit import SubmitRequest, SubmitService
+from taskmill.services.tasks.submit import SubmitService
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.database import Database
-from taskmill.stores.tasks import result as task_result
+from taskmill.stores.tasks import read as task_read
 from taskmill.text.similar import did_you_mean
 
 # kiq 的标签里，哪些是提交选项
@@ -92,11 +93,11 @@ class StoredResults(AsyncResultBackend[Any]):
 
     async def is_result_ready(self, task_id: str) -> bool:
         """Say whether the task is final."""
-        return await task_result.load(self._database.pool, task_id) is not None
+        return await task_read.fetch_stored(self._database.pool, task_id) is not None
 
     async def get_result(self, task_id: str, with_logs: bool = False) -> TaskiqResult[Any]:  # noqa: ARG002, FBT001, FBT002 - taskiq 的签名
         """Return the result of a final task; ResultGetError if it is not final."""
-        found = await task_result.load(self._database.pool, task_id)
+        found = await task_read.fetch_stored(self._database.pool, task_id)
         if found is None:
             raise ResultGetError
         run_s = (found.finished_at - (found.started_at or found.finished_at)).total_seconds()

@@ -13,11 +13,11 @@ from taskmill import constants as c
 from taskmill.errors import SetupError, TaskmillError, UnavailableError
 from taskmill.log import get_logger
 from taskmill.services.schedules.timetable import Due, Timetable
-from taskmill.services.tasks.submit import SubmitRequest, SubmitService
+from taskmill.services.tasks.submit import SubmitService
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores import schedule as store
 from taskmill.stores.database import AWAY, Connection, Database
 from taskmill.stores.schedule import Advance, DueRow
-from taskmill.stores.tasks import submit as task_submit
 from taskmill.stores.tasks.submit import NewTask
 
 log = get_logger(__name__)
@@ -74,7 +74,7 @@ class Cron:
             # 存入时是好的：多半是此机的时区数据太旧，别的副本或升级之后能算
             log.warning("计划的时间表无效，稍后再试", schedule=row.name, error=str(error))
             retry_at = row.now + timedelta(seconds=c.CRON_RETRY_S)
-            return _Plan(row, Due([], 0, retry_at), error=str(error))
+            return _Plan(row, Due([], 0, retry_at), error=error.words.en)
         plan = _Plan(row, timetable.due(row.next_fire_at, row.now, row.catch_up_s))
         try:
             for fire_at in plan.due.fires:
@@ -83,26 +83,22 @@ class Cron:
             raise
         except (TaskmillError, msgspec.MsgspecError) as error:
             plan.tasks.clear()
-            plan.error = str(error)[: c.ERROR_MESSAGE_MAX_CHARS]
+            plan.error = (error.words.en if isinstance(error, TaskmillError) else str(error))[: c.ERROR_MESSAGE_MAX_CHARS]
             log.warning("计划触发失败", schedule=row.name, schedule_id=str(row.id), error=plan.error)
         return plan
 
     async def _task(self, row: DueRow, fire_at: datetime) -> NewTask:
         request = SubmitRequest(kind=row.kind, args=msgspec.json.decode(row.args), queue=row.queue, priority=row.priority)
-        task = await self._submit.prepare(request, created_by=f"schedule:{row.name}", schedule_id=row.id, fire_at=fire_at)
-        task.ticketed = False  # 提交之后由 stager 补票
-        return task
+        return await self._submit.prepare(request, created_by=f"schedule:{row.name}", schedule_id=row.id, fire_at=fire_at)
 
-    @staticmethod
-    async def _fire(connection: Connection, plans: list[_Plan]) -> set[UUID]:
+    async def _fire(self, connection: Connection, plans: list[_Plan]) -> set[UUID]:
         tasks = {task.id: task for plan in plans for _, task in plan.tasks}
         if not tasks:
             return set()
         fires = [(plan.row.id, fire_at, task.id) for plan in plans for fire_at, task in plan.tasks]
         fired = await store.record_fires(connection, fires)
         if fired:
-            await task_submit.ensure_queues(connection, sorted({tasks[task_id].queue for task_id in fired}))
-            await task_submit.insert(connection, [tasks[task_id] for task_id in fired])
+            await self._submit.store(connection, [tasks[task_id] for task_id in fired])
         return fired
 
 

@@ -33,7 +33,7 @@ from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.services.platform import Platform
-from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.states import By, State
 from taskmill.stores.broker.tickets import BROKER_AWAY
 from taskmill.stores.database import AWAY, Record

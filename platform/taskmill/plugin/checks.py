@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 import msgspec
 
-from taskmill import args_schema, reasons
-from taskmill import constants as c
+from taskmill import args_schema, naming, reasons
 from taskmill.errors import Code, InputError, PluginError, TaskmillError, UnfitError
 from taskmill.plugin.definition import TaskDefinition, check, storable
 from taskmill.plugin.manifest import Capability, Manifest
@@ -19,15 +17,13 @@ from taskmill.text.similar import did_you_mean
 from taskmill.words import Words
 
 BUILT_IN_EXECUTORS = ("async", "thread")  # worker 自带的，登记在插件之后
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _TEXTS = ("version", "requires_api", "title_en", "title_zh", "summary_en", "summary_zh")
 _ENCODER = Encoder()
 
 
 def check_manifest(manifest: Manifest) -> None:
     """Raise UnfitError unless every text is one that can be stored and the name fits URLs and variables."""
-    name = manifest.name
-    if not isinstance(name, str) or len(name) > c.NAME_MAX_CHARS or _NAME.fullmatch(name) is None:  # pyright: ignore[reportUnnecessaryIsInstance] - Struct 的构造函数不查类型
+    if not naming.is_plugin(manifest.name):
         raise UnfitError(reasons.NOT_STORABLE(field="Manifest.name"))
     for field in _TEXTS:
         if not storable(getattr(manifest, field)):

@@ -13,7 +13,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import msgspec
 from taskiq.receiver.receiver import DependencyGraph  # pyright: ignore[reportPrivateImportUsage]
 
-from taskmill import args_schema, reasons
+from taskmill import args_schema, naming, reasons
 from taskmill import constants as c
 from taskmill.bounds import bad_delay
 from taskmill.errors import KindError, UnfitError
@@ -22,8 +22,6 @@ from taskmill.words import Words
 
 P = ParamSpec("P")
 R = TypeVar("R")
-KIND_PATTERN = re.compile(r"^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)+$")
-QUEUE_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
@@ -87,7 +85,7 @@ class OnOom:
 
 
 def _check_queue(name: Any) -> None:
-    if not isinstance(name, str) or len(name) > c.NAME_MAX_CHARS or QUEUE_PATTERN.fullmatch(name) is None:
+    if not naming.is_queue(name):
         raise UnfitError(reasons.NOT_A_QUEUE(value=repr(name)))
 
 
@@ -138,7 +136,7 @@ def task(
     coroutine functions and `thread` for others; `on_oom` says where to go after a death for want of memory.
     KindError, both a ValueError and a TypeError, if something does not fit.
     """
-    if KIND_PATTERN.fullmatch(kind) is None or len(kind) > c.NAME_MAX_CHARS:
+    if not naming.is_kind(kind):
         raise KindError(repr(kind), reasons.KIND_NAME)
 
     def decorate(function: Callable[P, R]) -> TaskDefinition[P, R]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from taskmill.clock import Timestamp, rfc3339
+from taskmill.clock import Timestamp
 from taskmill.errors import Code, NotFoundError
 from taskmill.models import Kind
 from taskmill.plugin.host import PluginHost
 from taskmill.plugin.info import PluginInfo
 from taskmill.services.page import Page, Paging, cut
-from taskmill.stores import kind_read
+from taskmill.services.view import view
+from taskmill.stores import kind as store
 from taskmill.stores.database import Database
 from taskmill.text.similar import did_you_mean
 from taskmill.words import Words
@@ -57,6 +59,9 @@ class KindDetail(KindSummary, frozen=True, kw_only=True):
     schemas: list[KindVersion]
 
 
+S = TypeVar("S", bound=KindSummary)
+
+
 class CatalogService:
     """Kinds come from the database (any process may have published them), plugins from this process."""
 
@@ -67,53 +72,28 @@ class CatalogService:
     async def kinds(self, paging: Paging) -> Page[KindSummary]:
         """Return one page of kinds by name."""
         async with self._database.sessions.begin() as session:
-            rows = await kind_read.fetch_all(session)
+            rows = await store.fetch_all(session)
         grouped = [list(versions) for _, versions in groupby(rows, key=lambda row: row.kind)]
-        return cut(grouped, paging, lambda versions: KindSummary(**_summary(versions)))
+        return cut(grouped, paging, lambda versions: _newest(KindSummary, versions))
 
     async def kind(self, kind: str) -> KindDetail:
         """Return one kind; NotFoundError KIND_NOT_REGISTERED."""
         async with self._database.sessions.begin() as session:
-            rows = await kind_read.fetch_versions(session, kind)
+            rows = await store.fetch_versions(session, kind)
         if not rows:
             raise NotFoundError(Code.KIND_NOT_REGISTERED, kind=kind, known=await self._close_to(kind))
-        newest = rows[-1]
-        schemas = [
-            KindVersion(
-                version=row.version,
-                args_schema=row.args_schema,
-                result_schema=row.result_schema,
-                seen_at=rfc3339(row.seen_at),
-            )
-            for row in rows
-        ]
-        return KindDetail(
-            **_summary(list(rows)), args_schema=newest.args_schema, result_schema=newest.result_schema, schemas=schemas
-        )
+        schemas = [view(KindVersion, row) for row in rows]
+        return _newest(KindDetail, rows, schemas=schemas)
 
     async def _close_to(self, kind: str) -> Words | str:
         async with self._database.sessions.begin() as session:
-            return did_you_mean(kind, {row.kind for row in await kind_read.fetch_all(session)})
+            return did_you_mean(kind, {row.kind for row in await store.fetch_all(session)})
 
     def plugins(self, paging: Paging) -> Page[PluginInfo]:
         """Return one page of the plugins that this process found, loaded or not."""
         return cut(self._host.plugins(), paging, lambda info: info)
 
 
-def _summary(versions: list[Kind]) -> dict[str, Any]:
+def _newest(form: type[S], versions: Sequence[Kind], **given: Any) -> S:
     newest = versions[-1]
-    return {
-        "kind": newest.kind,
-        "version": newest.version,
-        "versions": [row.version for row in versions],
-        "plugin": newest.plugin,
-        "plugin_version": newest.plugin_version,
-        "summary": newest.summary,
-        "queue": newest.queue,
-        "priority": newest.priority,
-        "max_attempts": newest.max_attempts,
-        "timeout_s": newest.timeout_ms / 1000,
-        "executor": newest.executor,
-        "on_oom_queue": newest.on_oom_queue,
-        "seen_at": rfc3339(newest.seen_at),
-    }
+    return view(form, newest, versions=[row.version for row in versions], timeout_s=newest.timeout_ms / 1000, **given)

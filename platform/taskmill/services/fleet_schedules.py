@@ -19,7 +19,7 @@ from taskmill.models import Schedule
 from taskmill.services.kinds import KindCache
 from taskmill.services.schedules.service import SOURCE_KUBERNETES, ScheduleRequest, next_fire, timetable_of
 from taskmill.services.tasks.payload import encode
-from taskmill.services.tasks.submit import SubmitRequest, check_request
+from taskmill.services.tasks.submit_request import SubmitRequest, check_request
 from taskmill.stores import schedule as store
 from taskmill.stores.database import Database
 

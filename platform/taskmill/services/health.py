@@ -13,8 +13,8 @@ from taskmill.errors import Code, SetupError, TaskmillError, UnavailableError
 from taskmill.plugin.host import PluginHost
 from taskmill.services.faults import translate
 from taskmill.stores.broker.tickets import Tickets
-from taskmill.stores.database import Database
-from taskmill.stores.schema import migrations, probe
+from taskmill.stores.database import Database, ping, ping_orm
+from taskmill.stores.schema import migrations
 from taskmill.stores.workers import scheduler
 
 
@@ -88,11 +88,11 @@ class HealthService:
 
     async def _ping_hot(self) -> None:
         async with self._database.pool.acquire() as connection:
-            await probe.ping(connection)
+            await ping(connection)
 
     async def _ping_orm(self) -> None:
         async with self._database.sessions() as session:
-            await probe.ping_orm(session)
+            await ping_orm(session)
 
     async def _schedulers(self) -> int | None:
         """有几个活着。问不出来不影响就绪：数据库不通、表还没建，别的几项会说。"""
@@ -128,7 +128,7 @@ class HealthService:
         good = MigrationState(ok=True, current=self._head, head=self._head)
         try:
             async with asyncio.timeout(c.READY_TIMEOUT_S), self._database.pool.acquire() as connection:
-                current = await probe.revision(connection)
+                current = await migrations.revision(connection)
             if current == self._head:
                 self._schema_good_until = self._clock.monotonic() + c.SCHEMA_CHECK_S
                 self._good = good

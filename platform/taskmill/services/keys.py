@@ -18,12 +18,12 @@ import msgspec
 
 from taskmill import constants as c
 from taskmill import reasons
-from taskmill.clock import SYSTEM_CLOCK, Clock, Timestamp, rfc3339
+from taskmill.clock import SYSTEM_CLOCK, Clock, Timestamp
 from taskmill.errors import Code, InputError, NotFoundError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.models import ApiKey
-from taskmill.services.tasks.view import stamp
+from taskmill.services.view import view
 from taskmill.stores import api_key as store
 from taskmill.stores.database import Database
 
@@ -123,10 +123,10 @@ class KeyService:
                 raise NotFoundError(Code.KEY_NOT_FOUND, key=key)
             if len(found) > 1:
                 raise InputError(Code.INVALID_REQUEST, field="key", reason=reasons.SAME_NAME(n=len(found)))
-            view = _view(await store.revoke(session, found[0]))
+            revoked = _view(await store.revoke(session, found[0]))
         self._known.clear()
-        log.info("密钥已吊销", key_id=str(view.id), name=view.name)
-        return view
+        log.info("密钥已吊销", key_id=str(revoked.id), name=revoked.name)
+        return revoked
 
     async def authenticate(self, secret: str) -> Principal | None:
         """Return who holds this secret, None if nobody does or the key has expired or was revoked."""
@@ -216,12 +216,4 @@ def _uuid(text: str) -> UUID | None:
 
 
 def _view(key: ApiKey) -> KeyView:
-    return KeyView(
-        id=key.id,
-        name=key.name,
-        prefix=key.prefix,
-        scopes=list(key.scopes),
-        expires_at=stamp(key.expires_at),
-        revoked_at=stamp(key.revoked_at),
-        created_at=rfc3339(key.created_at),
-    )
+    return view(KeyView, key, scopes=list(key.scopes))

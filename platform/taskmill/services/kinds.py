@@ -54,7 +54,7 @@ class KindPolicy:
 
     __slots__ = ("kind", "max_attempts", "priority", "queue", "timeout_ms", "validator", "version")
 
-    def __init__(self, row: store.KindPolicy) -> None:
+    def __init__(self, row: store.KindDefaults) -> None:
         self.kind, self.version, self.queue, self.priority = row.kind, row.version, row.queue, row.priority
         self.max_attempts, self.timeout_ms = row.max_attempts, row.timeout_ms
         try:
@@ -82,7 +82,7 @@ class KindCache:
         self._clock = clock
         self._kinds: dict[tuple[str, int], KindPolicy] = {}
         self._latest: dict[str, KindPolicy] = {}
-        self._rows: dict[tuple[str, int], store.KindPolicy] = {}
+        self._rows: dict[tuple[str, int], store.KindDefaults] = {}
         self._read_at = float("-inf")
         self._lock = asyncio.Lock()
 
@@ -113,6 +113,7 @@ class KindCache:
         return reasons.DID_YOU_MEAN(names=", ".join(versions)) if versions else did_you_mean(kind, self._latest)
 
     async def _read(self) -> None:
+        begun = self._clock.monotonic()  # 从开始读算起：读的途中才公布的类型，不算看过
         try:
             rows = {(row.kind, row.version): row for row in await store.load(self._database.pool)}
         except MISSING_SCHEMA as error:
@@ -123,4 +124,4 @@ class KindCache:
         for (kind, version), policy in self._kinds.items():
             if kind not in self._latest or self._latest[kind].version < version:
                 self._latest[kind] = policy
-        self._read_at = self._clock.monotonic()
+        self._read_at = begun

@@ -14,7 +14,6 @@ from taskmill.services.catalog import CatalogService
 from taskmill.services.health import HealthService
 from taskmill.services.keys import KeyService
 from taskmill.services.queues.backlog import BacklogService
-from taskmill.services.queues.scaling import ScalingService
 from taskmill.services.queues.service import QueueService
 from taskmill.services.queues.stats import StatsService
 from taskmill.services.schedules.service import ScheduleService
@@ -45,7 +44,6 @@ class Platform:
         self.catalog = CatalogService(self.database, self.host)
         self.workers = WorkerService(self.database)
         self.stats = StatsService(self.database, self.backlog, self.workers)
-        self.scaling = ScalingService(self.backlog)
         self.schedules = ScheduleService(self.database, self.submit)
         self.keys = KeyService(self.database, self.clock)
         self.health = HealthService(self.database, self.tickets, self.host, self.clock)

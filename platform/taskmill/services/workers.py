@@ -8,13 +8,13 @@ from uuid import UUID
 import msgspec
 
 from taskmill import constants as c
-from taskmill.clock import Timestamp, rfc3339
+from taskmill.clock import Timestamp
+from taskmill.models import Worker
 from taskmill.services.page import Page, Paging
-from taskmill.services.tasks.view import stamp
+from taskmill.services.view import view
 from taskmill.stores.database import Database
 from taskmill.stores.workers import read as worker_read
 from taskmill.stores.workers import scheduler
-from taskmill.stores.workers.read import WorkerRow
 
 WorkerState = Literal["live", "draining", "lost", "stopped", "dead"]
 WORKER_STATES: tuple[WorkerState, ...] = ("live", "draining", "lost", "stopped", "dead")
@@ -58,7 +58,10 @@ class WorkerService:
             rows = await worker_read.fetch_page(session, limit=paging.page_size, offset=paging.offset)
             counts = await worker_read.count_by_state(session)
         return Page(
-            items=[_view(row) for row in rows], page=paging.page, page_size=paging.page_size, total=sum(counts.values())
+            items=[_view(row, state) for row, state in rows],
+            page=paging.page,
+            page_size=paging.page_size,
+            total=sum(counts.values()),
         )
 
     async def counts(self) -> dict[str, int]:
@@ -73,24 +76,5 @@ class WorkerService:
             return await scheduler.count_living(connection)
 
 
-def _view(row: WorkerRow) -> WorkerView:
-    return WorkerView(
-        id=row.id,
-        state=row.state,
-        hostname=row.hostname,
-        pid=row.pid,
-        version=row.version,
-        queues=row.queues,
-        kinds=row.kinds,
-        concurrency=row.concurrency,
-        running=row.running,
-        started_at=rfc3339(row.started_at),
-        lease_until=rfc3339(row.lease_until),
-        dead_at=stamp(row.dead_at),
-        death=row.death,
-        death_cause=row.death_cause,
-        pod=row.pod,
-        bundle=row.bundle,
-        ready=row.ready,
-        order=row.order,
-    )
+def _view(row: Worker, state: str) -> WorkerView:
+    return view(WorkerView, row, state=state, order=row.order_kind)

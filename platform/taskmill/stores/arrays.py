@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+from uuid import UUID
+
+Fence = tuple[UUID, int]  # 任务与第几次领取：谁拿着旧的号，就什么也改不了
 
 
 def sparse(values: list[Any], default: Any) -> list[Any]:
@@ -12,3 +16,9 @@ def sparse(values: list[Any], default: Any) -> list[Any]:
     batch does not use cost nothing this way. The statement says what NULL means.
     """
     return [] if values.count(default) == len(values) else values
+
+
+def fence_arrays(fences: Sequence[Fence]) -> tuple[list[UUID], list[int]]:
+    """Return ids and claim numbers, sorted: whoever locks several rows locks them in this order."""
+    ordered = sorted(fences)
+    return [task_id for task_id, _ in ordered], [claim_no for _, claim_no in ordered]

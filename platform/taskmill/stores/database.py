@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 import asyncpg
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from taskmill import constants as c
@@ -15,6 +16,7 @@ from taskmill import reasons
 from taskmill.errors import Code, UnavailableError
 from taskmill.stores import wire
 from taskmill.stores.orm import Orm
+from taskmill.stores.reach import reach
 from taskmill.stores.sqlstates import SERVER_FAULTS, coded
 from taskmill.stores.urls import asyncpg_url
 from taskmill.stores.why import why
@@ -102,6 +104,7 @@ class Database:
                 max_size=self._pool_size,
                 init=self._prepare,
                 loop=None,
+                connect=reach,
                 max_queries=c.POOL_MAX_QUERIES,
                 max_inactive_connection_lifetime=c.POOL_IDLE_S,
                 record_class=asyncpg.Record,
@@ -173,3 +176,13 @@ class Database:
                 if attempt == c.RETRY_SERIALIZATION_TIMES - 1:
                     raise
         raise AssertionError  # 循环必然返回或抛出
+
+
+async def ping(connection: Connection) -> None:
+    """Run the smallest statement; raises what asyncpg raises when the database is away."""
+    await connection.execute("select 1")
+
+
+async def ping_orm(session: AsyncSession) -> None:
+    """The same through the ORM's pool."""
+    await session.execute(text("select 1"))

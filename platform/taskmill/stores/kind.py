@@ -1,10 +1,14 @@
-"""Kinds in PostgreSQL: published by the roles that load plugins, read by whoever accepts tasks."""
+"""Kinds in PostgreSQL: published by the roles that load plugins, read by whoever accepts tasks or shows the catalog."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from taskmill.models import Kind
 from taskmill.stores.database import Queryable
 
 PUBLISH = """
@@ -44,7 +48,7 @@ class KindRow:
 
 
 @dataclass(frozen=True, slots=True)
-class KindPolicy:
+class KindDefaults:
     """What a submit needs to know of a kind."""
 
     kind: str
@@ -77,6 +81,16 @@ async def publish(connection: Queryable, kinds: Sequence[KindRow]) -> None:
     )
 
 
-async def load(connection: Queryable) -> list[KindPolicy]:
+async def load(connection: Queryable) -> list[KindDefaults]:
     """Return every known kind and version."""
-    return [KindPolicy(*row) for row in await connection.fetch(LOAD)]
+    return [KindDefaults(*row) for row in await connection.fetch(LOAD)]
+
+
+async def fetch_all(session: AsyncSession) -> Sequence[Kind]:
+    """Return every version of every kind, by kind and version ascending."""
+    return (await session.execute(select(Kind).order_by(Kind.kind, Kind.version))).scalars().all()
+
+
+async def fetch_versions(session: AsyncSession, kind: str) -> Sequence[Kind]:
+    """Return the versions of one kind, ascending."""
+    return (await session.execute(select(Kind).where(Kind.kind == kind).order_by(Kind.version))).scalars().all()

@@ -158,7 +158,7 @@ async def test_who_still_waits_at_the_end_is_told_that_the_outcome_is_unknown(
         async with _served(app) as port:
             asking = asyncio.create_task(_raw(port, f"{head}content-length: {len(request)}\r\n\r\n".encode() + request))
             async with asyncio.timeout(60):
-                while not platform.submit._flushers:
+                while not platform.submit._group.under_way:
                     await asyncio.sleep(0)
         head_found, _, body = (await asking).partition(b"\r\n\r\n")
     assert head_found.startswith(b"HTTP/1.1 503"), head_found

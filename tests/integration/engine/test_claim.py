@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from taskmill.services.submit import SubmitRequest
 
 from taskmill import constants as c
 from taskmill import task
 from taskmill.engine.auditor import Auditor, AuditorConfig
 from taskmill.ids import new_id
-from taskmill.stores import task_claim, task_stage
+from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
+from taskmill.stores.tasks import claim as task_claim
+from taskmill.stores.tasks import stage as task_stage
 from tests.support.engines import finished, live, platform_of, staged, worker_on
 from tests.support.locks import locked
 from tests.support.waiting import eventually

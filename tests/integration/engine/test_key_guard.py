@@ -13,7 +13,7 @@ from taskmill.engine.stager import Stager
 from taskmill.ids import new_id
 from taskmill.services.doctor import examine
 from taskmill.services.platform import Platform
-from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.broker.tickets import BROKER_AWAY
 from tests.support import platforms
 

@@ -16,7 +16,7 @@ from taskmill.engine.isolation import Isolation
 from taskmill.engine.reader import Reader
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
-from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.database import Record
 from taskmill.stores.tasks import claim as task_claim
 from tests.support.engines import (

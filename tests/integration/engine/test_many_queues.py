@@ -14,7 +14,7 @@ from taskmill.engine.auditor import Auditor
 from taskmill.engine.stager import Stager
 from taskmill.errors import Code, ConflictError, LimitError, NotFoundError
 from taskmill.services.platform import Platform
-from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.broker import lanes
 from tests.support.engines import platform_of
 

@@ -13,7 +13,7 @@ from taskmill import task
 from taskmill.engine.reader import Lane, Reader
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
-from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.broker.tickets import Entry, Ticket
 from tests.support.engines import finished, platform_of, stage, worker_on
 from tests.support.waiting import eventually

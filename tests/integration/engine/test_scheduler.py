@@ -18,7 +18,7 @@ from taskmill.engine.looper import Looper
 from taskmill.engine.scheduler import SchedulerHealth, build_loops, run_scheduler
 from taskmill.errors import SetupError
 from taskmill.services.platform import Platform
-from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.database import AWAY
 from tests.conftest import PostgresFactory
 from tests.support.platforms import opened, registry

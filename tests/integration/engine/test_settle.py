@@ -14,8 +14,8 @@ from taskmill.engine.settler import Settler
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.services.queues.service import QueuePolicyChange
-from taskmill.services.tasks.submit import SubmitRequest
-from taskmill.states import By, Cause, State
+from taskmill.services.tasks.submit_request import SubmitRequest
+from taskmill.states import By, Cause, State, TransitionError, allowed
 from taskmill.stores.tasks import claim as task_claim
 from taskmill.stores.tasks import partitions
 from taskmill.stores.tasks.settle import Outcome, settle
@@ -41,6 +41,41 @@ async def apply(platform: Platform, *outcomes: Outcome) -> set[UUID]:
     return await platform.database.unit(lambda connection: settle(connection, outcomes, new_id()))
 
 
+def who(target: State) -> By:
+    """Who may bring a running task there."""
+    return By.HAND_BACK if target is State.AVAILABLE else By.SETTLE
+
+
+WRONG = [
+    (by, target)
+    for by in (By.SETTLE, By.HAND_BACK, By.RESCUE, By.CLAIM)
+    for target in State
+    if not allowed(by, State.RUNNING, target)
+]
+
+
+async def test_a_transition_that_the_table_lacks_is_refused_and_changes_nothing(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, anything) as platform:
+        _, (mine, other) = await claimed(platform, 2)
+        before = await live(platform, mine.id), await live(platform, other.id)
+        for by, target in WRONG:
+            with pytest.raises(TransitionError, match=f"{by} may not move a task from running to {target}"):
+                await apply(platform, replace(other, result=None), replace(mine, by=by, state=target, result=None))
+        assert (await live(platform, mine.id), await live(platform, other.id)) == before
+        assert (By.SETTLE, State.AVAILABLE) in WRONG
+
+
+async def test_a_task_that_was_handed_back_and_cancelled_says_so_in_its_attempts(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, anything) as platform:
+        _, (mine,) = await claimed(platform)
+        await platform.tasks.cancel(mine.id)
+        given = replace(mine, state=State.AVAILABLE, by=By.HAND_BACK, attempt_delta=-1, result=None)
+        assert await apply(platform, given) == {mine.id}
+        assert (await final(platform, mine.id))["state"] == "cancelled"
+        assert [row["cause"] for row in await attempts(platform, mine.id)] == ["cancel"]
+        await consistent(platform)
+
+
 async def test_settled_rows_move_to_history_and_are_counted(database_url: str, broker_url: str) -> None:
     async with platform_of(database_url, broker_url, anything) as platform:
         _, outcomes = await claimed(platform, 5)
@@ -59,7 +94,8 @@ async def test_invariant_3_a_stale_worker_changes_nothing(
     async with platform_of(database_url, broker_url, anything) as platform:
         _, (mine,) = await claimed(platform)
         before = await live(platform, mine.id)
-        assert await apply(platform, replace(mine, state=state, cause=Cause.ERROR, **change)) == set()
+        stale = replace(mine, state=state, cause=Cause.ERROR, by=who(state), **change)
+        assert await apply(platform, stale) == set()
         assert await live(platform, mine.id) == before
         assert await attempts(platform, mine.id) == []
         assert await platform.database.pool.fetchval("select count(*) from taskmill.rollups") == 0
@@ -91,7 +127,7 @@ async def test_waiting_targets_lose_worker_and_ticket(
 ) -> None:
     async with platform_of(database_url, broker_url, anything) as platform:
         _, (mine,) = await claimed(platform)
-        await apply(platform, replace(mine, state=state, attempt_delta=delta, by=By.HAND_BACK, result=None))
+        await apply(platform, replace(mine, state=state, attempt_delta=delta, by=who(state), result=None))
         row = await live(platform, mine.id)
         assert row is not None
         assert (row["state"], row["attempt"], row["claim_no"], row["worker_id"], row["ticket_at"], row["deadline_at"]) == (

@@ -15,7 +15,7 @@ from taskmill.engine.settler import Settler
 from taskmill.ids import new_id
 from taskmill.plugin.definition import RetryPolicy
 from taskmill.services.platform import Platform
-from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.states import Cause, State
 from taskmill.stores.tasks import claim as task_claim
 from taskmill.stores.tasks.settle import Outcome

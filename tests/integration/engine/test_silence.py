@@ -20,7 +20,7 @@ from taskmill.engine.looper import Looper
 from taskmill.engine.scheduler import build_loops
 from taskmill.errors import UnavailableError
 from taskmill.services.platform import Platform
-from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.broker.tickets import BROKER_AWAY
 from tests.conftest import PostgresFactory, ValkeyFactory
 from tests.support import api

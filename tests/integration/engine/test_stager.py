@@ -13,7 +13,7 @@ from taskmill import keys, task
 from taskmill.engine.stager import Stager
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
-from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.broker import lanes
 from taskmill.stores.broker.tickets import BROKER_AWAY, Ticket
 from taskmill.stores.database import Record
@@ -78,7 +78,7 @@ async def test_invariant_5_a_row_without_ticket_gets_one(database_url: str, brok
     async with platform_of(database_url, broker_url, note) as platform:
         async with platform.database.transaction() as connection:
             prepared = await platform.submit.prepare(SubmitRequest(kind="test.note"))
-            await platform.submit.store(connection, prepared)
+            await platform.submit.store(connection, [prepared])
         assert await tickets_in(platform) == []
         assert (await stage(platform))["fed"] == 1
         assert [t.id for t in await tickets_in(platform)] == [prepared.id]

@@ -17,7 +17,7 @@ from taskmill.errors import UnavailableError
 from taskmill.plugin import storable
 from taskmill.plugin.definition import RetryPolicy
 from taskmill.services.platform import Platform
-from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
 from tests.support.engines import (
     Engine,
     attempts,

@@ -117,7 +117,7 @@ def decision(
 
 
 def load(*, ready: int = 0, running: int = 0, wait_s: float = 0.0) -> QueueLoad:
-    return QueueLoad("emails", ready, running, 0, wait_s, 0, 0.0, NOW)
+    return QueueLoad("emails", ready, running, 0, wait_s, 0, NOW)
 
 
 def replica_set(deployment: Manifest, *, ready: int, replicas: int, name: str = "t1", revision: int = 1) -> Manifest:

@@ -6,14 +6,14 @@ import pytest
 
 from taskmill.errors import Code, InputError
 from taskmill.services.kinds import KindPolicy
-from taskmill.stores.kind import KindPolicy as Row
+from taskmill.stores.kind import KindDefaults
 
 BAD = rb'{"type":"object","properties":{"a":{"type":"string","pattern":"^\\d+\\Z"}}}'
 GOOD = b'{"type":"object"}'
 
 
-def row(schema: bytes) -> Row:
-    return Row("a.b", 1, "default", 2, 5, 1000, schema)
+def row(schema: bytes) -> KindDefaults:
+    return KindDefaults("a.b", 1, "default", 2, 5, 1000, schema)
 
 
 def test_a_schema_that_does_not_compile_refuses_its_kind_only() -> None:

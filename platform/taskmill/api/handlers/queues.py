@@ -12,7 +12,7 @@ from taskmill.api.envelope import Envelope, ok
 from taskmill.api.params import QueueName
 from taskmill.errors import Code
 from taskmill.services.page import Page, Paging
-from taskmill.services.queues.scaling import Scaling
+from taskmill.services.queues.backlog import Scaling
 from taskmill.services.queues.service import QueuePolicyChange, QueueView
 
 UNKNOWN = {"errors": (Code.QUEUE_NOT_FOUND,)}
@@ -83,7 +83,7 @@ async def resume(request: Call, queue: QueueName) -> Envelope[QueueView]:
 @get("/scaling/{queue:str}", operation_id="getScaling", summary="Backlog numbers of a queue", tags=["scaling"])
 async def scaling(request: Call, queue: QueueName) -> Envelope[Scaling]:
     """Return numbers for autoscalers; unknown queues answer zeros, so that a scaler never sees a gap."""
-    return ok(request, await platform_of(request).scaling.get(body.name(queue, "queue")))
+    return ok(request, await platform_of(request).backlog.scaling(body.name(queue, "queue")))
 
 
 router = Router("/", route_handlers=[list_queues, get_queue, put_queue, delete_queue, pause, resume], tags=["queues"])

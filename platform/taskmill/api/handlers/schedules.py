@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from litestar import Router, delete, get, post, put
@@ -31,22 +31,6 @@ class Fires(msgspec.Struct, frozen=True, kw_only=True):
     items: list[Timestamp]
 
 
-# 服务检查的范围，写进接口说明
-LIMITS: dict[str, dict[str, Any]] = {
-    "name": {"description": "Unique; letters, digits and `_ . : -`.", "maxLength": c.NAME_MAX_CHARS},
-    "kind": {"description": "Kind of the task that each fire submits.", "maxLength": c.NAME_MAX_CHARS},
-    "args": {"type": "object", "description": "What the handler gets; checked against the kind's JSON Schema."},
-    "queue": {"minLength": 1, "maxLength": c.NAME_MAX_CHARS},
-    "priority": {"enum": list(c.PRIORITIES), "description": "1 is the highest."},
-    "cron": {"description": "Five fields, or six with seconds first; not together with `interval_s`."},
-    "interval_s": {"minimum": c.INTERVAL_MIN_S, "maximum": c.DELAY_MAX_S, "description": "Seconds between fires."},
-    "timezone": {"description": "IANA name, such as `Asia/Shanghai`."},
-    "catch_up_s": {
-        "minimum": 0,
-        "maximum": c.CATCH_UP_MAX_S,
-        "description": "Of the fires missed while no scheduler ran, the latest is made up for if it is at most this late.",
-    },
-}
 ScheduleKey = Annotated[str, Parameter(description="Id or name of the schedule.")]
 UNKNOWN = {"errors": (Code.SCHEDULE_NOT_FOUND,)}
 INPUT_ERRORS = (Code.SCHEDULE_INVALID, Code.SCHEDULE_EXISTS, Code.ARGS_INVALID, Code.ARGS_TOO_LARGE, Code.KIND_NOT_FOUND)
@@ -57,7 +41,7 @@ _REQUEST = msgspec.json.Decoder(ScheduleRequest)
     "/",
     operation_id="createSchedule",
     summary="Create a schedule",
-    opt={"body": ScheduleRequest, "limits": LIMITS, "errors": INPUT_ERRORS},
+    opt={"body": ScheduleRequest, "errors": INPUT_ERRORS},
 )
 async def create(request: Call) -> Envelope[ScheduleView]:
     """Make a schedule; it fires from its next time on."""

@@ -8,7 +8,6 @@ from uuid import UUID
 import msgspec
 from litestar import Router, get, post
 
-from taskmill import constants as c
 from taskmill.api import body
 from taskmill.api.call import Call, caller, platform_of, telemetry_of
 from taskmill.api.envelope import Envelope, ok
@@ -17,7 +16,8 @@ from taskmill.clock import Timestamp, rfc3339
 from taskmill.errors import Code
 from taskmill.services.page import Page
 from taskmill.services.tasks.service import TaskFilter
-from taskmill.services.tasks.submit import SubmitRequest, Submitted
+from taskmill.services.tasks.submit import Submitted
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.services.tasks.view import TaskAttemptView, TaskDetail, TaskResult, TaskSummary
 from taskmill.states import State
 
@@ -57,21 +57,6 @@ class Attempts(msgspec.Struct, frozen=True, kw_only=True):
     items: list[TaskAttemptView]
 
 
-# 提交服务检查的范围，写进接口说明
-LIMITS: dict[str, dict[str, Any]] = {
-    "kind": {"description": "Kind of the task, such as `report.build`.", "maxLength": c.NAME_MAX_CHARS},
-    "args": {"type": "object", "description": "What the handler gets; checked against the kind's JSON Schema."},
-    "version": {"description": "Version of the kind; default: the newest.", "minimum": 1},
-    "queue": {"minLength": 1, "maxLength": c.NAME_MAX_CHARS},
-    "priority": {"enum": list(c.PRIORITIES), "description": "1 is the highest."},
-    "run_at": {"format": "date-time", "description": "Do not start before; with a time zone."},
-    "delay_s": {"minimum": 0, "maximum": c.DELAY_MAX_S, "description": "Seconds from now; not together with `run_at`."},
-    "expires_at": {"format": "date-time", "description": "Do not start after; with a time zone."},
-    "max_attempts": {"minimum": 1, "maximum": c.MAX_ATTEMPTS_LIMIT},
-    "timeout_s": {"exclusiveMinimum": 0, "maximum": c.TIMEOUT_MAX_S},
-    "tags": {"maxItems": c.TAGS_MAX},
-    "meta": {"description": "Free facts of the client, kept with the task."},
-}
 _SUBMIT = msgspec.json.Decoder(SubmitRequest)
 _BATCH = msgspec.json.Decoder(Batch)
 SUBMIT_ERRORS = (
@@ -88,7 +73,7 @@ SUBMIT_ERRORS = (
     "/",
     operation_id="submitTask",
     summary="Submit one task",
-    opt={"body": SubmitRequest, "limits": LIMITS, "errors": SUBMIT_ERRORS},
+    opt={"body": SubmitRequest, "errors": SUBMIT_ERRORS},
 )
 async def submit(request: Call) -> Envelope[Accepted]:
     """Store one task; once this is answered, it runs at least once."""

@@ -63,7 +63,7 @@ class DatabaseLink:
         """Return the load of a queue; zeros for one that the database does not know yet, None if it does not answer."""
         if self.loads is None:
             return None
-        return self.loads.get(queue) or QueueLoad(queue, 0, 0, 0, 0.0, 0, 0.0, self._looked_at)
+        return self.loads.get(queue) or QueueLoad(queue, 0, 0, 0, 0.0, 0, self._looked_at)
 
     def use(self, user: object, url: str) -> None:
         """Note that an object reaches it by this URL."""
@@ -127,7 +127,7 @@ class DatabaseLink:
                 self._looked_at = self._clock.now()
                 self._answered()
             else:
-                await self._failed(str(error))
+                await self._failed(error.words.en)
         except (OSError, ValueError, TimeoutError) as error:
             await self._failed(str(error) or type(error).__name__)
         except Exception as error:  # 出了错也得接着看，否则这个库上的队列再也没人管；原文可能带着地址，不往外说

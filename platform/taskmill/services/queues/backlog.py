@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.stores.database import Database
 from taskmill.stores.queues import backlog
 from taskmill.stores.queues.backlog import Backlog
+
+
+class Scaling(msgspec.Struct, frozen=True, kw_only=True):
+    """Every number is present and 0 rather than absent. `due_soon`: due within 60 s; `oldest_wait_s` of ready tasks."""
+
+    queue: str
+    ready: int
+    running: int
+    due_soon: int
+    oldest_wait_s: float
 
 
 class BacklogService:
@@ -36,6 +48,17 @@ class BacklogService:
     async def of(self, queue: str) -> Backlog:
         """Return the counts of one queue; zeros for a queue that nobody knows."""
         return (await self.counts()).get(queue) or Backlog(queue)
+
+    async def scaling(self, queue: str) -> Scaling:
+        """Return the numbers of one queue for whoever scales its workers; any name is answered, known or not."""
+        found = await self.of(queue)
+        return Scaling(
+            queue=queue,
+            ready=found.available,
+            running=found.running,
+            due_soon=found.due_soon,
+            oldest_wait_s=round(found.oldest_wait_s, 3),
+        )
 
     async def _count(self) -> None:
         begun = self._clock.monotonic()

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
+from taskmill import bounds, naming, reasons
 from taskmill import constants as c
-from taskmill import reasons
-from taskmill.clock import Timestamp, rfc3339
+from taskmill.clock import Timestamp
 from taskmill.errors import Code, ConflictError, InputError, NotFoundError
 from taskmill.log import get_logger
 from taskmill.models import TaskQueue
 from taskmill.services.page import Page, Paging, cut
 from taskmill.services.queues.backlog import BacklogService
-from taskmill.services.tasks.submit import QUEUE_PATTERN
-from taskmill.services.tasks.view import stamp
+from taskmill.services.view import view
 from taskmill.stores.broker.tickets import BROKER_AWAY, Tickets
 from taskmill.stores.database import Database
 from taskmill.stores.queues import policy as task_queue
@@ -41,13 +40,12 @@ class QueuePolicyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     """
 
     paused: bool | msgspec.UnsetType = msgspec.UNSET
-    retention_s: int | msgspec.UnsetType | None = msgspec.UNSET
+    retention_s: Annotated[int, bounds.RETENTION_S.meta()] | msgspec.UnsetType | None = msgspec.UNSET
 
     def check(self) -> None:
         """Raise InputError INVALID_REQUEST unless the retention is sound."""
         kept = self.retention_s
-        if isinstance(kept, int) and not 0 <= kept <= c.QUEUE_RETENTION_MAX_S:
-            reason = reasons.WITHIN(low=0, high=c.QUEUE_RETENTION_MAX_S)
+        if isinstance(kept, int) and (reason := bounds.RETENTION_S.refusal(kept)) is not None:
             raise InputError(Code.INVALID_REQUEST, field="retention_s", reason=reason)
 
     def values(self) -> dict[str, Any]:
@@ -128,7 +126,7 @@ class QueueService:
 
         NotFoundError QUEUE_NOT_FOUND, ConflictError QUEUE_NOT_EMPTY while it has live tasks.
         """
-        view = await self.get(name)
+        found = await self.get(name)
         async with self._database.sessions.begin() as session:
             gone = await task_queue.remove(session, name)
         if gone is None:
@@ -140,12 +138,12 @@ class QueueService:
             await self._tickets.forget(name)
         except BROKER_AWAY as error:
             log.warning("队列的票据流留在 Valkey 里", queue=name, error=why(error))  # 空的，无害
-        return view
+        return found
 
 
 def check_name(name: str) -> None:
     """Raise InputError INVALID_REQUEST unless a queue may have this name."""
-    if len(name) > c.NAME_MAX_CHARS or QUEUE_PATTERN.fullmatch(name) is None:
+    if not naming.is_queue(name):
         raise InputError(Code.INVALID_REQUEST, field="queue", reason=reasons.QUEUE_NAME(limit=c.NAME_MAX_CHARS))
 
 
@@ -158,14 +156,10 @@ def live(counts: Backlog) -> LiveCounts:
 
 def _view(row: TaskQueue, counts: Backlog | None) -> QueueView:
     found = counts or Backlog(row.name)
-    return QueueView(
-        name=row.name,
+    return view(
+        QueueView,
+        row,
         paused=row.paused_at is not None,
-        paused_at=stamp(row.paused_at),
-        paused_by=row.paused_by,
-        retention_s=row.retention_s,
         live=live(found),
         oldest_wait_s=round(found.oldest_wait_s, 3),
-        created_at=rfc3339(row.created_at),
-        updated_at=rfc3339(row.updated_at),
     )

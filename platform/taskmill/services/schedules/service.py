@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import msgspec
+from msgspec import Meta
 
+from taskmill import bounds, naming, reasons
 from taskmill import constants as c
-from taskmill import reasons
 from taskmill.clock import Timestamp, rfc3339
 from taskmill.errors import Code, ConflictError, InputError, NotFoundError
 from taskmill.ids import new_id
@@ -19,16 +19,18 @@ from taskmill.log import get_logger
 from taskmill.models import Schedule
 from taskmill.services.page import Page, Paging
 from taskmill.services.schedules.timetable import Timetable
-from taskmill.services.tasks.submit import SubmitRequest, SubmitService
-from taskmill.services.tasks.view import stamp
+from taskmill.services.tasks.submit import SubmitService
+from taskmill.services.tasks.submit_request import Args, Priority, QueueName, SubmitRequest
+from taskmill.services.view import shown, view
 from taskmill.stores import schedule as store
 from taskmill.stores.database import Database
 from taskmill.words import Words
 
 log = get_logger(__name__)
-NAME_PATTERN = re.compile(r"\w[\w.:-]*")  # 会出现在网址里
 SOURCE_API = "api"
 SOURCE_KUBERNETES = "kubernetes"  # 集群里的对象带来的计划；created_by 是那个对象
+CRON = "Five fields, or six with seconds first; not together with `interval_s`."
+CATCH_UP = "Of the fires missed while no scheduler ran, the latest is made up for if it is at most this late."
 PLUGIN_PREFIX = "plugin:"  # 插件带来的计划：source = plugin:<插件名>
 
 
@@ -38,15 +40,20 @@ class ScheduleRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     `catch_up_s`: of the fires missed while no scheduler ran, the latest is made up for if it is at most this late.
     """
 
-    name: str
-    kind: str
-    args: Any = msgspec.field(default_factory=dict[str, Any])
-    queue: str | None = None
-    priority: int | None = None
-    cron: str | None = None
-    interval_s: float | None = None
-    timezone: str = "UTC"
-    catch_up_s: float = c.CATCH_UP_DEFAULT_S
+    name: Annotated[
+        str, Meta(description="Unique; letters, digits and `_ . : -`.", extra_json_schema={"maxLength": c.NAME_MAX_CHARS})
+    ]
+    kind: Annotated[
+        str,
+        Meta(description="Kind of the task that each fire submits.", extra_json_schema={"maxLength": c.NAME_MAX_CHARS}),
+    ]
+    args: Args = msgspec.field(default_factory=dict[str, Any])
+    queue: QueueName | None = None
+    priority: Priority | None = None
+    cron: Annotated[str, Meta(description=CRON)] | None = None
+    interval_s: Annotated[float, bounds.INTERVAL_S.meta("Seconds between fires.")] | None = None
+    timezone: Annotated[str, Meta(description="IANA name, such as `Asia/Shanghai`.")] = "UTC"
+    catch_up_s: Annotated[float, bounds.CATCH_UP_S.meta(CATCH_UP)] = c.CATCH_UP_DEFAULT_S
 
     @property
     def timetable(self) -> Timetable:
@@ -55,12 +62,12 @@ class ScheduleRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     def check(self) -> None:
         """Raise InputError SCHEDULE_INVALID unless name, timetable and catch-up window are sound."""
-        if len(self.name) > c.NAME_MAX_CHARS or NAME_PATTERN.fullmatch(self.name) is None:
+        if not naming.is_schedule(self.name):
             raise _refuse("name", reasons.SCHEDULE_NAME(limit=c.NAME_MAX_CHARS))
         if _uuid(self.name) is not None:
             raise _refuse("name", reasons.LIKE_AN_ID)
-        if not 0 <= self.catch_up_s <= c.CATCH_UP_MAX_S:
-            raise _refuse("catch_up_s", reasons.WITHIN(low=0, high=f"{c.CATCH_UP_MAX_S:g}"))
+        if (reason := bounds.CATCH_UP_S.refusal(self.catch_up_s)) is not None:
+            raise _refuse("catch_up_s", reason)
         self.timetable.check_new()
 
 
@@ -116,9 +123,9 @@ class ScheduleService:
             row = await store.add(session, {**values, "next_fire_at": next_fire(request.timetable, now)})
             if row is None:
                 raise ConflictError(Code.SCHEDULE_EXISTS, name=request.name)
-            view = _view(row)
-        log.info("计划已创建", schedule=view.name, schedule_id=str(view.id), kind=view.kind, by=created_by)
-        return view
+            made = _view(row)
+        log.info("计划已创建", schedule=made.name, schedule_id=str(made.id), kind=made.kind, by=created_by)
+        return made
 
     async def list(self, paging: Paging) -> Page[ScheduleView]:
         """Return one page of schedules by name."""
@@ -146,20 +153,20 @@ class ScheduleService:
             if timetable_of(row) != request.timetable:
                 values["next_fire_at"] = next_fire(request.timetable, await store.now(session))
             try:
-                view = _view(await store.change(session, row.id, values))
+                made = _view(await store.change(session, row.id, values))
             except store.NameTakenError as error:
                 raise ConflictError(Code.SCHEDULE_EXISTS, name=request.name) from error
-        log.info("计划已修改", schedule=view.name, schedule_id=str(view.id), by=by)
-        return view
+        log.info("计划已修改", schedule=made.name, schedule_id=str(made.id), by=by)
+        return made
 
     async def delete(self, key: str, *, by: str | None = None) -> ScheduleView:
         """Remove a schedule and return it as it was; its tasks stay. A plugin's one comes back when the plugin does."""
         async with self._database.sessions.begin() as session:
             row = await _found(session, key)
-            view = _view(row)
+            made = _view(row)
             await store.remove(session, row.id)
-        log.info("计划已删除", schedule=view.name, schedule_id=str(view.id), by=by)
-        return view
+        log.info("计划已删除", schedule=made.name, schedule_id=str(made.id), by=by)
+        return made
 
     async def pause(self, key: str, *, by: str | None = None) -> ScheduleView:
         """Let it fire no more; pausing twice changes nothing."""
@@ -167,9 +174,9 @@ class ScheduleService:
             row = await _found(session, key)
             if row.paused_at is None:
                 row = await store.change(session, row.id, {"paused_at": await store.now(session)})
-            view = _view(row)
-        log.info("计划已暂停", schedule=view.name, schedule_id=str(view.id), by=by)
-        return view
+            made = _view(row)
+        log.info("计划已暂停", schedule=made.name, schedule_id=str(made.id), by=by)
+        return made
 
     async def resume(self, key: str, *, by: str | None = None) -> ScheduleView:
         """Let it fire again from its next time on; what lay in the pause is never made up for, nor counted as missed."""
@@ -179,16 +186,16 @@ class ScheduleService:
                 # 间隔计划留在原来的刻度上
                 following = next_fire(timetable_of(row), await store.now(session), row.next_fire_at)
                 row = await store.change(session, row.id, {"paused_at": None, "next_fire_at": following})
-            view = _view(row)
-        log.info("计划已恢复", schedule=view.name, schedule_id=str(view.id), by=by)
-        return view
+            made = _view(row)
+        log.info("计划已恢复", schedule=made.name, schedule_id=str(made.id), by=by)
+        return made
 
     async def run(self, key: str, *, by: str | None = None) -> ScheduleRun:
         """Submit its task at once, paused or not; its timetable does not change. Errors as in `create`."""
         row = await self._fetch(key)
         request = SubmitRequest(kind=row.kind, args=row.args, queue=row.queue, priority=row.priority)
         task = await self._submit.prepare(request, created_by=by, schedule_id=row.id)
-        await self._database.unit(lambda connection: self._submit.store(connection, task))
+        await self._database.unit(lambda connection: self._submit.store(connection, [task]))
         log.info("计划已手动触发", schedule=row.name, schedule_id=str(row.id), task_id=str(task.id), by=by)
         return ScheduleRun(schedule_id=row.id, task_id=task.id)
 
@@ -245,26 +252,5 @@ def _refuse(field: str, reason: Words) -> InputError:
 def _view(row: Schedule | None) -> ScheduleView:
     if row is None:  # 行已锁住，不会消失
         raise AssertionError
-    return ScheduleView(
-        id=row.id,
-        name=row.name,
-        source=row.source,
-        kind=row.kind,
-        args=row.args,
-        queue=row.queue,
-        priority=row.priority,
-        cron=row.cron,
-        interval_s=row.interval_s,
-        timezone=row.timezone,
-        catch_up_s=row.catch_up_s,
-        paused=row.paused_at is not None,
-        paused_at=stamp(row.paused_at),
-        next_fire_at=None if row.paused_at else stamp(row.next_fire_at),
-        last_fire_at=stamp(row.last_fire_at),
-        last_task_id=row.last_task_id,
-        missed_count=row.missed_count,
-        last_error=row.last_error,
-        created_by=row.created_by,
-        created_at=rfc3339(row.created_at),
-        updated_at=rfc3339(row.updated_at),
-    )
+    next_fire_at = None if row.paused_at else shown(row.next_fire_at)
+    return view(ScheduleView, row, paused=row.paused_at is not None, next_fire_at=next_fire_at)

@@ -13,7 +13,6 @@ changes do not touch it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,8 +21,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
+from taskmill import bounds, reasons
 from taskmill import constants as c
-from taskmill import reasons
 from taskmill.errors import Code, InputError
 from taskmill.services.schedules.local_clock import fires_by_local_clock
 from taskmill.words import Words
@@ -62,8 +61,8 @@ class Timetable:
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise _refuse("timezone", reasons.NO_SUCH_ZONE(zone=repr(self.timezone))) from error
         if self.interval_s is not None:
-            if not (math.isfinite(self.interval_s) and c.INTERVAL_MIN_S <= self.interval_s <= c.DELAY_MAX_S):
-                raise _refuse("interval_s", reasons.WITHIN(low=f"{c.INTERVAL_MIN_S:g}", high=f"{c.DELAY_MAX_S:g}"))
+            if (reason := bounds.INTERVAL_S.refusal(self.interval_s)) is not None:
+                raise _refuse("interval_s", reason)
             return
         self._check_cron(self.cron or "")
 

@@ -3,59 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-from unicodedata import category
 from uuid import UUID
 
 import msgspec
 
 from taskmill import constants as c
-from taskmill import reasons
-from taskmill.bounds import bad_delay, bad_moment
+from taskmill import naming, reasons
 from taskmill.clock import Clock
 from taskmill.errors import Code, InputError, LimitError, SetupError, TaskmillError, UnavailableError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
-from taskmill.plugin.definition import QUEUE_PATTERN
 from taskmill.services.faults import translate
 from taskmill.services.kinds import KindCache, KindPolicy
+from taskmill.services.tasks.group_commit import GroupCommit
 from taskmill.services.tasks.payload import encode
+from taskmill.services.tasks.submit_request import SubmitRequest, check_request, refuse
 from taskmill.services.tasks.ticketing import Ticketing
 from taskmill.settings import Settings
 from taskmill.stores.broker.tickets import Tickets
-from taskmill.stores.database import AWAY, DATA_ERRORS, MISSING_SCHEMA, Connection, Database
+from taskmill.stores.database import AWAY, MISSING_SCHEMA, Connection, Database
 from taskmill.stores.tasks import submit as store
 from taskmill.stores.tasks.submit import Inserted, NewTask
 from taskmill.stores.why import why
 from taskmill.text.validation import in_both
-from taskmill.words import Words
 
 log = get_logger(__name__)
-Waiting = tuple[NewTask, asyncio.Future[Inserted]]
-TAG_PATTERN = re.compile(r"^[^\s\x00-\x1f\ud800-\udfff]+$")
-STEERING = frozenset({"Cc", "Cf"})  # 控制符与格式控制符（转义序列、双向文字）：看不见，却左右显示它的终端
-KIND_SHAPE = re.compile(r"^[A-Za-z_][A-Za-z0-9_.]*$")
-
-
-class SubmitRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What a client says of a task. None means: the kind's default. Times carry a zone; durations are seconds."""
-
-    kind: str
-    args: Any = msgspec.field(default_factory=dict[str, Any])
-    version: int | None = None
-    queue: str | None = None
-    priority: int | None = None
-    run_at: datetime | None = None
-    delay_s: float | None = None
-    expires_at: datetime | None = None
-    max_attempts: int | None = None
-    timeout_s: float | None = None
-    tags: list[str] = []
-    meta: dict[str, Any] | None = None
 
 
 class Submitted(msgspec.Struct):
@@ -68,10 +43,6 @@ class Submitted(msgspec.Struct):
     run_at: datetime
 
 
-def _refuse(field: str, reason: Words) -> InputError:
-    return InputError(Code.INVALID_REQUEST, field=field, reason=reason)
-
-
 class SubmitService:
     """Accepts tasks. Concurrent single submits of one process share a commit; `close` waits for them."""
 
@@ -81,8 +52,7 @@ class SubmitService:
         self._clock = clock
         self.kinds = KindCache(database, clock)
         self._ticketing = Ticketing(database, tickets, clock)
-        self._waiting: deque[Waiting] = deque()
-        self._flushers: set[asyncio.Task[None]] = set()
+        self._group = GroupCommit(self._insert, self._send)
         self._sending: set[asyncio.Task[None]] = set()
         self._known_queues: dict[str, float] = {}  # 队列 → 登记到何时可信
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -110,13 +80,7 @@ class SubmitService:
         return await self._submit(await self.prepare(request, task_id=UUID(task_id)))
 
     async def _submit(self, task: NewTask) -> Submitted:
-        if len(self._waiting) >= c.GROUP_COMMIT_QUEUE_MAX:
-            raise LimitError(Code.SUBMIT_BUSY, limit=c.GROUP_COMMIT_QUEUE_MAX)
-        future: asyncio.Future[Inserted] = asyncio.get_running_loop().create_future()
-        self._waiting.append((task, future))
-        if len(self._flushers) < c.GROUP_COMMIT_FLUSHERS:
-            self._flushers.add(asyncio.create_task(self._flush()))
-        done = await future
+        done = await self._group.put(task)
         return Submitted(task.id, task.kind, task.queue, done.state, done.run_at)
 
     async def submit_many(self, requests: Sequence[SubmitRequest], *, created_by: str | None = None) -> list[Submitted]:
@@ -191,26 +155,27 @@ class SubmitService:
         elif self._loop is not running:
             raise InputError(Code.USAGE, reason=reasons.OTHER_LOOP)
 
-    async def store(self, connection: Connection, task: NewTask) -> None:
-        """Insert a prepared task in the caller's transaction; the stager tickets it after the commit."""
-        task.ticketed = False
-        await store.ensure_queues(connection, [task.queue])
-        await store.insert(connection, [task])
+    async def store(self, connection: Connection, tasks: Sequence[NewTask]) -> None:
+        """Insert prepared tasks in the caller's transaction; the stager tickets them after the commit."""
+        for task in tasks:
+            task.ticketed = False
+        await store.ensure_queues(connection, sorted({task.queue for task in tasks}))
+        await store.insert(connection, tasks)
 
     async def close(self) -> None:
         """Wait for submits that are under way, for at most SHUTDOWN_GRACE_S; what hangs longer is cut off."""
         try:
             async with asyncio.timeout(c.SHUTDOWN_GRACE_S):
-                while under_way := self._flushers | self._sending:
+                while under_way := self._group.under_way | self._sending:
                     await asyncio.wait(under_way)
         except TimeoutError:
-            log.warning("有提交没能及时结束，不再等", flushers=len(self._flushers), sending=len(self._sending))
-            for task in self._flushers | self._sending:
+            log.warning("有提交没能及时结束，不再等", flushers=len(self._group.under_way), sending=len(self._sending))
+            for task in self._group.under_way | self._sending:
                 task.cancel()
 
     async def _policy(self, request: SubmitRequest) -> KindPolicy | None:
-        if not KIND_SHAPE.fullmatch(request.kind) or len(request.kind) > c.NAME_MAX_CHARS:
-            raise _refuse("kind", reasons.KIND_NAME)
+        if not naming.may_be_kind(request.kind):
+            raise refuse("kind", reasons.KIND_NAME)
         try:
             return await self.kinds.get(request.kind, request.version)
         except TaskmillError as error:
@@ -219,36 +184,6 @@ class SubmitService:
             raise
         except AWAY as error:
             raise _away(error) from error
-
-    async def _flush(self) -> None:
-        try:
-            while self._waiting:
-                await self._accept(
-                    [self._waiting.popleft() for _ in range(min(len(self._waiting), c.GROUP_COMMIT_MAX_TASKS))]
-                )
-        finally:
-            # 看到没有人在等与除名之间不能让出：刚醒来的提交者见名额已满就不会再叫人，然后一直等下去
-            self._flushers -= {asyncio.current_task()}
-
-    async def _accept(self, batch: Sequence[Waiting]) -> None:
-        tasks = [task for task, _ in batch]
-        try:
-            inserted = await self._insert(tasks)
-        except Exception as error:  # noqa: BLE001 - 原样交给每个等待者
-            if len(batch) > 1 and isinstance(error, (*DATA_ERRORS, LimitError)):
-                # 错在某一行，整组已回滚：逐个再存，只让那一个得到错误
-                log.warning("组提交中有存不进去的任务，改为逐个提交", count=len(batch), error=why(error))
-                for one in batch:
-                    await self._accept([one])
-                return
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(error)
-            return
-        for task, future in batch:
-            if not future.done():
-                future.set_result(inserted[task.id])
-        self._send(tasks, inserted)
 
     def _send(self, tasks: Sequence[NewTask], inserted: dict[UUID, Inserted]) -> None:
         """任务已在 PostgreSQL 里，回答不等票据：Valkey 卡住也与提交者无关。"""
@@ -283,50 +218,6 @@ class SubmitService:
         made, limit = await store.ensure_queues(connection, sorted(queues)), self._settings.queues_max
         if made and await store.count_queues(connection) > limit:
             raise LimitError(Code.QUEUE_LIMIT, queue=made[0], limit=limit)
-
-
-def check_request(request: SubmitRequest) -> None:
-    """Raise InputError unless everything but kind and args, which need the kinds, is sound."""
-    if request.version is not None and not 1 <= request.version <= c.VERSION_MAX:
-        raise _refuse("version", reasons.WITHIN(low=1, high=c.VERSION_MAX))
-    if request.queue is not None and (
-        len(request.queue) > c.NAME_MAX_CHARS or QUEUE_PATTERN.fullmatch(request.queue) is None
-    ):
-        raise _refuse("queue", reasons.QUEUE_NAME(limit=c.NAME_MAX_CHARS))
-    if request.priority is not None and request.priority not in c.PRIORITIES:
-        raise _refuse("priority", reasons.WITHIN(low=min(c.PRIORITIES), high=max(c.PRIORITIES)))
-    _check_times(request)
-    if request.tags:
-        _check_tags(request.tags)
-    _check_budget(request)
-
-
-def _check_times(request: SubmitRequest) -> None:
-    if request.delay_s is not None and (reason := bad_delay(request.delay_s)) is not None:
-        raise _refuse("delay_s", reason)
-    if request.run_at is not None and request.delay_s is not None:
-        raise _refuse("delay_s", reasons.RUN_AT_OR_DELAY)
-    for field, value in (("run_at", request.run_at), ("expires_at", request.expires_at)):
-        if value is not None and value.tzinfo is None:
-            raise _refuse(field, reasons.NEEDS_ZONE)
-        # 驱动读不回年份 0 或 10000：一个这样的任务会让同组提交全部失败
-        if value is not None and (reason := bad_moment(value)) is not None:
-            raise _refuse(field, reason)
-
-
-def _check_budget(request: SubmitRequest) -> None:
-    if request.max_attempts is not None and not 1 <= request.max_attempts <= c.MAX_ATTEMPTS_LIMIT:
-        raise _refuse("max_attempts", reasons.WITHIN(low=1, high=c.MAX_ATTEMPTS_LIMIT))
-    if request.timeout_s is not None and not 0 < request.timeout_s <= c.TIMEOUT_MAX_S:
-        raise _refuse("timeout_s", reasons.ABOVE_ZERO(limit=f"{c.TIMEOUT_MAX_S:.0f}"))
-
-
-def _check_tags(tags: list[str]) -> None:
-    if len(tags) > c.TAGS_MAX:
-        raise _refuse("tags", reasons.AT_MOST(limit=c.TAGS_MAX))
-    for index, tag in enumerate(tags):
-        if len(tag) > c.NAME_MAX_CHARS or TAG_PATTERN.fullmatch(tag) is None or STEERING.intersection(map(category, tag)):
-            raise InputError(Code.INVALID_REQUEST, field=f"tags[{index}]", reason=reasons.NOT_A_TAG(limit=c.NAME_MAX_CHARS))
 
 
 def _away(error: BaseException) -> TaskmillError:

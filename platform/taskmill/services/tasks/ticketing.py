@@ -10,7 +10,7 @@ from taskmill import constants as c
 from taskmill.clock import Clock
 from taskmill.errors import UnavailableError
 from taskmill.log import get_logger
-from taskmill.stores.broker.tickets import BROKER_AWAY, Ticket, Tickets
+from taskmill.stores.broker.tickets import BROKER_AWAY, Lane, Ticket, Tickets
 from taskmill.stores.database import AWAY, Database
 from taskmill.stores.tasks import stage as task_stage
 from taskmill.stores.tasks.submit import Inserted, NewTask
@@ -30,7 +30,7 @@ class Ticketing:
         self._database = database
         self._tickets = tickets
         self._clock = clock
-        self._closed_until: dict[tuple[str, int], float] = {}
+        self._closed_until: dict[Lane, float] = {}
         self._under_way: dict[object, float] = {}  # 在途的送票何时开始，最早的在前
         self._away_until: float | None = None  # 上一次没送到：到时只放一个去试
 
@@ -43,7 +43,7 @@ class Ticketing:
 
     async def send(self, tasks: Sequence[NewTask], inserted: dict[UUID, Inserted]) -> None:
         """Ticket the rows that the insert marked; never raises: PostgreSQL has the tasks, the auditor repairs."""
-        lanes: dict[tuple[str, int], list[Ticket]] = defaultdict(list)
+        lanes: dict[Lane, list[Ticket]] = defaultdict(list)
         for task in tasks:
             at_ms = inserted[task.id].ticket_ms
             if at_ms is not None:

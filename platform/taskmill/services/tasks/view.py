@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
 
-from taskmill.clock import Timestamp, rfc3339
+from taskmill.clock import Timestamp
 from taskmill.services.tasks.waiting import WaitReason
+from taskmill.services.view import view
 from taskmill.states import Cause, State
 
 
@@ -43,6 +43,9 @@ class TaskSummary(msgspec.Struct, frozen=True, kw_only=True):
     error: Any
 
 
+S = TypeVar("S", bound=TaskSummary)
+
+
 class TaskDetail(TaskSummary, frozen=True, kw_only=True):
     """A task with its args and meta; `error` is the last one, `{"type", "message"}` or null.
 
@@ -65,7 +68,7 @@ class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskAttemptView(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt that did not complete; `message_zh` is `message` in Chinese where Taskmill itself says it, else null."""
+    """One attempt that did not complete; `message_zh` is `message` in Chinese where its author gave both, else null."""
 
     claim_no: int
     attempt: int
@@ -87,85 +90,25 @@ class TaskState(msgspec.Struct, frozen=True, kw_only=True):
     cancel_requested: bool = False
 
 
-_TIMES = (
-    "run_at",
-    "expires_at",
-    "started_at",
-    "deadline_at",
-    "finished_at",
-    "cancel_requested_at",
-    "created_at",
-    "updated_at",
-    "fire_at",
-)
-_PLAIN = (
-    "id",
-    "kind",
-    "kind_version",
-    "queue",
-    "priority",
-    "attempt",
-    "max_attempts",
-    "claim_no",
-    "crash_count",
-    "worker_id",
-    "schedule_id",
-    "created_by",
-)
-
-
-def stamp(moment: datetime | None) -> Timestamp | None:
-    """Return a time as text, None as None."""
-    return None if moment is None else rfc3339(moment)
-
-
-def json_of(value: Any) -> Any:
-    """Return jsonb for the encoder: bytes of the hot pool pass through untouched, NULL becomes null."""
-    return msgspec.Raw(value) if isinstance(value, bytes) else value
-
-
-def _fields(row: Any) -> dict[str, Any]:
-    fields = {name: row[name] for name in _PLAIN}
-    fields.update((name, stamp(row[name])) for name in _TIMES)
-    fields["state"] = State(row["state"])
-    fields["tags"] = row["tags"] or []
-    fields["timeout_s"] = row["timeout_ms"] / 1000
-    fields["error"] = json_of(row["error"])
-    return fields
+def _task(form: type[S], row: Any, **given: Any) -> S:
+    return view(form, row, state=State(row["state"]), tags=row["tags"] or [], timeout_s=row["timeout_ms"] / 1000, **given)
 
 
 def summary(row: Any) -> TaskSummary:
     """Build the list form from a mapping row."""
-    return TaskSummary(**_fields(row))
+    return _task(TaskSummary, row)
 
 
 def detail(row: Any, waiting: list[WaitReason]) -> TaskDetail:
     """Build the full form from a row of the hot pool."""
-    return TaskDetail(**_fields(row), args=json_of(row["args"]), meta=json_of(row["meta"]), waiting=waiting)
+    return _task(TaskDetail, row, waiting=waiting)
 
 
 def result(row: Any) -> TaskResult:
     """Build the result of a final task."""
-    return TaskResult(
-        id=row["id"],
-        state=State(row["state"]),
-        result=json_of(row["result"]),
-        error=json_of(row["error"]),
-        finished_at=rfc3339(row["finished_at"]),
-    )
+    return view(TaskResult, row, state=State(row["state"]))
 
 
 def attempt(row: Any) -> TaskAttemptView:
     """Build one attempt."""
-    return TaskAttemptView(
-        claim_no=row["claim_no"],
-        attempt=row["attempt"],
-        cause=Cause(row["cause"]),
-        error_type=row["error_type"],
-        message=row["message"],
-        message_zh=row["message_zh"],
-        traceback=row["traceback"],
-        worker_id=row["worker_id"],
-        started_at=stamp(row["started_at"]),
-        finished_at=rfc3339(row["finished_at"]),
-    )
+    return view(TaskAttemptView, row, cause=Cause(row["cause"]))

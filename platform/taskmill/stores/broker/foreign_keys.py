@@ -37,7 +37,7 @@ async def find(tickets: Tickets, queues: Sequence[str]) -> list[str]:
     found: list[str] = []
     for start in range(0, len(queues), c.FOREIGN_CHUNK):
         part = queues[start : start + c.FOREIGN_CHUNK]
-        async with tickets.redis.pipeline(transaction=False) as pipe:
+        async with tickets.pipeline() as pipe:
             for queue in part:
                 for key in _keys(queue):
                     pipe.type(key)

@@ -10,13 +10,10 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
-from redis.exceptions import ResponseError
-
 from taskmill import constants as c
 from taskmill import keys
-from taskmill.stores.broker.tickets import NO_EPOCH, Ticket, Tickets
+from taskmill.stores.broker.tickets import NO_EPOCH, Lane, Ticket, Tickets, no_group
 
-Lane = tuple[str, int]
 T = TypeVar("T")
 _EPOCH_FIELDS = ["start", *(keys.epoch_flag(priority) for priority in c.PRIORITIES)]
 
@@ -126,10 +123,6 @@ async def _replies(tickets: Tickets, asked: Iterable[T], ask: Callable[[Any, T],
             ask(pipe, item)
         replies = await pipe.execute(raise_on_error=False)
     for reply in replies:
-        if isinstance(reply, Exception) and not _missing(reply):
+        if isinstance(reply, Exception) and not no_group(reply):
             raise reply
     return [None if isinstance(reply, Exception) else reply for reply in replies]
-
-
-def _missing(error: Exception) -> bool:
-    return isinstance(error, ResponseError) and ("NOGROUP" in str(error) or "no such key" in str(error))

@@ -74,6 +74,17 @@ for i = 2, #ARGV do ids[i - 1] = ARGV[i] end
 redis.call('XACK', KEYS[1], ARGV[1], unpack(ids))
 return redis.call('XDEL', KEYS[1], unpack(ids))
 """
+# 撤消费者：KEYS 流；ARGV 组、消费者…；返回删掉几个。手里还有票的不删：它的待确认记录会跟着没，票就卡在流里
+_REMOVE = """
+local removed = 0
+for i = 2, #ARGV do
+  if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[i]) == 0 then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[i])
+    removed = removed + 1
+  end
+end
+return removed
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +107,19 @@ class Ticket:
 
 
 Entry = tuple[bytes, Ticket]
+Lane = tuple[str, int]  # 队列与优先级：一条流
+
+
+def no_group(error: BaseException) -> bool:
+    """Say whether an error means that the stream or its consumer group is gone."""
+    return isinstance(error, ResponseError) and ("NOGROUP" in str(error) or "no such key" in str(error))
 
 
 class Tickets:
-    """Every stream command of the product. Methods raise one of BROKER_AWAY when Valkey does not answer."""
+    """The streams of tickets and the hints; `lanes` asks many streams at once, `foreign_keys` repairs them.
+
+    Methods raise one of BROKER_AWAY when Valkey does not answer. `redis` is for this folder and for tests only.
+    """
 
     def __init__(self, url: str, *, window: int = c.STREAM_WINDOW) -> None:
         self.url = url
@@ -111,6 +131,7 @@ class Tickets:
         self._begin = self.redis.register_script(_BEGIN)
         self._heal = self.redis.register_script(_HEAL)
         self._drop = self.redis.register_script(_DROP)
+        self._remove = self.redis.register_script(_REMOVE)
 
     async def close(self) -> None:
         """Close the connections; those that do not close in CLOSE_TIMEOUT_S seconds are left to the kernel."""
@@ -180,7 +201,7 @@ class Tickets:
         length: int = await self.redis.xlen(keys.tickets(queue, priority))
         return length
 
-    async def nonempty(self, lanes: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    async def nonempty(self, lanes: Sequence[Lane]) -> list[Lane]:
         """Return those (queue, priority) pairs whose stream holds tickets, in one round trip."""
         async with self.pipeline() as pipe:
             for queue, priority in lanes:
@@ -197,9 +218,7 @@ class Tickets:
             replies = await pipe.execute()
         return [found for reply in replies for found in _entries(reply)]
 
-    async def read(
-        self, consumer: str, counts: Mapping[tuple[str, int], int], block_ms: int | None = None
-    ) -> dict[tuple[str, int], list[Entry]]:
+    async def read(self, consumer: str, counts: Mapping[Lane, int], block_ms: int | None = None) -> dict[Lane, list[Entry]]:
         """Read new tickets, at most `counts` per (queue, priority), in one round trip.
 
         With `block_ms` it waits for the first to come: then the smallest count holds for every stream. A stream whose
@@ -212,9 +231,9 @@ class Tickets:
             for queue, priority in streams:
                 pipe.xreadgroup(keys.GROUP, consumer, {keys.tickets(queue, priority): ">"}, count=counts[queue, priority])
             replies = await pipe.execute(raise_on_error=False)
-        found: dict[tuple[str, int], list[Entry]] = {}
+        found: dict[Lane, list[Entry]] = {}
         for stream, reply in zip(streams, replies, strict=True):
-            if isinstance(reply, ResponseError) and "NOGROUP" in str(reply):
+            if no_group(reply):
                 await self._heal_group(*stream)
                 continue
             if isinstance(reply, Exception):
@@ -223,16 +242,14 @@ class Tickets:
                 found[stream] = _entries(reply[0][1])
         return found
 
-    async def _read_blocking(
-        self, consumer: str, counts: Mapping[tuple[str, int], int], block_ms: int
-    ) -> dict[tuple[str, int], list[Entry]]:
+    async def _read_blocking(self, consumer: str, counts: Mapping[Lane, int], block_ms: int) -> dict[Lane, list[Entry]]:
         names = {keys.tickets(*stream).encode(): stream for stream in counts}
         try:
             reply: Any = await self.redis.xreadgroup(
                 keys.GROUP, consumer, dict.fromkeys(names, ">"), count=min(counts.values()), block=block_ms
             )
         except ResponseError as error:
-            if "NOGROUP" not in str(error):
+            if not no_group(error):
                 raise
             # 新队列或流被清空：等 stager 建好消费组，别空转
             if not all([await self._heal_group(*stream) for stream in counts]):
@@ -245,22 +262,30 @@ class Tickets:
         try:
             reply: Any = await self.redis.xreadgroup(keys.GROUP, consumer, {keys.tickets(queue, priority): "0"}, count=count)
         except ResponseError as error:
-            if "NOGROUP" not in str(error):
+            if not no_group(error):
                 raise
             return []
         return _entries(reply[0][1]) if reply else []
 
     async def remove_consumer(self, consumer: str, queues: Sequence[str]) -> None:
-        """Delete a consumer whose tickets were all dropped; pending ones would be lost with it, so it stays then."""
+        """Delete a consumer from every stream of these queues, as `remove_consumers` does."""
         for queue in queues:
             for priority in c.PRIORITIES:
-                stream = keys.tickets(queue, priority)
-                try:
-                    if not await self.redis.xpending_range(stream, keys.GROUP, "-", "+", 1, consumername=consumer):
-                        await self.redis.xgroup_delconsumer(stream, keys.GROUP, consumer)
-                except ResponseError as error:
-                    if "NOGROUP" not in str(error):
-                        raise
+                await self.remove_consumers(queue, priority, [consumer])
+
+    async def remove_consumers(self, queue: str, priority: int, consumers: Sequence[str]) -> int:
+        """Delete consumers of one stream that hold no pending ticket: those would be stuck; returns how many."""
+        try:
+            return int(await self._remove(keys=[keys.tickets(queue, priority)], args=[keys.GROUP, *consumers]))
+        except ResponseError as error:
+            if not no_group(error):
+                raise
+            return 0
+
+    async def version(self) -> str:
+        """Return the version of the server."""
+        info: dict[str, str] = await self.redis.info("server")
+        return info.get("valkey_version") or info["redis_version"]
 
     async def hint(self, worker_id: UUID) -> None:
         """Ask a worker to look at PostgreSQL at once."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from uuid import uuid4
 
 from taskmill import constants as c
-from taskmill import keys
 from taskmill.ids import new_id
 from taskmill.stores.broker.foreign_keys import find
 from taskmill.stores.broker.tickets import BROKER_AWAY, Ticket, Tickets
@@ -30,7 +29,7 @@ async def try_dispatch(broker_url: str) -> None:
         await tickets.hint(new_id())
     finally:
         try:
-            await tickets.redis.delete(keys.epoch(queue), *(keys.tickets(queue, priority) for priority in c.PRIORITIES))
+            await tickets.forget(queue)
         finally:
             await tickets.close()
 

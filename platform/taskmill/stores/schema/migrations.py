@@ -8,7 +8,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
+import asyncpg
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
@@ -21,14 +23,18 @@ from taskmill import reasons
 from taskmill.errors import Code, SetupError, TaskmillError, UnavailableError
 from taskmill.log import get_logger
 from taskmill.stores import wire
+from taskmill.stores.reach import reach
 from taskmill.stores.schema.chain import CORE, VERSION_TABLE, Chain, Phase, migrations_dir
 from taskmill.stores.urls import sqlalchemy_url
 from taskmill.stores.why import why
 
 __all__ = [
     "CORE", "VERSION_TABLE", "Applied", "Chain", "MigrationStatus", "Phase", "apply", "downgrade", "head", "migrations_dir",
-    "sql", "status", "upgrade", "verify",
+    "revision", "sql", "status", "upgrade", "verify",
 ]  # fmt: skip
+if TYPE_CHECKING:
+    from taskmill.stores.database import Queryable
+
 log = get_logger(__name__)
 LOCK_TIMEOUT = "55P03"
 NO_RIGHT = "42501"
@@ -63,7 +69,9 @@ class Applied:
 
 def _engine(database_url: str, *, command_timeout_s: float | None) -> AsyncEngine:
     arguments = wire.arguments(command_timeout_s=command_timeout_s)
-    return create_async_engine(sqlalchemy_url(database_url), poolclass=NullPool, connect_args=arguments)
+    return create_async_engine(
+        sqlalchemy_url(database_url), poolclass=NullPool, connect_args={**arguments, "async_creator_fn": reach}
+    )
 
 
 @asynccontextmanager
@@ -286,3 +294,12 @@ async def verify(database_url: str) -> MigrationStatus:
     if found.needed:
         raise SetupError(Code.SCHEMA_BEHIND, found=found.current or "empty", expected=found.head)
     return found
+
+
+async def revision(connection: Queryable) -> str | None:
+    """Return the revision of the core's schema, None if the database was never migrated."""
+    try:
+        value: str | None = await connection.fetchval(f"select version_num from {c.SCHEMA}.{VERSION_TABLE}")
+    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
+        return None
+    return value

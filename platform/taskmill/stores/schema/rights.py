@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import asyncpg
-
-from taskmill import constants as c
 from taskmill.models import metadata
-from taskmill.stores.urls import asyncpg_url
+from taskmill.stores import diagnose
 
 NEEDED = ("SELECT", "INSERT", "UPDATE", "DELETE")
 TABLES = """
@@ -36,7 +33,7 @@ class RoleFacts:
 
 async def role_facts(database_url: str) -> RoleFacts:
     """Return what the role of the URL may do in a migrated schema; errors of asyncpg pass through."""
-    connection = await _connect(database_url)
+    connection = await diagnose.connect(database_url)
     try:
         role, encoding = (await connection.fetchrow("select current_user::text, current_setting('server_encoding')")) or (
             "",
@@ -55,7 +52,7 @@ async def role_facts(database_url: str) -> RoleFacts:
 
 async def try_writing(database_url: str) -> None:
     """Write a Chinese text and take it back; errors of asyncpg pass through."""
-    connection = await _connect(database_url)
+    connection = await diagnose.connect(database_url)
     try:
         transaction = connection.transaction()
         await transaction.start()
@@ -63,7 +60,3 @@ async def try_writing(database_url: str) -> None:
         await transaction.rollback()
     finally:
         await connection.close()
-
-
-async def _connect(database_url: str) -> asyncpg.Connection:
-    return await asyncpg.connect(asyncpg_url(database_url), timeout=c.CONNECT_TIMEOUT_S, command_timeout=c.CONNECT_TIMEOUT_S)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from taskmill import keys
-from taskmill.stores.broker.tickets import Tickets
+from taskmill.states import State
 from taskmill.stores.database import Queryable
+from taskmill.stores.tasks.history import state_in
 
 # 每条道最老的票据时间，与有没有将来的票（数据库的时钟退过）；沿 tasks_available 索引逐道跳，通常一行也没有
 OLDEST = """
@@ -27,7 +27,7 @@ select queue, priority, (extract(epoch from now()) * 1000)::bigint as now_ms, ah
 where ahead or ticket_at < now() - $1 * interval '1 second'
 """
 # 不变量 5：丢了票的行标成无票，由 stager 重发
-LOST = """
+LOST = f"""
 with lost as materialized (
   select id from taskmill.tasks
   where state = 'available' and queue = $1 and priority = $2
@@ -35,24 +35,12 @@ with lost as materialized (
   order by ticket_at limit $5 for update skip locked
 )
 update taskmill.tasks t set ticket_at = null, updated_at = now()
-from lost where t.id = lost.id and coalesce(t.state, '') = 'available'
+from lost where t.id = lost.id and {state_in([State.AVAILABLE])}
   and t.ticket_at > to_timestamp($3::float8 / 1000) and t.ticket_at < to_timestamp($4::float8 / 1000)
 returning t.id
 """
 SERVED = "select distinct unnest(queues) as name from taskmill.workers order by name"
 ALIVE = "select id from taskmill.workers where id = any ($1::uuid[]) and dead_at is null"
-
-# KEYS 流；ARGV 组、消费者…；返回删掉几个。手里还有票的不删：删了消费者，它的待确认记录也没了，票就卡在流里
-_REMOVE = """
-local removed = 0
-for i = 2, #ARGV do
-  if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[i]) == 0 then
-    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[i])
-    removed = removed + 1
-  end
-end
-return removed
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +72,3 @@ async def served_queues(connection: Queryable) -> list[str]:
 async def alive(connection: Queryable, workers: Sequence[UUID]) -> set[UUID]:
     """Return those of `workers` that are not dead."""
     return {row["id"] for row in await connection.fetch(ALIVE, workers)}
-
-
-async def remove_consumers(tickets: Tickets, queue: str, priority: int, names: Sequence[str]) -> int:
-    """Delete consumers that hold no pending ticket; returns how many."""
-    script = tickets.redis.register_script(_REMOVE)
-    return int(await script(keys=[keys.tickets(queue, priority)], args=[keys.GROUP, *names]))

@@ -9,15 +9,18 @@ from uuid import UUID
 from asyncpg import Record
 
 from taskmill import constants as c
+from taskmill.states import By, sources
+from taskmill.stores.arrays import Fence, fence_arrays
 from taskmill.stores.database import Queryable
+from taskmill.stores.tasks.history import state_in
 
 _SET = """
 set state = 'running', attempt = t.attempt + 1, claim_no = t.claim_no + 1, worker_id = $3,
     started_at = clock_timestamp(), updated_at = clock_timestamp(), ticket_at = null,
     deadline_at = clock_timestamp() + t.timeout_ms * interval '1 millisecond'
 """
-_CLAIMABLE = """
-      t.id = u.id and t.claim_no = u.claim_no and coalesce(t.state, 'available') = 'available'
+_CLAIMABLE = f"""
+      t.id = u.id and t.claim_no = u.claim_no and {state_in(sources(By.CLAIM))}
   and (t.kind || ':' || t.kind_version) = any ($4::text[])
   and (t.expires_at is null or t.expires_at > now())
   and not exists (select from taskmill.queues q where q.name = t.queue and q.paused_at is not null)
@@ -26,7 +29,7 @@ _RETURNING = """
 returning t.id, t.claim_no, t.attempt, t.max_attempts, t.crash_count, t.queue, t.kind, t.kind_version, t.args, t.meta,
           t.tags, t.deadline_at, t.timeout_ms, t.started_at
 """
-# 转移 claim：available → running。coalesce 让规划器用不上部分索引，只走主键（统计过期时快 30 倍）。
+# 转移 claim：available → running。
 # 别人锁着的行跳过：一把锁不能让同一批里的几百个任务陪着等
 CLAIM = f"""
 with chosen as materialized (
@@ -62,14 +65,14 @@ with u as materialized (
          case when (t.kind || ':' || t.kind_version) <> all ($3::text[]) then {c.UNSERVED_DELAY_S}
               when t.crash_count >= {c.SUSPECT_FROM} then {c.SUSPECT_DELAY_S} end as delay_s
   from unnest($1::uuid[], $2::int[]) as u(id, claim_no)
-  join taskmill.tasks t on t.id = u.id and t.claim_no = u.claim_no and coalesce(t.state, 'available') = 'available'
+  join taskmill.tasks t on t.id = u.id and t.claim_no = u.claim_no and {state_in(sources(By.CLAIM))}
   for update of t skip locked
 )
 update taskmill.tasks t
 set state = case when u.delay_s is null then t.state else 'scheduled' end,
     run_at = coalesce(now() + u.delay_s * interval '1 second', t.run_at), ticket_at = null, updated_at = now()
 from u
-where t.id = u.id and t.claim_no = u.claim_no and coalesce(t.state, 'available') = 'available'
+where t.id = u.id and t.claim_no = u.claim_no and {state_in(sources(By.CLAIM))}
 returning t.id
 """
 RUNNING_OF = """
@@ -77,42 +80,36 @@ select id, claim_no from taskmill.tasks where worker_id = $1 and state = 'runnin
 """
 
 
-async def claim(
-    connection: Queryable, tickets: Sequence[tuple[UUID, int]], worker_id: UUID, served: Sequence[str]
-) -> list[Record]:
+async def claim(connection: Queryable, tickets: Sequence[Fence], worker_id: UUID, served: Sequence[str]) -> list[Record]:
     """Claim the rows of `tickets` (id, claim_no; sorted here) whose `kind:version` is in `served`; returns them.
 
     Rows with a nearly used crash budget are left to `claim_suspect`; rows that somebody else has locked are left out.
     """
-    ordered = sorted(tickets)
-    return await connection.fetch(CLAIM, [t[0] for t in ordered], [t[1] for t in ordered], worker_id, served)
+    return await connection.fetch(CLAIM, *fence_arrays(tickets), worker_id, served)
 
 
 async def claim_suspect(
-    connection: Queryable, tickets: Sequence[tuple[UUID, int]], worker_id: UUID, served: Sequence[str]
+    connection: Queryable, tickets: Sequence[Fence], worker_id: UUID, served: Sequence[str]
 ) -> list[Record]:
     """Claim at most one suspect, and none while this worker holds any row; not safe to run twice at once for a worker."""
-    ordered = sorted(tickets)
-    return await connection.fetch(CLAIM_SUSPECT, [t[0] for t in ordered], [t[1] for t in ordered], worker_id, served)
+    return await connection.fetch(CLAIM_SUSPECT, *fence_arrays(tickets), worker_id, served)
 
 
-async def suspects(connection: Queryable, tickets: Sequence[tuple[UUID, int]], served: Sequence[str]) -> int:
+async def suspects(connection: Queryable, tickets: Sequence[Fence], served: Sequence[str]) -> int:
     """Return how many of `tickets` name a claimable suspect."""
-    ordered = sorted(tickets)
-    return int(await connection.fetchval(SUSPECTS, [t[0] for t in ordered], [t[1] for t in ordered], served) or 0)
+    return int(await connection.fetchval(SUSPECTS, *fence_arrays(tickets), served) or 0)
 
 
-async def decline(connection: Queryable, tickets: Sequence[tuple[UUID, int]], served: Sequence[str]) -> int:
+async def decline(connection: Queryable, tickets: Sequence[Fence], served: Sequence[str]) -> int:
     """Take back tickets that were not claimed; returns how many.
 
     Unserved kinds wait 5 s, suspects whose turn it is not 1 s, others for the stager, and those that somebody else has
     locked for the auditor.
     """
-    ordered = sorted(tickets)
-    rows: list[Any] = await connection.fetch(DECLINE, [t[0] for t in ordered], [t[1] for t in ordered], served)
+    rows: list[Any] = await connection.fetch(DECLINE, *fence_arrays(tickets), served)
     return len(rows)
 
 
-async def running_of(connection: Queryable, worker_id: UUID) -> set[tuple[UUID, int]]:
+async def running_of(connection: Queryable, worker_id: UUID) -> set[Fence]:
     """Return (id, claim_no) of every row that PostgreSQL says this worker runs."""
     return {(row["id"], row["claim_no"]) for row in await connection.fetch(RUNNING_OF, worker_id)}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
-from taskmill.models import Task, TaskHistory
-from taskmill.states import State
+from taskmill.states import By, State, sources
 from taskmill.stores.database import Connection
+from taskmill.stores.tasks.history import counted, counts, ended, into_history, into_live, state_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,21 +18,10 @@ class Cancelled:
     worker_id: UUID | None
 
 
-_LIVE = [column.name for column in Task.__table__.columns]
-_FINAL = [column.name for column in TaskHistory.__table__.columns]
-
-
-def _select(columns: list[str], changes: Mapping[str, str]) -> str:
-    return ", ".join(f"{changes.get(name, name)} as {name}" for name in columns)
-
-
 _CANCELLED = {
     "state": "'cancelled'",
-    "ticket_at": "null::timestamptz",
-    "cancel_requested_at": "coalesce(cancel_requested_at, clock_timestamp())",
+    "cancel_requested_at": "coalesce(t.cancel_requested_at, clock_timestamp())",
     "result": "null::jsonb",
-    "finished_at": "clock_timestamp()",
-    "updated_at": "clock_timestamp()",
 }
 # 从历史回来：预算重新计，围栏 claim_no 只增不减
 _REOPENED = {
@@ -46,21 +34,16 @@ _REOPENED = {
     "worker_id": "null::uuid",
     "error": "null::jsonb",
 }
-_COUNT = """
-  insert into taskmill.rollups as r (minute, queue, kind, outcome, writer, n)
-  select date_trunc('minute', now()), queue, kind, '{outcome}', $2::uuid, 1 from moved
-  on conflict (minute, queue, kind, outcome, writer) do update set n = r.n + 1
-"""
-
 LOCK = "select state from taskmill.tasks where id = $1 for update"
 # 转移 cancel：等待 → cancelled，同一条语句移入历史并计数；行已由 LOCK 锁住
 CANCEL_WAITING = f"""
-with gone as (
-  delete from taskmill.tasks where id = $1 returning *
+with d as (
+  delete from taskmill.tasks t where t.id = $1 and {state_in(sources(By.CANCEL))} returning {ended(_CANCELLED)}
 ), moved as (
-  insert into taskmill.task_history ({", ".join(_FINAL)}) select {_select(_FINAL, _CANCELLED)} from gone
-  returning queue, kind
-), counted as ({_COUNT.format(outcome="cancelled")})
+  {into_history("d")} returning queue, kind
+), r as (
+  {counted(counts("moved", "'cancelled'", "$2"))}
+)
 select count(*) from moved
 """
 # 运行中：只留下请求，由结算或救援者了结
@@ -73,9 +56,10 @@ REOPEN = f"""
 with gone as (
   delete from taskmill.task_history where id = $1 returning *
 ), moved as (
-  insert into taskmill.tasks ({", ".join(_LIVE)}) select {_select(_LIVE, _REOPENED)} from gone
-  returning queue, kind
-), counted as ({_COUNT.format(outcome="reopened")})
+  {into_live("gone", _REOPENED)} returning queue, kind
+), r as (
+  {counted(counts("moved", "'reopened'", "$2"))}
+)
 select count(*) from moved
 """
 STATE = """

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from taskmill import constants as c
 from taskmill.stores.database import Queryable
+from taskmill.stores.tasks.history import counted, counts
 
 NOBODY = UUID(int=0)  # 合并后的汇总行的 writer
 
@@ -35,7 +36,10 @@ WORKERS = """
 delete from taskmill.workers where dead_at < now() - $1 * interval '1 second' returning id
 """
 # 不变量 9 要求汇总永不丢失，所以旧的分钟行合并成天，总和不变
-ROLLUPS = """
+_BY_DAY = """
+  select date_trunc('day', minute, 'UTC'), queue, kind, outcome, $2::uuid, sum(n), sum(wait_ms), sum(run_ms)
+  from d group by 1, 2, 3, 4"""
+ROLLUPS = f"""
 with old as materialized (
   select minute, queue, kind, outcome, writer from taskmill.rollups
   where minute < date_trunc('day', now(), 'UTC') - $1 * interval '1 day' and writer <> $2
@@ -45,11 +49,7 @@ with old as materialized (
   where (r.minute, r.queue, r.kind, r.outcome, r.writer) = (old.minute, old.queue, old.kind, old.outcome, old.writer)
   returning r.*
 ), merged as (
-  insert into taskmill.rollups as r (minute, queue, kind, outcome, writer, n, wait_ms, run_ms)
-  select date_trunc('day', minute, 'UTC') as day, queue, kind, outcome, $2, sum(n), sum(wait_ms), sum(run_ms)
-  from d group by day, queue, kind, outcome order by day, queue, kind, outcome
-  on conflict (minute, queue, kind, outcome, writer) do update
-  set n = r.n + excluded.n, wait_ms = r.wait_ms + excluded.wait_ms, run_ms = r.run_ms + excluded.run_ms
+  {counted(_BY_DAY)}
 )
 select n from d
 """
@@ -58,7 +58,7 @@ KEPT_SHORT = """
 select name, now() - retention_s * interval '1 second' as cutoff from taskmill.queues
 where retention_s is not null order by name
 """
-EXPIRED = """
+EXPIRED = f"""
 with old as materialized (
   select h.id, h.finished_at from taskmill.task_history h
   where h.queue = $1 and h.finished_at < $2
@@ -68,9 +68,7 @@ with old as materialized (
   delete from taskmill.task_history h using old where h.id = old.id and h.finished_at = old.finished_at
   returning h.queue, h.kind
 ), r as (
-  insert into taskmill.rollups as r (minute, queue, kind, outcome, writer, n)
-  select date_trunc('minute', now()), queue, kind, 'pruned', $3, count(*) from d group by queue, kind order by queue, kind
-  on conflict (minute, queue, kind, outcome, writer) do update set n = r.n + excluded.n
+  {counted(counts("d", "'pruned'", "$3"))}
 )
 select count(*) from d
 """

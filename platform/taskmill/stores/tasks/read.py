@@ -34,7 +34,7 @@ from taskmill import reasons
 from taskmill.errors import Code, InputError
 from taskmill.models import Task, TaskHistory
 from taskmill.states import FINAL, LIVE, State
-from taskmill.stores.database import Connection
+from taskmill.stores.database import Connection, Queryable
 from taskmill.stores.sqlstates import CANCELLED
 
 _COLUMNS = [column.name for column in Task.__table__.columns]
@@ -58,6 +58,10 @@ select id, state, null::jsonb as result, error, null::timestamptz as finished_at
 union all
 select id, state, result, error, finished_at from taskmill.task_history where id = $1
 """
+STORED = """
+select state, result, error ->> 'message' as error, started_at, finished_at
+from taskmill.task_history where id = $1
+"""
 # 任务存在而没有失败的尝试时，左连接仍给出一行
 ATTEMPTS = """
 select a.claim_no, a.attempt, a.cause, a.error_type, a.message, a.message_zh, a.traceback, a.worker_id, a.started_at, a.finished_at
@@ -67,6 +71,17 @@ from (select id from taskmill.tasks where id = $1
 left join taskmill.task_attempts a on a.task_id = t.id
 order by a.claim_no
 """
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """State and result (JSON bytes) of a final task."""
+
+    state: str
+    result: bytes | None
+    error: str | None
+    started_at: datetime | None
+    finished_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +106,12 @@ async def fetch(connection: Connection, task_id: UUID) -> Any | None:
 async def fetch_result(connection: Connection, task_id: UUID) -> Any | None:
     """Return id, state, result, error, finished_at, None if the task is unknown."""
     return await connection.fetchrow(RESULT, task_id)
+
+
+async def fetch_stored(connection: Queryable, task_id: str) -> StoredResult | None:
+    """Return the result, or None if the task is not final or does not exist."""
+    row = await connection.fetchrow(STORED, UUID(task_id))
+    return None if row is None else StoredResult(*row)
 
 
 async def fetch_attempts(connection: Connection, task_id: UUID) -> list[Any] | None:

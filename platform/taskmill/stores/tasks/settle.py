@@ -8,10 +8,10 @@ from datetime import datetime
 from uuid import UUID
 
 from taskmill import constants as c
-from taskmill.models import TaskHistory
-from taskmill.states import FINAL, By, Cause, State
+from taskmill.states import FINAL, By, Cause, State, TransitionError, allowed, sources
 from taskmill.stores.arrays import sparse
 from taskmill.stores.database import Connection, Record
+from taskmill.stores.tasks.history import counted, counts, ended, into_history, state_in
 
 
 @dataclass(slots=True)
@@ -52,18 +52,17 @@ class Outcome:
         return self
 
 
-_COLUMNS = [column.name for column in TaskHistory.__table__.columns]
 _SET = {
     "state": "u.state",
     "result": "u.result",
     "error": "coalesce(u.error, t.error)",
     "attempt": "t.attempt + coalesce(u.attempt_delta, 0)",
     "crash_count": "t.crash_count + coalesce(u.crash_delta, 0)",
-    "ticket_at": "null::timestamptz",
-    "finished_at": "clock_timestamp()",
-    "updated_at": "clock_timestamp()",
 }
-_FENCE = "t.id = u.id and t.claim_no = u.claim_no and t.worker_id = u.worker_id and coalesce(t.state, 'running') = 'running'"
+_FENCE = f"t.id = u.id and t.claim_no = u.claim_no and t.worker_id = u.worker_id and {state_in(sources(By.SETTLE))}"
+_KEPT, _UNKEPT = (f"queue {how} ((select names from unretained)::text[])" for how in ("<> all", "= any"))
+_SUMS = """coalesce(sum(extract(epoch from started_at - run_at) * 1000), 0)::bigint,
+         coalesce(sum(extract(epoch from finished_at - started_at) * 1000), 0)::bigint"""
 # 失败的尝试另记一行；成功的不记
 _ATTEMPT_COLUMNS = (
     "task_id, claim_no, attempt, cause, error_type, message, message_zh, traceback, worker_id, started_at, finished_at"
@@ -78,22 +77,11 @@ with unretained as materialized (
     as u(id, claim_no, worker_id, state, result, error, attempt_delta, crash_delta)
 ), d as (
   delete from taskmill.tasks t using u where {_FENCE}
-  returning {", ".join(f"{_SET.get(name, 't.' + name)} as {name}" for name in _COLUMNS)}
+  returning {ended(_SET)}
 ), h as (
-  insert into taskmill.task_history ({", ".join(_COLUMNS)}) select {", ".join(_COLUMNS)} from d
-  where d.queue <> all ((select names from unretained)::text[])
+  {into_history("d", _KEPT)}
 ), r as (
-  insert into taskmill.rollups as r (minute, queue, kind, outcome, writer, n, wait_ms, run_ms)
-  select date_trunc('minute', now()), queue, kind, state, $9::uuid, count(*),
-         coalesce(sum(extract(epoch from started_at - run_at) * 1000), 0)::bigint,
-         coalesce(sum(extract(epoch from finished_at - started_at) * 1000), 0)::bigint
-  from d group by queue, kind, state
-  union all
-  select date_trunc('minute', now()), queue, kind, 'unretained', $9::uuid, count(*), 0, 0
-  from d where d.queue = any ((select names from unretained)::text[]) group by queue, kind
-  order by 2, 3, 4
-  on conflict (minute, queue, kind, outcome, writer) do update
-  set n = r.n + excluded.n, wait_ms = r.wait_ms + excluded.wait_ms, run_ms = r.run_ms + excluded.run_ms
+  {counted(counts("d", "state", "$9", sums=_SUMS) + " union all" + counts("d", "'unretained'", "$9", where=_UNKEPT))}
 )
 select id, attempt, worker_id, started_at from d
 """
@@ -142,8 +130,11 @@ async def settle(connection: Connection, outcomes: Sequence[Outcome], writer: UU
     """Apply all outcomes in the caller's transaction; returns the ids whose fence matched.
 
     A waiting target whose task was asked to cancel goes to cancelled instead. Repeating the call after an unknown
-    COMMIT is harmless: the fence matches each attempt once.
+    COMMIT is harmless: the fence matches each attempt once. TransitionError if the table of transitions lacks one.
     """
+    for by, target in {(o.by, o.state) for o in outcomes}:
+        if not allowed(by, State.RUNNING, target):
+            raise TransitionError(by, State.RUNNING, target)
     ordered = sorted(outcomes, key=lambda o: o.id)
     waiting = [o for o in ordered if o.state not in FINAL]
     finals = [o for o in ordered if o.state in FINAL]
@@ -152,12 +143,14 @@ async def settle(connection: Connection, outcomes: Sequence[Outcome], writer: UU
         for row in await _wait(connection, waiting):
             facts[row["id"]] = (row["attempt"], row["started_at"])
         finals += [_cancelled(o) for o in waiting if o.id not in facts]
+    landed = [o for o in waiting if o.id in facts]
     for outcome in ordered:
         outcome.landed = outcome.state if outcome.state in FINAL or outcome.id in facts else State.CANCELLED
     if finals:
         for row in await _finish(connection, sorted(finals, key=lambda o: o.id), writer):
             facts[row["id"]] = (row["attempt"], row["started_at"])
-    failed = [o for o in ordered if o.cause is not None and o.id in facts]
+    # 要等却被取消了的，以取消之后的为准：没有死因的也记下「取消」
+    failed = sorted((o for o in (*landed, *finals) if o.cause is not None and o.id in facts), key=lambda o: o.id)
     if failed:
         await _record_attempts(connection, failed, facts)
     return set(facts)

@@ -7,20 +7,22 @@ from typing import Any
 from uuid import UUID
 
 from taskmill import reasons
-from taskmill.models import TaskHistory
+from taskmill.states import By, State, sources
+from taskmill.stores.arrays import Fence, fence_arrays
 from taskmill.stores.broker.lanes import Lane
 from taskmill.stores.broker.tickets import Ticket
 from taskmill.stores.database import Queryable, Record
+from taskmill.stores.tasks.history import NOW_MS, counted, counts, ended, into_history, state_in
 
 # 转移 stage：scheduled / retryable → available；票由补票步骤给
-DUE = """
+DUE = f"""
 with due as materialized (
   select id from taskmill.tasks
   where state in ('scheduled', 'retryable') and run_at <= now()
   order by run_at limit $1 for update skip locked
 )
 update taskmill.tasks t set state = 'available', ticket_at = null, updated_at = now()
-from due where t.id = due.id and coalesce(t.state, '') in ('scheduled', 'retryable')
+from due where t.id = due.id and {state_in(sources(By.STAGE))}
 returning t.queue, t.priority
 """
 # 有无票行的 (队列, 优先级)：索引通常是空的，一次扫描即可知道；暂停的队列不补
@@ -53,7 +55,7 @@ where l.ticket_at is not null
   and not exists (select from taskmill.queues q where q.name = l.queue and q.paused_at is not null)
 """
 # 参数：队列、优先级、各道至多几行
-FEED = """
+FEED = f"""
 with next as materialized (
   select n.id from unnest($1::text[], $2::smallint[], $3::int[]) as l(queue, priority, room)
   cross join lateral (
@@ -62,13 +64,13 @@ with next as materialized (
     order by id limit l.room for update skip locked) n
 )
 update taskmill.tasks t
-set ticket_at = to_timestamp(floor(extract(epoch from now()) * 1000) / 1000.0)
-from next where t.id = next.id and coalesce(t.state, 'available') = 'available'
+set ticket_at = {NOW_MS}
+from next where t.id = next.id and {state_in([State.AVAILABLE])}
 returning t.queue, t.priority, t.id, t.claim_no, (extract(epoch from t.ticket_at) * 1000)::bigint as at_ms
 """
 # 纪元开始之前的票算没有票：流被清空过。纪元在将来，就是数据库的时钟退过：比现在晚的票是退之前的，
 # 比现在早的是退之后的，在纪元之后；重发的记为现在，下一轮不会再中
-STALE = """
+STALE = f"""
 with old as materialized (
   select o.id from unnest($1::text[], $2::smallint[], $3::int[], $4::float8[]) as l(queue, priority, room, begun)
   cross join lateral (
@@ -78,28 +80,24 @@ with old as materialized (
     order by ticket_at limit l.room for update skip locked) o
 )
 update taskmill.tasks t
-set ticket_at = to_timestamp(floor(extract(epoch from now()) * 1000) / 1000.0)
-from old where t.id = old.id and coalesce(t.state, 'available') = 'available'
+set ticket_at = {NOW_MS}
+from old where t.id = old.id and {state_in([State.AVAILABLE])}
 returning t.queue, t.priority, t.id, t.claim_no, (extract(epoch from t.ticket_at) * 1000)::bigint as at_ms
 """
 # 别人锁着的跳过：它的票没了，由审计者找回
-UNTICKET = """
+UNTICKET = f"""
 with free as materialized (
   select t.id from unnest($1::uuid[], $2::int[]) as u(id, claim_no)
-  join taskmill.tasks t on t.id = u.id and t.claim_no = u.claim_no and coalesce(t.state, 'available') = 'available'
+  join taskmill.tasks t on t.id = u.id and t.claim_no = u.claim_no and {state_in([State.AVAILABLE])}
   for update of t skip locked
 )
 update taskmill.tasks t set ticket_at = null from free where t.id = free.id
 """
-_COLUMNS = [column.name for column in TaskHistory.__table__.columns]
 _SET = {
     "state": "'discarded'",
     "claim_no": "t.claim_no + 1",
     "result": "null::jsonb",
     "error": f"jsonb_build_object('type', 'Expired', 'message', '{reasons.EXPIRED.en}', 'message_zh', '{reasons.EXPIRED.zh}')",
-    "ticket_at": "null::timestamptz",
-    "finished_at": "clock_timestamp()",
-    "updated_at": "clock_timestamp()",
 }
 # 转移 expire：等待态 → discarded，移入历史、记一次尝试、计数
 EXPIRE = f"""
@@ -109,18 +107,15 @@ with old as materialized (
   order by expires_at limit $1 for update skip locked
 ), d as (
   delete from taskmill.tasks t using old
-  where t.id = old.id and coalesce(t.state, '') <> 'running'
-  returning {", ".join(f"{_SET.get(name, 't.' + name)} as {name}" for name in _COLUMNS)}
+  where t.id = old.id and {state_in(sources(By.EXPIRE))}
+  returning {ended(_SET)}
 ), h as (
-  insert into taskmill.task_history ({", ".join(_COLUMNS)}) select {", ".join(_COLUMNS)} from d
+  {into_history("d")}
 ), a as (
   insert into taskmill.task_attempts (task_id, claim_no, attempt, cause, message, message_zh, finished_at)
   select id, claim_no, attempt, 'expired', '{reasons.EXPIRED.en}', '{reasons.EXPIRED.zh}', finished_at from d on conflict do nothing
 ), r as (
-  insert into taskmill.rollups as r (minute, queue, kind, outcome, writer, n)
-  select date_trunc('minute', now()), queue, kind, state, $2::uuid, count(*) from d
-  group by queue, kind, state order by queue, kind, state
-  on conflict (minute, queue, kind, outcome, writer) do update set n = r.n + excluded.n
+  {counted(counts("d", "state", "$2"))}
 )
 select id, kind, queue, attempt from d
 """
@@ -168,13 +163,12 @@ def _by_lane(rows: Sequence[Record]) -> dict[Lane, list[Ticket]]:
     return found
 
 
-async def unticket(connection: Queryable, tickets: Sequence[tuple[UUID, int]]) -> None:
+async def unticket(connection: Queryable, tickets: Sequence[Fence]) -> None:
     """Say that these rows (id, claim_no) have no ticket; the stager will make one.
 
     Rows that somebody else has locked are left out: the auditor finds that their ticket is lost.
     """
-    ordered = sorted(tickets)
-    await connection.execute(UNTICKET, [t[0] for t in ordered], [t[1] for t in ordered])
+    await connection.execute(UNTICKET, *fence_arrays(tickets))
 
 
 async def expire(connection: Queryable, limit: int, writer: UUID) -> list[Record]:

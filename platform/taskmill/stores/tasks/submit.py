@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from operator import attrgetter
+from typing import Any, Final
 from uuid import UUID
 
 from taskmill import constants as c
 from taskmill.stores.arrays import sparse
 from taskmill.stores.database import Connection, Queryable
+from taskmill.stores.tasks.history import NOW_MS
 
 TAG_SEPARATOR = "\x1f"
 
@@ -50,47 +52,51 @@ class Inserted:
     ticket_ms: int | None
 
 
+# 批里的一列：名字、类型、从任务取值、全批都是它就不传的默认值（NEVER：总是传）
+NEVER: Final = object()
+_FORM: Final[Sequence[tuple[str, str, Callable[[NewTask], Any], Any]]] = (
+    ("id", "uuid", attrgetter("id"), NEVER),
+    ("queue", "text", attrgetter("queue"), NEVER),
+    ("kind", "text", attrgetter("kind"), NEVER),
+    ("kind_version", "int", attrgetter("kind_version"), NEVER),
+    ("priority", "smallint", attrgetter("priority"), NEVER),
+    ("args", "jsonb", attrgetter("args"), NEVER),
+    ("meta", "jsonb", attrgetter("meta"), None),
+    ("tags", "text", lambda task: TAG_SEPARATOR.join(task.tags) if task.tags else None, None),
+    ("max_attempts", "int", attrgetter("max_attempts"), NEVER),
+    ("timeout_ms", "int", attrgetter("timeout_ms"), NEVER),
+    ("run_at", "timestamptz", attrgetter("run_at"), None),
+    ("delay", "interval", lambda task: timedelta(seconds=task.delay_s) if task.delay_s else None, None),
+    ("expires_at", "timestamptz", attrgetter("expires_at"), None),
+    ("schedule_id", "uuid", attrgetter("schedule_id"), None),
+    ("fire_at", "timestamptz", attrgetter("fire_at"), None),
+    ("created_by", "text", attrgetter("created_by"), None),
+    ("ticketed", "bool", attrgetter("ticketed"), True),
+)
+_NAMES: Final = [name for name, *_ in _FORM]
+# 行里的值：多半就是批里的那一列
+_VALUES: Final = {
+    **{name: f"u.{name}" for name in _NAMES if name not in {"delay", "ticketed"}},
+    "tags": "string_to_array(u.tags, E'\\x1f')",
+    "state": "case when d.due <= now() then 'available' else 'scheduled' end",
+    "run_at": "d.due",
+    "ticket_at": f"case when coalesce(u.ticketed, true) and d.due <= now() then {NOW_MS} end",
+}
 # 转移 submit：None → available / scheduled。run_at 不晚于现在即可运行
-INSERT = """
-insert into taskmill.tasks (
-    id, queue, kind, kind_version, state, priority, args, meta, tags, max_attempts, timeout_ms,
-    run_at, expires_at, schedule_id, fire_at, created_by, ticket_at)
-select u.id, u.queue, u.kind, u.kind_version,
-       case when coalesce(u.run_at, now() + coalesce(u.delay, interval '0')) <= now() then 'available' else 'scheduled' end,
-       u.priority, u.args, u.meta, string_to_array(u.tags, E'\\x1f'), u.max_attempts, u.timeout_ms,
-       coalesce(u.run_at, now() + coalesce(u.delay, interval '0')), u.expires_at, u.schedule_id, u.fire_at, u.created_by,
-       case when coalesce(u.ticketed, true) and coalesce(u.run_at, now() + coalesce(u.delay, interval '0')) <= now()
-            then to_timestamp(floor(extract(epoch from now()) * 1000) / 1000.0) end
-from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::smallint[], $6::jsonb[], $7::jsonb[], $8::text[],
-            $9::int[], $10::int[], $11::timestamptz[], $12::interval[], $13::timestamptz[], $14::uuid[],
-            $15::timestamptz[], $16::text[], $17::bool[])
-  as u(id, queue, kind, kind_version, priority, args, meta, tags, max_attempts, timeout_ms, run_at, delay,
-       expires_at, schedule_id, fire_at, created_by, ticketed)
+INSERT = f"""
+insert into taskmill.tasks ({", ".join(_VALUES)})
+select {", ".join(_VALUES.values())}
+from unnest({", ".join(f"${n}::{sort}[]" for n, (_, sort, *_) in enumerate(_FORM, 1))}) as u({", ".join(_NAMES)})
+cross join lateral (select coalesce(u.run_at, now() + coalesce(u.delay, interval '0')) as due) d
 returning id, state, run_at, (extract(epoch from ticket_at) * 1000)::bigint as ticket_ms
 """
 QUEUES = "insert into taskmill.queues (name) select unnest($1::text[]) on conflict do nothing returning name"
 
 
-def _columns(tasks: Sequence[NewTask]) -> list[list[Any]]:
-    return [
-        [t.id for t in tasks],
-        [t.queue for t in tasks],
-        [t.kind for t in tasks],
-        [t.kind_version for t in tasks],
-        [t.priority for t in tasks],
-        [t.args for t in tasks],
-        sparse([t.meta for t in tasks], None),
-        sparse([TAG_SEPARATOR.join(t.tags) if t.tags else None for t in tasks], None),
-        [t.max_attempts for t in tasks],
-        [t.timeout_ms for t in tasks],
-        sparse([t.run_at for t in tasks], None),
-        sparse([timedelta(seconds=t.delay_s) if t.delay_s else None for t in tasks], None),
-        sparse([t.expires_at for t in tasks], None),
-        sparse([t.schedule_id for t in tasks], None),
-        sparse([t.fire_at for t in tasks], None),
-        sparse([t.created_by for t in tasks], None),
-        sparse([t.ticketed for t in tasks], default=True),
-    ]
+def _columns(tasks: Sequence[NewTask]) -> Iterator[list[Any]]:
+    for _, _, value, default in _FORM:
+        values = [value(task) for task in tasks]
+        yield values if default is NEVER else sparse(values, default)
 
 
 async def insert(connection: Connection, tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:

@@ -30,7 +30,7 @@ with live as materialized (
          min(run_at) filter (where state = 'available') as oldest
   from taskmill.tasks group by queue
 ), done as materialized (
-  select queue, sum(n) as n, sum(run_ms) as run_ms
+  select queue, sum(n) as n
   from taskmill.rollups
   where minute >= date_trunc('minute', $1::timestamptz) and outcome in ('completed', 'discarded')
   group by queue
@@ -39,7 +39,7 @@ with live as materialized (
 )
 select n.queue, coalesce(l.ready, 0), coalesce(l.running, 0), coalesce(l.due_soon, 0),
        greatest(coalesce(extract(epoch from now() - l.oldest), 0), 0)::float8,
-       coalesce(d.n, 0)::bigint, (coalesce(d.run_ms, 0) / 1000.0)::float8, now()
+       coalesce(d.n, 0)::bigint, now()
 from named n left join live l on l.queue = n.queue left join done d on d.queue = n.queue
 """
 WORKERS = """
@@ -94,8 +94,8 @@ select id from late
 class QueueLoad:
     """The load of one queue at `at`, PostgreSQL's clock.
 
-    `ready`: available now; `due_soon`: waiting and due within the horizon; `finished` and `run_s`: tasks that ended
-    (completed or discarded) since the minute asked for, and their total run time.
+    `ready`: available now; `due_soon`: waiting and due within the horizon; `finished`: tasks that ended (completed or
+    discarded) since the minute asked for.
     """
 
     queue: str
@@ -104,7 +104,6 @@ class QueueLoad:
     due_soon: int
     oldest_wait_s: float
     finished: int
-    run_s: float
     at: datetime
 
 

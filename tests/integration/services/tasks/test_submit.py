@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
-from uuid import UUID
 
 import msgspec
 import pytest
@@ -15,9 +13,8 @@ import pytest
 from taskmill import constants as c
 from taskmill import task
 from taskmill.errors import Code, InputError, NotFoundError, TaskmillError, UnavailableError
-from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.database import DATA_ERRORS
-from taskmill.stores.tasks.submit import Inserted, NewTask
 from tests.conftest import PostgresFactory
 from tests.support.engines import decoded, history, live, platform_of, registry_of, stage, submit
 from tests.support.platforms import opened
@@ -183,34 +180,6 @@ async def test_concurrent_submits_share_commits(database_url: str, broker_url: s
         assert await platform.database.pool.fetchval(commits) < 30
 
 
-async def test_a_submit_at_the_very_end_of_the_flushers_is_not_left_waiting(
-    database_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with platform_of(database_url, broker_url, anything) as platform:
-        insert, stored, gate = platform.submit._insert, asyncio.Semaphore(0), asyncio.Event()
-
-        async def held(tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:
-            inserted = await insert(tasks)
-            stored.release()
-            await gate.wait()
-            return inserted
-
-        monkeypatch.setattr(platform.submit, "_insert", held)
-
-        async def client(times: int) -> list[UUID]:
-            return [await submit(platform, "shop.any") for _ in range(times)]
-
-        clients = [asyncio.create_task(client(2))]
-        await stored.acquire()  # 第一个已经在提交，第二个就得另叫人
-        clients.append(asyncio.create_task(client(1)))
-        await stored.acquire()
-        assert len(platform.submit._flushers) == c.GROUP_COMMIT_FLUSHERS == 2
-        gate.set()  # 两次提交在同一圈里完成：第一个客户端醒来再提交时，两个都已收工
-        async with asyncio.timeout(10):
-            done = await asyncio.gather(*clients)
-        assert len({each for ids in done for each in ids}) == 3
-
-
 async def test_one_bad_submit_does_not_hurt_its_neighbours(database_url: str, broker_url: str) -> None:
     async with platform_of(database_url, broker_url, send, anything) as platform:
         wanted = [submit(platform, "shop.send", {"to": "a" if n % 2 else n}) for n in range(20)]
@@ -319,11 +288,11 @@ async def test_the_caller_may_store_in_its_own_transaction(database_url: str, br
         kept = await platform.submit.prepare(SubmitRequest(kind="shop.any"))
         dropped = await platform.submit.prepare(SubmitRequest(kind="shop.any"))
         async with platform.database.transaction() as connection:
-            await platform.submit.store(connection, kept)
+            await platform.submit.store(connection, [kept])
 
         async def change_of_mind() -> None:
             async with platform.database.transaction() as connection:
-                await platform.submit.store(connection, dropped)
+                await platform.submit.store(connection, [dropped])
                 raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):

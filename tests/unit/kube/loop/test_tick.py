@@ -70,7 +70,7 @@ class World:
         old = self.link.loads.get(name)
         at = self.clock.now()
         finished = old.finished if old is not None else 0
-        self.link.loads[name] = QueueLoad(name, ready, running, 0, 1.0 if ready else 0.0, finished, 0.0, at)
+        self.link.loads[name] = QueueLoad(name, ready, running, 0, 1.0 if ready else 0.0, finished, at)
 
     def tick(self, seconds: float = 5) -> list[Key]:
         self.clock.advance(seconds)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from taskmill.services.tasks.submit import SubmitRequest
+from taskmill.services.tasks.submit_request import SubmitRequest
 
 
 @pytest.mark.parametrize(

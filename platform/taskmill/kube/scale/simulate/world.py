@@ -36,7 +36,6 @@ class Reading:
     due_soon: int
     oldest_wait_s: float
     finished: int
-    run_s: float
     at: datetime
     boot_s: float | None
 
@@ -117,7 +116,6 @@ class Record:
     lost_s: float = 0.0
     actions: int = 0
     pod_s: float = 0.0
-    unstarted: int = 0
     samples: list[tuple[float, int, int, int]] = field(default_factory=list)  # (时刻, Pod 数, 待执行, 执行中)
 
 
@@ -137,7 +135,6 @@ class World:
         self._left = len(trace.tasks)
         self._running = 0
         self._finished = 0
-        self._run_s = 0.0
         self._boot_s: float | None = None
         self._retries: list[float] = []  # 已知的将来：重试的到期时刻
         self._future = sorted(task.due for task in trace.tasks if task.known < task.due)
@@ -198,7 +195,6 @@ class World:
         self._running -= 1
         if attempt.tries >= attempt.task.failures:  # 与真的一样，只有终态计入 finished
             self._finished += 1
-            self._run_s += self.now - attempt.started
             self._left -= 1
         else:
             wait = BACKOFF_S * 2**attempt.tries * self._backoffs.uniform(*BACKOFF_SPREAD)
@@ -278,7 +274,7 @@ class World:
         soon += sum(due <= until for due in self._retries)
         oldest = self.now - min(attempt.due for attempt in self._queue) if self._queue else 0.0
         return Reading(
-            len(self._queue), self._running, soon, oldest, self._finished, self._run_s,
+            len(self._queue), self._running, soon, oldest, self._finished,
             EPOCH + timedelta(seconds=self.now), self._boot_s,
         )  # fmt: skip
 
@@ -314,5 +310,4 @@ class World:
         self.now = end
         for pod in list(self._pods):
             self._remove(pod)
-        self.record.unstarted = len(self._queue)
         self.record.waits.extend(end - attempt.due for attempt in self._queue)

@@ -1,0 +1,91 @@
+"""What a client says of a task, and what of it is refused before anything else is looked at."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from taskmill import bounds, naming, reasons
+from taskmill import constants as c
+from taskmill.bounds import Range, bad_delay, bad_moment
+from taskmill.errors import Code, InputError
+from taskmill.words import Words
+
+# 写进接口说明的；检查在 check_request，它的话点得出字段与原因
+KindName = Annotated[
+    str, Meta(description="Kind of the task, such as `report.build`.", extra_json_schema={"maxLength": c.NAME_MAX_CHARS})
+]
+QueueName = Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": c.NAME_MAX_CHARS})]
+Priority = Annotated[int, Meta(description="1 is the highest.", extra_json_schema={"enum": list(c.PRIORITIES)})]
+Args = Annotated[
+    Any,
+    Meta(description="What the handler gets; checked against the kind's JSON Schema.", extra_json_schema={"type": "object"}),
+]
+
+
+def _moment(description: str) -> Meta:
+    return Meta(description=description, extra_json_schema={"format": "date-time"})
+
+
+class SubmitRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What a client says of a task. None means: the kind's default. Times carry a zone; durations are seconds."""
+
+    kind: KindName
+    args: Args = msgspec.field(default_factory=dict[str, Any])
+    version: Annotated[int, bounds.VERSION.meta("Version of the kind; default: the newest.")] | None = None
+    queue: QueueName | None = None
+    priority: Priority | None = None
+    run_at: Annotated[datetime, _moment("Do not start before; with a time zone.")] | None = None
+    delay_s: Annotated[float, bounds.DELAY_S.meta("Seconds from now; not together with `run_at`.")] | None = None
+    expires_at: Annotated[datetime, _moment("Do not start after; with a time zone.")] | None = None
+    max_attempts: Annotated[int, bounds.ATTEMPTS.meta()] | None = None
+    timeout_s: Annotated[float, bounds.TIMEOUT_S.meta()] | None = None
+    tags: Annotated[list[str], Meta(extra_json_schema={"maxItems": c.TAGS_MAX})] = []
+    meta: Annotated[dict[str, Any], Meta(description="Free facts of the client, kept with the task.")] | None = None
+
+
+def refuse(field: str, reason: Words) -> InputError:
+    """Return the error of one field that does not fit."""
+    return InputError(Code.INVALID_REQUEST, field=field, reason=reason)
+
+
+def check_request(request: SubmitRequest) -> None:
+    """Raise InputError unless everything but kind and args, which need the kinds, is sound."""
+    _check_range("version", request.version, bounds.VERSION)
+    if request.queue is not None and not naming.is_queue(request.queue):
+        raise refuse("queue", reasons.QUEUE_NAME(limit=c.NAME_MAX_CHARS))
+    _check_range("priority", request.priority, bounds.PRIORITY)
+    _check_times(request)
+    if request.tags:
+        _check_tags(request.tags)
+    _check_range("max_attempts", request.max_attempts, bounds.ATTEMPTS)
+    _check_range("timeout_s", request.timeout_s, bounds.TIMEOUT_S)
+
+
+def _check_range(field: str, value: float | None, allowed: Range) -> None:
+    if value is not None and (reason := allowed.refusal(value)) is not None:
+        raise refuse(field, reason)
+
+
+def _check_times(request: SubmitRequest) -> None:
+    if request.delay_s is not None and (reason := bad_delay(request.delay_s)) is not None:
+        raise refuse("delay_s", reason)
+    if request.run_at is not None and request.delay_s is not None:
+        raise refuse("delay_s", reasons.RUN_AT_OR_DELAY)
+    for field, value in (("run_at", request.run_at), ("expires_at", request.expires_at)):
+        if value is not None and value.tzinfo is None:
+            raise refuse(field, reasons.NEEDS_ZONE)
+        # 驱动读不回年份 0 或 10000：一个这样的任务会让同组提交全部失败
+        if value is not None and (reason := bad_moment(value)) is not None:
+            raise refuse(field, reason)
+
+
+def _check_tags(tags: list[str]) -> None:
+    if len(tags) > c.TAGS_MAX:
+        raise refuse("tags", reasons.AT_MOST(limit=c.TAGS_MAX))
+    for index, tag in enumerate(tags):
+        if not naming.is_tag(tag):
+            raise refuse(f"tags[{index}]", reasons.NOT_A_TAG(limit=c.NAME_MAX_CHARS))

@@ -1,0 +1,32 @@
+"""Rows as people see them: one way from a row of the database to the Struct that answers."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from taskmill.clock import rfc3339
+
+V = TypeVar("V", bound=msgspec.Struct)
+
+
+def view(form: type[V], row: Any, **given: Any) -> V:
+    """Build `form` from a row of the ORM, or a mapping: fields of the same name, times as text; `given` comes first.
+
+    jsonb that came as bytes passes through untouched.
+    """
+    fields = {name: shown(_value(row, name)) for name in form.__struct_fields__ if name not in given}
+    return form(**fields, **given)
+
+
+def shown(value: Any) -> Any:
+    """Return a time as text and jsonb bytes as they are for the encoder; all else, None too, is shown as it is."""
+    if isinstance(value, datetime):
+        return rfc3339(value)
+    return msgspec.Raw(value) if isinstance(value, bytes) else value
+
+
+def _value(row: Any, name: str) -> Any:
+    return row[name] if hasattr(row, "keys") else getattr(row, name)
