@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from taskmill.kube import names
 from taskmill.kube.crd import documents as crds
 
 ROOT = Path(__file__).parents[2]
@@ -37,4 +38,4 @@ def text(manifest: Manifest) -> str:
 
 
 def _manifest(kind: str, name: str, spec: Manifest) -> Manifest:
-    return {"apiVersion": crds.API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
+    return {"apiVersion": names.API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}

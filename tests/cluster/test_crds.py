@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from taskmill.kube import names
 from taskmill.kube.crd import documents as crds
 from taskmill.kube.crd import pod as pod_schema
 from taskmill.kube.crd import scaling
@@ -92,7 +93,7 @@ def test_our_rules_refuse_with_our_words(kubectl: Run, namespace: str, manifest:
         ),
         (task_queue(scaling={"mode": "Automatic"}), 'spec.scaling.mode: Unsupported value: "Automatic"'),
         (task_queue(scaling={"maxReplicas": 0}), "spec.scaling.maxReplicas: Invalid value"),
-        (task_queue(concurrency=1001), "spec.concurrency: Invalid value"),
+        (task_queue(concurrency=10_001), "spec.concurrency: Invalid value"),
         (task_queue(queueName="Emails"), "spec.queueName: Invalid value"),
         (task_queue(plugins=[{"name": "http"}, {"name": "http"}]), "spec.plugins[1]: Duplicate value"),
         (task_queue(plugins=[{"name": "http", "config": {"hosts": ["a", "b"]}}]), "spec.plugins[0].config.hosts: Too many"),
@@ -181,7 +182,7 @@ def test_scaling_by_hand_in_mode_manual(kubectl: Run, namespace: str) -> None:
     kubectl(
         "patch", "tq/emails", "-n", namespace, "--subresource=status", "--type=merge", "-p", json.dumps({"status": status})
     )
-    path = f"/apis/{crds.API_VERSION}/namespaces/{namespace}/taskqueues/emails/scale"
+    path = f"/apis/{names.API_VERSION}/namespaces/{namespace}/taskqueues/emails/scale"
     scale = json.loads(kubectl("get", "--raw", path))
     assert (scale["spec"], scale["status"]) == ({"replicas": 3}, status)
 

@@ -1,19 +1,13 @@
-"""/healthz, /readyz and /metrics of the operator."""
+"""/healthz, /readyz and /metrics of the operator, answered on a thread of their own: a busy loop delays no probe."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
-from aiohttp import web
-
-from taskmill import constants as c
 from taskmill.kube.metrics import Metrics
-from taskmill.log import get_logger
-
-log = get_logger(__name__)
+from taskmill.serving.endpoint import Endpoint
 
 
 class LoopLag:
@@ -34,44 +28,23 @@ class LoopLag:
             await asyncio.sleep(1)
 
 
-class Health:
-    """`live` and `ready` return what is wrong, empty if nothing is; `refresh` brings gauges up to date."""
+class Health(Endpoint):
+    """`live` and `ready` return what is wrong, empty if nothing is; `refresh` brings gauges up to date.
+
+    All three are called on the endpoint's thread and only look.
+    """
 
     def __init__(
         self, metrics: Metrics, *, live: Callable[[], str], ready: Callable[[], str], refresh: Callable[[], None]
     ) -> None:
-        self._metrics, self._live, self._ready, self._refresh = metrics, live, ready, refresh
+        self._metrics, self._ready, self._live, self._refresh = metrics, ready, live, refresh
 
-    @asynccontextmanager
-    async def serve(self, host: str, port: int) -> AsyncIterator[int]:
-        """Serve until the end of the block; gives the port (0 asks for a free one)."""
-        app = web.Application()
-        app.router.add_get("/healthz", self._healthz)
-        app.router.add_get("/readyz", self._readyz)
-        app.router.add_get("/metrics", self._text)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        site = web.TCPSite(runner, host, port, shutdown_timeout=c.SHUTDOWN_GRACE_S)
-        await site.start()
-        bound = int(runner.addresses[0][1])
-        log.info("健康检查地址", host=host, port=bound)
-        try:
-            yield bound
-        finally:
-            await runner.cleanup()
-
-    async def _healthz(self, _: web.Request) -> web.Response:
-        return _answer(self._live())
-
-    async def _readyz(self, _: web.Request) -> web.Response:
-        return _answer(self._ready())
-
-    async def _text(self, _: web.Request) -> web.Response:
-        self._refresh()
-        # 上千个队列的文本要几百毫秒：放到线程里，事件循环照常续租
-        body = await asyncio.to_thread(self._metrics.render)
-        return web.Response(body=body, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
-
-
-def _answer(wrong: str) -> web.Response:
-    return web.json_response({"ok": not wrong, "reason": wrong}, status=503 if wrong else 200)
+    def answer(self, path: str) -> tuple[int, bytes]:
+        """Return status and body for a path."""
+        if path == "/metrics":
+            self._refresh()
+            return 200, self._metrics.render()
+        if path in {"/healthz", "/readyz"}:
+            wrong = self._live() if path == "/healthz" else self._ready()
+            return (503, f"{wrong}\n".encode()) if wrong else (200, b"ok\n")
+        return 404, b"/healthz /readyz /metrics\n"

@@ -9,7 +9,8 @@ from typing import Any, Final
 import msgspec
 
 GROUP: Final = "taskmill.dev"
-API_VERSION: Final = f"{GROUP}/v1alpha1"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = f"{GROUP}/{VERSION}"
 
 # ── 标签 ──
 LABEL_QUEUE: Final = f"{GROUP}/queue"  # TaskQueue 对象的名字

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from taskmill import constants as c
+from taskmill.kube import constants as kc
 from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.client import KubeClient
 from taskmill.kube.apiserver.failures import KubeError
@@ -25,12 +26,14 @@ from taskmill.kube.crd.documents import SCHEMA_VERSION
 from taskmill.kube.health import Health, LoopLag
 from taskmill.kube.loop.apply import Applier
 from taskmill.kube.loop.events import EventPoster
+from taskmill.kube.loop.leadership import Leadership
 from taskmill.kube.loop.queue_round import Planner, Reconciler
 from taskmill.kube.loop.rollout_limit import Rollouts
 from taskmill.kube.loop.rounds import Tools
 from taskmill.kube.loop.schedule_round import ScheduleReconciler
 from taskmill.kube.loop.status import StatusWriter
 from taskmill.kube.loop.tick import Scaling
+from taskmill.kube.loop.workers import work
 from taskmill.kube.loop.workqueue import WorkQueue
 from taskmill.kube.metrics import Metrics
 from taskmill.kube.observe.cache import Cache
@@ -41,6 +44,7 @@ from taskmill.kube.observe.secret_facts import Secrets
 from taskmill.kube.plan.plan import plan
 from taskmill.kube.state import Options
 from taskmill.log import get_logger
+from taskmill.serving.endpoint import listening
 
 log = get_logger(__name__)
 
@@ -56,7 +60,7 @@ class OperatorConfig:
     lease_name: str
     health_host: str
     health_port: int = c.OPERATOR_HEALTH_PORT
-    worker_health_port: int = c.WORKER_HEALTH_PORT
+    worker_health_port: int = kc.WORKER_HEALTH_PORT
     tick_s: float = c.OPERATOR_TICK_S
     workers: int = c.OPERATOR_WORKERS
     rollouts: int = c.OPERATOR_ROLLOUTS
@@ -69,14 +73,13 @@ class Operator:
         self._config, self._client, self._metrics = config, client, metrics
         self._lag = LoopLag()
         self._synced = False
-        self._connected = False
         options = Options(config.default_image, config.worker_health_port, config.lease_name)
         queue = self._queue = WorkQueue[Key]()
         cache = self._cache = Cache(GROUPERS)
         secrets = Secrets(client)
         self._databases = Databases(self._tick, tick_s=config.tick_s)
         self._facts = Facts(cache, secrets, self._databases, client, options)
-        self._scaling = Scaling(self._facts, queue.add, metrics)
+        self._scaling = Scaling(self._facts, queue.add, metrics, tick_s=config.tick_s)
         self._intake = Intake(self._facts, queue.add, metrics)
         self._lease = Lease(
             client, config.home, config.lease_name, config.identity, changed=self._lead, settled=self._settled
@@ -87,7 +90,7 @@ class Operator:
         tools = Tools(self._facts, applier, status, events, queue, metrics, self._token)
         self._queues = Reconciler(tools, planner, self._scaling, Rollouts(config.rollouts, queue.add))
         self._schedules = ScheduleReconciler(tools)
-        self._leading: asyncio.Task[None] | None = None
+        self._leadership = Leadership(self._begin, self._token)
         self._watch: Watch | None = None
 
     def _tick(self, link: Any) -> float:
@@ -98,9 +101,11 @@ class Operator:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop`; SetupError if the health port is taken."""
-        health = Health(self._metrics, live=self._wrong_alive, ready=self._wrong_ready, refresh=self._refresh)
+        health = Health(self._metrics, live=self._wrong_alive, ready=self._wrong_ready, refresh=self.refresh)
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(health.serve(self._config.health_host, self._config.health_port))
+            await stack.enter_async_context(
+                listening(health, self._config.health_host, self._config.health_port, "TASKMILL_OPERATOR_HEALTH_PORT")
+            )
             await stack.enter_async_context(_running(self._lag.run(), "lag"))
             if not await wait_for_crds(self._client, self._config.namespaces, stop, SCHEMA_VERSION):
                 return
@@ -112,7 +117,9 @@ class Operator:
             self._watch.start()
             stack.push_async_callback(self._watch.stop)
             for number in range(self._config.workers):
-                await stack.enter_async_context(_running(self._work(), f"worker-{number}"))
+                await stack.enter_async_context(
+                    _running(work(self._queue, self._leadership, self._round), f"worker-{number}")
+                )
             await stack.enter_async_context(_running(self._relister.run(stop), "relist"))
             await self._lease.run(stop)
             log.info("控制器正在停止")
@@ -124,7 +131,7 @@ class Operator:
             except KubeError as error:
                 log.warning("读不到集群里的对象，稍后再试", error=str(error))
                 try:
-                    await asyncio.wait_for(stop.wait(), c.KUBE_CRD_POLL_S)
+                    await asyncio.wait_for(stop.wait(), kc.KUBE_CRD_POLL_S)
                 except TimeoutError:
                     continue
                 return False
@@ -135,21 +142,16 @@ class Operator:
 
     async def _settled(self) -> None:
         while not self._queue.idle:  # noqa: ASYNC110 - 只在停止时看几眼，不值得一个事件
-            await asyncio.sleep(c.SETTLED_POLL_S)
+            await asyncio.sleep(kc.SETTLED_POLL_S)
 
     def _lead(self, leading: bool) -> None:  # noqa: FBT001 - 租约的回调
         self._metrics.leader.set(int(leading))
-        self._connected = False  # 备用期间不认新来的：再当上时重新认一遍
-        if self._leading is not None:
-            self._leading.cancel()
-            self._leading = None
-        if leading:
-            self._leading = asyncio.create_task(self._begin())
+        self._leadership.lead(leading)
 
     async def _begin(self) -> None:
         """先认全谁用哪个数据库，再开始动手：否则先到的会以为自己独占。"""
         keys = [Key.queue(*name) for name in self._cache.names(k.TASK_QUEUE)]
-        gate = asyncio.Semaphore(c.KUBE_WRITES)
+        gate = asyncio.Semaphore(kc.KUBE_WRITES)
 
         async def connect(key: Key) -> None:
             async with gate:
@@ -162,47 +164,32 @@ class Operator:
 
         await asyncio.gather(*(connect(key) for key in keys))
         await self._databases.looked()
-        self._connected = True
         for kind in (k.TASK_QUEUE, k.TASK_SCHEDULE):
             for name in self._cache.names(kind):
                 self._queue.add(Key(kind, *name))
         log.info("开始对账", queues=len(keys), databases=len(self._databases.links), token=self._lease.token)
 
-    async def _work(self) -> None:
-        while True:
-            key = await self._queue.take()
-            try:
-                await self._one(key)
-            except Exception:  # 不论什么错，干活的都不能少一个
-                log.exception("对账之外出错", object=str(key))
-                self._queue.retry(key)
-            finally:
-                self._queue.done(key)
-
-    async def _one(self, key: Key) -> None:
-        # 备用副本和还没认全的主控不动手；开始时所有键都会再来一遍
-        if self._token() is not None and self._connected:
-            await (self._queues if key.kind is k.TASK_QUEUE else self._schedules).run(key)
-        elif self._leading is not None:
-            self._queue.add_after(key, c.LEASE_RETRY_S)  # 续租迟了：可能马上又续上，键不能丢
+    async def _round(self, key: Key) -> None:
+        await (self._queues if key.kind is k.TASK_QUEUE else self._schedules).run(key)
 
     def _wrong_alive(self) -> str:
-        if self._lag.seconds > c.OPERATOR_LAG_MAX_S:
+        if self._lag.seconds > kc.OPERATOR_LAG_MAX_S:
             return f"the event loop is {self._lag.seconds:.0f} s late"
         age = self._relister.age_s
-        return f"the last full lists are {age:.0f} s old" if age is not None and age > c.KUBE_RELIST_STALE_S else ""
+        return f"the last full lists are {age:.0f} s old" if age is not None and age > kc.KUBE_RELIST_STALE_S else ""
 
     def _wrong_ready(self) -> str:
         return "" if self._synced else "the custom resources are not there yet, or the caches are not filled"
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
+        """Bring the gauges up to date."""
         self._metrics.depth.set(self._queue.depth)
         self._metrics.oldest.set(self._queue.oldest_s)
         self._metrics.leader.set(int(self._lease.held))
         self._metrics.watch_restarts.set(self._watch.restarts if self._watch is not None else 0)
         self._metrics.relist_age.set(self._relister.age_s or 0.0)
         self._metrics.databases_failing.clear()  # 没人用了的库不该一直告警
-        for link in self._databases.links.values():
+        for link in list(self._databases.links.values()):
             self._metrics.databases_failing.labels(link.identity).set(link.fact.failing_s)
 
 

@@ -159,7 +159,7 @@ class PutPolicy:
 
 
 @dataclass(frozen=True, slots=True)
-class Bury:
+class RecordDeath:
     """Tell the database how a pod's container died, so that its attempts carry the cause."""
 
     pod_uid: str
@@ -174,7 +174,7 @@ class SetFinalizer:
     present: bool
 
 
-Action = Apply | Create | Delete | Scale | ScaleQueue | DeletionCost | OrderWorkers | PutPolicy | Bury | SetFinalizer
+Action = Apply | Create | Delete | Scale | ScaleQueue | DeletionCost | OrderWorkers | PutPolicy | RecordDeath | SetFinalizer
 
 
 @dataclass(frozen=True, slots=True)

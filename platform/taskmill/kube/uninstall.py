@@ -15,7 +15,7 @@ from dataclasses import replace
 import rich_click as click
 from prometheus_client import CollectorRegistry, Counter
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.client import KubeClient
 from taskmill.kube.apiserver.failures import NotFoundError, TransientError

@@ -116,7 +116,6 @@ ENGLISH: dict[str, str] = {
     "事件": "event",
     "事件写不进去": "an event cannot be written",
     "事件暂时写不进去，丢弃": "an event cannot be written for now, dropped",
-    "健康检查地址": "address of the health checks",
     "开始担任主控": "now the leader",
     "不再是主控，停止一切动作": "no longer the leader, all actions stop",
     "租约请求失败": "request for the lease failed",

@@ -10,13 +10,13 @@ from typing import Any
 from taskmill.kube.plan.plan import plan
 from taskmill.kube.state import (
     Apply,
-    Bury,
     Create,
     Delete,
     DeletionCost,
     OrderWorkers,
     Plan,
     PutPolicy,
+    RecordDeath,
     Scale,
     ScaleQueue,
     SetFinalizer,
@@ -45,7 +45,7 @@ class Lab:
     owned: bool = False
     age: float = 0.0
     log: list[Any] = field(default_factory=list)
-    buried: list[Bury] = field(default_factory=list)
+    buried: list[RecordDeath] = field(default_factory=list)
 
     def state(self) -> State:
         deployment = self.objects.get("Deployment")
@@ -146,7 +146,7 @@ class Lab:
                 self.policy = QueuePolicy(
                     paused, "taskmill" if paused else None, values.get("retention_s", self.policy.retention_s)
                 )
-            case Bury():
+            case RecordDeath():
                 self.buried.append(action)
             case _:
                 raise AssertionError(action)

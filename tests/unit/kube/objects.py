@@ -8,7 +8,7 @@ from typing import Any
 
 from taskmill.ids import new_id
 from taskmill.kube import names
-from taskmill.kube.scale.decide import Decision, Limit, Memory, Reason, Term
+from taskmill.kube.scale.decide import ActiveReason, Decision, Limit, Memory, Term
 from taskmill.kube.state import Action, DatabaseFact, Manifest, Options, Plan, SecretFact, State
 from taskmill.services.fleet import Order, QueueLoad, QueuePolicy, WorkerFact
 
@@ -111,7 +111,7 @@ def worker(
 
 
 def decision(
-    pods: int, *, reason: Reason = Reason.COMPUTING, limit: Limit = Limit.NOT_LIMITED, words: str = "because"
+    pods: int, *, reason: ActiveReason = ActiveReason.COMPUTING, limit: Limit = Limit.NOT_LIMITED, words: str = "because"
 ) -> Decision:
     return Decision(pods, pods, reason, Term.LOAD, limit, f"{pods} pods: {words}", Memory())
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
 
-from taskmill import constants as c
-from taskmill.kube.crd.model import Drain
+from taskmill.kube import constants as c
+from taskmill.kube.crd.task_queue import Drain
 from taskmill.kube.plan.drain import step
-from taskmill.kube.plan.pod_workers import Seat, seats
+from taskmill.kube.plan.pod_workers import PodWorker, pod_workers
 from taskmill.kube.plan.rollout import Rollout
 from taskmill.kube.state import Action, DeletionCost, Manifest, OrderWorkers, Scale
 from taskmill.services.fleet import Order, WorkerFact
@@ -58,10 +58,10 @@ class Pod:
         return (self.running_phase, self.ready, self.cost or 0, -self.number)
 
 
-Stepper = Callable[[Sequence[Seat], Rollout, int], Sequence[Action]]
+Stepper = Callable[[Sequence[PodWorker], Rollout, int], Sequence[Action]]
 
 
-def protocol(found: Sequence[Seat], rollout: Rollout, desired: int) -> Sequence[Action]:
+def protocol(found: Sequence[PodWorker], rollout: Rollout, desired: int) -> Sequence[Action]:
     return step("d", found, rollout, desired, known=True)
 
 
@@ -162,7 +162,7 @@ class World:
                 seen = each.seen if each.seen == each.order_no else -1
                 rows.append(replace(each.row, order=each.order, order_token=each.order_no, order_seen=seen))
         now = NOW + timedelta(seconds=self.now)
-        found = seats(state(now=now, pods=tuple(self.op_pods), workers=tuple(rows)), Drain())
+        found = pod_workers(state(now=now, pods=tuple(self.op_pods), workers=tuple(rows)), Drain())
         ready, replicas = self.op_rs
         newest = {
             "metadata": {"name": "rs", "generation": 1, "creationTimestamp": at()},

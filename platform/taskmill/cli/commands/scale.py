@@ -168,7 +168,8 @@ def _setup(path: Path) -> Setup:
     """清单里的字段；模拟不需要名字与命名空间。"""
     import yaml
 
-    from taskmill.kube.crd.model import InvalidSpec, parse_queue
+    from taskmill.kube.crd.check import InvalidSpec
+    from taskmill.kube.crd.model import parse_queue
     from taskmill.kube.scale.simulate.traces import Setup
     from taskmill.kube.scaling_spec import scaling_spec
 

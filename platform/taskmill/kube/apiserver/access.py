@@ -15,6 +15,7 @@ from kubernetes.aio.config import ConfigException, load_incluster_config, load_k
 
 from taskmill.errors import Code, SetupError
 
+READ_BUFFER = 2**21  # 一个对象的事件可能有一两 MiB，aiohttp 默认的缓冲装不下
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -59,8 +60,9 @@ async def authorization(configuration: Configuration) -> dict[str, str]:
 
 def open_session(configuration: Configuration, **more: Any) -> aiohttp.ClientSession:
     """Return a session with the certificates, proxies and pool of the official client; `more`: for ClientSession."""
-    configuration.client_session_kwargs = more
-    session: aiohttp.ClientSession = RESTClientObject(configuration)._create_pool_manager()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    if not getproxies_environment():  # 没有代理，就不必每个请求都去翻环境变量和 netrc
-        session._trust_env = False  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    return session
+    certificates = RESTClientObject(configuration).ssl_context
+    connector = aiohttp.TCPConnector(limit=configuration.connection_pool_maxsize, ssl=certificates)
+    # 没有代理，就不必每个请求都去翻环境变量和 netrc
+    return aiohttp.ClientSession(
+        connector=connector, trust_env=bool(getproxies_environment()), read_bufsize=READ_BUFFER, **more
+    )

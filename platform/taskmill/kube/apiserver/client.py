@@ -18,7 +18,7 @@ import msgspec
 from kubernetes.aio.client.configuration import Configuration
 from prometheus_client import Counter
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.apiserver.access import authorization, load_access, open_session
 from taskmill.kube.apiserver.failures import KubeError, NotFoundError, TransientError, failure

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.kube import constants as kc
 from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.failures import ConflictError, ExistsError, KubeError
 from taskmill.kube.apiserver.kinds import Kind
@@ -43,9 +44,9 @@ class Leases(Protocol):
 class LeaseConfig:
     """Times as client-go has them: how long a lease lasts, when a leader gives up, how often either tries."""
 
-    duration_s: float = c.LEASE_DURATION_S
-    renew_s: float = c.LEASE_RENEW_S
-    retry_s: float = c.LEASE_RETRY_S
+    duration_s: float = kc.LEASE_DURATION_S
+    renew_s: float = kc.LEASE_RENEW_S
+    retry_s: float = kc.LEASE_RETRY_S
 
 
 async def _at_once() -> None:
@@ -107,10 +108,10 @@ class Lease:
             self._renewed = before
         elif won is False:
             self._renewed = None
-        self._tell()
+        self._report()
         return self.held
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         if self.held == self._leading:
             return
         self._leading = self.held
@@ -169,7 +170,7 @@ class Lease:
         if self._renewed is None or self._seen is None:
             return
         self._renewed = None
-        self._tell()
+        self._report()
         try:  # 已发出的写还在路上：等它们落地，免得落在下一个主控之后
             await asyncio.wait_for(self._settled(), c.SHUTDOWN_GRACE_S)
         except TimeoutError:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.kube import constants as c
 from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.client import KubeClient
 from taskmill.kube.apiserver.failures import ForbiddenError, KubeError, NotFoundError

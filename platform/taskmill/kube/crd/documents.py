@@ -10,14 +10,12 @@ from typing import Any
 import rich_click as click
 import yaml
 
-from taskmill.kube.crd.schema import Schema
-from taskmill.kube.crd.status import queue_status
-from taskmill.kube.crd.task_queue import name_rules, queue_spec
-from taskmill.kube.crd.task_schedule import schedule_spec, schedule_status
+from taskmill.kube.crd.schema import Schema, schema_of
+from taskmill.kube.crd.status import QueueStatus
+from taskmill.kube.crd.task_queue import NAME_RULES, TaskQueueSpec
+from taskmill.kube.crd.task_schedule import ScheduleStatus, TaskScheduleSpec
+from taskmill.kube.names import API_VERSION, GROUP, VERSION
 
-GROUP = "taskmill.dev"
-VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
 SCHEMA_VERSION = 1  # 字段增加时加一；控制器据此认出比自己旧的 CRD
 SCHEMA_VERSION_ANNOTATION = f"{GROUP}/schema-version"
 ROOT = Path(__file__).parents[4]
@@ -47,8 +45,8 @@ def task_queue() -> Crd:
     ]
     version = _version(
         "Workers of one queue of tasks: how many there are follows from how long tasks wait.",
-        queue_spec(),
-        queue_status(),
+        schema_of(TaskQueueSpec),
+        schema_of(QueueStatus),
         columns,
     )
     version["subresources"]["scale"] = {
@@ -73,7 +71,7 @@ def task_schedule() -> Crd:
         _column("REASON", '.status.conditions[?(@.type=="Ready")].reason', about="Why it is ready or not."),
         _column("AGE", ".metadata.creationTimestamp", kind="date", about="Time since creation."),
     ]
-    version = _version("A timetable that submits tasks.", schedule_spec(), schedule_status(), columns)
+    version = _version("A timetable that submits tasks.", schema_of(TaskScheduleSpec), schema_of(ScheduleStatus), columns)
     version["selectableFields"] = [{"jsonPath": ".spec.kind"}]
     return _crd("TaskSchedule", "taskschedules", "tsched", version)
 
@@ -131,7 +129,7 @@ def _version(about: str, spec: Schema, status: Schema, columns: list[dict[str, A
         "type": "object",
         "description": about,
         "required": ["spec"],
-        "x-kubernetes-validations": name_rules(),
+        "x-kubernetes-validations": [rule.schema() for rule in NAME_RULES],
         "properties": {
             "apiVersion": {"type": "string", "description": f"Always {API_VERSION}."},
             "kind": {"type": "string", "description": "Kind of this object."},

@@ -6,12 +6,13 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from taskmill.kube import names
 from taskmill.kube.crd import documents as crds
 from taskmill.kube.crd.schema import Schema
 
 NOTE = "<!-- made by `make generate` from the code; do not edit -->"
 INTRO = (
-    f"API group `{crds.GROUP}`, version `{crds.VERSION}`. What is not required may be left out; the API server fills in the defaults, "
+    f"API group `{names.GROUP}`, version `{names.VERSION}`. What is not required may be left out; the API server fills in the defaults, "
     "so `kubectl get -o yaml` shows what applies. `kubectl explain taskqueue.spec.scaling` says the same."
 )
 HEAD = ("field", "type", "default", "bounds", "meaning")

@@ -14,12 +14,11 @@ from taskmill.kube.apiserver.failures import ExistsError, NameTakenError
 from taskmill.kube.apiserver.keys import Key
 from taskmill.kube.apiserver.kinds import kind_of
 from taskmill.kube.observe.cache import Cache
-from taskmill.kube.observe.databases import DatabaseLink
+from taskmill.kube.observe.database_link import DatabaseLink
 from taskmill.kube.render import workers as manifests
 from taskmill.kube.state import (
     Action,
     Apply,
-    Bury,
     Create,
     Delete,
     DeleteSchedule,
@@ -27,6 +26,7 @@ from taskmill.kube.state import (
     Manifest,
     OrderWorkers,
     PutPolicy,
+    RecordDeath,
     Scale,
     ScaleQueue,
     SetFinalizer,
@@ -77,8 +77,8 @@ class Applier:
                 self._keep(await self._client.merge(k.POD, key.namespace, pod, body))
             case SetFinalizer(present):
                 await self._set_finalizer(key, present=present)
-            case OrderWorkers() | PutPolicy() | Bury() | DeleteSchedule():
-                await self._tell(action, link, token)
+            case OrderWorkers() | PutPolicy() | RecordDeath() | DeleteSchedule():
+                await self._report(action, link, token)
             case _:
                 assert_never(action)
 
@@ -108,8 +108,8 @@ class Applier:
         except ExistsError:
             log.info("已经有了", object=str(key), kind=manifest["kind"], name=manifest["metadata"]["name"])
 
-    async def _tell(
-        self, action: OrderWorkers | PutPolicy | Bury | DeleteSchedule, link: DatabaseLink | None, token: int
+    async def _report(
+        self, action: OrderWorkers | PutPolicy | RecordDeath | DeleteSchedule, link: DatabaseLink | None, token: int
     ) -> None:
         """写进数据库的动作；没有数据库就没有可写的。"""
         if link is None:
@@ -124,7 +124,7 @@ class Applier:
                 await link.refresh_policies()
             case DeleteSchedule(name, owner):
                 await service.delete_schedule(name, owner=owner)
-            case Bury(pod_uid, cause, at):
+            case RecordDeath(pod_uid, cause, at):
                 if (pod_uid, at) in self._buried:
                     return
                 await service.bury([PodDeath(pod_uid, Cause(cause), at)])

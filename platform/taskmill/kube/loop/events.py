@@ -7,8 +7,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from datetime import datetime
 
-from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.kube import constants as c
 from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.client import KubeClient
 from taskmill.kube.apiserver.failures import (

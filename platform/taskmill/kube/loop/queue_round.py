@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube.apiserver.keys import Key
 from taskmill.kube.crd.model import secret_names
 from taskmill.kube.loop.corrections import Corrections

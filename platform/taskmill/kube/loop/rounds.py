@@ -11,9 +11,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.errors import TaskmillError
+from taskmill.kube import constants as c
 from taskmill.kube.apiserver.failures import ForbiddenError, InvalidError, KubeError, NameTakenError, NotFoundError
 from taskmill.kube.apiserver.keys import Key
 from taskmill.kube.loop.apply import Applier, NotLeadingError
@@ -137,7 +137,7 @@ class Rounds(ABC):
         except KubeError as error:
             log.warning("状态没写成", object=str(key), error=str(error))
             return
-        if conditions.reason_of(old, "Ready") != reason.value:
+        if conditions.reason_of(old.get("conditions") or (), "Ready") != reason.value:
             await self._tools.events.post(manifest, Event("Warning", reason.value, conditions.bounded(message)))
 
     def _forget(self, key: Key) -> None:

@@ -6,10 +6,11 @@ from dataclasses import replace
 
 from taskmill.errors import ConflictError, InputError, NotFoundError
 from taskmill.kube.apiserver.keys import Key
-from taskmill.kube.crd.model import InvalidSpec, parse_schedule
+from taskmill.kube.crd.check import InvalidSpec
+from taskmill.kube.crd.model import parse_schedule
 from taskmill.kube.loop.apply import NotLeadingError
 from taskmill.kube.loop.rounds import Rounds
-from taskmill.kube.observe.databases import DatabaseLink
+from taskmill.kube.observe.database_link import DatabaseLink
 from taskmill.kube.observe.facts import Connected
 from taskmill.kube.plan.schedule import plan_schedule
 from taskmill.kube.state import Manifest, PutSchedule, Refusal, ScheduleState

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.apiserver.client import KubeClient
 from taskmill.kube.apiserver.keys import Key

@@ -13,15 +13,17 @@ from datetime import datetime
 
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.kube import constants as kc
 from taskmill.kube import names
 from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.keys import Key
 from taskmill.kube.crd.model import TaskQueue, parse_time, queue_name
 from taskmill.kube.metrics import Metrics
-from taskmill.kube.observe.databases import DatabaseLink
+from taskmill.kube.observe.database_link import DatabaseLink
 from taskmill.kube.observe.facts import Facts
 from taskmill.kube.plan.pod_workers import count_pods
 from taskmill.kube.scale import decide as scaler
+from taskmill.kube.scale.arrivals import Rates
 from taskmill.kube.scale.decide import Decision, Inputs, Memory
 from taskmill.kube.scaling_spec import scaling_spec
 from taskmill.kube.state import Manifest
@@ -49,8 +51,17 @@ class _Kept:
 class Scaling:
     """`wake` has a TaskQueue reconciled."""
 
-    def __init__(self, facts: Facts, wake: Callable[[Key], None], metrics: Metrics, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self,
+        facts: Facts,
+        wake: Callable[[Key], None],
+        metrics: Metrics,
+        *,
+        tick_s: float = c.OPERATOR_TICK_S,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
         self._facts, self._wake, self._metrics, self._clock = facts, wake, metrics, clock
+        self._new = Memory(Rates(tick_s=tick_s))
         self._kept: dict[Key, _Kept] = {}
 
     def decision(self, key: Key) -> Decision | None:
@@ -96,7 +107,7 @@ class Scaling:
         workers: tuple[WorkerFact, ...] | None,
         used: int,
     ) -> float:
-        kept = self._kept.setdefault(key, _Kept(Memory()))
+        kept = self._kept.setdefault(key, _Kept(self._new))
         load = link.load_of(queue_name(queue))
         policy = (link.policies or {}).get(queue_name(queue))  # 有人在库里改了策略：改回来，或写进状态
         seen: Seen = (link.fact.error == "", _workers_seen(workers), policy)
@@ -118,7 +129,7 @@ class Scaling:
         """负载变了也要写进状态，但不比状态允许的更勤。"""
         numbers: Seen = (load.ready, load.running, load.due_soon, round(load.oldest_wait_s)) if load is not None else ()
         now = self._clock.monotonic()
-        if not changed and (numbers == kept.told or now - kept.told_at < c.KUBE_STATUS_PERIOD_S):
+        if not changed and (numbers == kept.told or now - kept.told_at < kc.KUBE_STATUS_PERIOD_S):
             return False
         kept.told, kept.told_at = numbers, now
         return True

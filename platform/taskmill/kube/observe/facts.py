@@ -11,18 +11,19 @@ from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.failures import ForbiddenError
 from taskmill.kube.apiserver.keys import Key
 from taskmill.kube.apiserver.kinds import Kind
+from taskmill.kube.crd.check import InvalidSpec
 from taskmill.kube.crd.model import (
-    InvalidSpec,
     TaskQueue,
-    TaskQueueSpec,
     TaskSchedule,
     parse_queue,
     parse_schedule,
     queue_name,
     secret_names,
 )
+from taskmill.kube.crd.task_queue import TaskQueueSpec
 from taskmill.kube.observe.cache import Cache, Grouper
-from taskmill.kube.observe.databases import DatabaseLink, Databases
+from taskmill.kube.observe.database_link import DatabaseLink
+from taskmill.kube.observe.databases import Databases
 from taskmill.kube.observe.secret_facts import Reader, Secrets
 from taskmill.kube.render import workers as manifests
 from taskmill.kube.state import DatabaseFact, Manifest, Options, SecretFact, State

@@ -42,7 +42,7 @@ class Intake:
                 self._secret(item, gone=False)
             # 看守不在时删掉的、去掉标签的，它不会再说
             for name in self._facts.secrets.unlisted(namespace, {name_of(item) for item in items}):
-                self._tell(*name)
+                self._report(*name)
             return
         for manifest in self._facts.cache.replace(kind, namespace, items, version):
             self._concern(kind, manifest, None)
@@ -53,9 +53,9 @@ class Intake:
         # 标签被去掉时看守也说「删了」：当作未知，用到时按名字再读
         news = secrets.unknown(namespace, name) if gone else secrets.put(manifest)
         if news:
-            self._tell(namespace, name)
+            self._report(namespace, name)
 
-    def _tell(self, namespace: str, name: str) -> None:
+    def _report(self, namespace: str, name: str) -> None:
         for kind in (k.TASK_QUEUE, k.TASK_SCHEDULE):
             for each in self._facts.cache.group(kind, namespace, name):
                 self._wake(Key.of(kind, each))

@@ -15,8 +15,8 @@ from typing import Protocol
 
 import msgspec
 
-from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.kinds import Kind

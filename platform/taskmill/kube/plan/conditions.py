@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube.plan.reasons import Reason
 from taskmill.kube.state import Event, Manifest
 
@@ -95,9 +95,9 @@ def transitions(old: Sequence[Manifest], new: Sequence[Manifest]) -> tuple[Event
     return tuple(found)
 
 
-def reason_of(status: Mapping[str, Any], kind: Type) -> str:
+def reason_of(conditions: Iterable[Mapping[str, Any]], kind: Type) -> str:
     """Return the reason that a condition has in a status, empty if it is not there."""
-    return next((str(each["reason"]) for each in status.get("conditions") or () if each.get("type") == kind), "")
+    return next((str(each["reason"]) for each in conditions if each.get("type") == kind), "")
 
 
 def bounded(message: str) -> str:

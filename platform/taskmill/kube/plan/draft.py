@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.crd.model import TaskQueue
-from taskmill.kube.plan import pod_workers as seats
-from taskmill.kube.plan import rollout
+from taskmill.kube.crd.status import QueueStatus
+from taskmill.kube.plan import pod_workers, rollout
 from taskmill.kube.plan.conditions import Type, Verdict
-from taskmill.kube.plan.pod_workers import Seat
+from taskmill.kube.plan.pod_workers import PodWorker
 from taskmill.kube.plan.reasons import Reason
 from taskmill.kube.plan.rollout import Rollout
 from taskmill.kube.render import workers as manifests
@@ -28,13 +28,16 @@ class Draft:
     actions: list[Action] = field(default_factory=list[Action])
     events: list[Event] = field(default_factory=list[Event])
     verdicts: dict[Type, Verdict] = field(default_factory=dict[Type, Verdict])
-    fields: Manifest = field(default_factory=dict[str, Any])
+    status: QueueStatus = field(init=False)  # 从上次写下的开始，各阶段改自己的那几项
     requeue_s: float = c.RESYNC_S
     template_changes: bool = False
     rolling: bool = False
     interrupted: tuple[str, ...] = ()
 
-    def say(self, kind: Type, status: bool | None, reason: Reason, message: str = "") -> None:  # noqa: FBT001 - 条件的状态
+    def __post_init__(self) -> None:
+        self.status = copy.copy(self.queue.status)
+
+    def report(self, kind: Type, status: bool | None, reason: Reason, message: str = "") -> None:  # noqa: FBT001 - 条件的状态
         """Give a condition, unless an earlier stage has."""
         self.verdicts.setdefault(kind, Verdict(kind, status, reason, message))
 
@@ -42,10 +45,10 @@ class Draft:
         """Say why it is not as desired; `stalled`: only a person can go on; `going`: the operator is on it."""
         if "Ready" in self.verdicts:
             return
-        self.say("Ready", False, reason, message)
-        self.say("Stalled", stalled, reason if stalled else Reason.NOT_STALLED, message if stalled else "")
+        self.report("Ready", False, reason, message)
+        self.report("Stalled", stalled, reason if stalled else Reason.NOT_STALLED, message if stalled else "")
         moving = going and not stalled
-        self.say("Reconciling", moving, reason if moving else Reason.SETTLED, message if moving else "")
+        self.report("Reconciling", moving, reason if moving else Reason.SETTLED, message if moving else "")
 
     def again_in(self, seconds: float | None) -> None:
         """Look again after so many seconds at the latest."""
@@ -65,10 +68,10 @@ class Draft:
         return live if live is not None and manifests.is_ours(live, self.queue) else None
 
     @cached_property
-    def seats(self) -> list[Seat]:
+    def pods(self) -> list[PodWorker]:
         """Return the pods that count, with their workers; those of somebody else's Deployment do not."""
         foreign = self.state.deployment is not None and self.deployment is None
-        return [] if foreign else seats.seats(self.state, self.queue.spec.drain)
+        return [] if foreign else pod_workers.pod_workers(self.state, self.queue.spec.drain)
 
     @cached_property
     def rollout(self) -> Rollout | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.plan import drain
 from taskmill.kube.plan.draft import Draft
@@ -42,7 +42,7 @@ def keep_finalizer(draft: Draft) -> None:
     queue = draft.queue
     policy = queue.spec.deletion_policy
     replicas = draft.rollout.replicas if draft.rollout else 0
-    pods = bool(draft.seats) or replicas > 0 or bool(draft.scaled_to)
+    pods = bool(draft.pods) or replicas > 0 or bool(draft.scaled_to)
     present = policy == "Orphan" or (policy == "Drain" and pods)
     if present != (names.FINALIZER in queue.finalizers):
         draft.actions.insert(0, SetFinalizer(present))
@@ -50,20 +50,20 @@ def keep_finalizer(draft: Draft) -> None:
 
 def _drain(draft: Draft) -> None:
     """停止领取，跑完手上的，然后放手：垃圾回收会删掉 Deployment。没被领取的任务留在数据库里。"""
-    queue, state, found = draft.queue, draft.state, draft.seats
+    queue, state, found = draft.queue, draft.state, draft.pods
     limit = queue.spec.drain
     waited_s = (state.now - queue.deleted_at).total_seconds() if queue.deleted_at else 0.0
     if not found or (state.workers is not None and drain.is_over(found)):
         draft.actions.append(SetFinalizer(present=False))
         return
     if waited_s >= limit.timeout_seconds and limit.on_timeout == "Requeue":
-        busy = sum(seat.running for seat in found)
-        draft.say("Draining", True, Reason.DRAIN_TIMED_OUT, f"{busy} tasks are handed back")
+        busy = sum(pod.running for pod in found)
+        draft.report("Draining", True, Reason.DRAIN_TIMED_OUT, f"{busy} tasks are handed back")
         draft.actions.append(SetFinalizer(present=False))
         return
     if state.workers is not None:
         draft.actions += drain.order_all(found)
-    draft.say("Draining", True, Reason.WORKERS_DRAINING, "the workers finish their tasks, then this object goes")
+    draft.report("Draining", True, Reason.WORKERS_DRAINING, "the workers finish their tasks, then this object goes")
     draft.again_in(c.OPERATOR_DRAIN_TICK_S)
 
 

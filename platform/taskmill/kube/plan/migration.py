@@ -15,14 +15,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from taskmill import constants as c
+from msgspec import structs
+
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.crd.model import TaskQueue
+from taskmill.kube.crd.status import MigrationStatus, RevisionStatus
 from taskmill.kube.plan.conditions import Verdict, bounded, reason_of, stamp
 from taskmill.kube.plan.jobs import JobFact, JobState
 from taskmill.kube.plan.reasons import Reason
 from taskmill.kube.render.migration_job import EXIT_AHEAD, EXIT_BROKEN, EXIT_LOCKED, JobOrder, Phase, marks, migration_job
-from taskmill.kube.state import Action, Create, Delete, Event, Manifest
+from taskmill.kube.state import Action, Create, Delete, Event
 
 MIGRATING: Final = frozenset({Reason.JOB_RUNNING, Reason.WAITING_FOR_LOCK, Reason.JOB_FAILED, Reason.MANUAL})
 
@@ -48,7 +51,7 @@ class Gate:
 
     open: bool
     verdict: Verdict
-    fields: Manifest
+    fields: MigrationStatus
     actions: tuple[Action, ...] = ()
     requeue_s: float | None = None
     stalled: bool = False
@@ -59,7 +62,9 @@ def expand(target: Target, jobs: Sequence[JobFact], now: datetime) -> Gate:
     """Decide on the phase that comes before the rollout."""
     if target.queue.spec.migration.policy == "Skip":
         return Gate(
-            True, Verdict("Migrated", True, Reason.SKIPPED, "spec.migration.policy is Skip"), {"bundle": target.bundle}
+            True,
+            Verdict("Migrated", True, Reason.SKIPPED, "spec.migration.policy is Skip"),
+            MigrationStatus(bundle=target.bundle),
         )
     own = [job for job in jobs if job.phase == "expand" and job.bundle == target.bundle]
     if not own:
@@ -87,8 +92,9 @@ def contract(target: Target, jobs: Sequence[JobFact], gate: Gate, now: datetime,
     latest = own[-1]
     if latest.state is JobState.DONE:  # 它的 Pod 可能已被清走：记着的版本不倒退
         told = latest.result.after if latest.result else None
-        revision = told if told is not None else _old(target.queue).get("databaseRevision")
-        return replace(gate, fields={**gate.fields, **({"databaseRevision": str(revision)} if revision else {})})
+        revision = told if told is not None else _old(target.queue).database_revision
+        known = structs.replace(gate.fields, database_revision=str(revision)) if revision else gate.fields
+        return replace(gate, fields=known)
     if latest.state is not JobState.FAILED:
         return gate
     again = _failed(target, latest, jobs, now)
@@ -105,7 +111,7 @@ def prune(target: Target, jobs: Sequence[JobFact]) -> tuple[Delete, ...]:
     queues = (target.queue, *target.siblings)
     if target.queue.key != min(queue.key for queue in queues if queue.deleted_at is None or queue is target.queue):
         return ()  # 共用数据库的队列里只有一个来清理
-    used = {target.bundle} | {str(value) for queue in queues for value in _bundles(queue)}
+    used = {target.bundle} | {value for queue in queues for value in _bundles(queue)}
     newest = {(job.bundle, job.phase): job.name for job in jobs}  # 按次数升序，后者覆盖前者
     kept = {name for (bundle, _), name in newest.items() if bundle in used}
     old = [job for job in finished if job.name not in kept]
@@ -118,17 +124,17 @@ def _remembered(target: Target) -> Gate | None:
     old = _old(target.queue)
     name = names.job(target.database, target.bundle, "expand")
     other = names.job(target.database, target.bundle, "contract")
-    known = str(old.get("job", "")).startswith((name, other))
-    if old.get("bundle") == target.bundle and old.get("completedAt") and known:
-        return Gate(True, Verdict("Migrated", True, Reason.UP_TO_DATE, str(old.get("message", ""))), dict(old))
+    known = (old.job or "").startswith((name, other))
+    if old.bundle == target.bundle and old.completed_at and known:
+        return Gate(True, Verdict("Migrated", True, Reason.UP_TO_DATE, old.message or ""), old)
     return None
 
 
 def _first(target: Target, jobs: Sequence[JobFact]) -> Gate:
-    fields = {"bundle": target.bundle, "job": names.job(target.database, target.bundle, "expand")}
+    fields = MigrationStatus(bundle=target.bundle, job=names.job(target.database, target.bundle, "expand"))
     if busy := _busy(jobs):
         return Gate(False, Verdict("Migrated", False, Reason.JOB_RUNNING, f"waits for Job {busy.name}"), fields)
-    verdict = Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {fields['job']} was made")
+    verdict = Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {fields.job} was made")
     return Gate(False, verdict, fields, (_create(target, "expand", 0, marks(target.queue)),))
 
 
@@ -138,7 +144,7 @@ def _is_outdated(target: Target, job: JobFact, jobs: Sequence[JobFact]) -> bool:
     Only on the way from one bundle to another: queues that share a database with different images must not make each
     other's Jobs run for ever.
     """
-    switching = _old(target.queue).get("bundle") not in {None, target.bundle}
+    switching = _old(target.queue).bundle not in {None, target.bundle}
     return switching and any(
         other.state is JobState.DONE and other.bundle != target.bundle and _ended(other) > _ended(job) for other in jobs
     )
@@ -148,11 +154,11 @@ def _again(target: Target, job: JobFact, jobs: Sequence[JobFact]) -> Gate:
     """回到旧镜像：让它自己看看，如今的库它还读不读得了。"""
     if busy := _busy(jobs):
         verdict = Verdict("Migrated", False, Reason.JOB_RUNNING, f"waits for Job {busy.name}")
-        return Gate(False, verdict, dict(_old(target.queue)))
+        return Gate(False, verdict, _old(target.queue))
     action = _create(target, "expand", job.attempt + 1, marks(target.queue) | job.marks)
     name = action.manifest["metadata"]["name"]
     verdict = Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {name} was made")
-    return Gate(False, verdict, {"bundle": target.bundle, "job": name}, (action,))
+    return Gate(False, verdict, MigrationStatus(bundle=target.bundle, job=name), (action,))
 
 
 def _done(target: Target, job: JobFact) -> Gate:
@@ -160,7 +166,7 @@ def _done(target: Target, job: JobFact) -> Gate:
     if job.result and job.result.ahead:
         message = f"the database is newer than the image (revision {job.result.after}), which can read it"
     events: tuple[Event, ...] = ()
-    if job.asked_by in {"", target.queue.name} and reason_of(target.queue.status, "Migrated") in MIGRATING:
+    if job.asked_by in {"", target.queue.name} and reason_of(target.queue.status.conditions, "Migrated") in MIGRATING:
         events = (*_begun(target, job), Event("Normal", "MigrationCompleted", message))
     return Gate(True, Verdict("Migrated", True, Reason.UP_TO_DATE, message), _fields(target, job, message), events=events)
 
@@ -186,7 +192,7 @@ def _begun(target: Target, job: JobFact) -> tuple[Event, ...]:
     """要这个 Job 的队列第一次见到它开跑；随状态一起记下，写不成就下一轮再说。"""
     if job.started_at is None or job.asked_by not in {"", target.queue.name}:
         return ()
-    known = (_old(target.queue).get("job"), _old(target.queue).get("startedAt"))
+    known = (_old(target.queue).job, _old(target.queue).started_at)
     return (
         () if known == (job.name, stamp(job.started_at)) else (Event("Normal", "MigrationStarted", f"Job {job.name} runs"),)
     )
@@ -228,28 +234,25 @@ def _create(target: Target, phase: Phase, attempt: int, why: frozenset[str]) -> 
     return Create(migration_job(order), f"迁移数据库（{phase}）")
 
 
-def _fields(target: Target, job: JobFact, message: str = "") -> Manifest:
-    made: Manifest = {"bundle": target.bundle, "job": job.name}
-    if job.result and job.result.after is not None:
-        made["databaseRevision"] = str(job.result.after)
-    elif revision := _old(target.queue).get("databaseRevision"):
-        made["databaseRevision"] = revision
-    if job.started_at:
-        made["startedAt"] = stamp(job.started_at)
-    if job.ended_at and job.state is JobState.DONE:
-        made["completedAt"] = stamp(job.ended_at)
-    if message:
-        made["message"] = bounded(message)
-    return made
+def _fields(target: Target, job: JobFact, message: str = "") -> MigrationStatus:
+    told = job.result.after if job.result else None
+    done = job.ended_at if job.state is JobState.DONE else None
+    return MigrationStatus(
+        bundle=target.bundle, job=job.name,
+        database_revision=str(told) if told is not None else _old(target.queue).database_revision,
+        started_at=stamp(job.started_at) if job.started_at else None,
+        completed_at=stamp(done) if done else None,
+        message=bounded(message) if message else None,
+    )  # fmt: skip
 
 
-def _old(queue: TaskQueue) -> Manifest:
-    return queue.status.get("migration") or {}
+def _old(queue: TaskQueue) -> MigrationStatus:
+    return queue.status.migration or MigrationStatus()
 
 
-def _bundles(queue: TaskQueue) -> Iterable[object]:
-    revision: Manifest = queue.status.get("revision") or {}
-    return filter(None, (_old(queue).get("bundle"), revision.get("current"), revision.get("updated")))
+def _bundles(queue: TaskQueue) -> Iterable[str]:
+    revision = queue.status.revision or RevisionStatus()
+    return filter(None, (_old(queue).bundle, revision.current, revision.updated))
 
 
 def _ended(job: JobFact) -> float:

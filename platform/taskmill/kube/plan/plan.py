@@ -8,13 +8,17 @@ Workers that exist go on being scaled while a new image waits for its migration.
 
 from __future__ import annotations
 
-from taskmill import constants as c
+import msgspec
+from msgspec.structs import replace
+
+from taskmill.kube import constants as c
 from taskmill.kube import names
-from taskmill.kube.crd.model import InvalidSpec, parse_queue, queue_name
+from taskmill.kube.crd.check import InvalidSpec
+from taskmill.kube.crd.model import parse_queue, queue_name, queue_status
 from taskmill.kube.plan import conditions
 from taskmill.kube.plan.draft import Draft
 from taskmill.kube.plan.end import is_deleted, keep_finalizer
-from taskmill.kube.plan.pods import bury, count_interrupted
+from taskmill.kube.plan.pods import count_interrupted, record_deaths
 from taskmill.kube.plan.policy import policy
 from taskmill.kube.plan.reasons import Reason
 from taskmill.kube.plan.scale import scale
@@ -31,12 +35,12 @@ def plan(state: State) -> Plan:
         return _invalid(state, str(error))
     draft = Draft(state, queue)
     if is_deleted(draft):
-        bury(draft)
+        record_deaths(draft)
         return finish(draft, only_conditions=True)
     if queue.annotations.get(names.PAUSED) == "true":
-        draft.say("Ready", None, Reason.PAUSED, Reason.PAUSED.about)
-        draft.say("Reconciling", False, Reason.PAUSED)
-        draft.say("Stalled", False, Reason.NOT_STALLED)
+        draft.report("Ready", None, Reason.PAUSED, Reason.PAUSED.about)
+        draft.report("Reconciling", False, Reason.PAUSED)
+        draft.report("Stalled", False, Reason.NOT_STALLED)
         return finish(draft, only_conditions=True)
     if state.same_queue:
         message = f"queue {queue_name(queue)} belongs to {state.same_queue[0]}"
@@ -53,7 +57,7 @@ def _go(draft: Draft) -> None:
         scale(draft)
         keep_finalizer(draft)
         budget(draft)
-    bury(draft)
+    record_deaths(draft)
     count_interrupted(draft)
     judge(draft)
     count(draft)
@@ -75,9 +79,9 @@ def _build(draft: Draft) -> None:
 
 def _invalid(state: State, message: str) -> Plan:
     """读不懂的 spec：什么都不动，只说哪里不对；正在删除的就放它走。"""
-    metadata, status = state.queue["metadata"], state.queue.get("status") or {}
+    metadata, status = state.queue["metadata"], queue_status(state.queue)
     leaving = metadata.get("deletionTimestamp") and names.FINALIZER in (metadata.get("finalizers") or ())
-    generation, before = int(metadata.get("generation") or 0), status.get("conditions") or []
+    generation, before = int(metadata.get("generation") or 0), status.conditions
     verdicts = [
         conditions.Verdict("Ready", False, Reason.INVALID_SPEC, message),
         conditions.Verdict("Reconciling", False, Reason.SETTLED),
@@ -87,6 +91,6 @@ def _invalid(state: State, message: str) -> Plan:
     kept: list[Manifest] = [each for each in before if each["type"] not in {verdict.type for verdict in verdicts}]
     return Plan(
         actions=(SetFinalizer(present=False),) if leaving else (),
-        status={**status, "observedGeneration": generation, "conditions": [*merged, *kept]},
+        status=msgspec.to_builtins(replace(status, observed_generation=generation, conditions=[*merged, *kept])),
         events=conditions.transitions(before, merged),
     )

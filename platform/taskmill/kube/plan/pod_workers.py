@@ -9,9 +9,10 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube import names
-from taskmill.kube.crd.model import Drain, parse_time
+from taskmill.kube.crd.model import parse_time
+from taskmill.kube.crd.task_queue import Drain
 from taskmill.kube.scale.decide import Pods
 from taskmill.kube.state import Manifest, State
 from taskmill.services.fleet import Order, WorkerFact
@@ -36,7 +37,7 @@ class Stage(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class PodWorker:
     """A pod that counts (neither ended nor being deleted), its newest worker, and its stage."""
 
     name: str
@@ -55,8 +56,8 @@ class Seat:
 
     @property
     def started_at(self) -> datetime:
-        """When its worker started; only of a seat that has one."""
-        assert self.worker is not None  # noqa: S101 - 只对有工作进程的座位调用
+        """When its worker started; only of a each that has one."""
+        assert self.worker is not None  # noqa: S101 - 只对有工作进程的 Pod 调用
         return self.worker.started_at
 
     @property
@@ -78,24 +79,24 @@ class Seat:
         return self.stage is Stage.WORKING and worker is not None and not worker.draining and _obeyed(worker)
 
 
-def seats(state: State, drain: Drain) -> list[Seat]:
+def pod_workers(state: State, drain: Drain) -> list[PodWorker]:
     """Return the pods that count, with their workers."""
     newest = newest_workers(state.workers or ())
-    return [_seat(pod, newest.get(uid_of(pod)), state, drain) for pod in state.pods if is_active(pod)]
+    return [_pod_worker(pod, newest.get(uid_of(pod)), state, drain) for pod in state.pods if is_active(pod)]
 
 
 def count_pods(state: State) -> Pods:
     """Return the numbers that the scaler wants; pods ordered but not there yet count as starting."""
-    found = seats(state, Drain())
-    staying = [seat for seat in found if not seat.leaving]
-    ready = sum(seat.ready for seat in staying)
+    found = pod_workers(state, Drain())
+    staying = [each for each in found if not each.leaving]
+    ready = sum(each.ready for each in staying)
     replicas = int(((state.deployment or {}).get("spec") or {}).get("replicas") or 0)
-    leaving = [seat for seat in found if seat.leaving]
+    leaving = [each for each in found if each.leaving]
     return Pods(
         ready=ready,
         starting=len(staying) - ready + max(0, replicas - len(found)),
         draining=len(leaving),
-        draining_running=sum(seat.running for seat in leaving),
+        draining_running=sum(each.running for each in leaving),
     )
 
 
@@ -126,12 +127,12 @@ def containers(pod: Manifest) -> list[Mapping[str, Any]]:
     return (pod.get("status") or {}).get("containerStatuses") or []
 
 
-def _seat(pod: Manifest, worker: WorkerFact | None, state: State, drain: Drain) -> Seat:
+def _pod_worker(pod: Manifest, worker: WorkerFact | None, state: State, drain: Drain) -> PodWorker:
     uid, ready = uid_of(pod), is_ready(pod)
     told = state.drain_since.get(uid, state.now)
     overdue_s = (state.now - told).total_seconds() - drain.timeout_seconds
     stage = _alone(pod, ready=ready, now=state.now) if worker is None else _with(worker, drain, overdue_s)
-    return Seat(
+    return PodWorker(
         name=str(pod["metadata"]["name"]), uid=uid, worker=worker, stage=stage, ready=ready,
         cost=bool(names.annotation(pod, names.DELETION_COST)), overdue_s=overdue_s, quiet_s=_quiet_s(pod, state.now),
     )  # fmt: skip

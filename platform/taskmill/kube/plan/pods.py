@@ -6,14 +6,14 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.crd.model import parse_time
-from taskmill.kube.plan import pod_workers as seats
+from taskmill.kube.plan import pod_workers
 from taskmill.kube.plan.draft import Draft
 from taskmill.kube.plan.reasons import Reason
 from taskmill.kube.plan.rollout import TEMPLATE_HASH
-from taskmill.kube.state import Bury, Manifest
+from taskmill.kube.state import Manifest, RecordDeath
 from taskmill.services.fleet import Cause
 
 PULL: Final = frozenset({"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"})
@@ -29,32 +29,32 @@ def trouble(draft: Draft) -> tuple[Reason, str] | None:
     if rollout is not None and rollout.refused:
         quota = "exceeded quota" in rollout.refused
         return (Reason.QUOTA_EXCEEDED if quota else Reason.PODS_REFUSED), rollout.refused
-    found = [each for pod in draft.state.pods if seats.is_active(pod) for each in _symptoms(pod, draft.state.now)]
+    found = [each for pod in draft.state.pods if pod_workers.is_active(pod) for each in _symptoms(pod, draft.state.now)]
     order = (Reason.IMAGE_PULL_FAILED, Reason.WORKERS_FAILING, Reason.WORKERS_UNSCHEDULABLE)
     return min(found, key=lambda each: order.index(each[0]), default=None)
 
 
-def bury(draft: Draft) -> None:
+def record_deaths(draft: Draft) -> None:
     """Have the database told how containers died whose workers it still takes for living."""
     living = {worker.pod_uid: worker for worker in draft.state.workers or ()}
     for pod in draft.state.pods:
-        uid = seats.uid_of(pod)
+        uid = pod_workers.uid_of(pod)
         worker = living.get(uid)
         for cause, at in _deaths(pod) if worker else ():
             if worker is not None and worker.started_at <= at:
-                draft.actions.append(Bury(uid, cause, at))
+                draft.actions.append(RecordDeath(uid, cause, at))
 
 
 def count_interrupted(draft: Draft) -> None:
     """Count the tasks of pods that scaling in took although they were busy, each pod once."""
-    known, total = draft.state.interrupted_known, int(draft.queue.status.get("interruptedTotal") or 0)
-    draft.fields["interruptedTotal"] = total
+    known, total = draft.state.interrupted_known, draft.queue.status.interrupted_total or 0
+    draft.status.interrupted_total = total
     if known is None or draft.rollout is None or draft.rollout.rolling:
         return
-    workers = seats.newest_workers(draft.state.workers or ())
+    workers = pod_workers.newest_workers(draft.state.workers or ())
     wrong: dict[str, int] = {}
     for pod in draft.state.pods:
-        uid, worker = seats.uid_of(pod), workers.get(seats.uid_of(pod))
+        uid, worker = pod_workers.uid_of(pod), workers.get(pod_workers.uid_of(pod))
         if worker is None or worker.running == 0 or uid in known or not _was_taken(draft, pod):
             continue
         told = draft.state.drain_since.get(uid)
@@ -62,7 +62,7 @@ def count_interrupted(draft: Draft) -> None:
         if not expired:
             wrong[uid] = worker.running
     draft.interrupted = tuple(sorted(wrong))
-    draft.fields["interruptedTotal"] = total + sum(wrong.values())
+    draft.status.interrupted_total = total + sum(wrong.values())
 
 
 def _was_taken(draft: Draft, pod: Manifest) -> bool:
@@ -73,7 +73,7 @@ def _was_taken(draft: Draft, pod: Manifest) -> bool:
 
 
 def _symptoms(pod: Manifest, now: datetime) -> Iterator[tuple[Reason, str]]:
-    for status in seats.containers(pod):
+    for status in pod_workers.containers(pod):
         waiting = (status.get("state") or {}).get("waiting") or {}
         reason, message = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
         if reason in PULL:
@@ -98,7 +98,7 @@ def _last_words(pod: Manifest, status: Mapping[str, Any], otherwise: str) -> str
 def _deaths(pod: Manifest) -> Iterator[tuple[str, datetime]]:
     """容器怎么死的、何时：内存不足、被驱逐、节点没了、自己崩了。"""
     outside = _disrupted(pod)
-    for status in seats.containers(pod):
+    for status in pod_workers.containers(pod):
         for state in (status.get("lastState") or {}, status.get("state") or {}):
             ended = state.get("terminated") or {}
             at = parse_time(ended.get("finishedAt"))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from taskmill.kube.crd.model import queue_name
+from taskmill.kube.crd.status import PolicyStatus
 from taskmill.kube.plan.draft import Draft
-from taskmill.kube.state import Manifest, PutPolicy
+from taskmill.kube.state import PutPolicy
 from taskmill.services.fleet import QueuePolicyChange
 
 
@@ -17,9 +18,6 @@ def policy(draft: Draft) -> None:
     """
     spec, known = draft.queue.spec, draft.state.policy
     if known is None:
-        kept = draft.queue.status.get("queue")
-        if kept is not None:
-            draft.fields["queue"] = kept
         return
     hold = spec.stop_policy != "None"
     ours = known.paused_by == draft.state.options.instance
@@ -28,12 +26,7 @@ def policy(draft: Draft) -> None:
     if paused is not msgspec.UNSET or retention is not msgspec.UNSET:
         draft.actions.append(PutPolicy(queue_name(draft.queue), QueuePolicyChange(paused=paused, retention_s=retention)))
     # 没写成就没有这份状态：写成之后库里的就是它
-    now_paused = known.paused if paused is msgspec.UNSET else paused
-    draft.fields["queue"] = _fields(now_paused, known.retention_s if retention is msgspec.UNSET else retention)
-
-
-def _fields(paused: bool, retention_s: int | None) -> Manifest:  # noqa: FBT001 - 策略的一项
-    made: Manifest = {"paused": paused}
-    if retention_s is not None:
-        made["retentionSeconds"] = retention_s
-    return made
+    draft.status.queue = PolicyStatus(
+        paused=known.paused if paused is msgspec.UNSET else paused,
+        retention_seconds=known.retention_s if retention is msgspec.UNSET else retention,
+    )

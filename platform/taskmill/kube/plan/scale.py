@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 
-from taskmill import constants as c
+from msgspec.structs import replace
+
+from taskmill.kube import constants as c
+from taskmill.kube.crd.status import ScalingStatus
 from taskmill.kube.plan import conditions, drain
 from taskmill.kube.plan.draft import Draft
-from taskmill.kube.plan.drain import Books
+from taskmill.kube.plan.drain import Balance
 from taskmill.kube.plan.pod_workers import Stage
 from taskmill.kube.plan.reasons import Reason
 from taskmill.kube.plan.rollout import Rollout
-from taskmill.kube.state import Event, Manifest, OrderWorkers, Scale, ScaleQueue
+from taskmill.kube.state import Event, OrderWorkers, Scale, ScaleQueue
 
 PASSIVE = {"Manual": Reason.MANUAL, "External": Reason.EXTERNAL}
 
@@ -22,15 +25,15 @@ def scale(draft: Draft) -> None:
     _explain(draft)
     if rollout is None:
         return
-    now = drain.books(draft.seats, rollout.replicas, rollout.total)
+    now = drain.balance(draft.pods, rollout.replicas, rollout.total)
     wanted = _wanted(draft, now)
-    draft.fields["desiredReplicas"] = now.serving if wanted is None else wanted
+    draft.status.desired_replicas = now.serving if wanted is None else wanted
     if draft.template_changes:
-        rollout = replace(rollout, busy=True)
+        rollout = dataclasses.replace(rollout, busy=True)
     # 没有新的说法就守着现状，但该走的继续走完
     hold = max(0, now.serving)
     steps = drain.step(
-        draft.workload, draft.seats, rollout, hold if wanted is None else wanted, known=state.workers is not None
+        draft.workload, draft.pods, rollout, hold if wanted is None else wanted, known=state.workers is not None
     )
     draft.actions += steps
     if not state.scaler_owns_replicas and draft.scaled_to is None and rollout.replicas > 0:
@@ -40,11 +43,11 @@ def scale(draft: Draft) -> None:
     if spec.scaling.mode == "External" and spec.replicas is None:
         # 至少一个：HPA 见到 0 就当作停用（ScalingDisabled），永远不会拉起来
         draft.actions.append(ScaleQueue(max(1, rollout.replicas), "给外部的伸缩器一个起点"))
-    _say_draining(draft)
+    _report_draining(draft)
     _events(draft, rollout)
 
 
-def _wanted(draft: Draft, now: Books) -> int | None:
+def _wanted(draft: Draft, now: Balance) -> int | None:
     """要多少个能干活的；None：没有说法，保持现状。"""
     spec, decision = draft.queue.spec, draft.state.decision
     if spec.stop_policy == "HoldAndDrain":
@@ -58,47 +61,44 @@ def _wanted(draft: Draft, now: Books) -> int | None:
 
 
 def _explain(draft: Draft) -> None:
-    spec, decision, old = draft.queue.spec, draft.state.decision, draft.queue.status
+    spec, decision, old = draft.queue.spec, draft.state.decision, draft.queue.status.conditions
     if spec.stop_policy != "None":
-        draft.say("ScalingActive", False, Reason.SUSPENDED, f"spec.stopPolicy is {spec.stop_policy}")
+        draft.report("ScalingActive", False, Reason.SUSPENDED, f"spec.stopPolicy is {spec.stop_policy}")
     elif reason := PASSIVE.get(spec.scaling.mode):
-        draft.say("ScalingActive", False, reason, reason.about)
+        draft.report("ScalingActive", False, reason, reason.about)
     elif decision is None:
         if not conditions.reason_of(old, "ScalingActive"):
-            draft.say("ScalingActive", None, Reason.UNKNOWN, "no decision yet")
+            draft.report("ScalingActive", None, Reason.UNKNOWN, "no decision yet")
     else:
         reason = Reason(decision.reason.value)
-        draft.say("ScalingActive", reason is Reason.COMPUTING, reason, reason.about)
+        draft.report("ScalingActive", reason is Reason.COMPUTING, reason, reason.about)
     limit = Reason(decision.limited_by.value) if decision else Reason.NOT_LIMITED
     if decision or not conditions.reason_of(old, "ScalingLimited"):
-        draft.say("ScalingLimited", limit is not Reason.NOT_LIMITED, limit, limit.about)
-    made: Manifest = dict(old.get("scaling") or {})  # 还没有决定时留着旧的，免得一重启就把所有状态写两遍
-    if decision:
-        made = {key: value for key, value in made.items() if key in {"lastScaleTime", "lastActiveTime"}}
-        made |= {
-            "recommended": decision.recommended, "reason": decision.term.value, "limitedBy": decision.limited_by.value,
-            "explanation": decision.explanation[: c.CONDITION_MESSAGE_MAX], "failures": decision.memory.failures,
-        }  # fmt: skip
-    if made:  # 空的映射经服务端应用会变成 null，那不合 schema
-        draft.fields["scaling"] = made
+        draft.report("ScalingLimited", limit is not Reason.NOT_LIMITED, limit, limit.about)
+    if decision:  # 还没有决定时留着旧的，免得一重启就把所有状态写两遍
+        draft.status.scaling = replace(
+            draft.status.scaling or ScalingStatus(), recommended=decision.recommended, reason=decision.term.value,
+            limited_by=decision.limited_by.value, explanation=decision.explanation[: c.CONDITION_MESSAGE_MAX],
+            failures=decision.memory.failures,
+        )  # fmt: skip
 
 
-def _say_draining(draft: Draft) -> None:
-    if draft.state.workers is None and conditions.reason_of(draft.queue.status, "Draining"):
+def _report_draining(draft: Draft) -> None:
+    if draft.state.workers is None and conditions.reason_of(draft.queue.status.conditions, "Draining"):
         return  # 不知道就不改口
-    leaving = [seat for seat in draft.seats if seat.leaving]
-    draft.fields["drainingReplicas"] = len(leaving)
-    late = [seat for seat in leaving if seat.overdue_s >= 0 and seat.running]
+    leaving = [pod for pod in draft.pods if pod.leaving]
+    draft.status.draining_replicas = len(leaving)
+    late = [pod for pod in leaving if pod.overdue_s >= 0 and pod.running]
     if late:
-        draft.say("Draining", True, Reason.DRAIN_TIMED_OUT, f"{late[0].name} still runs tasks after drain.timeoutSeconds")
+        draft.report("Draining", True, Reason.DRAIN_TIMED_OUT, f"{late[0].name} still runs tasks after drain.timeoutSeconds")
     elif leaving:
-        draft.say("Draining", True, Reason.WORKERS_DRAINING, "workers finish their tasks before they go")
+        draft.report("Draining", True, Reason.WORKERS_DRAINING, "workers finish their tasks before they go")
     else:
-        draft.say("Draining", False, Reason.NONE)
+        draft.report("Draining", False, Reason.NONE)
     if leaving or any(isinstance(action, OrderWorkers) for action in draft.actions):
         draft.again_in(c.OPERATOR_DRAIN_TICK_S)
-        draft.again_in(min((-seat.overdue_s for seat in leaving if seat.overdue_s < 0), default=None))
-    if any(seat.stage is Stage.STARTING for seat in draft.seats):
+        draft.again_in(min((-pod.overdue_s for pod in leaving if pod.overdue_s < 0), default=None))
+    if any(pod.stage is Stage.STARTING for pod in draft.pods):
         draft.again_in(c.UNREGISTERED_S)
 
 

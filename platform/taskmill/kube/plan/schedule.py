@@ -8,16 +8,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from taskmill import constants as c
+import msgspec
+from msgspec import structs
+
 from taskmill.errors import Code
+from taskmill.kube import constants as c
 from taskmill.kube import names
-from taskmill.kube.crd.model import InvalidSpec, TaskSchedule, parse_schedule, schedule_name
+from taskmill.kube.crd.check import InvalidSpec
+from taskmill.kube.crd.model import TaskSchedule, parse_schedule, schedule_name, schedule_status
+from taskmill.kube.crd.task_schedule import ScheduleStatus
 from taskmill.kube.plan import conditions
 from taskmill.kube.plan.conditions import Verdict, stamp
 from taskmill.kube.plan.reasons import Reason
 from taskmill.kube.state import (
     DeleteSchedule,
-    Manifest,
     PutSchedule,
     Refusal,
     SchedulePlan,
@@ -45,10 +49,13 @@ def _go(state: ScheduleState, schedule: TaskSchedule) -> SchedulePlan:
         return _status(state, schedule, [problem])
     if names.FINALIZER not in schedule.finalizers:
         # 先有 finalizer 再写数据库，删除时才不会漏下
-        return SchedulePlan(actions=(SetFinalizer(present=True),), status=dict(schedule.status), requeue_s=0.0)
+        return SchedulePlan(
+            actions=(SetFinalizer(present=True),), status=msgspec.to_builtins(schedule.status), requeue_s=0.0
+        )
     if state.answer is None:
         return SchedulePlan(
-            put=PutSchedule(_request(schedule), schedule.spec.suspend, schedule.key), status=dict(schedule.status)
+            put=PutSchedule(_request(schedule), schedule.spec.suspend, schedule.key),
+            status=msgspec.to_builtins(schedule.status),
         )
     return _answered(state, schedule, state.answer)
 
@@ -66,13 +73,12 @@ def _answered(state: ScheduleState, schedule: TaskSchedule, answer: ScheduleFact
     if isinstance(answer, Refusal):
         reason = Reason.SCHEDULE_NAME_TAKEN if answer.code in TAKEN else Reason.SCHEDULE_REFUSED
         return _status(state, schedule, [Verdict("Ready", False, reason, answer.message), _stalled(reason, answer.message)])
-    fields: Manifest = {"missedCount": answer.missed_count}
-    if answer.next_fire_at and not answer.paused:
-        fields["nextFireTime"] = stamp(answer.next_fire_at)
-    if answer.last_fire_at:
-        fields["lastFireTime"] = stamp(answer.last_fire_at)
-    if answer.last_task_id:
-        fields["lastTaskId"] = str(answer.last_task_id)
+    fields = ScheduleStatus(
+        missed_count=answer.missed_count,
+        next_fire_time=stamp(answer.next_fire_at) if answer.next_fire_at and not answer.paused else None,
+        last_fire_time=stamp(answer.last_fire_at) if answer.last_fire_at else None,
+        last_task_id=str(answer.last_task_id) if answer.last_task_id else None,
+    )
     if answer.last_error:
         ready = Verdict("Ready", False, Reason.SCHEDULE_REFUSED, f"the last fire made no task: {answer.last_error}")
     else:
@@ -84,18 +90,18 @@ def _answered(state: ScheduleState, schedule: TaskSchedule, answer: ScheduleFact
 def _end(state: ScheduleState, schedule: TaskSchedule) -> SchedulePlan:
     """删掉数据库里的计划再放手；够不着数据库就等，除非有人说不等了。"""
     if names.FINALIZER not in schedule.finalizers:
-        return SchedulePlan(status=dict(schedule.status))
+        return SchedulePlan(status=msgspec.to_builtins(schedule.status))
     forced = schedule.annotations.get(names.FORCE_DELETE) == "true"
     reference = schedule.spec.connection.database_secret_ref
     fact = state.secrets.get(reference.name)
     gone = state.namespace_terminating and (fact is None or not fact.found)
     if forced or gone:
-        return SchedulePlan(actions=(SetFinalizer(present=False),), status=dict(schedule.status))
+        return SchedulePlan(actions=(SetFinalizer(present=False),), status=msgspec.to_builtins(schedule.status))
     if problem := _unreachable(state, schedule):
         hint = f"{problem.message}; the annotation {names.FORCE_DELETE}=true gives the entry in the database up"
         return _status(state, schedule, [replace(problem, message=hint)])
     delete = DeleteSchedule(schedule_name(schedule), schedule.key)
-    return SchedulePlan(actions=(delete, SetFinalizer(present=False)), status=dict(schedule.status))
+    return SchedulePlan(actions=(delete, SetFinalizer(present=False)), status=msgspec.to_builtins(schedule.status))
 
 
 def _unreachable(state: ScheduleState, schedule: TaskSchedule) -> Verdict | None:
@@ -119,30 +125,30 @@ def _stalled(reason: Reason, message: str) -> Verdict:
 
 
 def _status(
-    state: ScheduleState, schedule: TaskSchedule, verdicts: list[Verdict], fields: Manifest | None = None
+    state: ScheduleState, schedule: TaskSchedule, verdicts: list[Verdict], fields: ScheduleStatus | None = None
 ) -> SchedulePlan:
     if all(verdict.type != "Stalled" for verdict in verdicts):
         missing = verdicts[0].reason == Reason.CONNECTION_SECRET_MISSING.value
         calm = Verdict("Stalled", False, Reason.NOT_STALLED)
         verdicts = [*verdicts, _stalled(Reason.CONNECTION_SECRET_MISSING, verdicts[0].message) if missing else calm]
-    before: list[Manifest] = list(schedule.status.get("conditions") or [])
+    before = schedule.status.conditions
     made = conditions.merge(before, verdicts, schedule.generation, state.now)
-    kept = dict(schedule.status) if fields is None else fields
+    kept = schedule.status if fields is None else fields
     return SchedulePlan(
-        status={**kept, "observedGeneration": schedule.generation, "conditions": made},
+        status=msgspec.to_builtins(structs.replace(kept, observed_generation=schedule.generation, conditions=made)),
         events=conditions.transitions(before, made), requeue_s=c.SCHEDULE_STATUS_S,
     )  # fmt: skip
 
 
 def _invalid(state: ScheduleState, message: str) -> SchedulePlan:
     """读不懂的 spec：只说哪里不对；正在删除的就放它走。"""
-    metadata, status = state.schedule["metadata"], state.schedule.get("status") or {}
+    metadata, status = state.schedule["metadata"], schedule_status(state.schedule)
     leaving = metadata.get("deletionTimestamp") and names.FINALIZER in (metadata.get("finalizers") or ())
     verdicts = [Verdict("Ready", False, Reason.INVALID_SPEC, message), _stalled(Reason.INVALID_SPEC, message)]
-    generation, before = int(metadata.get("generation") or 0), status.get("conditions") or []
+    generation, before = int(metadata.get("generation") or 0), status.conditions
     made = conditions.merge(before, verdicts, generation, state.now)
     return SchedulePlan(
         actions=(SetFinalizer(present=False),) if leaving else (),
-        status={**status, "observedGeneration": generation, "conditions": made},
+        status=msgspec.to_builtins(structs.replace(status, observed_generation=generation, conditions=made)),
         events=conditions.transitions(before, made),
     )

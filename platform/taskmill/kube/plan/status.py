@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from taskmill import constants as c
+import msgspec
+from msgspec.structs import replace
+
+from taskmill.kube import constants as c
 from taskmill.kube import names
+from taskmill.kube.crd.status import RevisionStatus, ScalingStatus, WorkStatus
 from taskmill.kube.plan import conditions
 from taskmill.kube.plan.conditions import stamp
 from taskmill.kube.plan.draft import Draft
 from taskmill.kube.plan.pods import trouble
 from taskmill.kube.plan.reasons import Reason
 from taskmill.kube.render import workers as manifests
-from taskmill.kube.state import Event, Manifest, Plan
+from taskmill.kube.state import Event, Plan
 
 
 def judge(draft: Draft) -> None:
@@ -24,7 +27,7 @@ def judge(draft: Draft) -> None:
         return
     if database and database.error and database.failing_s >= c.UNREACHABLE_S:
         draft.not_ready(Reason.DATABASE_UNREACHABLE, database.error)
-    ready, wanted = _ready(draft), int(draft.fields.get("desiredReplicas") or 0)
+    ready, wanted = _ready(draft), draft.status.desired_replicas or 0
     if rollout.stuck and rollout.rolling:
         cause = trouble(draft)
         draft.not_ready(Reason.ROLLOUT_STUCK, f"{rollout.stuck} {cause[1] if cause else ''}".strip(), stalled=True)
@@ -36,46 +39,46 @@ def judge(draft: Draft) -> None:
         draft.not_ready(Reason.SUSPENDED, f"spec.stopPolicy is {draft.queue.spec.stop_policy}")
     spec = draft.queue.spec
     undecided = spec.scaling.mode == "Auto" and spec.stop_policy == "None" and draft.state.decision is None
-    if undecided and conditions.reason_of(draft.queue.status, "Ready") != Reason.AS_DESIRED.value:
+    if undecided and conditions.reason_of(draft.queue.status.conditions, "Ready") != Reason.AS_DESIRED.value:
         draft.not_ready(Reason.WORKERS_STARTING, "the number of workers is not decided yet", going=True)
     if ready == 0 and wanted > 0:
         draft.not_ready(Reason.WORKERS_STARTING, "no worker is ready yet", going=True)
     if "Ready" not in draft.verdicts:
-        draft.say("Ready", True, Reason.AS_DESIRED, Reason.AS_DESIRED.about)
-        draft.say("Reconciling", False, Reason.SETTLED)
-        draft.say("Stalled", False, Reason.NOT_STALLED)
+        draft.report("Ready", True, Reason.AS_DESIRED, Reason.AS_DESIRED.about)
+        draft.report("Reconciling", False, Reason.SETTLED)
+        draft.report("Stalled", False, Reason.NOT_STALLED)
 
 
 def count(draft: Draft) -> None:
     """Add the numbers of pods and tasks, rounded so that they do not change with every task."""
-    rollout, fields = draft.rollout, draft.fields
-    fields["selector"] = names.selector_text(draft.queue.name)
-    fields["replicas"] = rollout.total if rollout else 0
-    fields["readyReplicas"] = rollout.ready if rollout else 0
-    fields["updatedReplicas"] = rollout.updated if rollout else 0
+    rollout, status = draft.rollout, draft.status
+    status.selector = names.selector_text(draft.queue.name)
+    status.replicas = rollout.total if rollout else 0
+    status.ready_replicas = rollout.ready if rollout else 0
+    status.updated_replicas = rollout.updated if rollout else 0
     if draft.state.workers is not None:
-        fields["busyReplicas"] = sum(seat.running > 0 for seat in draft.seats)
-    if work := _work(draft):
-        fields["work"] = work
+        status.busy_replicas = sum(pod.running > 0 for pod in draft.pods)
+    status.work = _work(draft)
     before = rollout.replicas if rollout else 0
-    if "scaling" in fields:
-        _scaling(draft, scaled=draft.scaled_to not in {None, before})
+    if status.scaling is not None:
+        status.scaling = _scaling(draft, status.scaling, scaled=draft.scaled_to not in {None, before})
     if rollout is not None:
         _revision(draft)
 
 
 def finish(draft: Draft, *, only_conditions: bool = False) -> Plan:
     """Return the plan with status and events; `only_conditions`: leave all other fields as they are."""
-    old, queue = draft.queue.status, draft.queue
-    before: list[Manifest] = old.get("conditions") or []
+    queue = draft.queue
+    before = queue.status.conditions
     merged = conditions.merge(before, draft.verdicts.values(), queue.generation, draft.state.now)
     said = {condition["type"] for condition in merged}
     kept = [condition for condition in before if condition["type"] not in said]  # 这一轮没有说法的，保持原样
     made = sorted([*merged, *kept], key=lambda each: conditions.ORDER.index(each["type"]))
-    fields = {} if only_conditions else draft.fields
-    status = {**old, **fields, "observedGeneration": queue.generation, "conditions": made}
+    status = queue.status if only_conditions else draft.status
     return Plan(
-        actions=tuple(draft.actions), status=status, events=(*draft.events, *conditions.transitions(before, made)),
+        actions=tuple(draft.actions),
+        status=msgspec.to_builtins(replace(status, observed_generation=queue.generation, conditions=made)),
+        events=(*draft.events, *conditions.transitions(before, made)),
         requeue_s=draft.requeue_s, rolling=draft.rolling, interrupted=draft.interrupted,
     )  # fmt: skip
 
@@ -89,61 +92,55 @@ def rounded(value: float) -> int:
 
 
 def _ready(draft: Draft) -> int:
-    return sum(seat.ready and not seat.leaving for seat in draft.seats)
+    return sum(pod.ready and not pod.leaving for pod in draft.pods)
 
 
-def _work(draft: Draft) -> Manifest:
-    load, decision = draft.state.load, draft.state.decision
-    old: dict[str, Any] = draft.queue.status.get("work") or {}
+def _work(draft: Draft) -> WorkStatus | None:
+    load, decision, old = draft.state.load, draft.state.decision, draft.queue.status.work
     if load is None:  # 刚启动、还没看过数据库时，旧的数字照旧
         away = draft.state.database is not None and draft.state.database.error
-        return {**old, "source": "Stale"} if away else old
-    made: Manifest = {
-        "ready": rounded(load.ready),
-        "running": rounded(load.running),
-        "dueSoon": rounded(load.due_soon),
-        "oldestWaitSeconds": rounded(load.oldest_wait_s),
-        "source": "Postgres",
-    }
+        return replace(old or WorkStatus(), source="Stale") if away else old
+    made = WorkStatus(
+        ready=rounded(load.ready), running=rounded(load.running), due_soon=rounded(load.due_soon),
+        oldest_wait_seconds=rounded(load.oldest_wait_s), source="Postgres",
+    )  # fmt: skip
     if decision is None:
-        made |= {key: old[key] for key in ("arrivalsPerSecond", "meanServiceSeconds") if key in old}
-    else:
-        rates = decision.memory.rates
-        # 到达率会一直衰减：两位小数之后就是零，空闲的队列不再写状态
-        made["arrivalsPerSecond"] = f"{round(rates.arrivals(load.oldest_wait_s), 2):g}"
-        made["meanServiceSeconds"] = f"{round(rates.service_s, 2):g}"
-    return made
+        kept = old or made
+        return replace(made, arrivals_per_second=kept.arrivals_per_second, mean_service_seconds=kept.mean_service_seconds)
+    rates = decision.memory.rates
+    # 到达率会一直衰减：两位小数之后就是零，空闲的队列不再写状态
+    arrivals, service = round(rates.arrivals(load.oldest_wait_s), 2), round(rates.service_s, 2)
+    return replace(made, arrivals_per_second=f"{arrivals:g}", mean_service_seconds=f"{service:g}")
 
 
-def _scaling(draft: Draft, *, scaled: bool) -> None:
+def _scaling(draft: Draft, made: ScalingStatus, *, scaled: bool) -> ScalingStatus:
     """时间戳；说明里总有变动的秒数，别的都没变时留着旧的。"""
-    made, load = draft.fields["scaling"], draft.state.load
+    load, old, now = draft.state.load, draft.queue.status.scaling, stamp(draft.state.now)
     if scaled:
-        made["lastScaleTime"] = stamp(draft.state.now)
+        made = replace(made, last_scale_time=now)
     if load and (load.ready or load.running):
-        made["lastActiveTime"] = stamp(draft.state.now)
-    old: Manifest = draft.queue.status.get("scaling") or {}
-    same = all(made.get(key) == old.get(key) for key in made.keys() | old.keys() if key != "explanation")
-    if same and "explanation" in old and draft.fields.get("work") == draft.queue.status.get("work"):
-        made["explanation"] = old["explanation"]
+        made = replace(made, last_active_time=now)
+    if old is None or not old.explanation or draft.status.work != draft.queue.status.work:
+        return made
+    calm = replace(made, explanation=old.explanation)
+    return calm if calm == old else made
 
 
 def _revision(draft: Draft) -> None:
     """现在全体 Pod 所属的 bundle，和正在换上的那个；换完时各发一个事件。"""
-    live, old = draft.state.deployment, draft.queue.status.get("revision") or {}
+    live, old = draft.state.deployment, draft.queue.status.revision or RevisionStatus()
     rollout = draft.rollout
     if live is None or rollout is None:
         return
     updated = names.annotation(live, names.BUNDLE)
     version = names.annotation(live, names.TEMPLATE_VERSION)
-    current = updated if not rollout.rolling and not draft.template_changes else old.get("current")
-    made: Manifest = {"updated": updated, "templateVersion": int(version) if version.isdigit() else manifests.LATEST}
-    if current:
-        made["current"] = current
-    draft.fields["revision"] = made
+    current = updated if not rollout.rolling and not draft.template_changes else old.current
+    draft.status.revision = RevisionStatus(
+        current=current or None, updated=updated, template_version=int(version) if version.isdigit() else manifests.LATEST
+    )
     # 卡住的不占名额：几个拉不到镜像的队列不该挡住所有别的
     draft.rolling = (rollout.rolling and not rollout.stuck) or (draft.template_changes and rollout.replicas > 0)
-    was = conditions.reason_of(draft.queue.status, "Ready") == Reason.ROLLING_OUT.value
+    was = conditions.reason_of(draft.queue.status.conditions, "Ready") == Reason.ROLLING_OUT.value
     ready = draft.verdicts.get("Ready")
     now = ready is not None and ready.reason == Reason.ROLLING_OUT.value
     if now and not was:

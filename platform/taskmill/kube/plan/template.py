@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from taskmill.kube import names
-from taskmill.kube.crd.model import InvalidSpec, TaskQueue, parse_queue
+from taskmill.kube.crd.check import InvalidSpec
+from taskmill.kube.crd.model import TaskQueue, parse_queue
 from taskmill.kube.plan import drift, jobs, migration
 from taskmill.kube.plan.draft import Draft
 from taskmill.kube.plan.jobs import JobState
@@ -58,7 +59,7 @@ def migrated(draft: Draft, rendering: Rendering) -> bool:
     over = any(job.phase == "contract" and job.bundle == rendering.bundle and job.state is JobState.DONE for job in facts)
     may_start = done and not over and _alone(draft, rendering)
     gate = migration.contract(target, facts, gate, draft.state.now, may_start=may_start)
-    _tell(draft, gate)
+    _report(draft, gate)
     error = draft.state.database.error if draft.state.database else ""
     draft.actions += [] if error else [*gate.actions, *migration.prune(target, facts)]
     return gate.open
@@ -147,9 +148,9 @@ def _alone(draft: Draft, rendering: Rendering) -> bool:
     return all((revision.get("current") or rendering.bundle) == rendering.bundle for revision in others)
 
 
-def _tell(draft: Draft, gate: Gate) -> None:
+def _report(draft: Draft, gate: Gate) -> None:
     draft.verdicts.setdefault("Migrated", gate.verdict)
-    draft.fields["migration"] = gate.fields
+    draft.status.migration = gate.fields
     draft.events += gate.events
     draft.again_in(gate.requeue_s)
     if gate.open:

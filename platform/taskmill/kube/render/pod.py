@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from taskmill.kube.crd.model import Pod, TaskQueueSpec
+from taskmill.kube.crd.pod import Pod
+from taskmill.kube.crd.task_queue import TaskQueueSpec
 from taskmill.plugin.config import env_prefix
 
 Part = dict[str, Any]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.crd.model import TaskQueue, canonical, queue_name
 from taskmill.kube.render.pod import (

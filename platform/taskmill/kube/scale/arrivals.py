@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Protocol
 
 from taskmill import constants as c
+from taskmill.kube import constants as kc
 
 
 class Load(Protocol):
@@ -77,26 +78,27 @@ class Mean:
     @property
     def seconds(self) -> float:
         """The mean; until enough tasks have finished, blended with a prior."""
-        prior = max(0.0, c.SERVICE_PRIOR_SAMPLES - self.samples)
-        return max(c.SERVICE_MIN_S, (self.busy_s + prior * c.SERVICE_PRIOR_S) / max(self.samples + prior, 1.0))
+        prior = max(0.0, kc.SERVICE_PRIOR_SAMPLES - self.samples)
+        return max(kc.SERVICE_MIN_S, (self.busy_s + prior * kc.SERVICE_PRIOR_S) / max(self.samples + prior, 1.0))
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Running estimates, each by a quick and a slow average."""
+    """Running estimates, each by a quick and a slow average, from a look at the queue every `tick_s` seconds."""
 
     last: Sample | None = None
     fast: float = 0.0
     slow: float = 0.0
     recent: Mean = Mean()
     usual: Mean = Mean()
+    tick_s: float = c.OPERATOR_TICK_S
 
     def arrivals(self, oldest_wait_s: float) -> float:
         """Return tasks per second: the slow average, or the fast one if it is higher and tasks do wait.
 
         While nothing waits, a rise of the fast average is noise, and following it costs pods.
         """
-        return max(self.slow, self.fast) if _waits(oldest_wait_s) else self.slow
+        return max(self.slow, self.fast) if self._waits(oldest_wait_s) else self.slow
 
     @property
     def service_s(self) -> float:
@@ -105,12 +107,15 @@ class Rates:
 
     def pessimistic_s(self, oldest_wait_s: float) -> float:
         """Return the mean run time in seconds, that of late if it is longer and tasks do wait."""
-        return max(self.usual.seconds, self.recent.seconds) if _waits(oldest_wait_s) else self.usual.seconds
+        return max(self.usual.seconds, self.recent.seconds) if self._waits(oldest_wait_s) else self.usual.seconds
 
     @property
     def known(self) -> bool:
         """Say whether enough tasks have finished to rely on their mean run time."""
-        return self.usual.samples >= c.SERVICE_PRIOR_SAMPLES
+        return self.usual.samples >= kc.SERVICE_PRIOR_SAMPLES
+
+    def _waits(self, oldest_wait_s: float) -> bool:
+        return oldest_wait_s > self.tick_s / 2
 
 
 def observe(load: Load, rates: Rates, slots: int) -> Rates:
@@ -131,17 +136,14 @@ def observe(load: Load, rates: Rates, slots: int) -> Rates:
     busy_s = (last.busy + now.busy) / 2 * seconds
     # 窗口不短于一个任务：否则一个长任务的到来会被当成一阵突发
     service_s = rates.service_s
-    return Rates(
+    return replace(
+        rates,
         last=now,
-        fast=_blend(rates.fast, arrived, seconds, max(c.ARRIVALS_FAST_S, service_s)),
-        slow=_blend(rates.slow, arrived, seconds, max(c.ARRIVALS_SLOW_S, service_s)),
-        recent=rates.recent.add(busy_s, finished, c.SERVICE_RECENT_TASKS),
-        usual=rates.usual.add(busy_s, finished, c.SERVICE_USUAL_TASKS),
+        fast=_blend(rates.fast, arrived, seconds, max(kc.ARRIVALS_FAST_S, service_s)),
+        slow=_blend(rates.slow, arrived, seconds, max(kc.ARRIVALS_SLOW_S, service_s)),
+        recent=rates.recent.add(busy_s, finished, kc.SERVICE_RECENT_TASKS),
+        usual=rates.usual.add(busy_s, finished, kc.SERVICE_USUAL_TASKS),
     )
-
-
-def _waits(oldest_wait_s: float) -> bool:
-    return oldest_wait_s > c.SCALER_TICK_S / 2
 
 
 def _blend(old: float, new: float, seconds: float, window_s: float) -> float:

@@ -17,7 +17,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Literal, Protocol, TypeVar
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube.scale import demand, windows
 from taskmill.kube.scale.arrivals import Load, Rates, observe
 from taskmill.kube.scale.demand import Term, Work
@@ -26,7 +26,7 @@ from taskmill.kube.scale.windows import Points
 ROUNDING = 1e-9  # 浮点误差不多要一个 Pod
 
 
-class Reason(StrEnum):
+class ActiveReason(StrEnum):
     """Why scaling is or is not active; the reasons of condition ScalingActive."""
 
     COMPUTING = "Computing"
@@ -122,7 +122,7 @@ class Decision:
 
     pods: int
     recommended: int
-    reason: Reason
+    reason: ActiveReason
     term: Term
     limited_by: Limit
     explanation: str
@@ -143,7 +143,7 @@ class Worker(Protocol):
         ...
 
 
-PASSIVE = frozenset({Reason.SUSPENDED, Reason.MANUAL, Reason.EXTERNAL, Reason.DRY_RUN})  # 只说不做
+PASSIVE = frozenset({ActiveReason.SUSPENDED, ActiveReason.MANUAL, ActiveReason.EXTERNAL, ActiveReason.DRY_RUN})  # 只说不做
 W = TypeVar("W", bound=Worker)
 
 
@@ -154,7 +154,7 @@ def track(load: Load, memory: Memory, slots: int) -> Memory:
 
 def horizon_s(memory: Memory) -> float:
     """Return how far ahead `due_soon` should look, in seconds: a pod ordered now is there by then."""
-    return memory.boot_s + c.SCALER_TICK_S
+    return memory.boot_s + memory.rates.tick_s
 
 
 def choose_victims(workers: Sequence[W], count: int) -> list[W]:
@@ -187,7 +187,7 @@ class _Asked:
     pods: int
     term: Term
     words: str
-    reason: Reason = Reason.COMPUTING
+    reason: ActiveReason = ActiveReason.COMPUTING
 
 
 def _seen(inputs: Inputs, load: Load, spec: ScalingSpec, memory: Memory) -> Memory:
@@ -203,10 +203,10 @@ def _blind(inputs: Inputs, spec: ScalingSpec, memory: Memory) -> _Asked:
     hold = max(inputs.pods.serving, memory.decided[-1][1])
     words = f"the queue's numbers are unknown ({memory.failures} failures in a row)"
     if memory.failures < spec.failure_threshold or spec.fallback_behavior == "Hold" or spec.fallback_replicas is None:
-        return _Asked(hold, Term.HOLD, f"{words}, holding {hold} pods", Reason.METRICS_STALE)
+        return _Asked(hold, Term.HOLD, f"{words}, holding {hold} pods", ActiveReason.METRICS_STALE)
     higher = spec.fallback_behavior == "StaticIfHigher" and hold > spec.fallback_replicas
     pods = hold if higher else spec.fallback_replicas
-    return _Asked(pods, Term.FALLBACK, f"{words}, falling back to {pods} pods", Reason.FALLBACK_ACTIVE)
+    return _Asked(pods, Term.FALLBACK, f"{words}, falling back to {pods} pods", ActiveReason.FALLBACK_ACTIVE)
 
 
 def _needed(inputs: Inputs, load: Load, spec: ScalingSpec, memory: Memory, terms: Collection[Term]) -> _Asked:
@@ -236,7 +236,7 @@ def _work(inputs: Inputs, load: Load, spec: ScalingSpec, memory: Memory) -> Work
         arrivals=rates.arrivals(load.oldest_wait_s), service_s=rates.pessimistic_s(load.oldest_wait_s), service_known=rates.known,
         latency_s=spec.start_latency_s, late=1 - spec.percentile / 100, utilization=spec.max_utilization / 100, slots=pods.ready * size,
         starting=pods.starting * size, boot_s=memory.boot_s, starting_s=max(0.0, memory.boot_s - since_raise),
-        limit=spec.max_replicas * size,
+        limit=spec.max_replicas * size, tick_s=rates.tick_s,
     )  # fmt: skip
 
 
@@ -281,12 +281,12 @@ def _settled(inputs: Inputs, spec: ScalingSpec, memory: Memory, asked: _Asked) -
     return Decision(acted, pods, reason, term, limit, f"{acted} pods: {words}", memory)
 
 
-def _mode(inputs: Inputs, spec: ScalingSpec) -> Reason | None:
+def _mode(inputs: Inputs, spec: ScalingSpec) -> ActiveReason | None:
     if inputs.suspended:
-        return Reason.SUSPENDED
+        return ActiveReason.SUSPENDED
     if spec.mode != "Auto":
-        return Reason(spec.mode)
-    return Reason.DRY_RUN if spec.dry_run else None
+        return ActiveReason(spec.mode)
+    return ActiveReason.DRY_RUN if spec.dry_run else None
 
 
 def _paced(pods: int, inputs: Inputs, spec: ScalingSpec, memory: Memory) -> int:

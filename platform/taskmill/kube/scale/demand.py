@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from taskmill import constants as c
+from taskmill.kube import constants as kc
 from taskmill.kube.scale import erlang
 
 
@@ -45,6 +46,7 @@ class Work:
     boot_s: float
     starting_s: float  # 启动中的 Pod 还要多久才接活
     limit: int
+    tick_s: float = c.OPERATOR_TICK_S  # 多久看一次：缺的 Pod 最早下一拍才发现
 
     @property
     def offered(self) -> float:
@@ -54,7 +56,7 @@ class Work:
     @property
     def lead_s(self) -> float:
         """How long it takes until a pod that is missed now takes work."""
-        return self.boot_s + c.SCALER_TICK_S
+        return self.boot_s + self.tick_s
 
 
 def load(work: Work) -> float:
@@ -71,7 +73,7 @@ def floor(work: Work) -> float:
     Only where a missing pod could not be there in time; else the backlog term orders it when it is missed. A large
     load needs no look: its random swings are small against the room that the utilisation leaves.
     """
-    if work.latency_s > work.lead_s or work.offered > c.ERLANG_SLOTS_MAX:
+    if work.latency_s > work.lead_s or work.offered > kc.ERLANG_SLOTS_MAX:
         return 0.0
     return erlang.slots_for(work.offered, work.latency_s, work.service_s, work.late, max(1, work.limit))
 
@@ -86,7 +88,7 @@ def backlog(work: Work) -> float:
 
     def starts(seconds: float) -> float:
         """一个空槽在这段时间里能开始多少个任务。"""
-        return 1 + max(c.SCALER_TICK_S, seconds) / work.service_s if work.service_known else 1
+        return 1 + max(work.tick_s, seconds) / work.service_s if work.service_known else 1
 
     at_hand = work.slots * starts(max(deadline, work.boot_s)) - work.running
     short = work.ready - at_hand - work.starting * starts(deadline - work.starting_s)

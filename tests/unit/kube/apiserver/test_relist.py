@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from taskmill import constants as c
 from taskmill.clock import FakeClock
+from taskmill.kube import constants as c
 from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.failures import TransientError
 from taskmill.kube.apiserver.kinds import Kind
@@ -40,7 +40,7 @@ class Lists:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What failed is tried again at once."""
-    monkeypatch.setattr("taskmill.constants.KUBE_RELIST_RETRY_S", 0.001)
+    monkeypatch.setattr("taskmill.kube.constants.KUBE_RELIST_RETRY_S", 0.001)
 
 
 @asynccontextmanager

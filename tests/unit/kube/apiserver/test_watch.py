@@ -12,8 +12,9 @@ import pytest
 from kubernetes.aio.client import Configuration
 
 from taskmill.kube.apiserver import kinds as k
-from taskmill.kube.apiserver.kopf import watch
-from taskmill.kube.apiserver.kopf.watch import Watch
+from taskmill.kube.apiserver.kopf.bounded import run_bounded
+from taskmill.kube.apiserver.kopf.crossing import Crossing
+from taskmill.kube.apiserver.kopf.watch import Watch, WatchConfig, restart_pause
 from tests.support.waiting import eventually
 
 
@@ -37,13 +38,12 @@ def unheard(_kind: k.Kind, _namespace: str) -> None:
 @pytest.mark.anyio
 async def test_no_event_is_left_behind() -> None:
     seen: list[str] = []
-    watch = Watch((), lambda _kind, _change, manifest: seen.append(manifest["name"]), unheard)
-    events = watch._events = Interrupted()
-    handler = watch._handler(k.POD)
+    events = Interrupted()
+    crossing = Crossing(lambda _kind, _change, manifest: seen.append(manifest["name"]), events)
     events.append((k.POD, "ADDED", {"name": "first"}))  # 读的一方正在取：还剩一个
-    events.other_side = watch._drain  # 写的一方刚看过还有没有，读的一方就取光了
-    await handler(event={"type": "ADDED", "object": {"name": "second"}})
-    await handler(event={"type": "ADDED", "object": {"name": "third"}})
+    events.other_side = crossing.drain  # 写的一方刚看过还有没有，读的一方就取光了
+    crossing.put(k.POD, "ADDED", {"name": "second"})
+    crossing.put(k.POD, "ADDED", {"name": "third"})
     await eventually(lambda: seen == ["first", "second", "third"], timeout=2)
 
 
@@ -54,15 +54,13 @@ async def test_an_event_that_cannot_be_taken_in_holds_up_no_other() -> None:
     def sink(_kind: k.Kind, _change: str, manifest: dict[str, Any]) -> None:
         seen.append(manifest["metadata"]["name"])
 
-    watch = Watch((), sink, unheard)
-    handler = watch._handler(k.POD)
+    crossing = Crossing(sink)
     for manifest in ({}, {"metadata": {"name": "second"}}):
-        await handler(event={"type": None, "object": manifest})
+        crossing.put(k.POD, "", manifest)
     await eventually(lambda: seen == ["second"])
 
 
-def test_a_watch_that_does_not_end_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_END_S", 0.05)
+def test_a_watch_that_does_not_end_is_left_behind() -> None:
     refused = 0
 
     async def stubborn() -> None:
@@ -78,7 +76,7 @@ def test_a_watch_that_does_not_end_is_left_behind(monkeypatch: pytest.MonkeyPatc
         await asyncio.sleep(0)
         assert not task.done()
 
-    watch._run_bounded(work())  # asyncio.run 会永远等下去
+    run_bounded(work(), 0.05)  # asyncio.run 会永远等下去
     assert refused == 1
 
 
@@ -92,16 +90,13 @@ def test_a_watch_that_does_not_end_is_left_behind(monkeypatch: pytest.MonkeyPatc
         pytest.param(0, False, True, id="none-has-begun-yet"),
     ],
 )
-async def test_a_watch_that_is_missing_is_noticed(
-    monkeypatch: pytest.MonkeyPatch, alive: int, listed: bool, waits: bool
-) -> None:
-    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_GUARD_S", 0.001)
-    watch = Watch((), lambda *_: None, unheard)
+async def test_a_watch_that_is_missing_is_noticed(alive: int, listed: bool, waits: bool) -> None:
+    watch = Watch((), lambda *_: None, unheard, config=WatchConfig(guard_s=0.001))
     assert len(k.WATCHED) == 9
     watchers = [asyncio.create_task(asyncio.Event().wait(), name=f"watcher for {number}") for number in range(alive)]
     if listed:
-        watch._tell(k.POD.path())
-    looking = asyncio.create_task(watch._until_one_is_missing())
+        watch.note_list(k.POD.path())
+    looking = asyncio.create_task(watch.until_one_is_missing())
     done, _ = await asyncio.wait((looking,), timeout=0.2 if waits else 5)
     assert bool(done) is not waits
     for task in (*watchers, looking):
@@ -110,11 +105,10 @@ async def test_a_watch_that_is_missing_is_noticed(
 
 
 @pytest.mark.anyio
-async def test_watches_that_never_begin_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_GUARD_S", 0.001)
-    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_START_S", 0.01)
+async def test_watches_that_never_begin_are_noticed() -> None:
+    config = WatchConfig(guard_s=0.001, start_s=0.01)
     async with asyncio.timeout(5):
-        await Watch((), lambda *_: None, unheard)._until_one_is_missing()
+        await Watch((), lambda *_: None, unheard, config=config).until_one_is_missing()
 
 
 @pytest.mark.anyio
@@ -122,7 +116,7 @@ async def test_the_kind_of_a_list_is_told_and_no_other_path() -> None:
     told: list[tuple[k.Kind, str]] = []
     watch = Watch(("here", "there"), lambda *_: None, lambda *each: told.append(each))
     for path in ("/apis/apps/v1", k.DEPLOYMENT.path("there"), k.DEPLOYMENT.path("elsewhere"), k.POD.path("here")):
-        watch._tell(path)
+        watch.note_list(path)
     await eventually(lambda: told == [(k.DEPLOYMENT, "there"), (k.POD, "here")])
 
 
@@ -141,7 +135,7 @@ def test_a_watch_that_cancels_everything_when_it_is_cancelled_is_ended() -> None
         made.append(asyncio.create_task(vengeful()))
         await asyncio.sleep(0)
 
-    watch._run_bounded(work())
+    run_bounded(work())
     assert made[0].done()
     assert made[0].get_loop().is_closed()
 
@@ -151,25 +145,21 @@ def test_a_watch_that_cancels_everything_when_it_is_cancelled_is_ended() -> None
     [(0, 0, 1), (1, 59.9, 2), (2, 0, 4), (8, 0, 10), (10, 0, 10), (10, 60, 1)],
 )
 def test_a_watch_that_dies_again_and_again_is_begun_ever_later(before: float, lived_s: float, pause: float) -> None:
-    assert watch.restart_pause(before, lived_s) == pause
+    assert restart_pause(before, lived_s, WatchConfig()) == pause
 
 
 @pytest.mark.anyio
-async def test_a_watch_that_was_begun_anew_leaves_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_RESTART_S", 0.01)
-    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_RESTART_MAX_S", 0.01)
-    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_START_S", 0.01)
-    monkeypatch.setattr("taskmill.constants.KUBE_WATCH_GUARD_S", 0.05)
+async def test_a_watch_that_was_begun_anew_leaves_no_thread() -> None:
+    config = WatchConfig(restart_s=0.01, restart_max_s=0.01, start_s=0.01, guard_s=0.05)
 
     async def load() -> Configuration:
         return Configuration(host="http://127.0.0.1:1")  # 没有谁在听
 
-    monkeypatch.setattr("taskmill.kube.apiserver.kopf.session.load_access", load)
     await asyncio.to_thread(int)  # 停止时要用的那个线程，先让它在
     before = set(threading.enumerate())
-    watch = Watch((), lambda *_: None, unheard)
+    watch = Watch((), lambda *_: None, unheard, config=config, access=load)
     watch.start()
     await eventually(lambda: watch.restarts >= 3)
-    assert watch._thread.is_alive()
+    assert {each.name for each in set(threading.enumerate()) - before} >= {"kopf"}
     await watch.stop()
     await eventually(lambda: not set(threading.enumerate()) - before)

@@ -12,7 +12,7 @@ from aiohttp import web
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import load_kube_config
 
-from taskmill.kube.apiserver.kopf.session import watch_session
+from taskmill.kube.apiserver.kopf.session import Access, watch_session
 
 pytestmark = pytest.mark.anyio
 BASE = "/k8s/clusters/c-1"
@@ -48,7 +48,7 @@ async def server() -> AsyncIterator[Server]:
 
 
 @pytest.fixture
-async def access(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Configuration:
+async def access(server: Server, tmp_path: Path) -> Configuration:
     """The login to that server, as if it were behind a longer path."""
     path, configuration = tmp_path / "kubeconfig", Configuration()
     path.write_text(yaml.safe_dump({
@@ -58,12 +58,16 @@ async def access(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
     }))  # fmt: skip
     await load_kube_config(str(path), client_configuration=configuration)
+    return configuration
 
-    async def load() -> Configuration:  # 官方客户端在导入时就记下了 KUBECONFIG
+
+def loading(configuration: Configuration) -> Access:
+    """Return what gives this login: the official client notes KUBECONFIG when it is imported."""
+
+    async def load() -> Configuration:
         return configuration
 
-    monkeypatch.setattr("taskmill.kube.apiserver.kopf.session.load_access", load)
-    return configuration
+    return load
 
 
 @pytest.mark.parametrize(
@@ -81,7 +85,7 @@ async def test_the_first_page_of_a_list_is_told(
     server: Server, access: Configuration, method: str, path: str, told: list[str]
 ) -> None:
     heard: list[str] = []
-    async with watch_session(heard.append) as login:
+    async with watch_session(heard.append, loading(access)) as login:
         async with login.aiohttp_session.request(method, f"{login.server}{path}") as answer:
             await answer.read()
     assert heard == told
@@ -95,7 +99,7 @@ async def test_every_request_shows_the_newest_token(server: Server, access: Conf
         configuration.api_key["BearerToken"] = f"Bearer {next(turned)}"
 
     access.refresh_api_key_hook = turn
-    async with watch_session(lambda _path: None) as login:
+    async with watch_session(lambda _path: None, loading(access)) as login:
         for _ in range(2):
             async with login.aiohttp_session.get(f"{login.server}/api/v1/pods") as answer:
                 await answer.read()
@@ -103,6 +107,9 @@ async def test_every_request_shows_the_newest_token(server: Server, access: Conf
 
 
 async def test_whoever_we_are_led_to_gets_no_token(server: Server, access: Configuration) -> None:
-    async with watch_session(lambda _path: None) as login, login.aiohttp_session.get(f"{login.server}/elsewhere") as answer:
+    async with (
+        watch_session(lambda _path: None, loading(access)) as login,
+        login.aiohttp_session.get(f"{login.server}/elsewhere") as answer,
+    ):
         assert answer.url.host == "localhost"
     assert server.tokens == ["Bearer abc", ""]

@@ -1,17 +1,13 @@
-"""Typed specs: the defaults of the CRD, and errors that name the field."""
+"""Typed specs: errors that name the field, names, Secrets, and hashes that outlive a new default."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import pytest
 
-from taskmill.kube.crd import documents as crds
+from taskmill.kube.crd.check import InvalidSpec
 from taskmill.kube.crd.model import (
-    InvalidSpec,
-    TaskQueueSpec,
-    TaskScheduleSpec,
     canonical,
     parse_queue,
     parse_schedule,
@@ -22,31 +18,6 @@ from taskmill.kube.crd.model import (
 from taskmill.kube.scale.decide import ScalingSpec
 from taskmill.kube.scaling_spec import scaling_spec
 from tests.unit.kube.objects import SPEC, queue
-
-
-def schema(crd: dict[str, Any]) -> dict[str, Any]:
-    return crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
-
-
-def differences(struct: type[msgspec.Struct], fields: dict[str, Any], path: str = "spec") -> list[str]:
-    """Compare names and defaults of a Struct with those of a schema."""
-    known = {field.encode_name: field for field in msgspec.structs.fields(struct)}
-    found = [f"{path}.{name}" for name in known.keys() ^ fields.keys()]
-    for name, field in known.items():
-        below = fields.get(name, {})
-        default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
-        if isinstance(default, msgspec.Struct):
-            found += differences(type(default), below["properties"], f"{path}.{name}")
-        elif "default" in below and below["default"] != default:
-            found.append(f"{path}.{name}: {below['default']!r} is not {default!r}")
-        elif "default" not in below and default not in (None, msgspec.NODEFAULT, [], {}):
-            found.append(f"{path}.{name}: no default in the CRD, {default!r} here")
-    return found
-
-
-def test_fields_and_defaults_are_those_of_the_crd() -> None:
-    assert differences(TaskQueueSpec, schema(crds.task_queue())["properties"]) == []
-    assert differences(TaskScheduleSpec, schema(crds.task_schedule())["properties"]) == []
 
 
 @pytest.mark.parametrize(
@@ -62,6 +33,10 @@ def test_fields_and_defaults_are_those_of_the_crd() -> None:
         ({"pod": {"env": [{"name": "TASKMILL_QUEUES", "value": "x"}]}}, "TASKMILL_"),
         ({"queueName": "Not Good"}, "queueName"),
         ({"connection": {"databaseSecretRef": {"name": "db"}}}, "brokerSecretRef"),
+        ({"pod": {"env": [{"name": "9 A"}]}}, r"spec.pod.env\[0\].name"),
+        ({"pod": {"env": [{"name": "A", "value": "1", "valueFrom": {}}]}}, r"spec.pod.env\[0\].valueFrom: .* not both"),
+        ({"pod": {"envFrom": [{"prefix": "A_"}]}}, r"spec.pod.envFrom\[0\].configMapRef: .* exactly one"),
+        ({"pod": {"resources": {"limits": {"memory": "lots"}}}}, "spec.pod.resources.limits"),
     ],
 )
 def test_a_wrong_spec_is_refused_with_its_field(spec: dict[str, Any], words: str) -> None:
@@ -116,3 +91,9 @@ def test_schedules() -> None:
     manifest["spec"]["intervalSeconds"] = 5
     with pytest.raises(InvalidSpec, match="exactly one"):
         parse_schedule(manifest)
+    for wrong, words in (
+        ({"cron": "@daily"}, "five fields"),
+        ({"intervalSeconds": 5, "timeZone": "Europe/Berlin"}, "timeZone"),
+    ):
+        with pytest.raises(InvalidSpec, match=words):
+            parse_schedule(queue() | {"spec": {**SPEC, "kind": "http.request", **wrong}})

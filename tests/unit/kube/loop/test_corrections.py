@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from taskmill import constants as c
 from taskmill.clock import FakeClock
+from taskmill.kube import constants as c
 from taskmill.kube.apiserver.keys import Key
 from taskmill.kube.loop.corrections import DRIFT_CORRECTED, Corrections
 from taskmill.kube.state import Event

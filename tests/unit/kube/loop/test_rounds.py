@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from taskmill import constants as c
 from taskmill.clock import FakeClock
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.failures import (
@@ -38,7 +38,6 @@ from taskmill.kube.observe.secret_facts import Secrets
 from taskmill.kube.plan.conditions import reason_of
 from taskmill.kube.state import (
     Apply,
-    Bury,
     Create,
     DeleteSchedule,
     DeletionCost,
@@ -48,6 +47,7 @@ from taskmill.kube.state import (
     OrderWorkers,
     Plan,
     PutPolicy,
+    RecordDeath,
     Scale,
     SetFinalizer,
     State,
@@ -135,7 +135,7 @@ class World(Rounds):
     @property
     def reason(self) -> str:
         found = self.cache.get(k.TASK_QUEUE, "app", "emails") or {}
-        return reason_of(found.get("status") or {}, "Ready")
+        return reason_of((found.get("status") or {}).get("conditions") or (), "Ready")
 
 
 @pytest.fixture
@@ -347,7 +347,7 @@ class Link:
 async def test_the_database_is_told_with_the_fencing_token_and_of_each_death_once(world: World) -> None:
     made = Link()
     link: Any = made
-    death = Bury("u1", "oom", world.clock.now())
+    death = RecordDeath("u1", "oom", world.clock.now())
     change = QueuePolicyChange(paused=True)
     actions = [
         OrderWorkers(("u1",), Order.DRAIN),

@@ -10,14 +10,17 @@ from uuid import uuid4
 
 import pytest
 
+from taskmill import constants as c
 from taskmill.clock import FakeClock
+from taskmill.kube import constants as kc
 from taskmill.kube import names
 from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.keys import Key
 from taskmill.kube.loop.tick import Scaling
 from taskmill.kube.metrics import Metrics
 from taskmill.kube.observe.cache import Cache
-from taskmill.kube.observe.databases import DatabaseLink, Databases
+from taskmill.kube.observe.database_link import DatabaseLink
+from taskmill.kube.observe.databases import Databases
 from taskmill.kube.observe.facts import GROUPERS, Facts
 from taskmill.kube.observe.secret_facts import Secrets
 from taskmill.kube.scale import decide as scaler
@@ -32,14 +35,14 @@ MANY = 200
 class World:
     """A cache and a database that answer as the test says."""
 
-    def __init__(self) -> None:
+    def __init__(self, tick_s: float = c.OPERATOR_TICK_S) -> None:
         self.clock = FakeClock()
         self.woken: list[Key] = []
         self.cache = Cache(GROUPERS)
         databases = Databases(lambda _: 0.0)
         reader: Any = None
         self.facts = Facts(self.cache, Secrets(reader), databases, reader, Options("", 8801, "op"))
-        self.scaling = Scaling(self.facts, self.woken.append, Metrics(), self.clock)
+        self.scaling = Scaling(self.facts, self.woken.append, Metrics(), tick_s=tick_s, clock=self.clock)
         self.link = DatabaseLink("db", lambda _: 0.0)
         self.link.loads, self.link.workers = {}, ()
 
@@ -191,3 +194,11 @@ def test_a_policy_that_somebody_changed_in_the_database_wakes_its_queue() -> Non
     world.link.policies = {"emails": QueuePolicy(paused=True, paused_by="ann", retention_s=None)}
     assert world.tick() == [key]
     assert world.tick() == []
+
+
+@pytest.mark.parametrize("tick_s", [1.0, 5.0, 30.0])
+def test_an_operator_that_looks_less_often_looks_further_ahead(tick_s: float) -> None:
+    world = World(tick_s)
+    world.add("emails")
+    world.clock.advance(tick_s)
+    assert world.scaling.tick(world.link) == kc.BOOT_PRIOR_S + tick_s

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from taskmill import constants as c
 from taskmill.clock import FakeClock
+from taskmill.kube import constants as c
 from taskmill.kube.loop.workqueue import WorkQueue
 
 pytestmark = pytest.mark.anyio

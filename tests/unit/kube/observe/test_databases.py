@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from taskmill.errors import Code, SetupError, UnavailableError
-from taskmill.kube.observe.databases import DatabaseLink, Databases, identity_of
+from taskmill.kube.observe.database_access import identity_of
+from taskmill.kube.observe.database_link import DatabaseLink
+from taskmill.kube.observe.databases import Databases
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -38,10 +40,18 @@ class Service:
         self.closed = True
 
 
+def opening(service: Service) -> Any:
+    """Return what opens this service, whatever the URL."""
+
+    async def opened(_: str) -> Service:
+        return service
+
+    return opened
+
+
 def link_to(service: Service, seen: Any = lambda _: 0.0) -> DatabaseLink:
-    link = DatabaseLink("db", seen, tick_s=0.01)
+    link = DatabaseLink("db", seen, tick_s=0.01, opener=opening(service))
     link.use("a", URL)
-    link._service, link._url = service, URL  # type: ignore[assignment]
     return link
 
 
@@ -102,14 +112,9 @@ async def test_looks_go_on_though_who_hears_of_them_fails() -> None:
     assert service.closed
 
 
-async def test_a_database_is_closed_when_nobody_uses_it_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_database_is_closed_when_nobody_uses_it_any_more() -> None:
     service = Service()
-
-    async def opened(_: str) -> Service:
-        return service
-
-    monkeypatch.setattr("taskmill.kube.observe.databases.FleetService.open", opened)
-    databases = Databases(lambda _: 0.0, tick_s=0.01)
+    databases = Databases(lambda _: 0.0, tick_s=0.01, opener=opening(service))
     link = databases.use("a", URL)
     assert databases.use("b", URL.replace("hush", "other")) is link
     await databases.looked()

@@ -12,7 +12,8 @@ from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.keys import Key
 from taskmill.kube.metrics import Metrics
 from taskmill.kube.observe.cache import Cache
-from taskmill.kube.observe.databases import Databases, identity_of
+from taskmill.kube.observe.database_access import identity_of
+from taskmill.kube.observe.databases import Databases
 from taskmill.kube.observe.facts import GROUPERS, Facts
 from taskmill.kube.observe.intake import DELETED, Intake
 from taskmill.kube.observe.secret_facts import Secrets

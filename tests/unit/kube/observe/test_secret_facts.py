@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from taskmill import constants as c
 from taskmill.clock import FakeClock
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.observe.secret_facts import Secrets
 

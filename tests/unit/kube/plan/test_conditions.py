@@ -10,8 +10,7 @@ import pytest
 from taskmill.kube.plan import conditions
 from taskmill.kube.plan.conditions import Verdict
 from taskmill.kube.plan.reasons import Reason
-from taskmill.kube.scale.decide import Limit
-from taskmill.kube.scale.decide import Reason as ScalerReason
+from taskmill.kube.scale.decide import ActiveReason, Limit
 from tests.unit.kube.objects import NOW, at
 
 PAGE = Path(__file__).parents[4] / "docs" / "reference" / "conditions.md"
@@ -56,7 +55,7 @@ def test_events_of_transitions(kind: conditions.Type, old: str, new: str, events
 
 def test_the_reasons_of_the_scaler_are_among_ours() -> None:
     known = {reason.value for reason in Reason}
-    assert {each.value for each in (*ScalerReason, *Limit)} <= known
+    assert {each.value for each in (*ActiveReason, *Limit)} <= known
 
 
 def test_every_reason_is_documented() -> None:
@@ -76,5 +75,5 @@ def test_every_event_is_documented() -> None:
 
 
 def test_reason_of_a_status() -> None:
-    assert conditions.reason_of({}, "Ready") == ""
-    assert conditions.reason_of({"conditions": [{"type": "Ready", "reason": "X"}]}, "Ready") == "X"
+    assert conditions.reason_of([], "Ready") == ""
+    assert conditions.reason_of([{"type": "Ready", "reason": "X"}], "Ready") == "X"

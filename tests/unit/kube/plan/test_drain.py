@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from taskmill.kube.crd.model import Drain
+from taskmill.kube.crd.task_queue import Drain
 from taskmill.kube.plan import drain, rollout
-from taskmill.kube.plan.pod_workers import Stage, count_pods, seats
+from taskmill.kube.plan.pod_workers import Stage, count_pods, pod_workers
 from taskmill.kube.plan.rollout import Rollout
 from taskmill.kube.scale.decide import Pods
 from taskmill.kube.state import Action, DeletionCost, Manifest, OrderWorkers, Scale
@@ -60,8 +60,8 @@ def act(
 ) -> list[Action]:
     workers = tuple(each for _, each in pairs if each is not None)
     since = {each.pod_uid: NOW - timedelta(seconds=told) for each in workers if each.order is Order.DRAIN}
-    found = seats(state(pods=tuple(each for each, _ in pairs), workers=workers, drain_since=since), how or Drain())
-    here = at_ or at_rest(len(pairs), sum(seat.ready for seat in found))
+    found = pod_workers(state(pods=tuple(each for each, _ in pairs), workers=workers, drain_since=since), how or Drain())
+    here = at_ or at_rest(len(pairs), sum(each.ready for each in found))
     return list(drain.step("d", found, here, desired, known=known))
 
 
@@ -186,8 +186,8 @@ def test_unknown_workers_only_grow() -> None:
     ],
 )
 def test_pods_without_a_worker(made: Manifest, stage: Stage) -> None:
-    (seat,) = seats(state(pods=(made,)), Drain())
-    assert (seat.stage, seat.running) == (stage, 0)
+    (only,) = pod_workers(state(pods=(made,)), Drain())
+    assert (only.stage, only.running) == (stage, 0)
     assert act((made, None), desired=0, at_=at_rest(1, 0)) == (
         [] if stage is Stage.STARTING else [Scale("d", 0, "所有工作进程都已收尾")]
     )
@@ -195,8 +195,8 @@ def test_pods_without_a_worker(made: Manifest, stage: Stage) -> None:
 
 def test_a_container_started_again_has_the_newest_worker() -> None:
     old = worker("a", running=5, started=-600)
-    (seat,) = seats(state(pods=(pod("a"),), workers=(worker("a", started=-5), old)), Drain())
-    assert seat.running == 0
+    (only,) = pod_workers(state(pods=(pod("a"),), workers=(worker("a", started=-5), old)), Drain())
+    assert only.running == 0
 
 
 def test_counting_for_the_scaler() -> None:

@@ -8,7 +8,7 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taskmill.kube.plan.pod_workers import Seat
+from taskmill.kube.plan.pod_workers import PodWorker
 from taskmill.kube.plan.rollout import Rollout
 from taskmill.kube.state import Action, Scale
 from tests.unit.kube.replicas import World
@@ -25,7 +25,7 @@ def test_no_busy_pod_dies_and_the_number_is_reached(seed: int) -> None:
     assert (len(world.pods), len(serving), world.interrupted) == (world.desired, world.desired, 0)
 
 
-def naive(_: Sequence[Seat], rollout: Rollout, desired: int) -> Sequence[Action]:
+def naive(_: Sequence[PodWorker], rollout: Rollout, desired: int) -> Sequence[Action]:
     return (Scale("d", desired, "naive"),) if desired != rollout.replicas else ()
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.plan.plan import plan
-from taskmill.kube.scale.decide import Limit, Reason
+from taskmill.kube.scale.decide import ActiveReason, Limit
 from taskmill.kube.state import (
     Apply,
     Create,
@@ -221,7 +221,7 @@ def test_unknown_data_never_lowers() -> None:
     lab.facts["workers"], lab.facts["decision"] = None, decision(0)
     assert lab.round().actions == ()
     del lab.facts["workers"]
-    lab.facts["decision"] = decision(0, reason=Reason.METRICS_STALE)
+    lab.facts["decision"] = decision(0, reason=ActiveReason.METRICS_STALE)
     made = lab.round()
     assert made.actions == ()
     assert condition(made, "ScalingActive") == ("False", "MetricsStale")
@@ -255,7 +255,7 @@ def test_a_pause_made_by_a_person_is_left_alone() -> None:
 def test_dry_run_only_tells() -> None:
     lab = running(2)
     lab.manifest["spec"]["scaling"] = {"dryRun": True}
-    lab.facts["decision"] = decision(5, reason=Reason.DRY_RUN, limit=Limit.MAX_REPLICAS)
+    lab.facts["decision"] = decision(5, reason=ActiveReason.DRY_RUN, limit=Limit.MAX_REPLICAS)
     made = lab.round()
     assert made.actions == ()
     assert made.status["scaling"]["recommended"] == 5

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from taskmill.kube.plan.plan import plan
-from taskmill.kube.state import Bury, Create, DatabaseFact, OrderWorkers, PutPolicy, Scale
+from taskmill.kube.state import Create, DatabaseFact, OrderWorkers, PutPolicy, RecordDeath, Scale
 from taskmill.services.fleet import Order
 from tests.unit.kube.lab import Lab
 from tests.unit.kube.objects import NOW, at, condition, decision, of, pod, queue, replica_set, state, worker
@@ -108,7 +108,7 @@ def test_a_lost_node_is_told_though_no_container_ended() -> None:
     gone = pod("p0", metadata={"deletionTimestamp": at(-1)}, status={"reason": "NodeLost"})
     lab = running(1)
     lab.pods["p0"] = gone
-    assert [(action.cause, action.pod_uid) for action in of(lab.round(), Bury)] == [("node_lost", "uid-p0")]
+    assert [(action.cause, action.pod_uid) for action in of(lab.round(), RecordDeath)] == [("node_lost", "uid-p0")]
 
 
 def test_the_same_state_gives_the_same_plan() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from taskmill.kube.state import (
-    Bury,
+    RecordDeath,
 )
 from tests.unit.kube.lab import running
 from tests.unit.kube.objects import at, condition, load, of, pod
@@ -139,9 +139,9 @@ def test_a_rollout_that_is_stuck_stalls() -> None:
 def test_how_a_container_died_is_told_to_the_database(changes: dict[str, Any], cause: str | None) -> None:
     lab = running(1)
     lab.pods["p0"] = pod("p0", **changes)
-    assert [action.cause for action in of(lab.round(), Bury)] == ([cause] if cause else [])
+    assert [action.cause for action in of(lab.round(), RecordDeath)] == ([cause] if cause else [])
     lab.workers.clear()
-    assert of(lab.round(), Bury) == []
+    assert of(lab.round(), RecordDeath) == []
 
 
 def test_a_busy_pod_taken_by_scaling_in_is_counted_once() -> None:

@@ -184,7 +184,7 @@ def served(manifest: Manifest) -> Manifest:
 
 def test_what_the_server_adds_or_rewrites_is_no_drift() -> None:
     pod = {
-        "resources": {"requests": {"cpu": "1000m", "memory": "1024Mi"}, "limits": {"cpu": 0.5}},
+        "resources": {"requests": {"cpu": "1000m", "memory": "1024Mi"}, "limits": {"cpu": "0.5"}},
         "env": [{"name": "EMPTY", "value": ""}],
     }
     desired = manifests.deployment(rendering(pod=pod))

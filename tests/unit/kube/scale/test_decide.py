@@ -12,15 +12,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from taskmill import constants as c
-from taskmill.kube.scale import erlang, windows
+from taskmill.kube.scale import demand, erlang, windows
 from taskmill.kube.scale.arrivals import Rates, observe
 from taskmill.kube.scale.decide import (
+    ActiveReason,
     Decision,
     Inputs,
     Limit,
     Memory,
     Pods,
-    Reason,
     ScalingSpec,
     choose_victims,
     decide,
@@ -30,7 +30,7 @@ from taskmill.kube.scale.decide import (
 from taskmill.kube.scale.demand import Term
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
-TICK = c.SCALER_TICK_S
+TICK = c.OPERATOR_TICK_S
 
 
 @dataclass(frozen=True)
@@ -268,11 +268,11 @@ def test_fallback_after_the_threshold_also_from_zero(behavior: Any, pods: int, e
     spec = ScalingSpec(fallback_behavior=behavior, fallback_replicas=4, scale_down_stabilization_s=0)
     operator = Operator(spec, pods=pods)
     early = [operator.tick(None) for _ in range(2)]
-    assert [(one.pods, one.reason) for one in early] == [(pods, Reason.METRICS_STALE)] * 2
+    assert [(one.pods, one.reason) for one in early] == [(pods, ActiveReason.METRICS_STALE)] * 2
     late = operator.tick(None)
     assert late.pods == expected
-    assert late.reason is (Reason.METRICS_STALE if behavior == "Hold" else Reason.FALLBACK_ACTIVE)
-    assert operator.tick(Load(running=1)).reason is Reason.COMPUTING
+    assert late.reason is (ActiveReason.METRICS_STALE if behavior == "Hold" else ActiveReason.FALLBACK_ACTIVE)
+    assert operator.tick(Load(running=1)).reason is ActiveReason.COMPUTING
     assert operator.memory.failures == 0
 
 
@@ -287,13 +287,13 @@ def test_a_crashed_pod_is_replaced_while_blind() -> None:
 @pytest.mark.parametrize(
     ("spec", "suspended", "reason"),
     [
-        (ScalingSpec(dry_run=True), False, Reason.DRY_RUN),
-        (ScalingSpec(mode="Manual"), False, Reason.MANUAL),
-        (ScalingSpec(mode="External"), False, Reason.EXTERNAL),
-        (ScalingSpec(), True, Reason.SUSPENDED),
+        (ScalingSpec(dry_run=True), False, ActiveReason.DRY_RUN),
+        (ScalingSpec(mode="Manual"), False, ActiveReason.MANUAL),
+        (ScalingSpec(mode="External"), False, ActiveReason.EXTERNAL),
+        (ScalingSpec(), True, ActiveReason.SUSPENDED),
     ],
 )
-def test_passive_modes_publish_and_leave_the_pods(spec: ScalingSpec, suspended: bool, reason: Reason) -> None:
+def test_passive_modes_publish_and_leave_the_pods(spec: ScalingSpec, suspended: bool, reason: ActiveReason) -> None:
     decision = Operator(spec, pods=2).tick(Load(ready=60, oldest_wait_s=1), suspended=suspended)
     assert (decision.pods, decision.recommended, decision.reason) == (2, 6, reason)
     assert reason.value in decision.explanation
@@ -378,3 +378,20 @@ def test_windows_keep_what_was_in_force_at_their_start() -> None:
     assert windows.since(points, 10) == [5, 2, 3]
     assert windows.since(points, 20) == [2, 3]
     assert windows.extend(points, 65, 3, 40) == ((20, 2), (50, 3))
+
+
+def test_how_long_is_waiting_depends_on_how_often_one_looks() -> None:
+    """A task that came since the last look has not waited: only then does the quick average count."""
+    often, seldom = Rates(fast=9.0, slow=1.0, tick_s=1.0), Rates(fast=9.0, slow=1.0, tick_s=20.0)
+    assert (often.arrivals(6.0), seldom.arrivals(6.0), seldom.arrivals(11.0)) == (9.0, 1.0, 9.0)
+    assert observe(at(5), often, 1).tick_s == 1.0
+
+
+def test_who_looks_less_often_orders_earlier() -> None:
+    work = {
+        "ready": 0, "running": 0, "due_soon": 0, "oldest_s": 0.0, "arrivals": 2.0, "service_s": 1.0, "service_known": True,
+        "latency_s": 20.0, "late": 0.05, "utilization": 0.9, "slots": 0, "starting": 0, "boot_s": 10.0, "starting_s": 0.0,
+        "limit": 100,
+    }  # fmt: skip
+    assert demand.floor(demand.Work(**work, tick_s=5.0)) == 0.0  # 缺了再要也来得及
+    assert demand.floor(demand.Work(**work, tick_s=15.0)) > 0.0

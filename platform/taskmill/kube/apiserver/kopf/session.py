@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import aiohttp
 import kopf
+from kubernetes.aio.client.configuration import Configuration
 
 from taskmill.kube.apiserver.access import authorization, load_access, open_session
 
+Access = Callable[[], Awaitable[Configuration]]
 PORTS = {"http": 80, "https": 443}
 
 
 @asynccontextmanager
-async def watch_session(listed: Callable[[str], None]) -> AsyncIterator[kopf.AiohttpSession]:
+async def watch_session(listed: Callable[[str], None], access: Access = load_access) -> AsyncIterator[kopf.AiohttpSession]:
     """Give a session for kopf; SetupError CONFIG_INVALID. `listed` is called with the path of each list.
 
     It is called when the answer begins: the list is then of a moment that has passed. The path begins with `/api`, also
     where the API server is behind a longer one.
     """
-    configuration = await load_access()
+    configuration = await access()
     server = urlsplit(str(configuration.host))
     origin, base = (server.hostname, server.port or PORTS[server.scheme]), server.path.rstrip("/")
     configuration.connection_pool_maxsize = 0  # 每一路看守占一个连接，命名空间再多也不能有谁等着

@@ -8,25 +8,41 @@ dies. What it does not tell is a deletion that happened while it was away: the l
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import kopf
 
 from taskmill import constants as c
+from taskmill.kube import constants as kc
 from taskmill.kube.apiserver import kinds as k
+from taskmill.kube.apiserver.access import load_access
 from taskmill.kube.apiserver.kinds import Kind
-from taskmill.kube.apiserver.kopf.session import watch_session
-from taskmill.kube.state import Manifest
+from taskmill.kube.apiserver.kopf.bounded import run_bounded
+from taskmill.kube.apiserver.kopf.crossing import Crossing, Sink
+from taskmill.kube.apiserver.kopf.session import Access, watch_session
+from taskmill.kube.apiserver.kopf.settings import quiet, watch_settings
 from taskmill.log import get_logger
 
 log = get_logger(__name__)
-Sink = Callable[[Kind, str, Manifest], None]  # 种类、事件类型（空：列表里的）、对象
 Listed = Callable[[Kind, str], None]  # 种类、命名空间（空：整个集群）
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WatchConfig:
+    """How patient the watch is, in seconds: between looks at the watches, until the first is there, from one end to the
+    next start (doubling from `restart_s` to `restart_max_s` unless it lived for `stable_s`), and with one that ends.
+    """
+
+    guard_s: float = kc.KUBE_WATCH_GUARD_S
+    start_s: float = kc.KUBE_WATCH_START_S
+    restart_s: float = kc.KUBE_WATCH_RESTART_S
+    restart_max_s: float = kc.KUBE_WATCH_RESTART_MAX_S
+    stable_s: float = kc.KUBE_WATCH_STABLE_S
+    end_s: float = kc.KUBE_WATCH_END_S
 
 
 class Watch:
@@ -36,12 +52,20 @@ class Watch:
     `kinds` must hold none that may not be listed: kopf would die of it, again and again.
     """
 
-    def __init__(self, namespaces: Sequence[str], sink: Sink, listed: Listed, kinds: Sequence[Kind] = k.WATCHED) -> None:
-        self._namespaces, self._sink, self._listed, self._kinds = tuple(namespaces), sink, listed, tuple(kinds)
+    def __init__(
+        self,
+        namespaces: Sequence[str],
+        sink: Sink,
+        listed: Listed,
+        kinds: Sequence[Kind] = k.WATCHED,
+        *,
+        config: WatchConfig | None = None,
+        access: Access = load_access,
+    ) -> None:
+        self._namespaces, self._listed, self._kinds = tuple(namespaces), listed, tuple(kinds)
         self._paths = {kind.path(each): (kind, each) for kind in kinds for each in self._namespaces or ("",)}
         self._loop = asyncio.get_running_loop()
-        self._events: deque[tuple[Kind, str, Manifest]] = deque()
-        self._called = False  # 已叫过、还没开始取
+        self._crossing, self._config, self._access = Crossing(sink), config or WatchConfig(), access
         self._stop = threading.Event()
         self._ending = threading.Event()  # 这一次的 kopf 该停了
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
@@ -50,7 +74,7 @@ class Watch:
 
     def start(self) -> None:
         """Begin to watch."""
-        _quiet()
+        quiet()
         self._thread.start()
 
     async def stop(self) -> None:
@@ -65,12 +89,12 @@ class Watch:
         while not self._stop.is_set():
             begin = time.monotonic()
             try:
-                _run_bounded(self._watch())
+                run_bounded(self._watch(), self._config.end_s)
             except Exception:
                 log.exception("看守线程出错")
             if not self._stop.is_set():
                 self.restarts += 1
-                pause = restart_pause(pause, time.monotonic() - begin)
+                pause = restart_pause(pause, time.monotonic() - begin, self._config)
                 log.warning("看守线程退出，重新启动", restarts=self.restarts, pause_s=pause)
                 self._stop.wait(pause)
 
@@ -80,29 +104,28 @@ class Watch:
             return
         self._begun = False
         try:
-            async with watch_session(self._tell) as session:
+            async with watch_session(self.note_list, self._access) as session:
                 watching = asyncio.create_task(kopf.operator(
-                    registry=self._registry(session), settings=_settings(), standalone=True, stop_flag=ending,
+                    registry=self._registry(session), settings=watch_settings(), standalone=True, stop_flag=ending,
                     clusterwide=not self._namespaces, namespaces=self._namespaces,
                     # 不给名字，kopf 就去查用户名：OpenShift 随机分配的 UID 没有用户名，每次都会失败
                     identity="taskmill",  # pyright: ignore[reportArgumentType] - 只是给 str 起的别名
                 ))  # fmt: skip
-                guarding = asyncio.create_task(self._until_one_is_missing())
+                guarding = asyncio.create_task(self.until_one_is_missing())
                 ended, _ = await asyncio.wait((watching, guarding), return_when=asyncio.FIRST_COMPLETED)
                 if watching in ended:
                     await watching
         finally:
             ending.set()  # kopf 有一个线程在等它；不设，进程退出时会一直等那个线程
 
-    async def _until_one_is_missing(self) -> None:
-        """一路看守遇到不重试的错误（403、410）就没了，而 kopf 照常运行、或者停不下来：由我们发现，全部重来。
-
-        数的是还有几路，不是少了哪一路：没等我们看到就断了的、发现资源时漏掉的，也都算数。
-        """
+    async def until_one_is_missing(self) -> None:
+        """Return when fewer watches of this loop are alive than there should be."""
+        # 一路看守遇到不重试的错误（403、410）就没了，而 kopf 照常运行、或者停不下来：由我们发现，全部重来。
+        # 数的是还有几路，不是少了哪一路：没等我们看到就断了的、发现资源时漏掉的，也都算数。
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + c.KUBE_WATCH_START_S
+        deadline = loop.time() + self._config.start_s
         while True:
-            await asyncio.sleep(c.KUBE_WATCH_GUARD_S)
+            await asyncio.sleep(self._config.guard_s)
             alive = sum(task.get_name().startswith("watcher for ") for task in asyncio.all_tasks())
             # 各路是一起启动的：有一路列过表，就该全都在
             if alive < len(self._paths) and (self._begun or loop.time() >= deadline):
@@ -120,100 +143,21 @@ class Watch:
             kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=kind.plural)(self._handler(kind))
         return registry
 
-    def _tell(self, path: str) -> None:
+    def note_list(self, path: str) -> None:
+        """Tell of the list at a path, if it is one of ours; called in the thread of the watch."""
         if found := self._paths.get(path):
             self._begun = True
             self._loop.call_soon_threadsafe(self._listed, *found)
 
     def _handler(self, kind: Kind) -> Any:
         async def handle(event: Any, **_: Any) -> None:
-            # kopf 之后还要读这个对象，我们的缓存只存瘦身后的副本
-            self._events.append((kind, event["type"] or "", event["object"]))
-            if not self._called:  # 先放再问，而取的一方先清标记再取：不论在哪里被切走，都不会漏叫
-                self._called = True
-                self._loop.call_soon_threadsafe(self._drain)
+            self._crossing.put(kind, event["type"] or "", event["object"])
 
         return handle
 
-    def _drain(self) -> None:
-        self._called = False
-        while self._events:
-            try:
-                self._sink(*self._events.popleft())
-            except Exception:
-                log.exception("事件处理出错")
 
-
-def restart_pause(before: float, lived_s: float) -> float:
+def restart_pause(before: float, lived_s: float, config: WatchConfig) -> float:
     """Return how long to wait before kopf is begun anew, given the last pause (0: none) and how long it lived since."""
-    if lived_s >= c.KUBE_WATCH_STABLE_S or not before:
-        return c.KUBE_WATCH_RESTART_S
-    return min(2 * before, c.KUBE_WATCH_RESTART_MAX_S)
-
-
-def _run_bounded(work: Coroutine[Any, Any, None]) -> None:
-    """像 asyncio.run，但不会为收不了尾的任务等下去：它们和这个循环一起被丢下。
-
-    kopf 的连接断得不巧时，它的任务会一直等着再也不会来的登录。它被取消时又会取消循环里的一切，
-    所以等它的不能是循环里的任务。
-    """
-    loop = asyncio.new_event_loop()
-    try:
-        loop.run_until_complete(work)
-    finally:
-        left = asyncio.all_tasks(loop)
-        for task in left:
-            task.cancel()
-        deadline = time.monotonic() + c.KUBE_WATCH_END_S
-        while asyncio.all_tasks(loop) and time.monotonic() < deadline:
-            loop.call_later(c.KUBE_WATCH_END_S / 100, loop.stop)
-            loop.run_forever()
-        for task in left:
-            _ = task.done() and (task.cancelled() or task.exception())  # 有错的 kopf 已经记过
-        if stuck := asyncio.all_tasks(loop):
-            log.warning("看守迟迟不收尾，丢下它", tasks=len(stuck), wait_s=c.KUBE_WATCH_END_S)
-        loop.close()
-
-
-class _Nothing(kopf.DiffBaseStorage):
-    """kopf 为「改了什么」给每个事件深拷贝整个对象；我们不问它，这占看守线程的一半时间。"""
-
-    def build(self, *, body: Any, extra_fields: Any = None) -> Any:  # noqa: ARG002 - kopf 的签名
-        return {}
-
-    def fetch(self, *, body: Any) -> Any:  # noqa: ARG002
-        return None
-
-    def store(self, *, body: Any, patch: Any, essence: Any) -> None:
-        """What is never built is never stored."""
-
-
-def _settings() -> kopf.OperatorSettings:
-    settings = kopf.OperatorSettings()
-    settings.persistence.diffbase_storage = _Nothing()
-    settings.posting.enabled = False
-    settings.scanning.disabled = True
-    settings.networking.request_timeout = c.KUBE_REQUEST_TIMEOUT_S
-    settings.networking.error_backoffs = c.KUBE_WATCH_BACKOFFS
-    settings.process.ultimate_exiting_timeout = None
-    settings.watching.chunk_size = c.KUBE_LIST_CHUNK
-    settings.queueing.idle_timeout = c.KUBE_STREAM_IDLE_S
-    for kind in k.WATCHED:
-        if kind.selector:
-            settings.watching.label_selectors[kind.group, kind.version, kind.plural] = kind.selector
-    return settings
-
-
-class _Noise(logging.Filter):
-    """它在自己的线程里跑是有意的。"""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        return "OS signals are ignored" not in str(record.msg)
-
-
-def _quiet() -> None:
-    logger = logging.getLogger("kopf")
-    logger.setLevel(logging.WARNING)
-    for each in ("kopf._core.reactor.running", "kopf.objects", "kopf.activities"):
-        logging.getLogger(each).setLevel(logging.WARNING)
-    logging.getLogger("kopf._core.reactor.running").addFilter(_Noise())
+    if lived_s >= config.stable_s or not before:
+        return config.restart_s
+    return min(2 * before, config.restart_max_s)

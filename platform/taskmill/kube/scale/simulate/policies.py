@@ -35,7 +35,7 @@ class Ours:
     """`decide()` with drain."""
 
     name = "taskmill"
-    period_s = c.SCALER_TICK_S
+    period_s = c.OPERATOR_TICK_S
     drains = True
     grace_s = None
 
@@ -211,11 +211,11 @@ def baselines(setup: Setup) -> list[Policy]:
         Keda(setup, "keda-lag", metric=lambda reading: reading.ready, target=KEDA_LAG),
         Keda(setup, "keda", metric=_both, target=size),
         Keda(
-            setup, "keda-tuned", metric=_both, target=size, poll_s=c.SCALER_TICK_S, cooldown_s=TUNED_S,
+            setup, "keda-tuned", metric=_both, target=size, poll_s=c.OPERATOR_TICK_S, cooldown_s=TUNED_S,
             stabilization_s=TUNED_S,
         ),
         Keda(
-            setup, "keda-patient", metric=_both, target=size, poll_s=c.SCALER_TICK_S, cooldown_s=TUNED_S,
+            setup, "keda-patient", metric=_both, target=size, poll_s=c.OPERATOR_TICK_S, cooldown_s=TUNED_S,
             stabilization_s=TUNED_S, grace_s=PATIENCE_S,
         ),
         Kpa(setup),

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from taskmill import constants as c
 from taskmill.errors import Code, InputError
+from taskmill.kube import constants as c
 from taskmill.kube import phrases
 from taskmill.kube.scale.simulate.traces import Setup, Task, Trace, make
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from taskmill import constants as c
 from taskmill.errors import Code, InputError
+from taskmill.kube import constants as kc
 from taskmill.kube import phrases
 from taskmill.kube.scale.decide import ScalingSpec
 from taskmill.words import Words
@@ -96,7 +97,7 @@ class _OutsideError(Exception):
 
 
 def _task(row: dict[str, str]) -> Task:
-    due = _within("second", float(row["second"]), 0, c.TRACE_MAX_S)
+    due = _within("second", float(row["second"]), 0, kc.TRACE_MAX_S)
     service = _within("service_ms", float(row["service_ms"]), 0, c.TIMEOUT_MAX_S * 1000) / 1000
     known = _within("known", float(row.get("known") or due), -c.DELAY_MAX_S, due)
     failures = _within("failures", int(row.get("failures") or 0), 0, c.MAX_ATTEMPTS_LIMIT - 1)
