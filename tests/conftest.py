@@ -18,12 +18,20 @@ import redis
 
 from taskmill.dev import passwords
 from taskmill.dev.servers import PostgresServer, ValkeyServer
+from taskmill.words import speak
 from tests.support import databases, servers
 
 # 在别处随机地找反例；CI 只重复同样的例子，免得一次无关的改动撞上它
 hypothesis.settings.register_profile("home", deadline=None)
 hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "home")
+
+
+@pytest.fixture(autouse=True)
+def _unconfigured() -> None:
+    """Errors speak as where nobody has configured logging, whatever an earlier test configured."""
+    speak("en")
+
 
 LOGICAL_DATABASES = 16  # Valkey 的默认值
 

@@ -195,6 +195,7 @@ LOG_FILE_MAX_BYTES: Final = 100 * 1024 * 1024
 LOG_FILE_COUNT: Final = 10
 LOG_FILE_MAX_AGE_S: Final = 86_400.0  # 一个日志文件最多写一天
 LOG_FILE_MIN_AGE_S: Final = 60.0
+LOG_FILE_SAY_S: Final = 60.0  # 日志文件写不成（磁盘满）时多久说一次：一行一说会淹没标准错误
 API_KEY_PREFIX: Final = "tmk_"
 API_KEY_BYTES: Final = 32
 API_KEY_CACHE_S: Final = 5.0

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from taskmill.codes import ERRORS, Code, ErrorSpec
-from taskmill.words import Facts, Words
+from taskmill.words import Facts, Words, said
 
 __all__ = [
     "ERRORS",
@@ -78,9 +78,14 @@ class TaskmillError(Exception):
     def _say(self, zh: str, en: str) -> dict[str, str]:
         return {"zh": zh.format_map(Facts(self.details, "zh")), "en": en.format_map(Facts(self.details, "en"))}
 
+    @property
+    def words(self) -> Words:
+        """Return the code and the message in both languages."""
+        told = self.message()
+        return Words(zh=f"{self.code} {told['zh']}", en=f"{self.code} {told['en']}")
+
     def __str__(self) -> str:
-        words = self.message()
-        return f"{self.code} {words['zh']} / {words['en']}"
+        return said(self.words)
 
 
 class InputError(TaskmillError):
@@ -132,9 +137,12 @@ class KindError(UnfitError):
 
 
 class Retry(Exception):  # noqa: N818 - 控制流，不是故障
-    """Raised by a handler: this attempt failed, try again `after` (seconds or timedelta; default: the backoff)."""
+    """Raised by a handler: this attempt failed, try again `after` (seconds or timedelta; default: the backoff).
 
-    def __init__(self, reason: str = "", *, after: float | timedelta | None = None) -> None:
+    `reason` may be `Words`: the attempt then says why in both languages.
+    """
+
+    def __init__(self, reason: str | Words = "", *, after: float | timedelta | None = None) -> None:
         super().__init__(reason)
         self.reason = reason
         self.after = after.total_seconds() if isinstance(after, timedelta) else after
@@ -153,8 +161,8 @@ class Snooze(Exception):  # noqa: N818
 
 
 class Discard(Exception):  # noqa: N818
-    """Raised by a handler: no further attempt makes sense."""
+    """Raised by a handler: no further attempt makes sense. `reason` may be `Words`, as for `Retry`."""
 
-    def __init__(self, reason: str = "") -> None:
+    def __init__(self, reason: str | Words = "") -> None:
         super().__init__(reason)
         self.reason = reason

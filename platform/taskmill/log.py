@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import MutableMapping
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from io import StringIO, TextIOWrapper
@@ -17,10 +18,12 @@ from uuid import UUID
 
 import msgspec
 import structlog
+from structlog.typing import Processor
 
 from taskmill import constants as c
 from taskmill.text.log_events import english
 from taskmill.text.printable import printable
+from taskmill.words import Words, speak
 
 ACCESS_LOGGER = "taskmill.access"
 
@@ -100,6 +103,8 @@ class _Rotating(RotatingFileHandler):
         super().__init__(path, maxBytes=max_bytes, backupCount=count, encoding="utf-8")
         self._max_age_s = max_age_s
         self._born = _born(path)
+        self._lost = 0  # 上次说过之后，又有几行没写成
+        self._said = float("-inf")
 
     def shouldRollover(self, record: logging.LogRecord) -> int:  # noqa: N802 - 标准库的名字
         if self.stream is None or self.stream.tell() == 0:
@@ -114,6 +119,17 @@ class _Rotating(RotatingFileHandler):
     def doRollover(self) -> None:  # noqa: N802 - 标准库的名字
         super().doRollover()
         self._born = time.time()
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - 标准库的名字
+        # 磁盘满时每一行都写不成。标准库为每行在标准错误印一份堆栈；这里隔一阵说一次，自己再失败时只计数
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError):
+            super().handleError(record)
+            return
+        self._lost += 1
+        if time.monotonic() - self._said >= c.LOG_FILE_SAY_S:
+            self._said, lost, self._lost = time.monotonic(), self._lost, 0
+            get_logger(__name__).error("日志文件写不下去", path=self.baseFilename, error=str(error), lines=lost)
 
 
 def _born(path: Path) -> float:
@@ -161,8 +177,20 @@ def _in_english(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMappi
     return line
 
 
+def _one_language(language: str) -> Processor:
+    """两种语言都有的值，只写日志的那一种。"""
+
+    def tell(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        for name, value in line.items():
+            if isinstance(value, Words):
+                line[name] = value.zh if language == "zh" else value.en
+        return line
+
+    return tell
+
+
 def _formatter(language: str, *, as_json: bool, colors: bool = False) -> logging.Formatter:
-    first = [_in_english] if language == "en" else []
+    first = [_one_language(language), *([_in_english] if language == "en" else [])]
     last = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
         if as_json
@@ -187,9 +215,10 @@ def configure_logging(
     """Send logs to standard error (from `terminal_level` on, if that is given), and to `taskmill.log` and `access.log` in `log_dir` if it is set.
 
     A file is rotated when it has `max_bytes` or is `max_age_s` old; `count` rotated ones are kept.
-    Events are in `language` (`zh` or `en`); None: as `TASKMILL_LOG_LANG` says, else Chinese.
+    Events, and errors in lines and tracebacks, are in `language` (`zh` or `en`); None: as `TASKMILL_LOG_LANG` says, else Chinese.
     """
     language = language or os.environ.get("TASKMILL_LOG_LANG", "zh")
+    speak(language)
     structlog.configure(
         processors=[*_SHARED, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
@@ -202,7 +231,8 @@ def configure_logging(
     root = logging.getLogger()
     for old in (*root.handlers, *_access.handlers):
         if isinstance(old, _Rotating):
-            old.close()
+            with suppress(OSError):  # 满了的磁盘：缓冲里剩的那点写不成，handleError 已经说过
+                old.close()
     root.handlers, _access.handlers, _access.propagate = [stream], [], log_dir is None
     if log_dir is not None:
         log_dir.mkdir(mode=c.LOG_DIR_MODE, parents=True, exist_ok=True)

@@ -112,7 +112,7 @@ class Settings(BaseSettings):
     history_retention_days: int = Field(c.RETENTION_DAYS, ge=1, description="Days that finished tasks are kept.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="Least level that is logged.")
     log_format: Literal["console", "json"] = Field("console", description="Form of log lines on the terminal.")
-    log_lang: Literal["zh", "en"] = Field("zh", description="Language of the events in logs.")
+    log_lang: Literal["zh", "en"] = Field("zh", description="Language of the events and of our errors in logs.")
     log_dir: Path | None = Field(None, description="Folder for rotating log files; unset: standard error only.")
     log_file_max_bytes: int = Field(c.LOG_FILE_MAX_BYTES, ge=1024, description="Size at which a log file is rotated.")
     log_file_max_age_s: float = Field(

@@ -24,6 +24,20 @@ class Words:
         return self.en
 
 
+_spoken = "en"  # 没人配置日志时：别人的程序里抛出的错误
+
+
+def speak(language: str) -> None:
+    """Say in which language (`zh` or `en`) this process logs; `str()` of an error follows it."""
+    global _spoken  # noqa: PLW0603 - 每个进程只有一种日志语言
+    _spoken = language
+
+
+def said(words: Words) -> str:
+    """Return a text in the language of this process's logs, for log lines and tracebacks."""
+    return words.zh if _spoken == "zh" else words.en
+
+
 class Facts(dict[str, Any]):
     """Facts for `str.format_map` in one language; telling an error must never be an error itself."""
 

@@ -83,7 +83,7 @@ def main() -> int:
     if target.is_dir():
         return 0
     if shutil.which("go") is None:
-        sys.stderr.write("Go 1.26 or later is needed to build the control plane / 构建控制平面需要 Go 1.26 以上\n")
+        sys.stderr.write("Go 1.26 or later is needed to build the control plane\n")
         return 1
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="building-", dir=CACHE, ignore_cleanup_errors=True) as partial:

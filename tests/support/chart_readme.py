@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> int:
         return 0
     if README.read_text(encoding="utf-8") == expected():
         return 0
-    sys.stderr.write("charts/taskmill/README.md: 已过期，运行 make generate / out of date, run make generate\n")
+    sys.stderr.write("charts/taskmill/README.md: out of date, run make generate\n")
     return 1
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import sys
+import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,8 +14,11 @@ from pathlib import Path
 import pytest
 import time_machine
 
+from taskmill import reasons
+from taskmill.errors import Code, SetupError
 from taskmill.log import ACCESS_LOGGER, _Terminal, access, configure_logging, get_logger
 from taskmill.text.log_events import add_events
+from taskmill.words import Words
 
 START = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -28,6 +32,9 @@ def handlers() -> Iterator[None]:
     for handler in {*root.handlers, *line.handlers} - {*kept[0], *kept[2]}:
         handler.close()
     root.handlers, root.level, line.handlers, line.propagate = kept
+
+
+needs_full = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full: Linux has it")
 
 
 def numbers(path: Path) -> list[int]:
@@ -74,6 +81,41 @@ def test_size_and_count(tmp_path: Path) -> None:
     ]
     assert numbers(tmp_path / "taskmill.log")[-1] == 29
     assert all(path.stat().st_size < 600 for path in tmp_path.glob("taskmill.log*"))
+
+
+def filled(*names: str) -> None:
+    """Let the files of these names be on a full disk from now on."""
+    for logger in (logging.getLogger(), logging.getLogger(ACCESS_LOGGER)):
+        for handler in logger.handlers:
+            if isinstance(handler, logging.FileHandler) and Path(handler.baseFilename).name in names:
+                handler.stream.close()
+                handler.stream = open("/dev/full", "a", encoding="utf-8")  # noqa: PTH123, SIM115 - 由处理器关
+
+
+@needs_full
+def test_a_full_disk_is_said_once_and_not_for_every_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(log_format="json", log_dir=tmp_path)
+    filled("access.log")
+    for number in range(50):
+        access("请求", {"number": number})
+    (told,) = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert (told["event"], told["path"], told["lines"]) == ("日志文件写不下去", str(tmp_path / "access.log"), 1)
+    assert "No space left" in told["error"]
+    assert "日志文件写不下去" in (tmp_path / "taskmill.log").read_text(encoding="utf-8")
+    configure_logging()  # 满着也换得掉
+
+
+@needs_full
+def test_a_full_disk_under_both_files_is_said_of_each_on_standard_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(log_format="json", log_dir=tmp_path)
+    filled("access.log", "taskmill.log")
+    for number in range(50):
+        access("请求", {"number": number})
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert sorted(Path(line["path"]).name for line in told) == ["access.log", "taskmill.log"]
+    configure_logging()  # 满着也换得掉
 
 
 def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
@@ -137,3 +179,27 @@ def test_a_line_is_written_where_standard_error_is_now_though_the_one_before_is_
     monkeypatch.setattr(sys, "stderr", now)
     handler.emit(record)
     assert now.getvalue() == "a line\n"
+
+
+WRONG = SetupError(Code.CONFIG_INVALID, field="TASKMILL_X", reason=reasons.NOT_SET)
+BUSY = Words("忙", "busy")
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+@pytest.mark.parametrize(
+    ("language", "shown", "hidden"), [("en", WRONG.words.en, WRONG.words.zh), ("zh", WRONG.words.zh, WRONG.words.en)]
+)
+def test_logs_and_tracebacks_show_errors_in_the_language_of_the_log(
+    capsys: pytest.CaptureFixture[str], form: str, language: str, shown: str, hidden: str
+) -> None:
+    configure_logging(log_format=form, language=language)
+    try:
+        raise WRONG
+    except SetupError as error:
+        get_logger("x").exception("任务已救援", error=str(error), why=BUSY)
+        trace = traceback.format_exc()
+    line = capsys.readouterr().err
+    assert line.count(shown) >= 2
+    assert trace.count(shown) == 1
+    assert hidden not in line + trace
+    assert ("busy" in line, "忙" in line) == (language == "en", language == "zh")

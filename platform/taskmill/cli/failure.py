@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any
 
 import rich_click as click
 
+from taskmill.cli import phrases
 from taskmill.cli.language import words
 from taskmill.cli.output import say
 from taskmill.errors import ERRORS, Code, InputError, TaskmillError
@@ -22,6 +24,7 @@ EXIT_TIMEOUT = 124  # 与 timeout(1) 相同
 EXIT_INTERRUPTED = 130  # 128 + SIGINT
 _BY_STATUS = {404: 3, 401: 4, 403: 4, 409: 4, 502: 5, 503: 5, 504: 5}
 _FIELD = re.compile(r"(?P<name>\w+)(?P<rest>.*)", re.DOTALL)  # 例如 tags[0]、args.url
+MISTAKEN_KEY = "TASKMILL_API_KEY"  # 人们这样猜；真正的名字是 TASKMILL_API_TOKEN
 _BAD_REQUESTS = range(400, 500)
 
 
@@ -41,7 +44,10 @@ class RemoteError(TaskmillError):
         return dict(self.answer.get("message") or super().message())
 
     def hint(self) -> dict[str, str] | None:
-        """Return the hint of the API, and where to look for what it does not explain."""
+        """Return the hint of the API, and where to look for what it does not explain; for a refused key, how a command is given one."""
+        if self.known and self.code is Code.UNAUTHORIZED:
+            told = phrases.KEY_NOT_READ if MISTAKEN_KEY in os.environ else phrases.KEY_NEEDED
+            return {"zh": told.zh, "en": told.en}
         given = self.answer.get("hint")
         if given:
             return dict(given)

@@ -56,6 +56,16 @@ TAKES_NO_VALUE: Final = Words("选项 {name} 不带值", "the option {name} take
 TOO_MANY: Final = Words("多余的参数：{names}", "arguments too many: {names}")
 OTHER: Final = Words("命令行不能理解（{error}）", "{error}")
 
+# 接口说的是请求头；用命令的人要知道的是变量与选项
+KEY_NEEDED: Final = Words(
+    "用 TASKMILL_API_TOKEN 或 --token 给出密钥；创建：taskmill key create",
+    "give a key by TASKMILL_API_TOKEN or --token; make one with taskmill key create",
+)
+KEY_NOT_READ: Final = Words(
+    "没有人读 TASKMILL_API_KEY：用 TASKMILL_API_TOKEN 或 --token 给出密钥",
+    "nobody reads TASKMILL_API_KEY: give the key by TASKMILL_API_TOKEN or --token",
+)
+
 # 命令自己打印的
 NO_SCHEDULER: Final = Words(
     "没有活着的调度器：延时、重试、定时的任务不会开始；taskmill scheduler",

@@ -21,7 +21,8 @@ def telling(path: Path | None) -> Iterator[Callable[[object], None]]:
     try:
         yield lambda result: _write(path, msgspec.json.encode(result))
     except Exception as error:
-        words = str(error).strip() or type(error).__name__
+        # 控制器把它放进条件与事件，那里是英文
+        words = (error.words.en if isinstance(error, TaskmillError) else str(error)).strip() or type(error).__name__
         code = error.code.value if isinstance(error, TaskmillError) else type(error).__name__
         _write(path, _bounded(code, words.splitlines()[-1]))
         raise

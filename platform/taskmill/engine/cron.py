@@ -74,7 +74,7 @@ class Cron:
             # 存入时是好的：多半是此机的时区数据太旧，别的副本或升级之后能算
             log.warning("计划的时间表无效，稍后再试", schedule=row.name, error=str(error))
             retry_at = row.now + timedelta(seconds=c.CRON_RETRY_S)
-            return _Plan(row, Due([], 0, retry_at), error=str(error))
+            return _Plan(row, Due([], 0, retry_at), error=error.words.en)
         plan = _Plan(row, timetable.due(row.next_fire_at, row.now, row.catch_up_s))
         try:
             for fire_at in plan.due.fires:
@@ -83,7 +83,7 @@ class Cron:
             raise
         except (TaskmillError, msgspec.MsgspecError) as error:
             plan.tasks.clear()
-            plan.error = str(error)[: c.ERROR_MESSAGE_MAX_CHARS]
+            plan.error = (error.words.en if isinstance(error, TaskmillError) else str(error))[: c.ERROR_MESSAGE_MAX_CHARS]
             log.warning("计划触发失败", schedule=row.name, schedule_id=str(row.id), error=plan.error)
         return plan
 

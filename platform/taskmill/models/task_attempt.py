@@ -14,7 +14,7 @@ from taskmill.models.base import Base
 class TaskAttempt(Base):
     """One attempt, keyed by the fence (task_id, claim_no). Attempts that complete leave no row.
 
-    `message_zh`: `message` in Chinese, where the platform itself is its author.
+    `message_zh`: `message` in Chinese, where its author gave both: the platform, or a handler by `Words`.
     """
 
     __tablename__ = "task_attempts"

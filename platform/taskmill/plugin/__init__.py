@@ -1,4 +1,4 @@
-"""What a plugin imports: the hook marker, its manifest, the registry, texts that a result can hold."""
+"""What a plugin imports: the hook marker, its manifest, the registry, texts that a result can hold, and texts in both languages."""
 
 from taskmill.plugin.config import Secret
 from taskmill.plugin.context import Submit
@@ -7,6 +7,7 @@ from taskmill.plugin.manifest import Health, Manifest
 from taskmill.plugin.registry import Registry
 from taskmill.plugin.results import storable
 from taskmill.plugin.specs import hookimpl
+from taskmill.words import Words
 
 __all__ = [
     "Health",
@@ -17,6 +18,7 @@ __all__ = [
     "Secret",
     "Submit",
     "TaskDefinition",
+    "Words",
     "hookimpl",
     "storable",
     "task",

@@ -19,6 +19,7 @@ import pydantic
 from taskmill import reasons
 from taskmill.errors import UnfitError
 from taskmill.plugin.context import TaskContext
+from taskmill.text.validation import in_both
 from taskmill.words import Words
 
 _UNREADABLE = (msgspec.DecodeError, pydantic.ValidationError, RecursionError)
@@ -72,7 +73,7 @@ class CallPlan:
         try:
             return self.decode(raw)
         except _UNREADABLE as error:
-            unfit = UnfitError(Words(zh=str(error), en=str(error)))
+            unfit = UnfitError(_misfit(error))
             if b"." not in raw and b"e" not in raw:
                 raise unfit from error
         try:  # JSON Schema 把 1.0 当整数，解码器也要当
@@ -108,6 +109,11 @@ class CallPlan:
             return pydantic.TypeAdapter(self.result).json_schema(mode="serialization", by_alias=False)
         except Exception:  # noqa: BLE001 - 返回值的注解只供人看：描述不了就不描述，处理函数照常能用
             return None
+
+
+def _misfit(error: Exception) -> Words:
+    """作者在 `__post_init__` 里用两种语言说了，就照他说的；否则译 msgspec 的话。"""
+    return error.__cause__.words if isinstance(error.__cause__, UnfitError) else in_both(str(error))
 
 
 def first_line(error: BaseException) -> str:

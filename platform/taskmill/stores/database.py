@@ -15,6 +15,7 @@ from taskmill import reasons
 from taskmill.errors import Code, UnavailableError
 from taskmill.stores import wire
 from taskmill.stores.orm import Orm
+from taskmill.stores.reach import reach
 from taskmill.stores.sqlstates import SERVER_FAULTS, coded
 from taskmill.stores.urls import asyncpg_url
 from taskmill.stores.why import why
@@ -102,6 +103,7 @@ class Database:
                 max_size=self._pool_size,
                 init=self._prepare,
                 loop=None,
+                connect=reach,
                 max_queries=c.POOL_MAX_QUERIES,
                 max_inactive_connection_lifetime=c.POOL_IDLE_S,
                 record_class=asyncpg.Record,

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from taskmill import constants as c
+from taskmill.stores.reach import reach
 from taskmill.stores.urls import sqlalchemy_url
 from taskmill.stores.wire import Wire
 
@@ -33,7 +34,10 @@ class Orm:
         self._config = SQLAlchemyAsyncConfig(
             connection_string=sqlalchemy_url(url),
             engine_config=EngineConfig(
-                pool_size=size, max_overflow=0, pool_timeout=c.POOL_WAIT_S, connect_args=dict(arguments)
+                pool_size=size,
+                max_overflow=0,
+                pool_timeout=c.POOL_WAIT_S,
+                connect_args={**arguments, "async_creator_fn": reach},
             ),
             session_config=AsyncSessionConfig(expire_on_commit=False),
             create_all=False,

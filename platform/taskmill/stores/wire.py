@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 
 from taskmill import constants as c
+from taskmill.stores.reach import reach
 from taskmill.stores.urls import asyncpg_url
 
 KEEPALIVE = {
@@ -94,5 +95,5 @@ def arguments(*, command_timeout_s: float | None, server_settings: Mapping[str, 
 
 async def connect(database_url: str, *, command_timeout_s: float) -> Wire:
     """Open one connection outside of any pool; errors of asyncpg pass through."""
-    made: Any = await asyncpg.connect(asyncpg_url(database_url), **arguments(command_timeout_s=command_timeout_s))
+    made: Any = await reach(asyncpg_url(database_url), **arguments(command_timeout_s=command_timeout_s))
     return made

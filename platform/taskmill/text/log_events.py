@@ -6,6 +6,7 @@ ENGLISH: dict[str, str] = {
     # 接口
     "请求": "request",
     "访问日志没有写成": "the access log line could not be written",
+    "日志文件写不下去": "a log file cannot be written",
     "应用之外的错误": "error outside the application",
     "请求处理出错": "error while handling a request",
     "请求未能完成": "a request could not be completed",

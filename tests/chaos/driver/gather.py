@@ -11,6 +11,7 @@ from uuid import UUID
 
 import httpx2
 
+from taskmill.constants import AUDIT_CONSUMERS_S, PENDING_IDLE_MS
 from tests.chaos.driver import journal
 from tests.chaos.driver.facts import Facts, Stream
 from tests.chaos.driver.stage import AWAY, POOLS, USER, Stage
@@ -18,6 +19,7 @@ from tests.chaos.driver.stage import AWAY, POOLS, USER, Stage
 CALM_S = 150.0
 STILL_S = 60.0  # 这么久没有任何任务了结，就不会再有了
 POLL_S = 0.5
+TIDY_S = PENDING_IDLE_MS / 1000 + AUDIT_CONSUMERS_S + 5.0  # 没有工作进程服务的队列，审计隔半分钟才看
 GAUGE = re.compile(r"^taskmill_worker_(running|unsettled) (\S+)$", flags=re.MULTILINE)
 LEFT = "select count(*) from taskmill.tasks where not (state = 'scheduled' and run_at > now() + interval '1 hour')"
 FINAL = "select coalesce(sum(n), 0) from taskmill.rollups"
@@ -82,11 +84,21 @@ def _plain(value: Any) -> Any:
 
 
 async def _streams(stage: Stage, facts: Facts) -> None:
+    """没有确认的票据，审计要等它放满十秒才清：等到都清了，或过了时限。"""
+    until = time.monotonic() + TIDY_S
     async with stage.valkey_client() as client:
-        async for key in client.scan_iter(match="taskmill:*:tickets:*", count=1000):
-            groups = await client.xinfo_groups(key)
-            pending = sum(group["pending"] for group in groups) if groups else None
-            facts.streams.append(Stream(key.decode(), await client.xlen(key), pending))
+        while True:
+            facts.streams = [
+                Stream(key.decode(), await client.xlen(key), _pending(await client.xinfo_groups(key)))
+                async for key in client.scan_iter(match="taskmill:*:tickets:*", count=1000)
+            ]
+            if not any(stream.pending for stream in facts.streams) or time.monotonic() > until:
+                return
+            await asyncio.sleep(POLL_S)
+
+
+def _pending(groups: list[dict[str, Any]]) -> int | None:
+    return sum(group["pending"] for group in groups) if groups else None
 
 
 async def _gauges(url: str) -> dict[str, float]:

@@ -7,6 +7,7 @@ import platform
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
@@ -28,8 +29,8 @@ was started meanwhile; what the roles and the driver waited for a core of the ma
 
 {totals}
 
-| fault | times | lost | doubled | burnt | serving again, median | slowest |
-|---|---:|---:|---:|---:|---:|---:|
+| fault | times | lost | doubled | burnt | serving again, median | slowest | slowest, waiting for a core taken off |
+|---|---:|---:|---:|---:|---:|---:|---:|
 """
 
 
@@ -39,6 +40,7 @@ class Row:
 
     times: int = 0
     seconds: list[float] = field(default_factory=list)
+    own: list[float] = field(default_factory=list)  # 其中不是等处理器的
     bad: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     never: int = 0
 
@@ -50,9 +52,12 @@ def table(runs: Sequence[tuple[Facts, Sequence[Breach]]]) -> dict[str, Row]:
         for event in facts.events:
             row = rows[event.name]
             row.times += 1
-            seconds = [served.seconds for cause, served in facts.served if cause is not None and cause.round == event.round]
-            row.never += None in seconds
-            row.seconds += [max((each for each in seconds if each is not None), default=0.0)] if seconds else []
+            served = [one for cause, one in facts.served if cause is not None and cause.round == event.round]
+            done = [(one.seconds, one.seconds - waited_for_cores(facts, one)) for one in served if one.seconds is not None]
+            row.never += len(done) < len(served)
+            if done:
+                row.seconds.append(max(seconds for seconds, _ in done))
+                row.own.append(max(own for _, own in done))
         for breach in breaches:
             for name in {event.name for event in near(facts.events, breach.at)} if breach.at is not None else ():
                 rows[name].bad[breach.bar] += 1
@@ -63,18 +68,20 @@ def markdown(rows: dict[str, Row]) -> str:
     """Return the lines of the table."""
     out: list[str] = []
     for name, row in rows.items():
-        middle, most = (f"{median(row.seconds):.1f} s", f"{max(row.seconds):.1f} s") if row.seconds else ("–", "–")
+        found = (median(row.seconds), max(row.seconds), max(row.own)) if row.seconds else ()
+        middle, most, own = (f"{each:.1f} s" for each in found) if found else ("–", "–", "–")
         if row.never:
-            most = f"never ({row.never} times)"
+            most = own = f"never ({row.never} times)"
         bad = " | ".join(str(row.bad.get(bar, 0)) for bar in (LOST, DOUBLED, BURNT))
-        out.append(f"| {name} | {row.times} | {bad} | {middle} | {most} |")
+        out.append(f"| {name} | {row.times} | {bad} | {middle} | {most} | {own} |")
     return "\n".join(out) + "\n"
 
 
 def machine() -> str:
-    """Name the machine that the figures are of."""
+    """Name the machine that the figures are of, and the day."""
     model = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine())
-    return f"Machine: {os.cpu_count()} cores ({model}), {platform.system()} {platform.release()}, Python {platform.python_version()}."
+    day = f"{datetime.now(UTC):%Y-%m-%d}"
+    return f"Machine: {os.cpu_count()} cores ({model}), {platform.system()} {platform.release()}, Python {platform.python_version()}; {day}."
 
 
 def _cpuinfo() -> list[str]:

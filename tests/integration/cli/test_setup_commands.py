@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from taskmill.services import doctor_fleet
 from tests.support.command import Command
 
 
@@ -86,6 +87,12 @@ def test_doctor_finds_what_is_wrong_and_what_is_right(command: Command) -> None:
         assert found[name]["ok"] is True, found[name]
     assert found["workers"]["fix"] == "taskmill worker"
     assert (found["schedulers"]["ok"], found["schedulers"]["fix"]) == (None, "taskmill scheduler")  # 还没有谁等着它
+    assert found["schedulers"]["message"] == {"zh": doctor_fleet.NO_SCHEDULER.zh, "en": doctor_fleet.NO_SCHEDULER.en}
+    assert found["schedulers"]["hint"] == dict.fromkeys(("zh", "en"), "taskmill scheduler")
+    assert found["postgresql"]["hint"] is None
+    for finding in found.values():  # 从前的两栏再留一个版本
+        assert finding["detail"] == finding["message"]["en"]
+        assert finding["fix"] == (finding["hint"] or {"en": ""})["en"]
     assert [name for name, finding in found.items() if finding["ok"] is False] == []
     assert report.returncode == 0
 

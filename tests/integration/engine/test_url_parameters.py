@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 from sqlalchemy import text
 
 from taskmill.stores.database import Database
+from taskmill.stores.reach import reach
 from taskmill.stores.schema import migrations
 from tests.conftest import PostgresFactory
 from tests.support.databases import execute, in_thread
+from tests.support.proxy import Proxy
 from tests.support.roles import as_role, temporary_role
 
 pytestmark = pytest.mark.anyio
@@ -49,6 +52,40 @@ async def test_several_hosts_are_tried_until_one_answers_and_takes_writes(
     finally:
         await database.close()
     assert (await migrations.verify(url)).current == migrations.head()
+
+
+@pytest.mark.parametrize("target", ["read-write", "any"])
+async def test_a_host_that_is_silent_does_not_keep_from_the_next(database_url: str, target: str) -> None:
+    """A node that vanished refuses nothing and answers nothing; it may stand first in the URL."""
+    parts = urlsplit(database_url)
+    async with Proxy(database_url) as silent:
+        silent.hole = True
+        account, _, place = parts.netloc.rpartition("@")
+        netloc = f"{account}@127.0.0.1:{urlsplit(silent.url).port},{place}"
+        url = urlunsplit(parts._replace(netloc=netloc, query=f"target_session_attrs={target}"))
+        database = Database(url)
+        await database.open()
+        try:
+            assert await database.pool.fetchval("select 1") == 1
+            async with database.sessions.begin() as session:
+                assert await session.scalar(text("select 1")) == 1
+        finally:
+            await database.close()
+        assert (await migrations.verify(url)).current == migrations.head()
+
+
+async def test_who_has_less_patience_than_a_silent_host_gets_on_at_the_next_try(database_url: str) -> None:
+    parts = urlsplit(database_url)
+    async with Proxy(database_url) as silent:
+        silent.hole = True
+        account, _, place = parts.netloc.rpartition("@")
+        netloc = f"{account}@127.0.0.1:{urlsplit(silent.url).port},{place}"
+        url = urlunsplit(parts._replace(netloc=netloc, query="target_session_attrs=read-write"))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await reach(url)
+        connection = await reach(url)
+        await connection.close()
 
 
 async def test_a_role_that_is_serializable_by_default_claims_as_others_do(database_url: str) -> None:

@@ -232,8 +232,9 @@ def test_the_table_counts_faults_and_their_recovery() -> None:
     facts.events.append(Event("Valkey frozen", "valkey", 2, 100.0, 110.0))
     facts.served.append((facts.events[1], Served("worker-0 through api-0", ("worker-0",), 110.0, 4.0, fresh=False)))
     facts.lines.append(line("ack", "x", 112.0))
+    facts.meter.samples = [(109.0, 1.0, 1.0), (114.0, 2.0, 2.0)]  # 第二次之中，驱动程序等了一秒
     rows = report.table([(facts, list(audit_tasks.check(facts)))])
-    assert report.markdown(rows) == "| Valkey frozen | 2 | 1 | 0 | 0 | 2.5 s | 4.0 s |\n"
+    assert report.markdown(rows) == "| Valkey frozen | 2 | 1 | 0 | 0 | 2.5 s | 4.0 s | 3.0 s |\n"
 
 
 def test_a_role_that_never_served_again_is_in_the_table() -> None:

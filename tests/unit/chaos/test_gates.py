@@ -7,6 +7,7 @@ import socketserver
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,7 +21,10 @@ LONG_S = 20.0
 class Shouting(socketserver.BaseRequestHandler):
     """Answers in capitals."""
 
+    connections: ClassVar[list[socket.socket]] = []
+
     def handle(self) -> None:
+        self.connections.append(self.request)
         try:
             while data := self.request.recv(100):
                 self.request.sendall(data.upper())
@@ -112,6 +116,30 @@ def test_what_was_frozen_is_delivered_in_order(gates: Gates) -> None:
         client.say(b"three")
         gates.open(gates.names("server", "frozen"))
         assert client.hear(8) == b"TWOTHREE"
+
+
+def test_a_server_that_closes_while_all_is_frozen_is_noticed_afterwards(gates: Gates) -> None:
+    with shouting() as url:
+        ways = [gates.add(f"{name}>closing", url) for name in ("one", "two")]
+        names = gates.names("closing")
+        Shouting.connections.clear()  # 别的测试的早已关了
+        with Client(ways[0]) as client, Client(ways[1]) as other:
+            assert client.ask(b"one") == b"ONE"
+            assert other.ask(b"one") == b"ONE"
+            gates.freeze(names)
+            client.say(b"two")
+            other.say(b"two")
+            for connection in Shouting.connections:
+                connection.shutdown(socket.SHUT_RDWR)
+            with pytest.raises(TimeoutError):
+                client.hear(1, SHORT_S)
+            gates.open(names)
+            for each in (client, other):
+                with pytest.raises(ConnectionError):
+                    each.hear(1)
+        for way in ways:
+            with Client(way) as new:
+                assert new.ask(b"three") == b"THREE"
 
 
 def test_slow_pieces_keep_their_order(gates: Gates) -> None:

@@ -92,6 +92,25 @@ def test_other_errors_of_the_api_stay_as_they_are(details: dict[str, object]) ->
         raise RemoteError(422, {**REFUSED, "details": details})
 
 
+@pytest.mark.parametrize(
+    ("variable", "told"), [("TASKMILL_API_KEY", "nobody reads TASKMILL_API_KEY"), ("LANG", "give a key by")]
+)
+def test_a_refused_key_is_told_in_the_words_of_the_api_and_the_hint_of_the_command(
+    monkeypatch: pytest.MonkeyPatch, variable: str, told: str
+) -> None:
+    """Whoever types a command sends no headers; many guess the name of the variable."""
+    monkeypatch.setenv(variable, "tmk_x")
+    words = {"zh": "需要有效的密钥", "en": "a valid key is needed"}
+    error = RemoteError(
+        401, {"code": "UNAUTHORIZED", "message": words, "hint": {"zh": "请求头", "en": "send Authorization"}}
+    )
+    assert error.message() == words
+    hint = error.hint()
+    assert hint is not None
+    assert hint["en"].startswith(told)
+    assert all("TASKMILL_API_TOKEN" in text for text in hint.values())
+
+
 def test_a_place_inside_of_an_option_is_kept() -> None:
     refused = {**REFUSED, "details": {"field": "tags[3]", "reason": "no"}}
     with pytest.raises(TaskmillError, match=r"--tag\[3\]: no"), named({"tags": "--tag"}):

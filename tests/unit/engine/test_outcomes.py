@@ -20,6 +20,7 @@ from taskmill.errors import Discard, Retry, Snooze
 from taskmill.ids import new_id
 from taskmill.plugin.definition import RetryPolicy, TaskDefinition, task
 from taskmill.states import By, Cause, State
+from taskmill.words import Words
 
 LIMIT = 1_000
 
@@ -266,6 +267,9 @@ def test_long_tracebacks_keep_their_end() -> None:
     assert len(str(outcome.message)) == c.ERROR_MESSAGE_MAX_CHARS
 
 
+BUSY = Words("忙：{n}", "busy: {n}")(n=7)
+
+
 @pytest.mark.parametrize(
     ("stop", "error", "english", "chinese"),
     [
@@ -274,6 +278,9 @@ def test_long_tracebacks_keep_their_end() -> None:
         (Stop.DRAIN, None, "the worker stopped before it ended", "工作进程停机时尚未结束"),
         (None, asyncio.CancelledError(), "the handler cancelled itself", "处理函数取消了自己"),
         (None, Retry("坏了", after=-1), "DELAY_INVALID ", "DELAY_INVALID "),
+        (None, Retry(BUSY), "busy: 7", "忙：7"),
+        (None, Discard(BUSY), "busy: 7", "忙：7"),
+        (None, Discard("坏了 / broken"), "坏了 / broken", None),
         (None, ValueError("坏了 / broken"), "坏了 / broken", None),
     ],
 )

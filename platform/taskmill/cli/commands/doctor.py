@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import rich_click as click
 
@@ -27,12 +27,12 @@ SIGNS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "yellow")}
 @click.pass_context
 def doctor(ctx: click.Context, output: Output) -> None:
     """Check PostgreSQL, Valkey, encoding, rights, clocks, time zones, migrations, partitions, workers, schedulers, waiting tasks,
-    plugins and the port; exit code 1 if any is ✗.
+    plugins and the port; exit code 1 if any is ✗. Of other machines it knows what the database says, so it tells of the whole installation.
+
+    As data each finding has `name`, `ok` (null: worth knowing, nothing wrong), `message` and `hint`, these two as `{"zh": …, "en": …}`.
 
     Example: taskmill doctor -o json
     """
-    import msgspec
-
     from taskmill.plugin.host import PluginHost
     from taskmill.services.doctor import Finding, examine
 
@@ -43,15 +43,30 @@ def doctor(ctx: click.Context, output: Output) -> None:
     except SetupError as error:
         # 设置有误，别的检查也无从谈起
         told, hint = error.message(), error.hint()
-        findings = [Finding(name="settings", ok=False, detail=words(**told), fix="" if hint is None else words(**hint))]
+        findings = [Finding(name="settings", ok=False, detail=Words(**told), fix="" if hint is None else Words(**hint))]
     else:
         findings = run_async(examine(settings, PluginHost.load(settings)))
     if output in {"table", "wide"}:
         _show(findings)
     else:
-        said = [msgspec.structs.replace(each, detail=_said(each.detail), fix=_said(each.fix)) for each in findings]
-        emit(msgspec.to_builtins(said), output, (), name="name")
+        emit([_data(each) for each in findings], output, (), name="name")
     ctx.exit(EXIT_FAILED if any(finding.ok is False for finding in findings) else 0)
+
+
+def _data(finding: Finding) -> dict[str, Any]:
+    """两种语言各在一栏，与接口的错误同样的名字；`detail` 与 `fix` 是它们从前的样子，再留一个版本。"""
+    return {
+        "name": finding.name,
+        "ok": finding.ok,
+        "message": _both(finding.detail),
+        "hint": _both(finding.fix) if finding.fix else None,
+        "detail": _said(finding.detail),
+        "fix": _said(finding.fix),
+    }
+
+
+def _both(text: str | Words) -> dict[str, str]:
+    return {"zh": text.zh, "en": text.en} if isinstance(text, Words) else {"zh": text, "en": text}
 
 
 def _said(text: str | Words) -> str:

@@ -48,4 +48,4 @@ async def _put(link: DatabaseLink, put: PutSchedule) -> ScheduleFact | Refusal:
     try:
         return await service.put_schedule(put.request, owner=put.owner, suspend=put.suspend)
     except (InputError, ConflictError, NotFoundError) as error:
-        return Refusal(error.code.value, str(error))
+        return Refusal(error.code.value, error.words.en)

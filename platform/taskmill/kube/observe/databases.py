@@ -169,7 +169,7 @@ class DatabaseLink:
                 self._looked_at = self._clock.now()
                 self._answered()
             else:
-                await self._failed(str(error))
+                await self._failed(error.words.en)
         except (OSError, ValueError, TimeoutError) as error:
             await self._failed(str(error) or type(error).__name__)
         except Exception as error:  # 出了错也得接着看，否则这个库上的队列再也没人管；原文可能带着地址，不往外说

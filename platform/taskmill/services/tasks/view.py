@@ -65,7 +65,7 @@ class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskAttemptView(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt that did not complete; `message_zh` is `message` in Chinese where Taskmill itself says it, else null."""
+    """One attempt that did not complete; `message_zh` is `message` in Chinese where its author gave both, else null."""
 
     claim_no: int
     attempt: int

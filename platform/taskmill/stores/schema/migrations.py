@@ -21,6 +21,7 @@ from taskmill import reasons
 from taskmill.errors import Code, SetupError, TaskmillError, UnavailableError
 from taskmill.log import get_logger
 from taskmill.stores import wire
+from taskmill.stores.reach import reach
 from taskmill.stores.schema.chain import CORE, VERSION_TABLE, Chain, Phase, migrations_dir
 from taskmill.stores.urls import sqlalchemy_url
 from taskmill.stores.why import why
@@ -63,7 +64,9 @@ class Applied:
 
 def _engine(database_url: str, *, command_timeout_s: float | None) -> AsyncEngine:
     arguments = wire.arguments(command_timeout_s=command_timeout_s)
-    return create_async_engine(sqlalchemy_url(database_url), poolclass=NullPool, connect_args=arguments)
+    return create_async_engine(
+        sqlalchemy_url(database_url), poolclass=NullPool, connect_args={**arguments, "async_creator_fn": reach}
+    )
 
 
 @asynccontextmanager

@@ -8,6 +8,7 @@ import asyncpg
 
 from taskmill import constants as c
 from taskmill.models import metadata
+from taskmill.stores.reach import reach
 from taskmill.stores.urls import asyncpg_url
 
 NEEDED = ("SELECT", "INSERT", "UPDATE", "DELETE")
@@ -66,4 +67,4 @@ async def try_writing(database_url: str) -> None:
 
 
 async def _connect(database_url: str) -> asyncpg.Connection:
-    return await asyncpg.connect(asyncpg_url(database_url), timeout=c.CONNECT_TIMEOUT_S, command_timeout=c.CONNECT_TIMEOUT_S)
+    return await reach(asyncpg_url(database_url), timeout=c.CONNECT_TIMEOUT_S, command_timeout=c.CONNECT_TIMEOUT_S)

@@ -10,6 +10,7 @@ import idna
 
 from taskmill import Discard
 from taskmill_email import config as limits
+from taskmill_email import reasons
 
 _WORD = re.compile(r'"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^"]+)', re.DOTALL)
 _SPECIAL = re.compile(r"[,;:<>@\\]")  # 不加引号就不能出现在名字里：那是几个地址或一个组
@@ -22,7 +23,7 @@ _ENCODED = "=?"  # 编码字的开头：在地址里会被收信方再解释一�
 def one_line(text: str, field: str) -> str:
     """Return `text`. Discard if it holds control characters, line breaks of any kind or halves of characters."""
     if any(category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in text):
-        raise Discard(f"{field} contains control characters / {field} 含控制字符")
+        raise Discard(reasons.CONTROL_CHARACTERS(field=field))
     return text
 
 
@@ -32,7 +33,7 @@ def parse(text: str) -> Address:
     Discard if it is none, or more than one, or longer than any sensible one.
     """
     if len(text) > limits.ADDRESS_MAX_CHARS:  # 先量长度，再做解析
-        raise Discard(f"address above {limits.ADDRESS_MAX_CHARS} characters: {text[:40]!r} / 地址过长")
+        raise Discard(reasons.ADDRESS_TOO_LONG(limit=limits.ADDRESS_MAX_CHARS, text=repr(text[:40])))
     plain = one_line(text, "address").strip()
     name, mailbox = "", plain
     if plain.endswith(">"):
@@ -72,4 +73,4 @@ def _ascii(domain: str, whole: str) -> str:
 
 
 def _refused(text: str) -> Discard:
-    return Discard(f"not one address: {text!r} / 不是单个邮件地址")
+    return Discard(reasons.NOT_ONE_ADDRESS(text=repr(text)))

@@ -14,7 +14,7 @@ from email.utils import format_datetime
 from uuid import UUID
 
 from taskmill import Discard
-from taskmill_email import headers
+from taskmill_email import headers, reasons
 from taskmill_email.addresses import one_line, parse
 from taskmill_email.config import EmailConfig
 from taskmill_email.messages import Email
@@ -71,7 +71,7 @@ def build(mail: Email, config: EmailConfig, task_id: UUID, now: datetime) -> Let
 def _check_size(mail: Email, config: EmailConfig) -> None:
     """先数个数与长度，再做与它们成正比的事。"""
     if len(mail.to) + len(mail.cc) + len(mail.bcc) > config.max_recipients:
-        raise Discard(f"more than {config.max_recipients} recipients / 收件人超过 {config.max_recipients} 个")
+        raise Discard(reasons.TOO_MANY_RECIPIENTS(limit=config.max_recipients))
     if len(mail.text or "") + len(mail.html or "") > config.max_bytes:
         raise _too_large(config)
 
@@ -79,10 +79,10 @@ def _check_size(mail: Email, config: EmailConfig) -> None:
 def _sender(mail: Email, config: EmailConfig) -> Address:
     text = mail.sender or config.sender
     if not text:
-        raise Discard("no sender: set TASKMILL_PLUGIN_EMAIL_SENDER / 没有发件人")
+        raise Discard(reasons.NO_SENDER)
     sender = parse(text)
     if text != config.sender and sender.addr_spec not in {parse(allowed).addr_spec for allowed in config.allowed_senders}:
-        raise Discard(f"sender {text!r} is not allowed / 不允许的发件人")
+        raise Discard(reasons.SENDER_NOT_ALLOWED(sender=repr(text)))
     return sender
 
 
@@ -100,12 +100,12 @@ def _content(meant: _Meant, config: EmailConfig) -> bytes:
         _fill(message, meant.bodies)
         content = message.as_bytes()
     except (MessageError, ValueError) as error:
-        raise Discard(f"the mail cannot be built / 邮件无法生成: {error}") from error
+        raise Discard(reasons.CANNOT_BUILD(error=error)) from error
     if len(content) > config.max_bytes:
         raise _too_large(config)
     difference = _difference(content, message.keys(), meant)
     if difference:
-        raise Discard(f"the mail would not say what was meant: {difference} / 邮件读回来与原意不符: {difference}")
+        raise Discard(reasons.NOT_WHAT_WAS_MEANT(place=difference))
     return content
 
 
@@ -149,4 +149,4 @@ def _lines(text: str) -> list[bytes]:
 
 
 def _too_large(config: EmailConfig) -> Discard:
-    return Discard(f"the mail is above {config.max_bytes} bytes / 邮件超过 {config.max_bytes} 字节")
+    return Discard(reasons.TOO_LARGE(limit=config.max_bytes))

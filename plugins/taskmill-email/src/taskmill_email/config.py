@@ -8,7 +8,9 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from taskmill.errors import UnfitError
 from taskmill.plugin import Secret
+from taskmill_email import reasons
 
 PORTS: Final = {"none": 25, "starttls": 587, "tls": 465}  # RFC 5321、6409、8314
 TIMEOUT_DEFAULT_S: Final = 30.0  # 每条 SMTP 命令
@@ -41,9 +43,9 @@ class EmailConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if self.tls == "none" and self.username:
-            raise ValueError("credentials need tls or starttls / 使用密码必须开启 TLS")
+            raise UnfitError(reasons.CREDENTIALS_NEED_TLS)
         if bool(self.username) != bool(self.password):
-            raise ValueError("give username and password together / 用户名与密码要一起给")
+            raise UnfitError(reasons.USERNAME_AND_PASSWORD)
 
     def tls_context(self) -> ssl.SSLContext | None:
         """Return the context that verifies the server, or None without TLS. OSError if `ca_file` cannot be read."""

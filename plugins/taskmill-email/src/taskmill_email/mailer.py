@@ -11,6 +11,7 @@ import aiosmtplib
 from taskmill import Discard, Retry, TaskContext
 from taskmill.plugin import Health, storable
 from taskmill_email import config as limits
+from taskmill_email import reasons
 from taskmill_email.compose import Letter, build
 from taskmill_email.config import PORTS, EmailConfig
 from taskmill_email.messages import Email, Refusal, Sent
@@ -22,11 +23,12 @@ async def send(mail: Email, context: TaskContext, config: EmailConfig) -> Sent:
     """Send `mail`. Retry for 4xx, lost connections and trouble with login or TLS; Discard for 5xx and bad mails."""
     letter = await asyncio.to_thread(build, mail, config, context.id, datetime.now(UTC))  # 大的正文要编码很久
     if not config.host:
-        raise Retry("no server: set TASKMILL_PLUGIN_EMAIL_HOST / 没有配置邮件服务器")
+        raise Retry(reasons.NO_SERVER)
     try:
         refused, response = await _hand_over(letter, config)
     except aiosmtplib.SMTPAuthenticationError as error:
-        raise Retry(f"login failed / 登录失败: {error.code} {_said(error.message)}") from error  # 运维能修好，邮件不必丢
+        # 运维能修好，邮件不必丢
+        raise Retry(reasons.LOGIN_FAILED(code=error.code, answer=_said(error.message))) from error
     except aiosmtplib.SMTPRecipientsRefused as error:
         reason = "; ".join(f"{item.recipient}: {item.code} {item.message}" for item in error.recipients)
         raise _verdict(min(item.code for item in error.recipients), reason) from error
@@ -47,7 +49,7 @@ async def send(mail: Email, context: TaskContext, config: EmailConfig) -> Sent:
 async def check(config: EmailConfig) -> Health:
     """Say whether the server greets and lets us in; fine if no server is configured."""
     if not config.host:
-        return Health(ok=True, detail="no server configured / 没有配置邮件服务器")
+        return Health(ok=True, detail=reasons.NO_SERVER_HEALTH)
     try:
         async with _client(config) as client:
             await _login(client, config)

@@ -6,7 +6,9 @@ from typing import Annotated
 
 import msgspec
 
+from taskmill.errors import UnfitError
 from taskmill_email import config as limits
+from taskmill_email import reasons
 
 
 class Email(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -26,7 +28,7 @@ class Email(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if self.text is None and self.html is None:
-            raise ValueError("give text, html or both / text 与 html 至少给一个")
+            raise UnfitError(reasons.TEXT_OR_HTML)
 
 
 class Refusal(msgspec.Struct, kw_only=True):

@@ -18,7 +18,9 @@ from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from taskmill.plugin import Words
 from taskmill_http import config as limits
+from taskmill_http import reasons
 
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052：低 32 位是 IPv4 地址
 _UNICAST = IPv6Network("2000::/3")  # IANA 只从这里分配全球单播，其余（fec0::/10、5f00::/16 等）都不是公网
@@ -28,7 +30,11 @@ _SCHEME = re.compile(r"(?i:https?)://")
 
 
 class ForbiddenAddressError(Exception):
-    """The URL leads to an address that tasks may not reach, or is none that can be requested."""
+    """The URL leads to an address that tasks may not reach, or is none that can be requested; `words` say why in both languages."""
+
+    def __init__(self, words: Words) -> None:
+        super().__init__(words.en)
+        self.words = words
 
 
 def is_public(text: str) -> bool:
@@ -48,12 +54,12 @@ def is_public(text: str) -> bool:
 def parse(text: str) -> URL:
     """Return the absolute URL that `text` is. ForbiddenAddressError if its host is written in a misleading way."""
     if len(text) > limits.URL_MAX_CHARS:
-        raise ForbiddenAddressError(f"URL above {limits.URL_MAX_CHARS} characters / 地址过长")
+        raise ForbiddenAddressError(reasons.URL_ABOVE(limit=limits.URL_MAX_CHARS))
     if _SCHEME.match(text) is None:
-        raise ForbiddenAddressError("only http and https URLs / 只支持 http 与 https 地址")
+        raise ForbiddenAddressError(reasons.ONLY_HTTP)
     written = urlsplit(text)
     if len(written.netloc) > limits.HOST_MAX_CHARS:
-        raise ForbiddenAddressError(f"host above {limits.HOST_MAX_CHARS} characters / 主机名过长")
+        raise ForbiddenAddressError(reasons.HOST_ABOVE(limit=limits.HOST_MAX_CHARS))
     _refuse_disguised(written.hostname or "")
     return URL(text)
 
@@ -61,12 +67,12 @@ def parse(text: str) -> URL:
 def check_url(url: URL, *, allow_private: bool) -> None:
     """Raise ForbiddenAddressError unless `url` is http(s), without credentials, and no literal private address."""
     if url.scheme not in {"http", "https"} or not url.host:
-        raise ForbiddenAddressError("only http and https URLs / 只支持 http 与 https 地址")
+        raise ForbiddenAddressError(reasons.ONLY_HTTP)
     if url.user is not None or url.password is not None:
-        raise ForbiddenAddressError("credentials belong into a header, not into the URL / 凭据应放在请求头里")
+        raise ForbiddenAddressError(reasons.CREDENTIALS)
     _refuse_disguised(url.raw_host or "")
     if not allow_private and _is_literal(url.host) and not is_public(url.host):
-        raise ForbiddenAddressError(_private(url.host))
+        raise ForbiddenAddressError(reasons.NOT_PUBLIC(host=url.host))
 
 
 class GuardedResolver(AbstractResolver):
@@ -80,7 +86,7 @@ class GuardedResolver(AbstractResolver):
         found = await self._inner.resolve(host, port, family)
         for entry in found:
             if not is_public(entry["host"]):
-                raise ForbiddenAddressError(_private(host))
+                raise ForbiddenAddressError(reasons.NOT_PUBLIC(host=host))
         return found
 
     async def close(self) -> None:
@@ -95,7 +101,7 @@ def _refuse_disguised(host: str) -> None:
     except (OSError, ValueError):
         return
     if host != plain or not _is_literal(plain):
-        raise ForbiddenAddressError(f"{host} is a disguised address; write it as 192.0.2.1 / {host} 是变形的地址写法")
+        raise ForbiddenAddressError(reasons.DISGUISED(host=host))
 
 
 def _is_literal(host: str) -> bool:
@@ -104,7 +110,3 @@ def _is_literal(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _private(host: str) -> str:
-    return f"{host} is not a public address; TASKMILL_PLUGIN_HTTP_ALLOW_PRIVATE / {host} 不是公网地址"

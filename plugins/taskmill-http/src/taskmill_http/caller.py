@@ -12,7 +12,8 @@ import msgspec
 from yarl import URL
 
 from taskmill import Discard, Retry, TaskContext
-from taskmill_http import bodies
+from taskmill.plugin import Words
+from taskmill_http import bodies, reasons
 from taskmill_http import config as limits
 from taskmill_http import headers as request_headers
 from taskmill_http.addresses import ForbiddenAddressError, check_url, parse
@@ -36,18 +37,18 @@ async def call(request: HttpRequest, context: TaskContext, config: HttpConfig) -
     a result, whatever its header and body hold.
     """
     if request.timeout_s > config.timeout_max_s:
-        raise Discard(f"timeout_s is above {config.timeout_max_s:g} / timeout_s 超过上限")
+        raise Discard(reasons.TIMEOUT_ABOVE(limit=f"{config.timeout_max_s:g}"))
     started = time.monotonic()
     try:
         answer = await _Exchange(request, context, config).run(started + request.timeout_s)
     except ForbiddenAddressError as error:
-        raise Discard(str(error)) from error
+        raise Discard(error.words) from error
     except TimeoutError as error:
-        raise Retry(f"no answer within {request.timeout_s:g} s / {request.timeout_s:g} 秒内无应答") from error
+        raise Retry(reasons.NO_ANSWER(seconds=f"{request.timeout_s:g}")) from error
     except aiohttp.ClientSSLError as error:  # 证书错误也是 ValueError，要先认出来；运维能换证书，请求不必丢
         raise Retry(_tls(error)) from error
     except (aiohttp.InvalidURL, ValueError) as error:
-        raise Discard(f"the request cannot be sent / 请求无法发送: {error}") from error
+        raise Discard(reasons.CANNOT_SEND(error=error)) from error
     except (aiohttp.ClientError, OSError) as error:
         raise Retry(f"{type(error).__name__}: {error}") from error
     return judge(answer, request, round((time.monotonic() - started) * 1_000), context.result_max_bytes)
@@ -75,12 +76,12 @@ class _Exchange:
                 following = _following(url, answer)
                 self._trust = request_headers.trust(following, origin, self._trust, self._config)
                 url = following
-        raise Discard(f"more than {limits.REDIRECTS_MAX} redirects / 重定向超过 {limits.REDIRECTS_MAX} 次")
+        raise Discard(reasons.TOO_MANY_REDIRECTS(limit=limits.REDIRECTS_MAX))
 
     async def _send(self, session: aiohttp.ClientSession, url: URL, deadline: float) -> Answer | str:
         """发出一次请求；返回应答，或者要跟随的地址。"""
         if self._body is not None and self._trust is Trust.STRANGER:
-            raise Discard(f"redirected to {url.origin()}, where the body may not go / 请求体不能重定向到别处")
+            raise Discard(reasons.BODY_STAYS(place=url.origin()))
         headers = request_headers.build(self._request.headers, url, self._trust, self._config, self._context.id)
         if self._request.json is not msgspec.UNSET and self._body is not None:
             headers.setdefault("Content-Type", "application/json")
@@ -106,10 +107,10 @@ class _Exchange:
             answer.close()
 
 
-def _tls(error: aiohttp.ClientSSLError) -> str:
+def _tls(error: aiohttp.ClientSSLError) -> Words:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"certificate of {error.host} / 证书: {error.certificate_error}"
-    return f"TLS with {error.host}: {error}"
+        return reasons.CERTIFICATE(host=error.host, error=error.certificate_error)
+    return reasons.TLS(host=error.host, error=error)
 
 
 def _body(request: HttpRequest) -> bytes | None:
@@ -126,9 +127,9 @@ def _following(url: URL, location: str) -> URL:
             text = f"{url.scheme}:{text}"
         following = parse(text) if _SCHEME.match(text) else parse(str(url.join(URL(text))))
     except ValueError as error:
-        raise Discard(f"redirected to what is no URL / 重定向的地址无效: {text[: limits.REASON_MAX_CHARS]}") from error
+        raise Discard(reasons.NO_URL(text=text[: limits.REASON_MAX_CHARS])) from error
     if url.scheme == "https" and following.scheme != "https":
-        raise Discard(f"redirected from https to {following.scheme} / 被重定向到不安全的地址")
+        raise Discard(reasons.DOWNGRADED(scheme=following.scheme))
     return following
 
 

@@ -11,6 +11,7 @@ from yarl import URL
 
 from taskmill import Discard
 from taskmill_http import config as limits
+from taskmill_http import reasons
 from taskmill_http.config import HttpConfig
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -43,12 +44,12 @@ def check(given: Mapping[str, str]) -> None:
     """Raise Discard if the headers are too many, too large or not allowed."""
     size = sum(len(name) + len(value) for name, value in given.items())
     if len(given) > limits.HEADERS_MAX or size > limits.HEADERS_MAX_BYTES:
-        raise Discard(f"headers above {limits.HEADERS_MAX} or {limits.HEADERS_MAX_BYTES} bytes / 请求头过多或过大")
+        raise Discard(reasons.HEADERS_ABOVE(count=limits.HEADERS_MAX, size=limits.HEADERS_MAX_BYTES))
     for name, value in given.items():
         if _NAME.fullmatch(name) is None or name.lower() in _FRAMING:
-            raise Discard(f"header {name!r} is not allowed / 不允许的请求头")
+            raise Discard(reasons.HEADER_NOT_ALLOWED(name=repr(name)))
         if _UNSENDABLE.search(value):
-            raise Discard(f"header {name} contains control characters / 请求头含控制字符")
+            raise Discard(reasons.HEADER_CONTROL(name=name))
 
 
 def build(given: Mapping[str, str], url: URL, trusted: Trust, config: HttpConfig, task_id: UUID) -> dict[str, str]:
@@ -86,9 +87,9 @@ def _reveal(match: re.Match[str], url: URL, config: HttpConfig) -> str:
     name = match["name"]
     secret = config.secrets.get(name)
     if secret is None:
-        raise Discard(f"no secret {name} is configured / 没有配置机密 {name}")
+        raise Discard(reasons.NO_SECRET(name=name))
     if url.host not in secret.hosts:
-        raise Discard(f"secret {name} may not go to {url.host} / 机密 {name} 不能发往 {url.host}")
+        raise Discard(reasons.SECRET_HOST(name=name, host=url.host))
     if url.scheme != "https" and not config.allow_private:
-        raise Discard(f"secret {name} needs https / 机密 {name} 只能经 https 发送")
+        raise Discard(reasons.SECRET_HTTPS(name=name))
     return (match["scheme"] or "") + secret.value.reveal()

@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from taskmill.errors import UnfitError
 from taskmill_http import config as limits
+from taskmill_http import reasons
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
@@ -29,8 +31,7 @@ class HttpRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         if self.json is not msgspec.UNSET and self.body is not None:
-            message = "give json or body, not both / json 与 body 只能给一个"
-            raise ValueError(message)
+            raise UnfitError(reasons.JSON_OR_BODY)
 
     def expects(self, status: int) -> bool:
         """Say whether `status` means success."""

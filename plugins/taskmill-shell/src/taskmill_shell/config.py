@@ -7,6 +7,9 @@ from typing import Annotated, Final
 
 import msgspec
 
+from taskmill.errors import UnfitError
+from taskmill_shell import reasons
+
 TIMEOUT_DEFAULT_S: Final = 60.0
 TIMEOUT_MAX_S: Final = 3_600.0
 TIMEOUT_MARGIN_S: Final = 30.0  # 任务的期限比命令的期限多这么多，留给终止与收尾
@@ -39,4 +42,4 @@ class ShellConfig(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for path in self.allow:
             if not Path(path).is_absolute():
-                raise ValueError(f"allow: {path!r} is not an absolute path / 不是绝对路径")
+                raise UnfitError(reasons.NOT_ABSOLUTE(path=repr(path)))

@@ -12,8 +12,9 @@ from pathlib import Path
 import msgspec
 
 from taskmill import Discard, Retry
-from taskmill.plugin import storable
+from taskmill.plugin import Words, storable
 from taskmill_shell import config as limits
+from taskmill_shell import reasons
 from taskmill_shell.config import ShellConfig
 from taskmill_shell.group import Capture, ProcessGroup
 from taskmill_shell.messages import Command, Output
@@ -50,16 +51,16 @@ async def run(command: Command, config: ShellConfig, result_max_bytes: int = lim
 def _check(command: Command, config: ShellConfig) -> None:
     program = command.argv[0]
     if program not in config.allow:
-        raise Discard(f"{program!r} is not in TASKMILL_PLUGIN_SHELL_ALLOW / 不在允许名单里")
+        raise Discard(reasons.NOT_ALLOWED(program=repr(program)))
     if not os.access(program, os.X_OK):
-        raise Discard(f"{program!r} cannot be executed here / 此处无法执行")
+        raise Discard(reasons.NOT_EXECUTABLE(program=repr(program)))
     refused = sorted(set(command.env) - set(config.env_allow))
     if refused:
-        raise Discard(f"variables not in TASKMILL_PLUGIN_SHELL_ENV_ALLOW / 不允许的环境变量: {', '.join(refused)}")
+        raise Discard(reasons.VARIABLES(names=", ".join(refused)))
     if any("\x00" in text for text in (*command.argv, *command.env.values())):
-        raise Discard("NUL in an argument or a variable / 参数或环境变量含 NUL")
+        raise Discard(reasons.NUL)
     if command.timeout_s > config.timeout_max_s:
-        raise Discard(f"timeout_s is above {config.timeout_max_s:g} / timeout_s 超过上限")
+        raise Discard(reasons.TIMEOUT_ABOVE(limit=f"{config.timeout_max_s:g}"))
 
 
 async def _run_in(folder: Path, command: Command, config: ShellConfig, result_max_bytes: int) -> Output:
@@ -71,16 +72,14 @@ async def _run_in(folder: Path, command: Command, config: ShellConfig, result_ma
         async with asyncio.timeout(command.timeout_s):
             ending = await group.communicate(stdin, stdout, stderr)
     except TimeoutError as error:
-        left = _left(group.ending.left)
-        raise Retry(
-            f"not done within {command.timeout_s:g} s / {command.timeout_s:g} 秒内未完成: {left}{_tail(stderr)}"
-        ) from error
+        facts = {"left": _left(group.ending.left), "tail": _tail(stderr)}
+        raise Retry(reasons.NOT_DONE(seconds=f"{command.timeout_s:g}", **facts)) from error
     if ending.error:
         raise _not_started(OSError(ending.error, os.strerror(ending.error), command.argv[0]))
     if ending.code is None:
-        raise Retry(f"the command did not end in order / 命令没有正常结束: {_left(ending.left)}{_tail(stderr)}")
+        raise Retry(reasons.NOT_IN_ORDER(left=_left(ending.left), tail=_tail(stderr)))
     if ending.code not in command.expected_exit_codes:
-        raise Retry(f"exit code {ending.code} / 退出码 {ending.code}: {_left(ending.left)}{_tail(stderr)}")
+        raise Retry(reasons.EXIT_CODE(code=ending.code, left=_left(ending.left), tail=_tail(stderr)))
     result = Output(
         exit_code=ending.code,
         stdout="",
@@ -102,14 +101,14 @@ def _start(folder: Path, command: Command, config: ShellConfig) -> tuple[Process
             command.argv, env=environment, cwd=folder, memory_bytes=memory, grace_s=config.kill_grace_s
         ), stdin
     except ValueError as error:
-        raise Discard(f"the command cannot be started / 命令无法启动: {error}") from error
+        raise Discard(reasons.NOT_STARTED(error=error)) from error
     except OSError as error:
         raise _not_started(error) from error
 
 
 def _not_started(error: OSError) -> Retry | Discard:
     """参数过长、文件不对，重试也一样；内存、进程数、描述符不够，过一会儿就好。"""
-    words = f"the command cannot be started / 命令无法启动: {error.filename or ''} {error.strerror}"
+    words = reasons.NOT_STARTED(error=f"{error.filename or ''} {error.strerror}".strip())
     return Discard(words) if error.errno in _FOR_GOOD else Retry(words)
 
 
@@ -124,8 +123,8 @@ def _fill(result: Output, stdout: Capture, stderr: Capture, max_bytes: int) -> O
     return result
 
 
-def _left(pids: list[int]) -> str:
-    return f"processes {pids} could not be killed / 进程 {pids} 无法终止; " if pids else ""
+def _left(pids: list[int]) -> Words:
+    return reasons.LEFT(pids=pids) if pids else reasons.NOTHING
 
 
 def _environment(command: Command, config: ShellConfig, folder: Path) -> dict[str, str]:
