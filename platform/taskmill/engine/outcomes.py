@@ -20,7 +20,7 @@ from taskmill import constants as c
 from taskmill import reasons, strict_json
 from taskmill.engine.attempt import Attempt, Stop
 from taskmill.engine.verdict import Wish, judge
-from taskmill.errors import Code, InputError, TaskmillError, UnfitError
+from taskmill.errors import Code, Discard, InputError, Retry, TaskmillError, UnfitError
 from taskmill.log import get_logger
 from taskmill.plugin.definition import RetryPolicy
 from taskmill.states import INFRASTRUCTURE, By, Cause, State
@@ -226,7 +226,7 @@ def _rescued(row: RunningRow, state: State, cause: Cause, error_type: str, words
 def describe(error: BaseException, group: BaseException | None = None, *, words: Words | None = None) -> dict[str, Any]:
     """Return type, message and traceback of `error` for an outcome, scrubbed and cut; the traceback is that of its `group`.
 
-    What Taskmill itself says stands there in both languages: `words`, or those of an error with a code.
+    What is said in both languages stands there in both: `words`, those of an error with a code, those of a `Retry` or `Discard`.
     """
     words = words or _own_words(error)
     name = type(error).__name__
@@ -243,15 +243,14 @@ def describe(error: BaseException, group: BaseException | None = None, *, words:
 
 
 def error_json(kind: str, message: str, chinese: str | None = None) -> bytes:
-    """Return what stands in the `error` of a task; `message_zh` only where Taskmill itself is the author."""
+    """Return what stands in the `error` of a task; `message_zh` only where its author wrote it in both languages."""
     return msgspec.json.encode({"type": kind, "message": message} | ({"message_zh": chinese} if chinese else {}))
 
 
 def _own_words(error: BaseException) -> Words | None:
-    if isinstance(error, TaskmillError):
-        told = error.message()
-        return Words(zh=f"{error.code} {told['zh']}", en=f"{error.code} {told['en']}")
-    return error.words if isinstance(error, UnfitError) else None
+    if isinstance(error, (TaskmillError, UnfitError)):
+        return error.words
+    return error.reason if isinstance(error, (Retry, Discard)) and isinstance(error.reason, Words) else None
 
 
 def _words(error: BaseException) -> str:
