@@ -10,7 +10,6 @@ from taskmill import constants as c
 from taskmill import task
 from taskmill.engine.auditor import Auditor, AuditorConfig
 from taskmill.ids import new_id
-from taskmill.services.tasks.submit import SubmitRequest
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.tasks import claim as task_claim
 from taskmill.stores.tasks import stage as task_stage
