@@ -120,6 +120,10 @@ class _Rotating(RotatingFileHandler):
         super().doRollover()
         self._born = time.time()
 
+    def close(self) -> None:
+        with suppress(OSError):  # 满了的磁盘：缓冲里剩的那点写不成，handleError 已经说过
+            super().close()
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - 标准库的名字
         # 磁盘满时每一行都写不成。标准库为每行在标准错误印一份堆栈；这里隔一阵说一次，自己再失败时只计数
         error = sys.exc_info()[1]
@@ -231,8 +235,7 @@ def configure_logging(
     root = logging.getLogger()
     for old in (*root.handlers, *_access.handlers):
         if isinstance(old, _Rotating):
-            with suppress(OSError):  # 满了的磁盘：缓冲里剩的那点写不成，handleError 已经说过
-                old.close()
+            old.close()
     root.handlers, _access.handlers, _access.propagate = [stream], [], log_dir is None
     if log_dir is not None:
         log_dir.mkdir(mode=c.LOG_DIR_MODE, parents=True, exist_ok=True)
