@@ -234,7 +234,7 @@ async def test_invariant_3_the_rescued_worker_s_late_result_changes_nothing(
     result = Outcome(task_id, 1, silent, State.COMPLETED, result=b"1")
     settled = await database.unit(lambda connection: task_settle.settle(connection, [result], silent))
 
-    assert settled == set()
+    assert settled == {}
     assert (await rows.live(pool, task_id))["worker_id"] == other
 
 

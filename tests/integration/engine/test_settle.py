@@ -143,7 +143,7 @@ async def test_waiting_targets_lose_worker_and_ticket(
 async def test_one_row_that_cannot_be_stored_does_not_hurt_its_neighbours(database_url: str, broker_url: str) -> None:
     async with platform_of(database_url, broker_url, anything) as platform:
         _, outcomes = await claimed(platform, 9)
-        outcomes[4].result = b'"\\u0000"'  # PostgreSQL 存不下
+        outcomes[4] = replace(outcomes[4], result=b'"\\u0000"')  # PostgreSQL 存不下
         settler = Settler(platform.database)
         settler.start()
         for outcome in outcomes:
