@@ -80,6 +80,7 @@ TRACEBACK_MAX_CHARS: Final = 16_000
 BODY_MAX_BYTES: Final = 8 * 1024 * 1024
 BATCH_BODY_MAX_BYTES: Final = 32 * 1024 * 1024
 BATCH_MAX_TASKS: Final = 10_000
+BATCH_COUNTED_MAX: Final = 100_000  # 太大的批最多数到这里；每个任务占 24 字节
 QUEUES_MAX: Final = 20_000  # 队列数的上限：名字由提交者取，写错的程序能造出无数个
 PAGE_SIZE_DEFAULT: Final = 20
 PAGE_SIZE_MAX: Final = 100

@@ -48,8 +48,11 @@ _BEARER = re.compile(r"(bearer\s++)[^\s\"',;]++", re.IGNORECASE)
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*+)(?:"(\s*+:)?|\\?$)', re.DOTALL)
 _VALUE = re.compile(r'\s*+(?:"(?:[^"\\]|\\.)*+(?:"|\\?$)|[\[{].*|[^,}\]\s"]++)?', re.DOTALL)
 _TEXT = re.compile(r"^(text/(plain|html|xml|csv)|application/(json|.*\+json|xml|x-www-form-urlencoded))", re.IGNORECASE)
-# 网址里的 user:password@，以及文字里任何地方的 name=value（查询串、libpq 的连接串）
-_USERINFO = re.compile(r"(://)(?:[^\s/?#\"'<>@]*+@)++")
+_ESCAPE = re.compile(r'\\(?:u((?!d[89a-f])[0-9a-f]{4})|(["\\/bfnrt]))', re.IGNORECASE)
+_CONTROLS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
+# 网址里的 user:password@（斜杠可能转义过，嵌套的还不止一次），以及文字里任何地方的 name=value（查询串、libpq 的连接串）
+_USERINFO = re.compile(r"(:(?:\\*+/){2})(?:[^\s/?#\"'<>@]*+@)++")
+_CUT_USERINFO = re.compile(r"(:(?:\\*+/){2})[^\s/?#\"'<>@:]*+:[^\s/?#\"'<>@]*+$")  # @ 还没来，正文就断了
 _PAIR = re.compile(r"""(?<![\w.%\[\]-])([\w.%\[\]-]++)(\s?=\s?)('(?:[^'"\\]|\\.)*+'?|(?:\\.|[^\s&;,"'\\])++)""", re.ASCII)
 _NAMED = ("name", "key", "header")  # [{"name": "X-Api-Key", "value": "…"}] 的写法
 
@@ -71,7 +74,7 @@ def body(raw: bytes, *, truncated: bool) -> str:
     low = raw.lower()
     suspect = any(word in low for word in _SUSPECT) or (b"@" in low and any(mark in low for mark in _SCHEME))
     shown = _clean(raw, truncated=truncated) if suspect else raw.decode(errors="replace")
-    return shown + c.TRUNCATED if truncated else shown
+    return _CUT_USERINFO.sub(rf"\1{c.SECRET_MASK}", shown) + c.TRUNCATED if truncated else shown
 
 
 def query(raw: bytes) -> str:
@@ -137,7 +140,7 @@ def _scrubbed(text: str) -> str:
     kept: list[str] = []
     position = 0
     while (found := _STRING.search(text, position)) is not None:
-        kept.append(text[position : found.end()])
+        kept += (text[position : found.start(1)], _string(found[1]), text[found.end(1) : found.end()])
         position = found.end()
         if found[2] is not None and is_secret(_unescaped(found[1])):
             value = _VALUE.match(text, position)
@@ -146,13 +149,23 @@ def _scrubbed(text: str) -> str:
     return "".join((*kept, text[position:]))
 
 
-def _unescaped(name: str) -> str:
-    if "\\" not in name:
-        return name
-    try:
-        return str(msgspec.json.decode(f'"{name}"'.encode()))
-    except msgspec.DecodeError:
-        return name
+def _string(raw: str) -> str:
+    """写成转义的字样里也可能有机密：还原了再看，有才改写。"""
+    plain = _unescaped(raw)
+    if plain is raw:
+        return raw
+    # 正文的最后一个字符串可能断在 @ 之前；别的字符串末尾多遮一个端口也无妨
+    clean = _CUT_USERINFO.sub(rf"\1{c.SECRET_MASK}", _words(plain))
+    return raw if clean == plain else msgspec.json.encode(clean).decode()[1:-1]
+
+
+def _unescaped(raw: str) -> str:
+    """宽松：断在半路的、不合法的转义原样留下。"""
+    return raw if "\\" not in raw else _ESCAPE.sub(_char, raw)
+
+
+def _char(found: re.Match[str]) -> str:
+    return chr(int(found[1], 16)) if found[1] else _CONTROLS.get(found[2], found[2])
 
 
 def _words(text: str) -> str:
@@ -160,7 +173,7 @@ def _words(text: str) -> str:
     if c.API_KEY_PREFIX in text:
         text = _OWN_KEY.sub(c.API_KEY_PREFIX + c.SECRET_MASK, text)
     text = _BEARER.sub(rf"\1{c.SECRET_MASK}", text)
-    if "@" in text and "://" in text:
+    if "@" in text and ("://" in text or "\\/" in text):
         text = _USERINFO.sub(rf"\1{c.SECRET_MASK}@", text)
     return _PAIR.sub(_pair, text) if "=" in text else text
 

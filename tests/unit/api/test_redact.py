@@ -29,6 +29,9 @@ KEY = "tmk_" + "A" * 43
         (b'{"u":"host=h password=hunter2 user=y"}', '{"u":"host=h password=*** user=y"}'),
         (b'{"h":[{"name":"X-Api-Key","value":"x"}]}', '{"h":[{"name":"X-Api-Key","value":"***"}]}'),
         (rb'{"u":"https:\/\/user:pass@h/x"}', '{"u":"https://***@h/x"}'),
+        (rb'{"u":"http:\u002f\u002Fuser:pass@h/x"}', '{"u":"http://***@h/x"}'),
+        (rb'{"u":"http\u003A//user:pass@h/x"}', '{"u":"http://***@h/x"}'),
+        (rb'{"u":"http://user:pass\u0040h/x"}', '{"u":"http://***@h/x"}'),
         (b'{"mail": "a@b.c"}', '{"mail": "a@b.c"}'),
         (b'{"mail":"a@b.c","u":"https://b.c/@x"}', '{"mail":"a@b.c","u":"https://b.c/@x"}'),
         ("你好".encode(), "你好"),
@@ -59,6 +62,53 @@ def test_truncated_and_broken_bodies_hide_secrets_too(raw: bytes) -> None:
         assert shown.endswith(c.TRUNCATED) is truncated
 
 
+@pytest.mark.parametrize(
+    "secret",
+    [
+        r"http://user:hunter2@h",
+        r"http:\/\/user:hunter2@h",
+        r"http:\u002f\u002Fuser:hunter2@h",
+        r"http\u003a//user:hunter2@h",
+        r"http\u003A\/\u002fuser:hunter2\u0040h",
+        r"http:\\\/\\\/user:hunter2@h",
+        r"postgres:\/\/user:hunter2@a,user:hunter2@h",
+        r"\u0074mk_hunter2hunter2",
+        r"\u0042earer hunter2",
+        r"x?t\u006fken=hunter2",
+        r"host=h pass\u0077ord\u003dhunter2",
+    ],
+)
+@pytest.mark.parametrize("end", [b'","x":', b'"', b""], ids=["more", "a whole string", "cut"])
+def test_a_cut_body_hides_secrets_however_they_are_escaped(secret: str, end: bytes) -> None:
+    raw = b'{"mail":"a@b.c","u":"see ' + secret.encode() + end
+    for before in (b"", "\u4f60\u597d".encode(), rb"\ud83d\ude00 \q \n"):
+        shown = redact.body(raw.replace(b"see", b"see" + before), truncated=True)
+        assert "hunter2" not in shown
+        assert c.SECRET_MASK in shown
+        assert shown.startswith('{"mail":"a@b.c","u":"see')
+
+
+@pytest.mark.parametrize("scheme", [r"http://", r"http:\/\/", r"http:\u002f\u002f", r"http\u003a//"])
+@pytest.mark.parametrize("rest", ["user:hunter2", r"user:hunter2\u00", ":hunter2\\"])
+def test_a_password_is_hidden_even_if_the_body_is_cut_before_its_end(scheme: str, rest: str) -> None:
+    for start in (f'{{"u":"{scheme}', f'{{"mail":"a@b.c","u":"{scheme}', *([] if "u0" in scheme else [scheme])):
+        shown = redact.body((start + rest).encode(), truncated=True)
+        assert "hunter2" not in shown
+        assert c.SECRET_MASK in shown
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        rb'{"u":"a\/b \u00e9 \"x\" \ud83d\ude00 \q","mail":"a@b.c"',
+        rb'{"u":"https:\/\/h\/x?a=1","mail":"a@b.c"',
+        rb'{"u":"https://h:8000/x","mail":"a@b.c"',
+    ],
+)
+def test_what_is_escaped_but_no_secret_stays_as_it_was_written(raw: bytes) -> None:
+    assert redact.body(raw, truncated=True) == raw.decode() + c.TRUNCATED
+
+
 def test_deep_bodies_do_not_break_it() -> None:
     raw = b'{"token":' + b"[" * 200_000 + b"]" * 200_000 + b"}"
     assert "[[[" not in redact.body(raw, truncated=False)
@@ -82,6 +132,13 @@ def test_deep_bodies_do_not_break_it() -> None:
         b"://@",
         b"pin=",
         b"'=",
+        b"\\/",
+        b"@\\/",
+        b"@:\\",
+        b"@:\\/\\/",
+        b"@\\u003a",
+        b"@\\u003a//",
+        b"://a:",
     ],
 )
 def test_the_time_grows_with_the_length_and_no_faster(raw: bytes) -> None:

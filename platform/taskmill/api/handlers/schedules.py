@@ -10,7 +10,7 @@ from litestar.params import Parameter
 from litestar.status_codes import HTTP_200_OK
 
 from taskmill import constants as c
-from taskmill.api import body
+from taskmill.api import body, task_body
 from taskmill.api.call import Call, caller, platform_of
 from taskmill.api.envelope import Envelope, ok
 from taskmill.clock import Timestamp
@@ -46,7 +46,7 @@ _REQUEST = msgspec.json.Decoder(ScheduleRequest)
 async def create(request: Call) -> Envelope[ScheduleView]:
     """Make a schedule; it fires from its next time on."""
     platform = platform_of(request)
-    wanted = await body.read_json(request, _REQUEST, platform.settings.body_max_bytes)
+    wanted = await task_body.with_args(request, platform.settings, _REQUEST)
     return ok(request, await platform.schedules.create(wanted, created_by=caller(request)))
 
 
@@ -71,7 +71,7 @@ async def get_schedule(request: Call, schedule: ScheduleKey) -> Envelope[Schedul
 async def update(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]:
     """Replace it; its pause stays, and its next fire if the timetable is the same."""
     platform = platform_of(request)
-    wanted = await body.read_json(request, _REQUEST, platform.settings.body_max_bytes)
+    wanted = await task_body.with_args(request, platform.settings, _REQUEST)
     return ok(request, await platform.schedules.update(_key(schedule), wanted, by=caller(request)))
 
 

@@ -75,7 +75,9 @@ class SubmitService:
         Raises InputError or NotFoundError (nothing is stored), LimitError SUBMIT_BUSY or QUEUE_LIMIT, UnavailableError
         DATABASE_UNAVAILABLE (the task was stored once or not at all).
         """
-        return await self._submit(await self.prepare(request, created_by=created_by))
+        task = await self.prepare(request, created_by=created_by)
+        del request  # 等提交时只需要编码好的
+        return await self._submit(task)
 
     async def submit_kind(self, kind: str, args: Any = None, *, created_by: str | None = None, **options: Any) -> UUID:
         """Accept one task given as plugins give it, args as any type that msgspec knows, and return its id; errors as in `submit`."""
@@ -103,15 +105,14 @@ class SubmitService:
         if len(requests) > self._settings.batch_max_tasks:
             raise InputError(Code.BATCH_TOO_LARGE, size=len(requests), limit=self._settings.batch_max_tasks)
         tasks: list[NewTask] = []
-        for index, request in enumerate(requests):
-            try:
+        try:
+            for request in requests:
                 tasks.append(await self.prepare(request, created_by=created_by))
-            except TaskmillError as error:
-                error.details["index"] = index
-                raise
+                del request  # 否则要等下一个解码之后才放手
+        except TaskmillError as error:
+            error.details["index"] = len(tasks)
+            raise
         inserted = await self._insert(tasks)
-        for task in tasks:
-            task.args, task.meta = b"", None  # 已经存下：卡住的送票不必留着整批的内容
         self._send(tasks, inserted)
         return [
             Submitted(task.id, task.kind, task.queue, inserted[task.id].state, inserted[task.id].run_at) for task in tasks
@@ -201,6 +202,8 @@ class SubmitService:
 
     def _send(self, tasks: Sequence[NewTask], inserted: dict[UUID, Inserted]) -> None:
         """任务已在 PostgreSQL 里，回答不等票据：Valkey 卡住也与提交者无关。"""
+        for task in tasks:
+            task.args, task.meta = b"", None  # 卡住的送票不必留着内容
         sending = asyncio.create_task(self._ticketing.send(tasks, inserted))
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -15,9 +17,11 @@ from taskmill import task
 from taskmill.errors import Code, InputError, NotFoundError, TaskmillError, UnavailableError
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.database import DATA_ERRORS
+from taskmill.stores.tasks.submit import NewTask
 from tests.conftest import PostgresFactory
 from tests.support.engines import decoded, history, live, platform_of, registry_of, stage, submit
 from tests.support.platforms import opened
+from tests.support.proxy import Proxy
 
 pytestmark = pytest.mark.anyio
 EARLIEST = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
@@ -248,6 +252,66 @@ async def test_bulk_has_a_limit(database_url: str, broker_url: str) -> None:
             await platform.submit.submit_many([SubmitRequest(kind="shop.any")] * 4)
         assert caught.value.code is Code.BATCH_TOO_LARGE
         assert await platform.submit.submit_many([]) == []
+
+
+class Watched:
+    """Tasks that look, each time one is asked for, how many of those before are still there."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.alive: list[int] = []
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[SubmitRequest]:
+        for n in range(self.count):
+            self.alive.append(sum(isinstance(each, SubmitRequest) for each in gc.get_objects()))
+            yield SubmitRequest(kind="shop.any", args={"data": [n]})
+
+
+async def test_bulk_lets_go_of_each_task_before_it_asks_for_the_next(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, anything) as platform:
+        watched = Watched(4)
+        await platform.submit.submit_many(watched)
+        assert watched.alive == watched.alive[:1] * 4
+
+
+async def test_what_goes_wrong_while_bulk_asks_for_a_task_is_named_by_its_index_too(
+    database_url: str, broker_url: str
+) -> None:
+    class Broken(Watched):
+        def __iter__(self) -> Iterator[SubmitRequest]:
+            yield from super().__iter__()
+            raise InputError(Code.INVALID_REQUEST, field="tasks[2].kind", reason="x")
+
+    async with platform_of(database_url, broker_url, anything) as platform:
+        with pytest.raises(InputError) as caught:
+            await platform.submit.submit_many(Broken(2))
+        assert caught.value.details["index"] == 2
+        assert await platform.database.pool.fetchval("select count(*) from taskmill.tasks") == 0
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["a batch", "single tasks"])
+async def test_a_send_of_tickets_that_hangs_does_not_hold_the_args(
+    database_url: str, broker_url: str, together: bool
+) -> None:
+    async with Proxy(broker_url) as proxy, platform_of(database_url, proxy.url, anything) as platform:
+        requests = [SubmitRequest(kind="shop.any", args={"data": [n]}, meta={"n": n}) for n in range(3)]
+        await platform.submit.submit_many(requests)
+        await platform.submit.close()
+        proxy.hole = True
+        proxy.freeze()
+        if together:
+            done = await platform.submit.submit_many(requests)
+        else:
+            done = await asyncio.gather(*map(platform.submit.submit, requests))
+        assert platform.submit._sending  # pyright: ignore[reportPrivateUsage]
+        ids = {each.id for each in done}
+        held = [each for each in gc.get_objects() if isinstance(each, NewTask) and each.id in ids]
+        assert len(held) == 3
+        assert [(each.args, each.meta) for each in held] == [(b"", None)] * 3
+        assert await platform.database.pool.fetchval("select count(*) from taskmill.tasks where args <> '{}'") == 6
 
 
 async def test_a_schema_that_changed_is_seen(database_url: str, broker_url: str) -> None:
