@@ -128,7 +128,10 @@ class Settings(BaseSettings):
     operator_image: str = Field("", description="Image of workers whose TaskQueue names none.")
     operator_lease_name: str = Field(c.OPERATOR_LEASE, description="Name of the Lease by which operators elect a leader.")
     operator_health_port: int = Field(
-        c.OPERATOR_HEALTH_PORT, ge=0, le=65535, description="Port of the operator's `/healthz`, `/readyz` and `/metrics`."
+        c.OPERATOR_HEALTH_PORT,
+        ge=0,
+        le=65535,
+        description="Port of the operator's `/healthz`, `/readyz` and `/metrics`; 0: none.",
     )
     operator_tick_s: float = Field(
         c.OPERATOR_TICK_S, ge=0.5, le=60, description="Period of the operator's scaling decisions."

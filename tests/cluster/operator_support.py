@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import os
-import re
 import signal
+import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -37,11 +37,14 @@ class OperatorProcess:
     def __init__(self, folder: Path, kubeconfig: Path, namespace: str, *, pod: str = "operator-0", **settings: str) -> None:
         self.log = folder / f"{pod}.log"
         kept = {name: text for name, text in os.environ.items() if not name.startswith("TASKMILL_")}
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port: int = free.getsockname()[1]
         made = {
             "OPERATOR_NAMESPACES": namespace,
             "POD_NAMESPACE": namespace,
             "POD_NAME": pod,
-            "OPERATOR_HEALTH_PORT": "0",
+            "OPERATOR_HEALTH_PORT": str(self._port),
             "OPERATOR_TICK_S": TICK_S,
             "BIND_HOST": "127.0.0.1",
             **settings,
@@ -99,9 +102,7 @@ class OperatorProcess:
     @property
     def url(self) -> str:
         """Where its probes and metrics are."""
-        found = re.findall(r"健康端点已开.*port=(\d+)", self.text)  # 重启过的话，最后一个才是
-        assert found
-        return f"http://127.0.0.1:{found[-1]}"
+        return f"http://127.0.0.1:{self._port}"
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of a metric over the labels that are not given."""

@@ -78,7 +78,7 @@ async def idle_in_transaction(url: str) -> BaseException:
             await connection.execute("set idle_in_transaction_session_timeout = '1ms'; begin")
             while True:
                 await connection.execute("select 1")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             return error
 
 
