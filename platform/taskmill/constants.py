@@ -138,6 +138,7 @@ HEARTBEATS_PER_LEASE: Final = 3  # 一个租约里至少续这么多次：丢一
 DRAIN_GRACE_S: Final = 30.0
 WORKER_LIVE_S: Final = 120.0  # 读取或续租这么久没有尝试过，存活探针才失败；重启救不回别人的数据库，却会打断在跑的任务
 HEALTH_STOP_S: Final = 5.0  # 等健康端点的线程结束的时限
+HEALTH_STOP_POLL_S: Final = 0.02
 RECONNECT_FIRST_S: Final = 0.05  # 断线后第一次再试之前等多久，以后翻倍
 RECONNECT_MAX_S: Final = 2.0  # 断线重连退避的上限
 EXECUTOR_CLOSE_S: Final = 5.0  # 停机时等一个执行器关好的时限；插件的执行器也许会卡住

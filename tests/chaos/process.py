@@ -12,7 +12,7 @@ import sys
 
 import uvloop
 
-from taskmill.engine.scheduler import run_scheduler
+from taskmill.engine.periodic.scheduler import run_scheduler
 from taskmill.engine.worker import WorkerRole
 from taskmill.errors import TaskmillError
 from taskmill.log import configure_logging

@@ -99,7 +99,7 @@ class OperatorProcess:
     @property
     def url(self) -> str:
         """Where its probes and metrics are."""
-        found = re.findall(r"健康检查地址.*port=(\d+)", self.text)  # 重启过的话，最后一个才是
+        found = re.findall(r"健康端点已开.*port=(\d+)", self.text)  # 重启过的话，最后一个才是
         assert found
         return f"http://127.0.0.1:{found[-1]}"
 

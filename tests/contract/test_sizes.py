@@ -18,13 +18,25 @@ def test_every_file_and_function_is_within_its_cap() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("platform/taskmill/long.py", "\n" * 501, "501 lines"),
+        ("platform/taskmill/long.py", "\n" * 401, "401 lines, at most 400"),
+        ("plugins/x/long.py", "\n" * 401, "401 lines, at most 400"),
+        ("tests/unit/test_long.py", "\n" * 501, "501 lines, at most 500"),
         ("Makefile", "\n" * 81, "81 lines"),
         ("plugins/x/long.py", "def f():\n" + "    pass\n" * 40, "f has 41 lines"),
     ],
 )
 def test_an_excess_is_named(name: str, text: str, words: str) -> None:
     assert any(words in line for line in size_cap.problems_of(name, text))
+
+
+@pytest.mark.parametrize(("count", "named"), [(20, False), (21, True)])
+def test_a_crowded_folder_of_the_package_is_named(count: int, named: bool) -> None:
+    files = [f"platform/taskmill/x/f{number}.py" for number in range(count)]
+    others = [*(f"platform/taskmill/x/y/f{number}.py" for number in range(20)), "platform/taskmill/x/page.html"]
+    others += [f"tests/unit/test_{number}.py" for number in range(30)]
+    assert list(size_cap.crowded([*files, *others])) == (
+        ["platform/taskmill/x: 21 Python files, at most 20"] if named else []
+    )
 
 
 def test_a_docstring_does_not_count() -> None:

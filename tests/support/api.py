@@ -139,4 +139,4 @@ async def finish(platform: Platform, task_id: str, state: State, *, result: byte
         traceback="trace" if failed else None,
     )
     async with platform.database.transaction() as connection:
-        assert await settle(connection, [outcome], new_id()) == {UUID(task_id)}
+        assert set(await settle(connection, [outcome], new_id())) == {UUID(task_id)}

@@ -6,8 +6,8 @@ import asyncio
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 
-from taskmill.engine.cron import Cron
-from taskmill.engine.looper import Looper
+from taskmill.engine.periodic.cron import Cron
+from taskmill.engine.periodic.looper import Looper
 from tests.support.platforms import opened
 
 # forkserver：真正的操作系统进程，但不必每次重新导入

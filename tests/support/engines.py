@@ -12,8 +12,8 @@ from uuid import UUID
 import msgspec
 
 from taskmill import constants as c
-from taskmill.engine.looper import Looper
-from taskmill.engine.stager import Stager
+from taskmill.engine.periodic.looper import Looper
+from taskmill.engine.periodic.stager import Stager
 from taskmill.engine.worker import WorkerRole
 from taskmill.plugin.executors import register_builtin
 from taskmill.plugin.host import PluginHost

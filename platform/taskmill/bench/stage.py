@@ -15,8 +15,8 @@ from typing import Any
 import taskmill
 from taskmill import constants as c
 from taskmill import hookimpl, task
-from taskmill.engine.looper import Looper
-from taskmill.engine.stager import Stager
+from taskmill.engine.periodic.looper import Looper
+from taskmill.engine.periodic.stager import Stager
 from taskmill.engine.worker import WorkerRole
 from taskmill.plugin import Manifest, Registry
 from taskmill.plugin.host import PluginHost

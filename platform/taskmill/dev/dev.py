@@ -24,7 +24,7 @@ from taskmill.dev import ports
 from taskmill.dev.run_file import run_file
 from taskmill.dev.screen import Screen
 from taskmill.dev.servers import PostgresServer, ValkeyServer
-from taskmill.engine.scheduler import run_scheduler
+from taskmill.engine.periodic.scheduler import run_scheduler
 from taskmill.engine.worker import WorkerRole
 from taskmill.log import configure_logging, get_logger
 from taskmill.plugin.host import PluginHost

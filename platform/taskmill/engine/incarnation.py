@@ -19,8 +19,8 @@ from taskmill.engine.backoff import Backoff
 from taskmill.engine.claimer import Claimer
 from taskmill.engine.heartbeat import Heartbeat
 from taskmill.engine.isolation import Isolation
-from taskmill.engine.looper import Looper
 from taskmill.engine.orders import Orders
+from taskmill.engine.periodic.looper import Looper
 from taskmill.engine.reader import Reader
 from taskmill.engine.reconcile import Reconcile
 from taskmill.engine.settler import Settler

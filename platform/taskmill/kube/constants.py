@@ -30,6 +30,7 @@ KUBE_EVENT_SERIES_S: Final = 600.0  # 同样的事件在此时间内合并计数
 KUBE_EVENT_MEMORY: Final = 2_000  # 记住多少种事件用于合并
 KUBE_SECRET_REFRESH_S: Final = 300.0  # 没有打标签、看守不到的 Secret 多久读一次
 KUBE_SECRET_MISSING_S: Final = 10.0  # 缺失的 Secret 多久再找一次
+LEASE_RELEASE_S: Final = 3.0  # 停止时释放租约最多等这么久：服务器不答，租约自会到期，进程不能为它误了时限
 UNINSTALL_POLL_S: Final = 1.0  # 卸载时查看还剩什么的间隔
 UNINSTALL_FORCE_S: Final = 60.0  # 强制删除之后再等多久
 LEASE_DURATION_S: Final = 15.0  # 与 client-go 相同：租约 15 秒，10 秒续不上就放手，每 2 秒一试

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import socket
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, MutableMapping
 from contextlib import asynccontextmanager
@@ -84,7 +85,9 @@ async def listening(app: Endpoint, host: str, port: int, variable: str) -> Async
         yield port
     finally:
         server.should_exit = True
-        await asyncio.to_thread(thread.join, c.HEALTH_STOP_S)
+        until = time.monotonic() + c.HEALTH_STOP_S
+        while thread.is_alive() and time.monotonic() < until:  # noqa: ASYNC110 - 等的是线程；默认线程池可能被处理函数占满
+            await asyncio.sleep(c.HEALTH_STOP_POLL_S)
         listener.close()
 
 

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from taskmill import __version__
 from taskmill.api.app import create_app
-from taskmill.engine.presence import Presence
+from taskmill.engine.periodic.presence import Presence
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.states import State

@@ -11,7 +11,7 @@ from asyncpg import Pool
 
 from taskmill import OnOom, task
 from taskmill.clock import FakeClock
-from taskmill.engine.rescuer import Rescuer, RescuerConfig
+from taskmill.engine.periodic.rescuer import Rescuer, RescuerConfig
 from taskmill.services.fleet import FleetService, PodDeath
 from taskmill.states import Cause
 from taskmill.stores.database import Database

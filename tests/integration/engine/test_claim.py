@@ -9,8 +9,8 @@ import pytest
 
 from taskmill import constants as c
 from taskmill import task
-from taskmill.engine.auditor import Auditor, AuditorConfig
 from taskmill.engine.claimer import Claimer
+from taskmill.engine.periodic.auditor import Auditor, AuditorConfig
 from taskmill.ids import new_id
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.broker.tickets import Entry, Ticket

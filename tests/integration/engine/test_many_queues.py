@@ -10,8 +10,8 @@ import pytest
 from taskmill import constants as c
 from taskmill import keys, task
 from taskmill.clock import FakeClock
-from taskmill.engine.auditor import Auditor
-from taskmill.engine.stager import Stager
+from taskmill.engine.periodic.auditor import Auditor
+from taskmill.engine.periodic.stager import Stager
 from taskmill.errors import Code, ConflictError, LimitError, NotFoundError
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from taskmill import constants as c
 from taskmill import task
-from taskmill.engine.rescuer import Rescuer, RescuerConfig
+from taskmill.engine.periodic.rescuer import Rescuer, RescuerConfig
 from taskmill.engine.settler import Settler
 from taskmill.ids import new_id
 from taskmill.plugin.definition import RetryPolicy

@@ -15,9 +15,9 @@ import redis.asyncio as redis
 from taskmill import constants as c
 from taskmill import task
 from taskmill.api.app import create_app
-from taskmill.engine.auditor import Auditor
-from taskmill.engine.looper import Looper
-from taskmill.engine.scheduler import build_loops
+from taskmill.engine.periodic.auditor import Auditor
+from taskmill.engine.periodic.looper import Looper
+from taskmill.engine.periodic.scheduler import build_loops
 from taskmill.errors import UnavailableError
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest

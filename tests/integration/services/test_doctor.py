@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
+import asyncpg
 import pytest
 import redis
 
@@ -101,4 +102,8 @@ async def test_a_user_of_valkey_without_scripts_and_the_one_of_the_guide(
     assert poor.ok is False
     assert "permissions" in str(poor.detail)
     assert isinstance(poor.fix, Words)
-    assert (await found(database_url, as_user("taskmill")))["dispatch"].ok is True
+    connection = await asyncpg.connect(database_url)
+    await connection.execute("insert into taskmill.queues (name) values ('emails')")
+    await connection.close()
+    ours = await found(database_url, as_user("taskmill"))
+    assert {name: ours[name].ok for name in ("dispatch", "keys")} == {"dispatch": True, "keys": True}

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from structlog.testing import LogCapture
 
 from taskmill import constants as c
-from taskmill.engine.scheduler import SchedulerHealth
+from taskmill.engine.periodic.scheduler import SchedulerHealth
 from taskmill.engine.tally import Tally
 from taskmill.ids import new_id
 from taskmill.states import By, Cause, State

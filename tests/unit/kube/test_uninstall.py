@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from taskmill import constants as c
+from taskmill.kube import constants as c
 from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.failures import NotFoundError, TransientError
 from taskmill.kube.names import FORCE_DELETE

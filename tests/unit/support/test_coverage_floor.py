@@ -12,7 +12,7 @@ REPORT = """<?xml version="1.0" ?>
 <coverage><packages><package name="p"><classes>
 <class filename="{prefix}engine/worker.py"><lines>
   <line number="1" hits="1"/><line number="2" hits="1" branch="true" condition-coverage="50% (1/2)"/></lines></class>
-<class filename="{prefix}plugin/executors/thread.py"><lines><line number="1" hits="0"/></lines></class>
+<class filename="{prefix}engine/periodic/cron.py"><lines><line number="1" hits="0"/></lines></class>
 <class filename="{prefix}services/tasks.py"><lines><line number="1" hits="1"/></lines></class>
 <class filename="{prefix}log.py"><lines><line number="1" hits="0"/></lines></class>
 </classes></package></packages></coverage>

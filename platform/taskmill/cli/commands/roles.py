@@ -80,7 +80,7 @@ def scheduler() -> None:
     settings = configured()
 
     async def work(stop: asyncio.Event, now: asyncio.Event) -> None:
-        from taskmill.engine.scheduler import run_scheduler
+        from taskmill.engine.periodic.scheduler import run_scheduler
 
         async with opened(settings, "scheduler", stop) as platform:
             await first_of(run_scheduler(platform, stop), now)

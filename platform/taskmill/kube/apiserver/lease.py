@@ -187,6 +187,6 @@ class Lease:
             },
         }
         try:
-            await self._client.replace(body)
-        except KubeError as error:
-            log.warning("租约未能释放，等它自己到期", lease=self._name, error=str(error))
+            await asyncio.wait_for(self._client.replace(body), kc.LEASE_RELEASE_S)
+        except (KubeError, TimeoutError) as error:
+            log.warning("租约未能释放，等它自己到期", lease=self._name, error=str(error) or type(error).__name__)

@@ -189,7 +189,7 @@ class Tickets:
     async def forget(self, queue: str) -> None:
         """Delete the streams and the epoch of a queue; if it comes back, the stager makes them anew."""
         streams = [keys.tickets(queue, priority) for priority in c.PRIORITIES]
-        await self.redis.execute_command("UNLINK", keys.epoch(queue), *streams)
+        await self.redis.execute_command("DEL", keys.epoch(queue), *streams)
 
     async def _heal_group(self, queue: str, priority: int) -> bool:
         """纪元在而组不在（有人删了流）：补上，从头读起；纪元也不在就等 stager。"""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from taskmill.engine.presence import Presence
+from taskmill.engine.periodic.presence import Presence
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.waiting import WORDS, WaitCode

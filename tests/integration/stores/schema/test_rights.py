@@ -12,7 +12,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from taskmill.engine.pruner import Pruner, PrunerConfig
+from taskmill.engine.periodic.pruner import Pruner, PrunerConfig
 from taskmill.errors import Code, SetupError
 from taskmill.ids import new_id
 from taskmill.services.setup import migrate_up

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from typing import Any
 
 import pytest
 
 from taskmill.clock import FakeClock
+from taskmill.kube import constants as kc
 from taskmill.kube.apiserver.failures import ConflictError, ExistsError, TransientError
 from taskmill.kube.apiserver.lease import Lease
 
@@ -21,6 +23,7 @@ class Server:
         self.lease: dict[str, Any] | None = None
         self.version = 0
         self.down = False
+        self.hangs = False
 
     def _check(self) -> None:
         if self.down:
@@ -44,6 +47,8 @@ class Server:
 
     async def replace(self, manifest: dict[str, Any]) -> dict[str, Any]:
         self._check()
+        if self.hangs:
+            await asyncio.Event().wait()
         if self.lease is None or manifest["metadata"]["resourceVersion"] != self.lease["metadata"]["resourceVersion"]:
             raise ConflictError("update", "leases", 409, "Conflict", "")
         return self._store(manifest)
@@ -171,3 +176,16 @@ async def test_what_is_under_way_ends_before_the_lease_is_given_up(server: Serve
     await lease.release()
     assert seen == [(False, "a")]  # 自己已不再动手，别人也还拿不到
     assert server.lease is not None and server.lease["spec"]["holderIdentity"] == ""
+
+
+async def test_a_server_that_does_not_answer_holds_up_no_end(
+    server: Server, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The release has a bound of its own; the lease then runs out by itself."""
+    monkeypatch.setattr(kc, "LEASE_RELEASE_S", 0.01)
+    lease = candidate(server, clock, "a")
+    assert await lease.run_once()
+    server.hangs = True
+    await asyncio.wait_for(lease.release(), 5)
+    assert server.lease is not None
+    assert server.lease["spec"]["holderIdentity"] == "a"

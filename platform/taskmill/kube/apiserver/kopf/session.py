@@ -17,13 +17,13 @@ PORTS = {"http": 80, "https": 443}
 
 
 @asynccontextmanager
-async def watch_session(listed: Callable[[str], None], access: Access = load_access) -> AsyncIterator[kopf.AiohttpSession]:
+async def watch_session(listed: Callable[[str], None], load: Access = load_access) -> AsyncIterator[kopf.AiohttpSession]:
     """Give a session for kopf; SetupError CONFIG_INVALID. `listed` is called with the path of each list.
 
     It is called when the answer begins: the list is then of a moment that has passed. The path begins with `/api`, also
     where the API server is behind a longer one.
     """
-    configuration = await access()
+    configuration = await load()
     server = urlsplit(str(configuration.host))
     origin, base = (server.hostname, server.port or PORTS[server.scheme]), server.path.rstrip("/")
     configuration.connection_pool_maxsize = 0  # 每一路看守占一个连接，命名空间再多也不能有谁等着

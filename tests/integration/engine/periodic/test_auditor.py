@@ -13,8 +13,8 @@ from asyncpg import Pool
 from taskmill import constants as c
 from taskmill import keys
 from taskmill.clock import FakeClock
-from taskmill.engine.auditor import Auditor, AuditorConfig
-from taskmill.engine.stager import Stager
+from taskmill.engine.periodic.auditor import Auditor, AuditorConfig
+from taskmill.engine.periodic.stager import Stager
 from taskmill.ids import new_id
 from taskmill.stores.broker import lanes
 from taskmill.stores.broker.tickets import Ticket, Tickets

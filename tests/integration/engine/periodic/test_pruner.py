@@ -12,7 +12,7 @@ import pytest
 from asyncpg import Pool
 
 from taskmill import constants as c
-from taskmill.engine.pruner import Pruner, PrunerConfig
+from taskmill.engine.periodic.pruner import Pruner, PrunerConfig
 from taskmill.ids import new_id
 from taskmill.stores.database import Database
 from taskmill.stores.tasks import partitions

@@ -7,14 +7,14 @@ import time
 from collections.abc import Sequence
 
 from taskmill import constants as c
-from taskmill.engine.auditor import Auditor
-from taskmill.engine.cron import Cron
-from taskmill.engine.key_guard import KeyGuard
-from taskmill.engine.looper import Loop, Looper
-from taskmill.engine.presence import Presence
-from taskmill.engine.pruner import Pruner, PrunerConfig
-from taskmill.engine.rescuer import Rescuer, RescuerConfig
-from taskmill.engine.stager import Stager
+from taskmill.engine.periodic.auditor import Auditor
+from taskmill.engine.periodic.cron import Cron
+from taskmill.engine.periodic.key_guard import KeyGuard
+from taskmill.engine.periodic.looper import Loop, Looper
+from taskmill.engine.periodic.presence import Presence
+from taskmill.engine.periodic.pruner import Pruner, PrunerConfig
+from taskmill.engine.periodic.rescuer import Rescuer, RescuerConfig
+from taskmill.engine.periodic.stager import Stager
 from taskmill.engine.tally import Tally
 from taskmill.log import get_logger
 from taskmill.services.platform import Platform

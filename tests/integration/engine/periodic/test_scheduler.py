@@ -14,8 +14,8 @@ import pytest
 from taskmill import constants as c
 from taskmill import keys
 from taskmill.dev import ports
-from taskmill.engine.looper import Looper
-from taskmill.engine.scheduler import SchedulerHealth, build_loops, run_scheduler
+from taskmill.engine.periodic.looper import Looper
+from taskmill.engine.periodic.scheduler import SchedulerHealth, build_loops, run_scheduler
 from taskmill.errors import SetupError
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest

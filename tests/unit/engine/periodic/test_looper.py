@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from taskmill import constants as c
-from taskmill.engine.looper import Looper
+from taskmill.engine.periodic.looper import Looper
 
 pytestmark = pytest.mark.anyio
 PERIOD_S = 0.25

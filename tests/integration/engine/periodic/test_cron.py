@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from taskmill import constants as c
-from taskmill.engine.cron import Cron
+from taskmill.engine.periodic.cron import Cron
 from taskmill.services.platform import Platform
 from taskmill.services.schedules.service import ScheduleRequest
 from tests.support import cron_replicas

@@ -12,7 +12,7 @@ from asyncpg import Pool
 
 from taskmill import constants as c
 from taskmill.clock import FakeClock
-from taskmill.engine.rescuer import Rescuer, RescuerConfig
+from taskmill.engine.periodic.rescuer import Rescuer, RescuerConfig
 from taskmill.ids import new_id
 from taskmill.states import State
 from taskmill.stores.database import AWAY, Database

@@ -10,7 +10,7 @@ import pytest
 
 from taskmill import constants as c
 from taskmill import keys, task
-from taskmill.engine.stager import Stager
+from taskmill.engine.periodic.stager import Stager
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest

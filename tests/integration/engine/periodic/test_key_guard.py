@@ -8,8 +8,8 @@ import pytest
 
 from taskmill import constants as c
 from taskmill import keys
-from taskmill.engine.key_guard import KeyGuard
-from taskmill.engine.stager import Stager
+from taskmill.engine.periodic.key_guard import KeyGuard
+from taskmill.engine.periodic.stager import Stager
 from taskmill.ids import new_id
 from taskmill.services.doctor import examine
 from taskmill.services.platform import Platform
