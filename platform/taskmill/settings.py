@@ -54,6 +54,12 @@ class Settings(BaseSettings):
         c.HTTP_HEADER_MAX_BYTES, ge=1024, description="Largest request line and headers together; more gets 431."
     )
     api_headers_max: int = Field(c.HTTP_HEADERS_MAX, ge=10, description="Most headers of a request; more gets 431.")
+    api_heads_max_bytes: int = Field(
+        c.HTTP_HEADS_MAX_BYTES,
+        ge=1024,
+        description="Headers of all connections together that are unfinished or whose requests are not answered yet; beyond it the "
+        "connections that hold most are closed. At least `TASKMILL_API_HEADER_MAX_BYTES`.",
+    )
     api_url_max_bytes: int = Field(c.HTTP_URL_MAX_BYTES, ge=256, description="Longest path and query; more gets 414.")
     api_header_timeout_s: float = Field(
         c.HTTP_HEADER_TIMEOUT_S,

@@ -20,6 +20,12 @@ OTHERS = ("TASKMILL_TEST_", "TASKMILL_PLUGIN_", "TASKMILL_E2E")
 KNOWN = frozenset({"TASKMILL_API_URL", "TASKMILL_API_TOKEN", "TASKMILL_POD_NAMESPACE", "TASKMILL_DB_PASSWORD"})
 # Kubernetes 为同一命名空间里名为 taskmill… 的 Service 注入的变量：绝不能因为它们起不来
 SERVICE_NAME = re.compile(r"(_SERVICE_HOST|_SERVICE_PORT(_\w+)?|_PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?)$")
+# 前一个不能大于后一个
+_ASCENDING = (
+    ("args_max_bytes", "body_max_bytes"),
+    ("body_max_bytes", "batch_body_max_bytes"),
+    ("api_header_max_bytes", "api_heads_max_bytes"),
+)
 SERVICE_URL = re.compile(r"(tcp|udp|sctp)://", re.IGNORECASE)
 
 
@@ -57,7 +63,7 @@ def check_together(settings: Settings) -> None:
     if settings.heartbeat_s * c.HEARTBEATS_PER_LEASE > settings.lease_s * (1 + 1e-9):
         limit = f"{settings.lease_s / c.HEARTBEATS_PER_LEASE:.4g}"
         raise _contradiction("heartbeat_s", settings.heartbeat_s, limit, "lease_s", settings.lease_s, reasons.THIRD_OF)
-    for small, large in (("args_max_bytes", "body_max_bytes"), ("body_max_bytes", "batch_body_max_bytes")):
+    for small, large in _ASCENDING:
         low, high = getattr(settings, small), getattr(settings, large)
         if low > high:
             raise _contradiction(small, low, high, large, high, reasons.NOT_ABOVE)

@@ -41,6 +41,7 @@ def refused(monkeypatch: pytest.MonkeyPatch, **variables: str) -> SetupError:
         ),
         ({"TASKMILL_ARGS_MAX_BYTES": "9000000"}, ("TASKMILL_ARGS_MAX_BYTES", "TASKMILL_BODY_MAX_BYTES")),
         ({"TASKMILL_BATCH_BODY_MAX_BYTES": "2048"}, ("TASKMILL_BODY_MAX_BYTES", "TASKMILL_BATCH_BODY_MAX_BYTES")),
+        ({"TASKMILL_API_HEADS_MAX_BYTES": "65535"}, ("TASKMILL_API_HEADER_MAX_BYTES", "TASKMILL_API_HEADS_MAX_BYTES")),
         ({"TASKMILL_PLUGINS_ALLOW": "http,shell", "TASKMILL_PLUGINS_DENY": "shell"}, ("TASKMILL_PLUGINS_DENY", "shell")),
     ],
 )
@@ -60,6 +61,7 @@ def test_settings_that_contradict_each_other_are_refused(
         {"TASKMILL_LEASE_S": "1", "TASKMILL_HEARTBEAT_S": "0.3333"},
         {"TASKMILL_POOL_SIZE": "20", "TASKMILL_ORM_POOL_SIZE": "5"},
         {"TASKMILL_BODY_MAX_BYTES": str(c.BATCH_BODY_MAX_BYTES)},
+        {"TASKMILL_API_HEADS_MAX_BYTES": str(c.HTTP_HEADER_MAX_BYTES)},
     ],
 )
 def test_settings_at_the_edge_are_taken(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]) -> None:

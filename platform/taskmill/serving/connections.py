@@ -74,13 +74,14 @@ class Connections:
         self.hold(connection, 0)
 
     def hold(self, connection: LimitedProtocol, size: int) -> None:
-        """Note that a connection holds `size` bytes of an unfinished header; if all together hold too much, the largest go."""
+        """Note that a connection holds `size` bytes of headers, unfinished or not answered yet; if that is too much, the largest go."""
         self.heads += size - connection.held
         connection.held = size
-        if self.heads <= c.HTTP_HEADS_MAX_BYTES:
+        most = self.limits.heads_bytes
+        if self.heads <= most:
             return
         for largest in sorted(self.open, key=lambda each: each.held, reverse=True):
-            if self.heads <= c.HTTP_HEADS_MAX_BYTES - c.HTTP_HEADS_MAX_BYTES // c.HTTP_EVICT_SHARE:
+            if self.heads <= most - most // c.HTTP_EVICT_SHARE:
                 break
             self.note("evicted")
             self.leave(largest)

@@ -15,6 +15,7 @@ class Limits:
 
     header_bytes: int = c.HTTP_HEADER_MAX_BYTES
     headers: int = c.HTTP_HEADERS_MAX
+    heads_bytes: int = c.HTTP_HEADS_MAX_BYTES
     url_bytes: int = c.HTTP_URL_MAX_BYTES
     header_s: float = c.HTTP_HEADER_TIMEOUT_S
     body_s: float = c.HTTP_BODY_TIMEOUT_S
@@ -28,6 +29,7 @@ class Limits:
         return cls(
             header_bytes=settings.api_header_max_bytes,
             headers=settings.api_headers_max,
+            heads_bytes=settings.api_heads_max_bytes,
             url_bytes=settings.api_url_max_bytes,
             header_s=settings.api_header_timeout_s,
             body_s=settings.api_body_timeout_s,

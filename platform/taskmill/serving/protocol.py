@@ -6,6 +6,7 @@ A connection goes HEAD → BODY → ANSWER → IDLE → HEAD …; once a bound i
 from __future__ import annotations
 
 import logging
+from collections import deque
 from enum import IntEnum
 from typing import Any
 
@@ -42,8 +43,11 @@ class LimitedProtocol(HttpToolsProtocol):
         self.limits = guard.limits
         self.phase = Phase.HEAD
         self.since = self.loop.time()
-        self.held = 0  # 没收齐的请求头占的字节
-        self._silent = 0  # 自上一段请求体（或上一条消息）以来收到的字节
+        self.held = 0  # 没收齐的、还没答完的请求头占的字节
+        self._silent = 0  # 自上一段请求体（或请求头、上一条消息）以来收到的字节
+        self._piece = 0  # 正在解析的这一片有多长
+        self._slack = 0  # 上一条消息在片中结束：片里其余的至多这么长，属于下一个请求头
+        self._unanswered: deque[int] = deque()  # 收齐了、还没答完的请求头各有多长
         self._received = 0  # 这个请求体已收到的字节
         self._error: TaskmillError | None = None
         self._unsent: tuple[int, float] | None = None
@@ -76,15 +80,33 @@ class LimitedProtocol(HttpToolsProtocol):
     # ── 解析 ──────────────────────────────────────────────────────────────
 
     def data_received(self, data: bytes) -> None:
-        """Parse; whatever is neither body nor a complete header may not grow."""
-        if self.phase is Phase.CLOSING:
-            return
-        self._silent += len(data)
-        super().data_received(data)
+        """Parse; whatever is neither body nor a complete header may not grow.
+
+        By the piece: the parser does not say how much of what it was given belongs to a header that goes on, so one read of
+        256 KiB could bring a header four times as large as is allowed.
+        """
+        if self.phase not in {Phase.HEAD, Phase.CLOSING}:
+            self._slack = 0
+        for start in range(0, len(data), c.HTTP_PIECE_BYTES):
+            if self.phase is Phase.CLOSING or self.transport.is_closing():
+                return
+            self._feed(data if len(data) <= c.HTTP_PIECE_BYTES else data[start : start + c.HTTP_PIECE_BYTES])
+
+    def _feed(self, piece: bytes) -> None:
+        self._piece = len(piece)
+        self._silent += self._piece
+        super().data_received(piece)
         if self._silent > self.limits.header_bytes and not self._closing():
             self._refuse(LimitError(Code.HEADERS_TOO_LARGE, limit=self.limits.header_bytes, unit=reasons.BYTES))
-        elif self.phase is Phase.HEAD or self.held:
-            self.guard.hold(self, self._silent if self.phase is Phase.HEAD else 0)
+        elif not self._closing():
+            self._hold()
+
+    def _hold(self) -> None:
+        """请求头从第一个字节到答完都算：收齐了再等，一样占着内存。"""
+        unfinished = self._silent + self._slack if self.phase is Phase.HEAD else self._silent
+        size = unfinished + sum(self._unanswered)
+        if size != self.held:
+            self.guard.hold(self, size)
 
     def _closing(self) -> bool:
         return self.phase is Phase.CLOSING
@@ -111,16 +133,15 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start the application, or queue the request behind those that came before it."""
         limit = self.limits.header_bytes
-        # 收到的总数没超，就不必逐个加
-        if (
-            self._silent > limit
-            and len(self.url) + sum(len(n) + len(v) + c.HTTP_HEADER_FRAME for n, v in self.headers) > limit
-        ):
+        size = len(self.url) + sum(len(name) + len(value) + c.HTTP_HEADER_FRAME for name, value in self.headers)
+        if size > limit:
             self._stop(LimitError(Code.HEADERS_TOO_LARGE, limit=limit, unit=reasons.BYTES))
         if len(self.pipeline) >= c.HTTP_PIPELINE_MAX:
             # 每答完一个就会再读一块，一块里有上万个最短的请求：不设上限，一个连接就能吃光内存
             self._stop(UnavailableError(Code.SERVER_BUSY, what=reasons.PIPELINED, limit=c.HTTP_PIPELINE_MAX))
         super().on_headers_complete()
+        self._unanswered.append(size)
+        self._silent = self._slack = 0
         self.phase, self.since, self._received = Phase.BODY, self.loop.time(), 0
 
     def on_body(self, body: bytes) -> None:
@@ -133,9 +154,20 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Note that all of the request is here."""
-        self._silent = 0
+        self._silent, self._slack = 0, self._piece
         self.phase = Phase.ANSWER
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Let go of the header that was answered, and go on with the next request."""
+        if self._unanswered:
+            self._unanswered.popleft()
+        if self.expendable and self.phase is not Phase.HEAD:
+            # 空闲的连接还要留几秒，请求头不必
+            self.url, self.headers, self.scope, self.cycle.scope = b"", [], {}, {}  # type: ignore[typeddict-item]
+        if self in self.guard.open:
+            self._hold()
+        super().on_response_complete()
 
     def _stop(self, error: TaskmillError) -> None:
         """解析器只认异常：它随后叫 send_400_response。"""
@@ -219,6 +251,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _forget(self) -> None:
         """没有人再看收到的东西：连接还要留一会儿，它们不必。"""
+        self._unanswered.clear()
+        self._silent = self._slack = 0
         self.guard.hold(self, 0)
         self.url, self.headers, self.scope, self._error = b"", [], {}, None  # type: ignore[typeddict-item]
         self.parser = None  # type: ignore[assignment]

@@ -249,17 +249,16 @@ def test_the_limit_of_descriptors_bounds_the_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-async def test_unfinished_headers_of_all_connections_together_are_bounded_and_the_largest_go(monkeypatch: Any) -> None:
-    monkeypatch.setattr(c, "HTTP_HEADS_MAX_BYTES", 64_000)
-    async with served() as server:
+async def test_unfinished_headers_of_all_connections_together_are_bounded_and_the_largest_go() -> None:
+    async with served(heads_bytes=64_000) as server:
         _, small = await server.connect(b"GET / HTTP/1.1\r\nx: " + b"v" * 1_000)
         await server.holds(1)
-        large = [await server.connect(b"GET / HTTP/1.1\r\nx: " + b"v" * 20_000) for _ in range(4)]
+        large = [await server.connect(b"GET / HTTP/1.1\r\nx: " + b"v" * 15_000) for _ in range(5)]
         async with asyncio.timeout(60):
             while server.counted["evicted"] < 2:
                 await asyncio.sleep(0)
         assert server.connections.heads <= 64_000 - 64_000 // c.HTTP_EVICT_SHARE
-        assert sorted(connection.held > 10_000 for connection in server.connections.open) == [False, True, True]
+        assert sorted(connection.held > 10_000 for connection in server.connections.open) == [False, True, True, True]
         small.write(b"\r\nconnection: close\r\n\r\n")
         for _, writer in [*large, ("", small)]:
             await leave(writer)
@@ -276,6 +275,55 @@ async def test_a_finished_header_is_held_no_longer() -> None:
         writer.write(b"v\r\n\r\n")
         assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
         assert server.connections.heads == 0
+        await leave(writer)
+
+
+@pytest.mark.parametrize(
+    "before", [b"", GOOD, b"POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\n123456789"], ids=["first", "second", "after a body"]
+)
+async def test_a_header_that_follows_another_request_in_one_read_is_bounded_too(before: bytes) -> None:
+    async with served() as server:
+        small, large = header(c.HTTP_HEADER_MAX_BYTES), header(2 * c.HTTP_HEADER_MAX_BYTES)
+        assert (await server.answer(before + small)).count(b"HTTP/1.1 200") == 1 + bool(before)
+        assert server.counted == {}
+        with contextlib.suppress(ConnectionResetError):
+            assert (await server.answer(before + large)).count(b"HTTP/1.1 200") == bool(before)
+        assert server.counted == {"headers_too_large": 1}
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"POST / HTTP/1.1\r\ncontent-length: 9\r\nx: %s\r\n\r\n",
+        b"POST / HTTP/1.1\r\ncontent-length: 9\r\n\r\n123456789GET / HTTP/1.1\r\nx: %s",
+        b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\nt: %s",
+        b"POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 9\r\n\r\n1234567",
+    ],
+    ids=["its body is awaited", "behind another", "a trailer", "small"],
+)
+async def test_headers_count_until_they_are_answered(start: bytes) -> None:
+    sent = start.replace(b"%s", b"v" * 40_000)
+    small = sent == start
+    async with served(heads_bytes=1_000_000) as server:
+        _, writer = await server.connect(sent)
+        async with asyncio.timeout(60):
+            while server.connections.heads < (10 if small else 40_000 - c.HTTP_PIECE_BYTES):
+                await asyncio.sleep(0)
+        assert server.connections.heads <= (200 if small else 40_000 + c.HTTP_PIECE_BYTES)
+        await leave(writer)
+        await server.holds(0)
+        assert server.connections.heads == 0
+
+
+async def test_an_idle_connection_keeps_nothing_of_the_header_that_was_answered() -> None:
+    async with served() as server:
+        reader, writer = await server.connect(b"GET / HTTP/1.1\r\nx: " + b"v" * 40_000 + b"\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n0")).startswith(b"HTTP/1.1 200")
+        [connection] = server.connections.open
+        assert (connection.headers, connection.url, connection.scope, connection.held) == ([], b"", {}, 0)
+        assert connection.cycle.scope == {}
+        writer.write(GOOD)  # 连接照样可用
+        assert (await reader.readuntil(b"\r\n\r\n0")).startswith(b"HTTP/1.1 200")
         await leave(writer)
 
 
