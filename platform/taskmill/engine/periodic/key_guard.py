@@ -23,7 +23,7 @@ class KeyGuard:
     def __init__(self, database: Database, tickets: Tickets) -> None:
         self._database = database
         self._tickets = tickets
-        self.period_s = c.KEY_GUARD_PERIOD_S
+        self.period_s = self.least_s = c.KEY_GUARD_PERIOD_S
 
     async def run_once(self) -> Mapping[str, int]:
         """Do one round; returns repaired (queues)."""
@@ -36,5 +36,5 @@ class KeyGuard:
                 log.error("键被别的类型占用，已删除，由 stager 重建", queue=queue, keys=gone)
                 repaired += 1
         # 队列很多时查得慢，就查得稀一些
-        self.period_s = max(c.KEY_GUARD_PERIOD_S, (time.monotonic() - began) * c.KEY_GUARD_COST_RATIO)
+        self.period_s = max(self.least_s, (time.monotonic() - began) * c.KEY_GUARD_COST_RATIO)
         return {"repaired": repaired}

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from taskmill import constants as c
-from taskmill.engine.backoff import Backoff
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.stores.broker.tickets import BROKER_AWAY
@@ -45,7 +44,6 @@ class Looper:
         self.failures = 0
         self.done: Counter[str] = Counter()
         self._stop = asyncio.Event()
-        self._backoff = Backoff(2 * loop.period_s, c.RECONNECT_MAX_S)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -90,11 +88,10 @@ class Looper:
             )
         else:
             self.failures = 0
-            self._backoff.reset()
             self.last_success = time.monotonic()
             self.done.update({key: value for key, value in counts.items() if key != "more"})
             done = {key: value for key, value in counts.items() if value}
             if done:
                 log.debug("循环完成一轮", loop=self.loop.name, **done)
             return 0.0 if counts.get("more") else self.loop.period_s * random.uniform(0.8, 1.2)  # noqa: S311 - 抖动
-        return self._backoff.grow()
+        return min(c.RECONNECT_MAX_S, self.loop.period_s * 2 ** min(self.failures, 5))  # 周期会变，不能一开始就定下

@@ -44,6 +44,13 @@ async def test_failures_put_the_next_round_off_ever_longer_and_success_ends_that
     assert looper.done == {"done": 3}
 
 
+async def test_a_period_that_changed_counts_at_once() -> None:
+    duty = Duty(ConnectionRefusedError("away"))
+    looper = Looper(duty)
+    duty.period_s = PERIOD_S / 2
+    assert await looper._round() == PERIOD_S
+
+
 async def test_more_to_do_is_done_at_once() -> None:
     assert await Looper(Duty({"more": 1}))._round() == 0.0
 
