@@ -67,6 +67,10 @@ class _Pool(asyncpg.Pool):  # pyright: ignore[reportMissingTypeArgument]
     def acquire(self, *, timeout: float | None = c.POOL_WAIT_S) -> Any:
         return super().acquire(timeout=timeout)
 
+    async def release(self, connection: Any, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncpg 的签名
+        # 撤销走的是另一条连接，送到了不等于这一条还会答
+        await super().release(connection, timeout=c.CANCEL_TIMEOUT_S if connection.cancelled else timeout)
+
 
 class Database:
     """Both pools of one process. `open` before use, `close` at the end.

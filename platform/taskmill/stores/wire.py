@@ -44,6 +44,7 @@ class Wire(asyncpg.Connection):
     def __init__(self, protocol: Any, transport: asyncio.Transport, *args: Any, **kwargs: Any) -> None:
         super().__init__(protocol, transport, *args, **kwargs)
         self.on_doubt: Callable[[], None] | None = None
+        self.cancelled = False  # 撤销过语句而还没有重置：对方可能收了撤销却再也不答
         self._made = time.monotonic()
         keep_alive(transport.get_extra_info("socket"))
         self.add_query_logger(self._judge)
@@ -55,9 +56,11 @@ class Wire(asyncpg.Connection):
         except (OSError, asyncpg.InterfaceError):
             self._doubt()
             raise
+        self.cancelled = False
 
     async def _cancel(self, waiter: Any, cancel_waiter: Any = None) -> None:
         """驱动等撤销的应答等一个 command_timeout；死掉的连接永远不会应答，等满就切断。"""
+        self.cancelled = True
         limit = asyncio.timeout(c.CANCEL_TIMEOUT_S)
         with suppress(TimeoutError):
             async with limit:
