@@ -36,7 +36,7 @@ def judge(answer: Answer, request: HttpRequest, elapsed_ms: int, max_bytes: int)
     if request.expects(answer.status):
         return _result(answer, elapsed_ms, max_bytes)
     quoted, _ = storable(answer.body.text[: limits.REASON_MAX_CHARS] or answer.body.incomplete, limits.REASON_READ_BYTES)
-    reason = f"status {answer.status}: {quoted}"
+    reason = f"status {answer.status}" + (f": {quoted}" if quoted else "")
     if answer.status in _TRANSIENT or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise Retry(reason, after=retry_after(answer.headers, datetime.now(UTC)))
     raise Discard(reason)
