@@ -68,8 +68,9 @@ class _Pool(asyncpg.Pool):  # pyright: ignore[reportMissingTypeArgument]
         return super().acquire(timeout=timeout)
 
     async def release(self, connection: Any, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncpg 的签名
-        # 撤销走的是另一条连接，送到了不等于这一条还会答
-        await super().release(connection, timeout=c.CANCEL_TIMEOUT_S if connection.cancelled else timeout)
+        # 撤销走的是另一条连接，送到了不等于这一条还会答；断掉的连接已经不在代理里，没有这个标记
+        cancelled = getattr(connection, "cancelled", False)
+        await super().release(connection, timeout=c.CANCEL_TIMEOUT_S if cancelled else timeout)
 
 
 class Database:
