@@ -12,7 +12,7 @@ PG14 := .cache/servers/pg14
 LOWEST := .cache/lowest
 TESTS ?= tests/unit tests/integration plugins
 ARGS ?=
-SPREAD := -n auto --maxprocesses 4 --dist loadfile  # 每个核一套服务器；同一文件的测试在同一处
+SPREAD := -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0  # 每个核一套服务器；同一文件的测试在同一处；倒下的进程不再起，否则剩下的测试永远没有人跑
 
 .PHONY: help env run test test/unit test/integration test/chaos test/coverage test/oldest test/lowest test/wheel \
         test/cluster cluster/lab controlplane check check/docker fmt generate verify bench build clean

@@ -30,7 +30,9 @@ class Heartbeat:
 
     `last_renewal` is the monotonic time of the last success, `last_attempt` that of the last try; `report` goes with the
     next renewal and is replaced as a whole, since the thread reads it. `settling` is called in the thread for the tasks
-    whose outcome waits to be written, so that they are told even while the main loop is blocked.
+    whose outcome waits to be written, so that they are told even while the main loop is blocked. `on_away` runs on the main
+    loop after each renewal that the database did not answer: connections that idle there would find it out only when the
+    next task needs them, one time limit later.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Heartbeat:
         on_reply: Callable[[Renewal], None],
         *,
         settling: Callable[[], Sequence[UUID]] = tuple,
+        on_away: Callable[[], None] = lambda: None,
         lease_s: float = c.LEASE_S,
         period_s: float = c.HEARTBEAT_S,
     ) -> None:
@@ -49,7 +52,7 @@ class Heartbeat:
         self.last_sign = self.last_renewal  # 主循环最近一次答应
         self.report = Report()
         self._connection = LeaseConnection(database_url, worker_id, lease_s)
-        self._on_reply, self._settling = on_reply, settling
+        self._on_reply, self._settling, self._on_away = on_reply, settling, on_away
         self._lease_s, self._period_s = lease_s, period_s
         self._main = asyncio.get_running_loop()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -89,14 +92,18 @@ class Heartbeat:
                 delay = self._period_s
             except AWAY as error:
                 log.warning("续租失败", worker_id=str(self.worker_id), error=why(error))
+                self._tell_main(self._on_away)
                 delay = min(1.0, self._period_s)
             except Exception as error:
                 log.warning("续租出错", worker_id=str(self.worker_id), error=why(error), exc_info=translate(error) is None)
                 delay = min(1.0, self._period_s)
             await self._pause(delay)
         self._connection.close()
+        self._tell_main(self._over.set)
+
+    def _tell_main(self, what: Callable[..., None], *given: Renewal) -> None:
         with suppress(RuntimeError):  # 主循环已关，没有人在等
-            self._main.call_soon_threadsafe(self._over.set)
+            self._main.call_soon_threadsafe(what, *given)
 
     async def _beat(self) -> None:
         asked = self.last_attempt = time.monotonic()
@@ -105,8 +112,7 @@ class Heartbeat:
         renewal = await self._connection.renew(replace(self.report, settling=self._settling()))
         if renewal.alive:
             self.last_renewal = asked
-        if not self._main.is_closed():
-            self._main.call_soon_threadsafe(self._on_reply, renewal)
+        self._tell_main(self._on_reply, renewal)
 
     def _main_lives(self, now: float) -> bool:
         """续租之前先问主循环：停了的、太久不答的，租约就让它到期，任务好归别人。"""

@@ -101,6 +101,7 @@ class Incarnation:
             self.id,
             self._on_renewal,
             settling=process.settler.late,
+            on_away=platform.database.renew,
             lease_s=settings.lease_s,
             period_s=settings.heartbeat_s,
         )

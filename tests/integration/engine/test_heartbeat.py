@@ -16,6 +16,7 @@ from taskmill.engine.heartbeat import Heartbeat
 from taskmill.ids import new_id
 from taskmill.stores.workers.worker import Registration, register
 from tests.support.engines import in_state, platform_of, submit, worker_on
+from tests.support.proxy import Proxy
 from tests.support.waiting import eventually
 
 BEAT_S = 0.1
@@ -72,6 +73,23 @@ def test_a_loop_that_has_ended_gets_no_renewal(database_url: str, broker_url: st
         assert beat.last_renewal == at
     finally:
         ending.run(beat.stop())
+
+
+@pytest.mark.anyio
+async def test_a_renewal_without_an_answer_makes_the_idle_connections_suspect(database_url: str, broker_url: str) -> None:
+    """Or the next task would wait out the limit of one statement on a connection that died while nothing was to do."""
+    async with (
+        Proxy(database_url) as way,
+        platform_of(way.url, broker_url, anything, heartbeat_s=BEAT_S, lease_s=4, database_timeout_s=60) as platform,
+        worker_on(platform) as engine,
+    ):
+        beat = engine.worker.incarnation.heartbeat
+        first = beat.last_renewal
+        await eventually(lambda: beat.last_renewal > first)
+        frozen = time.monotonic()
+        assert way.freeze() >= 2
+        await eventually(lambda: beat.last_renewal > frozen)
+        assert await asyncio.wait_for(platform.database.pool.fetchval("select 1"), 30) == 1
 
 
 @pytest.mark.anyio
