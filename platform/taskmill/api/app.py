@@ -13,6 +13,7 @@ from litestar.status_codes import HTTP_204_NO_CONTENT
 
 from taskmill import constants as c
 from taskmill.api import access_log
+from taskmill.api import constants as ac
 from taskmill.api.auth import Guard, authorize
 from taskmill.api.bodies import Bodies
 from taskmill.api.call import Call, caller, platform_of
@@ -94,7 +95,7 @@ def _router(name: str, handlers: list[Any], guards: list[Any], limit: int) -> No
 
 def _mounted(name: str, handlers: list[Any], guards: list[Any]) -> Router:
     return Router(
-        f"{c.PLUGINS_PREFIX}{name}",
+        f"{ac.PLUGINS_PREFIX}{name}",
         route_handlers=list(handlers),
         guards=guards,
         tags=[f"plugin {name}"],

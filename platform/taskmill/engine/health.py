@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from taskmill import constants as c
+from taskmill.engine import constants as c
 from taskmill.serving.endpoint import Endpoint, listening
 from taskmill.settings import Settings
 from taskmill.telemetry import Attempts, WorkerTelemetry

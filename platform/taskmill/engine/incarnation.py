@@ -13,6 +13,7 @@ from uuid import UUID
 
 import taskmill
 from taskmill import constants as c
+from taskmill.engine import constants as ec
 from taskmill.engine import hints
 from taskmill.engine.attempt import Attempt, Stop
 from taskmill.engine.backoff import Backoff
@@ -142,7 +143,7 @@ class Incarnation:
         process = self._process
         self.publish()
         self.heartbeat.start()
-        fetchers = 2 if process.concurrency >= c.FETCHERS_FROM else 1
+        fetchers = 2 if process.concurrency >= ec.FETCHERS_FROM else 1
         self._tasks = [asyncio.create_task(self._fetch(fetchers), name="fetcher") for _ in range(fetchers)]
         listening = hints.listen(process.platform.tickets, self.id, self.heartbeat.poke, lambda: self.ended)
         self._tasks.append(asyncio.create_task(listening, name="hints"))

@@ -12,8 +12,8 @@ from taskiq import TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from taskiq.acks import AcknowledgeType
 from taskiq.receiver import Receiver
 
-from taskmill import constants as c
 from taskmill import reasons
+from taskmill.engine import constants as c
 from taskmill.engine.attempt import Attempt
 from taskmill.engine.broker import TaskmillBroker
 from taskmill.engine.outcomes import completed, failed, stopped, unreadable

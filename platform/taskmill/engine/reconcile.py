@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from taskmill import constants as c
+from taskmill.engine import constants as c
 from taskmill.engine import outcomes
 from taskmill.engine.claimer import Claimer
 from taskmill.engine.settler import Settler

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from uuid import UUID
 
-from taskmill import constants as c
+from taskmill.engine import constants as c
 from taskmill.engine.backoff import Backoff
 from taskmill.engine.outcomes import UNSTORABLE, unstorable
 from taskmill.engine.tally import Tally

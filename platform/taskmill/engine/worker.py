@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from taskmill import constants as c
+from taskmill.engine import constants as ec
 from taskmill.engine.attempt import Stop
 from taskmill.engine.backoff import Backoff
 from taskmill.engine.broker import TaskmillBroker
@@ -152,7 +153,7 @@ class WorkerRole:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(c.TICK_S)
+            await asyncio.sleep(ec.TICK_S)
             try:
                 self._look()
             except Exception:
@@ -192,6 +193,6 @@ class WorkerRole:
     async def _cut(self, stop: Stop) -> int:
         """取消剩下的：宽限已过，交还且不计次数；租约丢了，它们已归别人。停不下来的也照样放手，栅栏会挡住它们的结果。"""
         count = self.slots.halt(stop)
-        if count and not await self.slots.idle(c.CUT_S):
+        if count and not await self.slots.idle(ec.CUT_S):
             self.slots.cut()
         return count if stop is Stop.DRAIN else 0

@@ -23,6 +23,7 @@ from taskmill.errors import Code, InputError, NotFoundError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.models import ApiKey
+from taskmill.services import constants as svc
 from taskmill.services.view import view
 from taskmill.stores import api_key as store
 from taskmill.stores.database import Database
@@ -95,7 +96,7 @@ class KeyService:
         key = ApiKey(
             id=new_id(),
             name=name,
-            prefix=secret[: len(c.API_KEY_PREFIX) + c.API_KEY_PREFIX_CHARS],
+            prefix=secret[: len(c.API_KEY_PREFIX) + svc.API_KEY_PREFIX_CHARS],
             hash=_hash(secret),
             scopes=sorted(set(scopes)),
             expires_at=expires_at,
@@ -143,20 +144,20 @@ class KeyService:
         known, until = self._any_until
         if self._clock.monotonic() < until:
             return known
-        async with asyncio.timeout(c.LOOKUP_TIMEOUT_S), self._database.sessions.begin() as session:
+        async with asyncio.timeout(svc.LOOKUP_TIMEOUT_S), self._database.sessions.begin() as session:
             found = await store.any_exists(session)
         # 一旦有过密钥就不会再变回没有
-        self._any_until = (found, float("inf") if found else self._clock.monotonic() + c.API_KEY_CACHE_S)
+        self._any_until = (found, float("inf") if found else self._clock.monotonic() + svc.API_KEY_CACHE_S)
         return found
 
     async def _look_up(self, hashed: bytes) -> Principal | None:
         """同一密钥的并发请求共用一次查询，发起者被取消不连累别人；迟迟没有结果就另起一次，谁先答就用谁的。"""
         while True:
             under_way = self._lookups.setdefault(hashed, [])
-            if not under_way or self._clock.monotonic() - under_way[-1].begun >= c.LOOKUP_SHARE_S:
+            if not under_way or self._clock.monotonic() - under_way[-1].begun >= svc.LOOKUP_SHARE_S:
                 self._begin(hashed, under_way)
             tasks = {lookup.task for lookup in under_way}
-            done, pending = await asyncio.wait(tasks, timeout=c.LOOKUP_SHARE_S, return_when=asyncio.FIRST_COMPLETED)
+            done, pending = await asyncio.wait(tasks, timeout=svc.LOOKUP_SHARE_S, return_when=asyncio.FIRST_COMPLETED)
             good = [task for task in done if not task.cancelled() and task.exception() is None]
             if good or (done and not pending):
                 return (good or list(done))[0].result()
@@ -175,11 +176,11 @@ class KeyService:
         lookup.task.add_done_callback(end)
 
     async def _load(self, hashed: bytes) -> Principal | None:
-        async with asyncio.timeout(c.LOOKUP_TIMEOUT_S):
+        async with asyncio.timeout(svc.LOOKUP_TIMEOUT_S):
             principal, lasts = await self._find(hashed)
         self._known[hashed] = (principal, self._clock.monotonic() + lasts)
         self._known.move_to_end(hashed)
-        while len(self._known) > c.API_KEY_CACHE_MAX:
+        while len(self._known) > svc.API_KEY_CACHE_MAX:
             self._known.popitem(last=False)
         return principal
 
@@ -187,9 +188,9 @@ class KeyService:
         async with self._database.sessions.begin() as session:
             key = await store.find_usable(session, hashed)
         if key is None or not hmac.compare_digest(key.hash, hashed):
-            return None, c.API_KEY_CACHE_S
+            return None, svc.API_KEY_CACHE_S
         scopes = frozenset(Scope(scope) for scope in key.scopes if scope in SCOPES)
-        lasts = c.API_KEY_CACHE_S
+        lasts = svc.API_KEY_CACHE_S
         if key.expires_at is not None:
             lasts = min(lasts, max(0.0, (key.expires_at - self._clock.now()).total_seconds()))
         return Principal(name=f"key:{key.name}", scopes=scopes), lasts

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from taskmill import constants as c
 from taskmill import reasons
 from taskmill.errors import Code, UnavailableError
+from taskmill.stores import constants as sc
 from taskmill.stores import wire
 from taskmill.stores.orm import Orm
 from taskmill.stores.reach import reach
@@ -64,13 +65,13 @@ def _decode_json(raw: bytes) -> bytes:
 class _Pool(asyncpg.Pool):  # pyright: ignore[reportMissingTypeArgument]
     """等空闲连接也有时限，`pool.fetch` 之类的捷径也一样。"""
 
-    def acquire(self, *, timeout: float | None = c.POOL_WAIT_S) -> Any:
+    def acquire(self, *, timeout: float | None = sc.POOL_WAIT_S) -> Any:
         return super().acquire(timeout=timeout)
 
     async def release(self, connection: Any, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncpg 的签名
         # 撤销走的是另一条连接，送到了不等于这一条还会答；断掉的连接已经不在代理里，没有这个标记
         cancelled = getattr(connection, "cancelled", False)
-        await super().release(connection, timeout=c.CANCEL_TIMEOUT_S if cancelled else timeout)
+        await super().release(connection, timeout=sc.CANCEL_TIMEOUT_S if cancelled else timeout)
 
 
 class Database:
@@ -110,8 +111,8 @@ class Database:
                 init=self._prepare,
                 loop=None,
                 connect=reach,
-                max_queries=c.POOL_MAX_QUERIES,
-                max_inactive_connection_lifetime=c.POOL_IDLE_S,
+                max_queries=sc.POOL_MAX_QUERIES,
+                max_inactive_connection_lifetime=sc.POOL_IDLE_S,
                 record_class=asyncpg.Record,
                 **self._hot,
             )
@@ -143,7 +144,7 @@ class Database:
         if pool is None:
             return
         try:
-            async with asyncio.timeout(c.CLOSE_TIMEOUT_S):
+            async with asyncio.timeout(sc.CLOSE_TIMEOUT_S):
                 await pool.close()
         except TimeoutError:
             pool.terminate()

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskmill import constants as c
+from taskmill.engine import constants as ec
 from taskmill.engine.attempt import Attempt, Stop
 from taskmill.engine.outcomes import backoff_s, completed, failed, handed_back, judged, scrub, stopped
 from taskmill.errors import Discard, Retry, Snooze
@@ -256,14 +257,14 @@ def test_long_tracebacks_keep_their_end() -> None:
     def dive(depth: int) -> None:
         if depth:
             dive(depth - 1)
-        message = "x" * (2 * c.TRACEBACK_MAX_CHARS)
+        message = "x" * (2 * ec.TRACEBACK_MAX_CHARS)
         raise ValueError(message)
 
     with pytest.raises(ValueError, match="x") as caught:
         dive(3)
     outcome = failed(attempt(), caught.value)
     assert outcome.traceback is not None
-    assert len(outcome.traceback) <= c.TRACEBACK_MAX_CHARS
+    assert len(outcome.traceback) <= ec.TRACEBACK_MAX_CHARS
     assert len(str(outcome.message)) == c.ERROR_MESSAGE_MAX_CHARS
 
 

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from taskmill import constants as c
+from taskmill.engine import constants as c
 from taskmill.engine.periodic.auditor import Auditor
 from taskmill.engine.periodic.cron import Cron
 from taskmill.engine.periodic.key_guard import KeyGuard

@@ -10,9 +10,9 @@ from uuid import UUID
 import pytest
 from asyncpg import Pool
 
-from taskmill import constants as c
 from taskmill import keys
 from taskmill.clock import FakeClock
+from taskmill.engine import constants as c
 from taskmill.engine.periodic.auditor import Auditor, AuditorConfig
 from taskmill.engine.periodic.stager import Stager
 from taskmill.ids import new_id
