@@ -15,7 +15,8 @@ import taskmill
 from taskmill import constants as c
 from taskmill.engine import constants as ec
 from taskmill.engine import hints
-from taskmill.engine.attempt import Attempt, Stop
+from taskmill.engine.attempts.attempt import Attempt, Stop
+from taskmill.engine.attempts.slots import Slots
 from taskmill.engine.backoff import Backoff
 from taskmill.engine.claimer import Claimer
 from taskmill.engine.heartbeat import Heartbeat
@@ -25,7 +26,6 @@ from taskmill.engine.periodic.looper import Looper
 from taskmill.engine.reader import Reader
 from taskmill.engine.reconcile import Reconcile
 from taskmill.engine.settler import Settler
-from taskmill.engine.slots import Slots
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.services.faults import translate

@@ -10,8 +10,8 @@ from functools import partial
 from uuid import UUID
 
 from taskmill.engine import constants as c
+from taskmill.engine.attempts.outcomes import UNSTORABLE, unstorable
 from taskmill.engine.backoff import Backoff
-from taskmill.engine.outcomes import UNSTORABLE, unstorable
 from taskmill.engine.tally import Tally
 from taskmill.ids import new_id
 from taskmill.log import get_logger

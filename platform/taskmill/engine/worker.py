@@ -9,16 +9,16 @@ from uuid import UUID
 
 from taskmill import constants as c
 from taskmill.engine import constants as ec
-from taskmill.engine.attempt import Stop
+from taskmill.engine.attempts.attempt import Stop
+from taskmill.engine.attempts.receiver import TaskmillReceiver
+from taskmill.engine.attempts.slots import Slots
 from taskmill.engine.backoff import Backoff
 from taskmill.engine.broker import TaskmillBroker
 from taskmill.engine.health import Vitals, serving
 from taskmill.engine.incarnation import Incarnation, Process
 from taskmill.engine.isolation import Isolation
 from taskmill.engine.orders import Orders
-from taskmill.engine.receiver import TaskmillReceiver
 from taskmill.engine.settler import Settler
-from taskmill.engine.slots import Slots
 from taskmill.errors import Code, UnavailableError
 from taskmill.log import get_logger
 from taskmill.services.platform import Platform

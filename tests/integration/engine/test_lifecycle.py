@@ -11,7 +11,7 @@ import pytest
 from taskmill import constants as c
 from taskmill import keys, task
 from taskmill.engine import constants as ec
-from taskmill.engine.attempt import Stop
+from taskmill.engine.attempts.attempt import Stop
 from taskmill.engine.claimer import Claimer
 from taskmill.engine.isolation import Isolation
 from taskmill.engine.reader import Reader

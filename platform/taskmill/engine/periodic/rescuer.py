@@ -14,7 +14,7 @@ from uuid import UUID
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.engine import constants as ec
-from taskmill.engine.outcomes import taken_back, timed_out
+from taskmill.engine.attempts.outcomes import taken_back, timed_out
 from taskmill.engine.tally import Tally
 from taskmill.ids import new_id
 from taskmill.log import get_logger

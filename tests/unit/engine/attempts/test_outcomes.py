@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from taskmill import constants as c
 from taskmill.engine import constants as ec
-from taskmill.engine.attempt import Attempt, Stop
-from taskmill.engine.outcomes import backoff_s, completed, failed, handed_back, judged, scrub, stopped
+from taskmill.engine.attempts.attempt import Attempt, Stop
+from taskmill.engine.attempts.outcomes import backoff_s, completed, failed, handed_back, judged, scrub, stopped
 from taskmill.errors import Discard, Retry, Snooze
 from taskmill.ids import new_id
 from taskmill.plugin.definition import RetryPolicy, TaskDefinition, task

@@ -19,8 +19,8 @@ from pydantic_core import to_jsonable_python
 from taskmill import constants as c
 from taskmill import reasons, strict_json
 from taskmill.engine import constants as ec
-from taskmill.engine.attempt import Attempt, Stop
-from taskmill.engine.verdict import Wish, judge
+from taskmill.engine.attempts.attempt import Attempt, Stop
+from taskmill.engine.attempts.verdict import Wish, judge
 from taskmill.errors import Code, Discard, InputError, Retry, TaskmillError, UnfitError
 from taskmill.log import get_logger
 from taskmill.plugin.definition import RetryPolicy

@@ -12,9 +12,9 @@ from uuid import UUID
 
 from taskmill import constants as c
 from taskmill.engine import constants as ec
-from taskmill.engine.attempt import Attempt, Stop
-from taskmill.engine.outcomes import handed_back, judged, unusable
-from taskmill.engine.receiver import TaskmillReceiver
+from taskmill.engine.attempts.attempt import Attempt, Stop
+from taskmill.engine.attempts.outcomes import handed_back, judged, unusable
+from taskmill.engine.attempts.receiver import TaskmillReceiver
 from taskmill.engine.settler import Settler
 from taskmill.log import get_logger
 from taskmill.stores.tasks.settle import Outcome
