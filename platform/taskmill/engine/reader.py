@@ -6,9 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from taskmill import constants as c
 from taskmill.engine import constants as ec
-from taskmill.stores.broker.tickets import Entry, Tickets
-
-Lane = tuple[str, int]
+from taskmill.stores.broker.tickets import Entry, Lane, Tickets
 
 
 def shares(budget: int, lanes: Sequence[Lane], credit: dict[Lane, float]) -> dict[Lane, int]:

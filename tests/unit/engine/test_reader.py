@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from taskmill import constants as c
 from taskmill.engine import constants as ec
-from taskmill.engine.reader import Lane, shares
+from taskmill.engine.reader import shares
+from taskmill.stores.broker.tickets import Lane
 
 LANES: list[Lane] = [("q", priority) for priority in c.PRIORITIES]
 TOTAL = sum(ec.PRIORITY_WEIGHTS.values())

@@ -17,6 +17,7 @@ from taskmill.engine.attempts.outcomes import handed_back, judged, unusable
 from taskmill.engine.attempts.receiver import TaskmillReceiver
 from taskmill.engine.settler import Settler
 from taskmill.log import get_logger
+from taskmill.stores.arrays import Fence
 from taskmill.stores.tasks.settle import Outcome
 
 log = get_logger(__name__)
@@ -33,7 +34,7 @@ class Slots:
         self.concurrency = concurrency
         self._receiver = receiver
         self._settler = settler
-        self.running: dict[tuple[UUID, int], Attempt] = {}
+        self.running: dict[Fence, Attempt] = {}
         self.ready: deque[Attempt] = deque()
         self.abandoned: set[asyncio.Task[None]] = set()
         self.reserved = 0  # 正在读取、认领的名额
@@ -81,7 +82,7 @@ class Slots:
             ec.PREFETCH_MAX, int(self.concurrency * ec.PREFETCH_TARGET_S / max(self._mean_s, 1e-6))
         )
 
-    def known(self) -> set[tuple[UUID, int]]:
+    def known(self) -> set[Fence]:
         """Return the fences of everything this worker holds: running, ready, awaiting settle."""
         return {*self.running, *(attempt.key for attempt in self.ready), *self._settler.unsettled}
 
