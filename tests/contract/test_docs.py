@@ -188,7 +188,7 @@ def test_variables_that_pages_name_exist() -> None:
         ("concepts/delivery.md", f"Outcomes are collected for {ec.SETTLE_DELAY_S * 1000:g} ms or up to {ec.SETTLE_MAX:,}"),
         ("concepts/delivery.md", f"more than {ec.LOST_TICKET_MARGIN_S:g} s older"),
         ("concepts/delivery.md", f"the rescuer takes the row {c.DEADLINE_GRACE_S:g} s after its deadline"),
-        ("concepts/time.md", f"up to {svc.CRON_LATE_S:g} s late"),
+        ("concepts/time.md", f"up to {c.CRON_LATE_S:g} s late"),
         ("concepts/time.md", f"default {c.CATCH_UP_DEFAULT_S:g}"),
         ("concepts/time.md", f"default {c.TIMEOUT_DEFAULT_S / 60:g} minutes"),
         ("concepts/time.md", f"every {c.STAGER_PERIOD_S * 1000:g} ms"),

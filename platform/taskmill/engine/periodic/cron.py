@@ -13,13 +13,13 @@ from taskmill import constants as c
 from taskmill.engine import constants as ec
 from taskmill.errors import SetupError, TaskmillError, UnavailableError
 from taskmill.log import get_logger
-from taskmill.services.schedules.timetable import Due, Timetable
 from taskmill.services.tasks.submit import SubmitService
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores import schedule as store
 from taskmill.stores.database import AWAY, Connection, Database
 from taskmill.stores.schedule import Advance, DueRow
 from taskmill.stores.tasks.submit import NewTask
+from taskmill.timetable.timetable import Due, Timetable
 
 log = get_logger(__name__)
 

@@ -24,8 +24,7 @@ from cronsim import CronSim, CronSimError
 from taskmill import bounds, reasons
 from taskmill import constants as c
 from taskmill.errors import Code, InputError
-from taskmill.services import constants as svc
-from taskmill.services.schedules.local_clock import fires_by_local_clock
+from taskmill.timetable.local_clock import fires_by_local_clock
 from taskmill.words import Words
 
 # 它们随机器而异（本地时区、占位），或含闰秒，与别处差二十几秒
@@ -124,7 +123,7 @@ class Timetable:
         because no scheduler ran, only the latest is fired, if it is at most `catch_up_s` late and nothing newer fires.
         `missed` counts the others, at most MISSED_COUNT_MAX at a time for cron.
         """
-        late = now - timedelta(seconds=svc.CRON_LATE_S)
+        late = now - timedelta(seconds=c.CRON_LATE_S)
         coming = self.fires_after(max(first, late) - TICK, first)
         fires: list[datetime] = []
         upcoming = next(coming, None)
@@ -146,12 +145,12 @@ class Timetable:
             return 0
         if self.interval_s is not None:
             return -((first - end) // timedelta(seconds=self.interval_s))
-        return sum(1 for _ in islice(self._between(first, end, first), svc.MISSED_COUNT_MAX))
+        return sum(1 for _ in islice(self._between(first, end, first), c.MISSED_COUNT_MAX))
 
     def _latest(self, first: datetime, end: datetime, floor: datetime) -> datetime | None:
         """[max(first, floor), end) 中最后一次触发：从近处往回找，免得走完整个窗口。"""
         earliest = max(first, floor)
-        width = timedelta(seconds=svc.CRON_LATE_S)
+        width = timedelta(seconds=c.CRON_LATE_S)
         while True:
             start = max(earliest, end - width)
             found = list(self._between(start, end, first))

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 
 from taskmill import constants as c
 from taskmill.errors import Code, InputError
-from taskmill.services import constants as svc
-from taskmill.services.schedules.timetable import Timetable
+from taskmill.timetable.timetable import Timetable
 
 MINUTE = timedelta(minutes=1)
 
@@ -315,7 +314,7 @@ def test_due_after_a_month_is_bounded() -> None:
     due = Timetable(cron="* * 0-20 * * *").due(now - timedelta(days=30), now, c.CATCH_UP_MAX_S)
 
     assert due.fires == [utc("2026-05-05T20:59:59")]
-    assert due.missed == svc.MISSED_COUNT_MAX - 1
+    assert due.missed == c.MISSED_COUNT_MAX - 1
 
 
 @pytest.mark.parametrize("zone", ["localtime", "posixrules", "Factory", "right/Europe/Berlin", "posix/Europe/Berlin"])
