@@ -27,19 +27,6 @@ NOTHING = {"lost": 0, "stuck": 0, "consumers": 0, "more": 0}
 
 
 @pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url)
-    await database.open()
-    yield database
-    await database.close()
-
-
-@pytest.fixture
-def pool(database: Database) -> Pool:
-    return database.pool
-
-
-@pytest.fixture
 async def tickets(broker_url: str) -> AsyncIterator[Tickets]:
     tickets = Tickets(broker_url)
     yield tickets

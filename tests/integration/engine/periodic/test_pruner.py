@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
@@ -22,19 +21,6 @@ from tests.support import rows
 pytestmark = pytest.mark.anyio
 DAY = timedelta(days=1)
 KEEP = 3
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url)
-    await database.open()
-    yield database
-    await database.close()
-
-
-@pytest.fixture
-def pool(database: Database) -> Pool:
-    return database.pool
 
 
 @pytest.fixture
