@@ -94,7 +94,6 @@ API_KEY_PREFIX: Final = "tmk_"
 API_KEY_BYTES: Final = 32
 LISTEN_BACKLOG: Final = 2_048  # 等待 accept 的连接数，与 uvicorn 的默认值相同
 DUE_SOON_S: Final = 60.0  # /scaling 把多久内到期的任务算作即将就绪
-METRICS_QUEUES_MAX: Final = 100  # 指标里最多给多少个队列各自的标签，其余合成一个：标签由提交者取，不能无限多
 SHUTDOWN_GRACE_S: Final = 5.0
 HTTP_HEADER_MAX_BYTES: Final = 64 * 1024  # 请求行与请求头合计；常见代理是 8–32 KB
 HTTP_HEADERS_MAX: Final = 100  # 请求头的个数，与 Node、Apache 相近

@@ -20,9 +20,9 @@ from taskmill.api.call import Call, caller, platform_of
 from taskmill.api.failures import on_error, on_http_error
 from taskmill.api.farewell import Farewell
 from taskmill.api.handlers import catalog, health, queues, scaling, schedules, schema, stats, tasks, workers
+from taskmill.api.telemetry import Telemetry
 from taskmill.plugin.context import Submit
 from taskmill.services.platform import Platform
-from taskmill.telemetry import Telemetry
 
 ROUTERS = (
     tasks.router,

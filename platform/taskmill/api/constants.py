@@ -26,3 +26,4 @@ SHUTDOWN_ANSWER_S: Final = 1.0  # 停止时被打断的请求：回答 503 之�
 FAREWELL_TURNS: Final = 5  # 停止前让事件循环再转几圈，够一个已有结果的请求醒来并答完
 API_READY_S: Final = 4.0  # 独立端口上的就绪检查等主循环回答的时限；探针的超时通常是 5 秒
 API_LIVE_S: Final = 60.0  # 主循环这么久没有转过来，存活探针才失败；一条慢查询不会卡住循环
+METRICS_QUEUES_MAX: Final = 100  # 指标里最多给多少个队列各自的标签，其余合成一个：标签由提交者取，不能无限多

@@ -13,10 +13,10 @@ from taskmill import constants as c
 from taskmill.engine import constants as ec
 from taskmill.engine.periodic.scheduler import SchedulerHealth
 from taskmill.engine.tally import Tally
+from taskmill.engine.telemetry import WorkerTelemetry
 from taskmill.ids import new_id
 from taskmill.states import By, Cause, State
 from taskmill.stores.tasks.settle import Outcome
-from taskmill.telemetry import WorkerTelemetry
 
 
 @pytest.fixture
