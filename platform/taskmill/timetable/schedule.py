@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from uuid import UUID
-
 from taskmill import bounds, naming, reasons
 from taskmill import constants as c
 from taskmill.errors import Code, InputError
+from taskmill.ids import as_id
 from taskmill.timetable.timetable import Timetable
 from taskmill.words import Words
 
@@ -20,14 +19,6 @@ def check_schedule(name: str, timetable: Timetable, catch_up_s: float) -> None:
     if (reason := bounds.CATCH_UP_S.refusal(catch_up_s)) is not None:
         raise _refuse("catch_up_s", reason)
     timetable.check_new()
-
-
-def as_id(key: str) -> UUID | None:
-    """Return the id that `key` is, None if it is a name."""
-    try:
-        return UUID(key)
-    except ValueError:
-        return None
 
 
 def _refuse(field: str, reason: Words) -> InputError:

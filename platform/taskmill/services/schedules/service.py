@@ -14,7 +14,7 @@ from taskmill import bounds
 from taskmill import constants as c
 from taskmill.clock import Timestamp, rfc3339
 from taskmill.errors import Code, ConflictError, NotFoundError
-from taskmill.ids import new_id
+from taskmill.ids import as_id, new_id
 from taskmill.log import get_logger
 from taskmill.models import Schedule
 from taskmill.services.page import Page, Paging
@@ -23,7 +23,7 @@ from taskmill.services.tasks.submit_request import Args, Priority, QueueName, Su
 from taskmill.services.view import shown, view
 from taskmill.stores import schedule as store
 from taskmill.stores.database import Database
-from taskmill.timetable.schedule import as_id, check_schedule
+from taskmill.timetable.schedule import check_schedule
 from taskmill.timetable.timetable import Timetable
 
 log = get_logger(__name__)
