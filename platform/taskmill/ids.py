@@ -10,3 +10,11 @@ from uuid_utils.compat import uuid7
 def new_id() -> UUID:
     """Return a new time-ordered identifier."""
     return uuid7()
+
+
+def as_id(key: str) -> UUID | None:
+    """Return the identifier that `key` is, None if it is a name."""
+    try:
+        return UUID(key)
+    except ValueError:
+        return None

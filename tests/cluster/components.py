@@ -14,8 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Self
 
-from taskmill import constants
-from taskmill.dev import ports, process_table
+from taskmill.dev import constants, ports, process_table
 from taskmill.dev.child_server import ChildServer
 from tests.cluster import binaries
 from tests.cluster.kubeconfig import CLUSTER_IP

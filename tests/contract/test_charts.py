@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
+from taskmill.api.telemetry import METRICS
 from taskmill.kube.crd import documents as crds
 from taskmill.kube.crd.model import parse_queue, parse_schedule
 from taskmill.kube.metrics import Metrics
 from taskmill.settings import Settings
-from taskmill.telemetry import METRICS
 from tests.cluster import binaries
 from tests.support import chart_readme, charts
 from tests.support.charts import CHART, CRDS_CHART, GOLDEN, SETS, RefusedError, find, objects, pod_specs, render, rendered

@@ -5,17 +5,23 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
 from taskmill import constants as c
 from taskmill import errors, states
 from taskmill.cli.main import COMMANDS
+from taskmill.engine import constants as ec
+from taskmill.plugin import constants as pc
 from taskmill.plugin import specs
+from taskmill.services import constants as svc
 from taskmill.settings import Settings
 
 ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "platform" / "taskmill"
 DOCS, SPECS = ROOT / "docs", ROOT / "specs"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SLUG = re.compile(r"\d{3}-[a-z0-9-]+")
@@ -145,7 +151,7 @@ def test_every_hook_is_in_the_guide() -> None:
     hooks = [name for name in vars(specs) if name.startswith("taskmill_")]
     assert hooks
     assert [name for name in hooks if f"| `{name}(" not in guide] == []
-    assert f"now {c.HOOKSPEC_API}" in guide
+    assert f"now {pc.HOOKSPEC_API}" in guide
 
 
 @pytest.mark.parametrize("name", ["README.md", "docs/quickstart.md", "docs/guides/operations.md", "CONTRIBUTING.md"])
@@ -177,10 +183,10 @@ def test_variables_that_pages_name_exist() -> None:
     ("page", "words"),
     [
         ("concepts/delivery.md", f"at most {c.STREAM_WINDOW:,} tickets"),
-        ("concepts/delivery.md", " : ".join(str(c.PRIORITY_WEIGHTS[p]) for p in c.PRIORITIES)),
+        ("concepts/delivery.md", " : ".join(str(ec.PRIORITY_WEIGHTS[p]) for p in c.PRIORITIES)),
         ("concepts/delivery.md", f"lease of {c.LEASE_S:g} s (`TASKMILL_LEASE_S`) every {c.HEARTBEAT_S:g} s"),
-        ("concepts/delivery.md", f"Outcomes are collected for {c.SETTLE_DELAY_S * 1000:g} ms or up to {c.SETTLE_MAX:,}"),
-        ("concepts/delivery.md", f"more than {c.LOST_TICKET_MARGIN_S:g} s older"),
+        ("concepts/delivery.md", f"Outcomes are collected for {ec.SETTLE_DELAY_S * 1000:g} ms or up to {ec.SETTLE_MAX:,}"),
+        ("concepts/delivery.md", f"more than {ec.LOST_TICKET_MARGIN_S:g} s older"),
         ("concepts/delivery.md", f"the rescuer takes the row {c.DEADLINE_GRACE_S:g} s after its deadline"),
         ("concepts/time.md", f"up to {c.CRON_LATE_S:g} s late"),
         ("concepts/time.md", f"default {c.CATCH_UP_DEFAULT_S:g}"),
@@ -191,9 +197,9 @@ def test_variables_that_pages_name_exist() -> None:
         ("guides/api-client.md", f"kept for {c.RETENTION_DAYS} days"),
         ("guides/operations.md", f"| api | {c.POOL_SIZE} | {c.ORM_POOL_SIZE} | – | {c.POOL_SIZE + c.ORM_POOL_SIZE} |"),
         ("guides/operations.md", f"`TASKMILL_DRAIN_GRACE_S` | {c.DRAIN_GRACE_S:g} |"),
-        ("guides/plugin-author.md", f"longer than {c.PLUGIN_START_BUDGET_S:g} s to come up"),
-        ("adr/0004-adaptive-group-commit.md", f"At most {c.GROUP_COMMIT_QUEUE_MAX:,} submits wait"),
-        ("adr/0007-prefetch-by-expected-wait.md", f"within {c.PREFETCH_TARGET_S * 1000:g} ms"),
+        ("guides/plugin-author.md", f"longer than {pc.PLUGIN_START_BUDGET_S:g} s to come up"),
+        ("adr/0004-adaptive-group-commit.md", f"At most {svc.GROUP_COMMIT_QUEUE_MAX:,} submits wait"),
+        ("adr/0007-prefetch-by-expected-wait.md", f"within {ec.PREFETCH_TARGET_S * 1000:g} ms"),
     ],
 )
 def test_numbers_are_those_of_the_code(page: str, words: str) -> None:
@@ -218,9 +224,16 @@ def test_every_decision_is_listed() -> None:
     assert sorted(listed) == sorted(page.name for page in folder.glob("0*.md"))
 
 
+def constants() -> Iterator[ModuleType]:
+    """Give every module of constants, the shared one and the packages' own."""
+    for path in PACKAGE.rglob("constants.py"):
+        yield import_module(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
+
+
 def test_the_table_of_waits_has_the_values_of_the_constants() -> None:
     rows = re.findall(
         r"^\|.*\| ([\d.]+) m?s \| `([A-Z_]+)` \|$", (DOCS / "concepts" / "waits.md").read_text("utf-8"), re.MULTILINE
     )
     assert len(rows) >= 15
-    assert {name: float(value) for value, name in rows} == {name: float(getattr(c, name)) for _, name in rows}
+    numbers = {name: value for module in constants() for name, value in vars(module).items()}
+    assert {name: float(value) for value, name in rows} == {name: float(numbers[name]) for _, name in rows}

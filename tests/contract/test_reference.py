@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 
 from taskmill import keys
+from taskmill.api.telemetry import METRICS
 from taskmill.cli.reference import FOLDER, render, stale
 from taskmill.errors import Code
 from taskmill.settings import Settings
-from taskmill.telemetry import METRICS
 
 
 def test_the_pages_are_current() -> None:

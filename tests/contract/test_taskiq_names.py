@@ -21,8 +21,8 @@ from taskiq.acks import AcknowledgeType
 from taskiq.receiver import Receiver
 from taskiq_redis import RedisStreamBroker
 
+from taskmill.engine.attempts.receiver import TaskmillReceiver
 from taskmill.engine.broker import StoredResults, TaskmillBroker
-from taskmill.engine.receiver import TaskmillReceiver
 
 OVERRIDDEN: list[tuple[type, type, set[str]]] = [
     (TaskmillBroker, RedisStreamBroker, {"__init__", "startup", "kick", "listen"}),

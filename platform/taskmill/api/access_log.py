@@ -16,6 +16,7 @@ from litestar.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, unbind_contextvars
 
 from taskmill import constants as c
+from taskmill.api import constants as ac
 from taskmill.api import redact
 from taskmill.api.bodies import Bodies
 from taskmill.api.envelope import REQUEST_ID_KEY, failure, new_request_id
@@ -88,7 +89,7 @@ class _Capture:
 
     def add(self, chunk: bytes) -> None:
         self.size += len(chunk)
-        room = c.BODY_LOG_MAX_BYTES - len(self.kept)
+        room = ac.BODY_LOG_MAX_BYTES - len(self.kept)
         if room > 0 and self.textual:
             self.kept += chunk[:room]
 
@@ -181,7 +182,7 @@ class _Record:
         """没答完而客户端已走，或处理被取消：记 499。"""
         if self._complete and self._status is not None and not self._gone:
             return self._status
-        return c.CLIENT_CLOSED_STATUS
+        return ac.CLIENT_CLOSED_STATUS
 
     def write(self, seconds: float) -> None:
         scope = self._scope

@@ -13,15 +13,16 @@ from litestar.status_codes import HTTP_204_NO_CONTENT
 
 from taskmill import constants as c
 from taskmill.api import access_log
+from taskmill.api import constants as ac
 from taskmill.api.auth import Guard, authorize
 from taskmill.api.bodies import Bodies
 from taskmill.api.call import Call, caller, platform_of
 from taskmill.api.failures import on_error, on_http_error
 from taskmill.api.farewell import Farewell
 from taskmill.api.handlers import catalog, health, queues, scaling, schedules, schema, stats, tasks, workers
+from taskmill.api.telemetry import Telemetry
 from taskmill.plugin.context import Submit
 from taskmill.services.platform import Platform
-from taskmill.telemetry import Telemetry
 
 ROUTERS = (
     tasks.router,
@@ -94,7 +95,7 @@ def _router(name: str, handlers: list[Any], guards: list[Any], limit: int) -> No
 
 def _mounted(name: str, handlers: list[Any], guards: list[Any]) -> Router:
     return Router(
-        f"{c.PLUGINS_PREFIX}{name}",
+        f"{ac.PLUGINS_PREFIX}{name}",
         route_handlers=list(handlers),
         guards=guards,
         tags=[f"plugin {name}"],

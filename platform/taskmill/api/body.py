@@ -12,6 +12,7 @@ from litestar import Request
 
 from taskmill import constants as c
 from taskmill import reasons
+from taskmill.api import constants as ac
 from taskmill.api.call import header
 from taskmill.errors import Code, InputError, LimitError, TaskmillError
 from taskmill.text.validation import in_both
@@ -75,7 +76,7 @@ async def read_typed(request: AnyRequest, limit: int) -> bytes | bytearray:
 
 async def refuse_body(request: AnyRequest) -> None:
     """Refuse a body where none has a meaning, except an empty object."""
-    raw = await read(request, c.BODY_IGNORED_MAX_BYTES)
+    raw = await read(request, ac.BODY_IGNORED_MAX_BYTES)
     if bytes(raw.strip()) not in {b"", b"{}"}:
         raise InputError(Code.INVALID_REQUEST, field="body", reason=reasons.NO_BODY)
 

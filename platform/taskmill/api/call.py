@@ -9,9 +9,9 @@ from litestar.datastructures import State
 from litestar.params import Parameter
 from litestar.types import Scope
 
+from taskmill.api.telemetry import Telemetry
 from taskmill.services.keys import Principal
 from taskmill.services.platform import Platform
-from taskmill.telemetry import Telemetry
 
 Call = Request[Principal, Any, State]
 # 几个路由共用的路径参数，连同接口说明里的话

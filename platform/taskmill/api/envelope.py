@@ -11,7 +11,7 @@ import msgspec
 from litestar import Request, Response
 from litestar.types import Scope
 
-from taskmill import constants as c
+from taskmill.api import constants as c
 from taskmill.api.response_headers import retry_after
 from taskmill.clock import Timestamp, rfc3339
 from taskmill.errors import TaskmillError

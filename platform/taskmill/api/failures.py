@@ -16,6 +16,7 @@ from litestar.status_codes import HTTP_413_REQUEST_ENTITY_TOO_LARGE
 
 from taskmill import constants as c
 from taskmill import reasons
+from taskmill.api import constants as ac
 from taskmill.api.envelope import failed
 from taskmill.errors import AccessError, Code, InputError, LimitError, NotFoundError, TaskmillError
 from taskmill.log import get_logger
@@ -48,7 +49,7 @@ def on_http_error(request: AnyRequest, error: HTTPException) -> Response[bytes]:
 
 def _unreadable(request: AnyRequest, error: Exception) -> TaskmillError | None:
     """插件的路由由 Litestar 解码正文：坏的 UTF-8 与过深的嵌套会以裸异常出来。"""
-    if not request.url.path.startswith(c.PLUGINS_PREFIX):
+    if not request.url.path.startswith(ac.PLUGINS_PREFIX):
         return None
     if isinstance(error, UnicodeDecodeError):
         return InputError(Code.MALFORMED_JSON, reason=reasons.NOT_UTF8(error=error.reason))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from taskmill import constants as c
+from taskmill.api import constants as c
 from taskmill.errors import Code, UnavailableError
 from taskmill.log import get_logger
 

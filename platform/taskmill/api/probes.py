@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from taskmill import constants as c
+from taskmill.api import constants as c
 from taskmill.services.health import HealthService
 from taskmill.serving.connections import Connections
 from taskmill.serving.endpoint import Endpoint, listening

@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import msgspec
 
 from taskmill import constants as c
+from taskmill.api import constants as ac
 
 # 名字里任何位置出现就算；短的词要独立成词（user_pin、dbPass 算，shipping、compass 不算）
 NAME_PARTS = (
@@ -87,14 +88,14 @@ def path(text: str) -> str:
     return _cut(_words(text))
 
 
-@lru_cache(maxsize=c.SECRET_NAMES_CACHED)  # User-Agent 总是那几个
+@lru_cache(maxsize=ac.SECRET_NAMES_CACHED)  # User-Agent 总是那几个
 def field(text: str | None) -> str | None:
     """Return the beginning of a header's value without secrets in it."""
     return None if text is None else _cut(_words(text))
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= c.LOG_FIELD_MAX_CHARS else text[: c.LOG_FIELD_MAX_CHARS] + c.TRUNCATED
+    return text if len(text) <= ac.LOG_FIELD_MAX_CHARS else text[: ac.LOG_FIELD_MAX_CHARS] + c.TRUNCATED
 
 
 def is_secret(name: str) -> bool:
@@ -102,7 +103,7 @@ def is_secret(name: str) -> bool:
     return _known(name) if len(name) <= c.NAME_MAX_CHARS else _SECRET_NAME.search(name) is not None
 
 
-@lru_cache(maxsize=c.SECRET_NAMES_CACHED)
+@lru_cache(maxsize=ac.SECRET_NAMES_CACHED)
 def _known(name: str) -> bool:
     return _SECRET_NAME.search(name) is not None
 

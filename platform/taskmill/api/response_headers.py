@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from taskmill import constants as c
+from taskmill.api import constants as c
 from taskmill.errors import TaskmillError
 
 Header = tuple[bytes, bytes]

@@ -12,6 +12,7 @@ import msgspec
 import uvicorn
 
 from taskmill import constants as c
+from taskmill.api import constants as ac
 from taskmill.api import probes
 from taskmill.api.envelope import failure, new_request_id
 from taskmill.api.farewell import Farewell
@@ -91,7 +92,7 @@ def _config(app: Any, limits: Limits, connections: Connections) -> uvicorn.Confi
         date_header=False,
         proxy_headers=False,
         ws="none",
-        timeout_graceful_shutdown=int(c.SHUTDOWN_GRACE_S + c.SHUTDOWN_ANSWER_S),
+        timeout_graceful_shutdown=int(c.SHUTDOWN_GRACE_S + ac.SHUTDOWN_ANSWER_S),
         timeout_keep_alive=limits.keep_alive_s,
         backlog=c.LISTEN_BACKLOG,
     )
@@ -122,7 +123,7 @@ async def _until(
 async def _watch(server: Server, stop: asyncio.Event, ready: asyncio.Event | None) -> None:
     """Uvicorn 只给了标志可看；启动后等停止的信号。"""
     while not server.started and not stop.is_set():  # noqa: ASYNC110
-        await asyncio.sleep(c.SERVER_START_POLL_S)
+        await asyncio.sleep(ac.SERVER_START_POLL_S)
     if ready is not None and server.started:
         ready.set()
     await stop.wait()

@@ -16,6 +16,7 @@ import msgspec
 
 from taskmill import constants as c
 from taskmill.api import body
+from taskmill.api import constants as ac
 from taskmill.errors import Code, InputError
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.settings import Settings
@@ -102,7 +103,7 @@ async def many(request: body.AnyRequest, settings: Settings) -> Tasks:
     Errors as in `body.read_json`, and BATCH_TOO_LARGE, whose `size` is exact up to BATCH_COUNTED_MAX.
     """
     raw = await body.read_typed(request, settings.batch_body_max_bytes)
-    size = _counted(raw, max(settings.batch_max_tasks, c.BATCH_COUNTED_MAX))
+    size = _counted(raw, max(settings.batch_max_tasks, ac.BATCH_COUNTED_MAX))
     if size > settings.batch_max_tasks:
         raise InputError(Code.BATCH_TOO_LARGE, size=size, limit=settings.batch_max_tasks)
     return Tasks(body.decode(raw, _BATCH).tasks, settings.args_max_bytes)
@@ -125,6 +126,6 @@ def _counted(raw: bytes | bytearray, most: int) -> int:
 def _decoded(raw: bytes | bytearray | msgspec.Raw, decoder: body.Decoder[T], args_max_bytes: int, at: str = "$") -> T:
     size = len(raw)
     # 写成 \u00ff 的一个字符占六字节：比这还长，其中的参数必定过长（或全是空白）
-    if size > c.TASK_RAW_FACTOR * (args_max_bytes + c.META_MAX_BYTES) + c.TASK_RAW_REST:
+    if size > ac.TASK_RAW_FACTOR * (args_max_bytes + c.META_MAX_BYTES) + ac.TASK_RAW_REST:
         raise InputError(Code.ARGS_TOO_LARGE, field=f"{at}.args".removeprefix("$."), size=size, limit=args_max_bytes)
     return body.decode(raw, decoder, at)

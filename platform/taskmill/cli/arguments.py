@@ -9,8 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from taskmill import constants as c
 from taskmill import strict_json
+from taskmill.cli import constants as c
 from taskmill.cli import phrases
 from taskmill.errors import Code, InputError
 from taskmill.words import Words

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from taskmill import constants as c
+from taskmill.cli import constants as cc
 from taskmill.log import get_logger
 
 log = get_logger(__name__)
@@ -78,7 +79,7 @@ def _report(error: BaseException) -> None:
     if isinstance(error, RuntimeError):
         log.error("有人停了事件循环，接着转", error=str(error))
         return
-    where = "".join(traceback.format_tb(error.__traceback__, limit=-c.END_LOG_FRAMES)).strip()
+    where = "".join(traceback.format_tb(error.__traceback__, limit=-cc.END_LOG_FRAMES)).strip()
     log.error("有协程或回调抛出了要结束进程的异常；事件循环接着转", error=type(error).__name__, where=where)
 
 
@@ -105,12 +106,12 @@ _leftovers: list[asyncio.Task[object]] = []
 
 
 async def _wait(tasks: set[asyncio.Task[object]]) -> None:
-    await asyncio.wait(tasks, timeout=c.END_CANCEL_S)
+    await asyncio.wait(tasks, timeout=cc.END_CANCEL_S)
 
 
 async def _bounded(work: Awaitable[object]) -> None:
     with contextlib.suppress(TimeoutError):
-        await asyncio.wait_for(work, c.END_CANCEL_S)
+        await asyncio.wait_for(work, cc.END_CANCEL_S)
 
 
 class Watch:
@@ -141,7 +142,7 @@ class Watch:
     def over(self, code: int) -> None:
         """Say that the work is over: what is left to do has END_HURRY_S, then the process ends with `code`."""
         self._code = code
-        self._limit(c.END_HURRY_S)
+        self._limit(cc.END_HURRY_S)
         os.write(self._write, bytes([_WAKE]))
 
     def dismiss(self) -> None:
@@ -177,7 +178,7 @@ class Watch:
 
     def _hear(self, number: int) -> None:
         self._heard += 1
-        self._limit(self._grace_s + c.END_MARGIN_S if self._heard == 1 else c.END_HURRY_S)
+        self._limit(self._grace_s + cc.END_MARGIN_S if self._heard == 1 else cc.END_HURRY_S)
         with contextlib.suppress(RuntimeError):  # 循环已经关了
             (self._on_stop if self._heard == 1 else self._on_hurry)()
         _aside(lambda: log.info("收到停止信号", signal=signal.Signals(number).name, again=self._heard > 1))
@@ -193,7 +194,7 @@ def _aside(tell: Callable[[], object]) -> None:
     """日志可能堵住（主线程拿着锁、标准错误没人读），看守不能陪着等。"""
     thread = threading.Thread(target=tell, daemon=True)
     thread.start()
-    thread.join(c.END_LOG_S)
+    thread.join(cc.END_LOG_S)
 
 
 _watch: Watch | None = None

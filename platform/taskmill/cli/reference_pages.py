@@ -9,12 +9,15 @@ from collections.abc import Iterable, Iterator, Sequence
 import click
 
 from taskmill import keys
+from taskmill.api.telemetry import METRICS
+from taskmill.engine.periodic.telemetry import SCHEDULER_METRICS
+from taskmill.engine.telemetry import WORKER_METRICS
 from taskmill.errors import ERRORS
 from taskmill.kube.metrics import operator_metrics
 from taskmill.plugin import specs
 from taskmill.secret import Secret
 from taskmill.settings import Settings
-from taskmill.telemetry import METRICS, SCHEDULER_METRICS, WORKER_METRICS, Metric
+from taskmill.telemetry import Metric
 
 NOTE = "<!-- made by `make generate` from the code; do not edit -->"
 EXIT_CODES = (

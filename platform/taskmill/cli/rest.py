@@ -16,6 +16,7 @@ from urllib.parse import quote, urlsplit
 import rich_click as click
 
 from taskmill import constants as c
+from taskmill.cli import constants as cc
 from taskmill.cli import phrases
 from taskmill.cli.failure import RemoteError
 from taskmill.cli.run_json import find_running
@@ -109,7 +110,7 @@ class Api:
             self._client = httpx2.Client(
                 base_url=self.url,
                 headers=headers,
-                timeout=httpx2.Timeout(c.CLI_TIMEOUT_S, connect=c.CONNECT_TIMEOUT_S),
+                timeout=httpx2.Timeout(cc.CLI_TIMEOUT_S, connect=c.CONNECT_TIMEOUT_S),
                 # 本机不走代理
                 trust_env=urlsplit(self.url).hostname not in LOOPBACK,
             )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from taskmill import constants as c
+from taskmill.cli import constants as c
 from taskmill.errors import TaskmillError
 from taskmill.log import get_logger
 

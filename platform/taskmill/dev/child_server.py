@@ -25,8 +25,7 @@ from abc import ABC, abstractmethod
 from signal import Signals
 from typing import IO, TYPE_CHECKING, ClassVar, Self
 
-from taskmill import constants
-from taskmill.dev import ports, process_table
+from taskmill.dev import constants, ports, process_table
 from taskmill.dev.spawn import spawn
 from taskmill.errors import Code, SetupError
 from taskmill.log import get_logger

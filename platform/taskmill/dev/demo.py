@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from taskmill import constants as c
+from taskmill.dev import constants as dc
 from taskmill.states import FINAL, State
 from taskmill.text.printable import printable
 from taskmill.words import Words
@@ -78,11 +79,11 @@ class Demo:
 
     async def _watch(self) -> bool:
         tasks = [await self._call("POST", "/tasks", json=body) for body in requests(self.servers)]
-        deadline = time.monotonic() + c.DEMO_TIMEOUT_S
+        deadline = time.monotonic() + dc.DEMO_TIMEOUT_S
         # 更新期间 rich 接管标准输出与标准错误，别的输出都落在表格上方
         with Live(self._table(tasks), console=self.console, auto_refresh=False) as live:
             while not _all_final(tasks) and time.monotonic() < deadline:
-                await asyncio.sleep(c.DEMO_POLL_S)
+                await asyncio.sleep(dc.DEMO_POLL_S)
                 tasks = [await self._call("GET", f"/tasks/{task['id']}") for task in tasks]
                 live.update(self._table(tasks), refresh=self.console.is_terminal)
         return all(task["state"] == State.COMPLETED for task in tasks) and len(self.servers.mails) > 0

@@ -20,6 +20,7 @@ from taskmill import constants as c
 from taskmill.api.app import create_app
 from taskmill.api.auth import new_dev_token
 from taskmill.api.server import serve
+from taskmill.dev import constants as dc
 from taskmill.dev import ports
 from taskmill.dev.run_file import run_file
 from taskmill.dev.screen import Screen
@@ -127,7 +128,7 @@ def _with_ports(settings: Settings) -> Settings:
 
 async def _with_servers(settings: Settings, home: Path, stack: AsyncExitStack) -> Settings:
     """启动没有给地址的服务器，返回写明它们、适合单个进程的设置。"""
-    changes: dict[str, Any] = {"drain_grace_s": min(settings.drain_grace_s, c.DEV_DRAIN_GRACE_S)}
+    changes: dict[str, Any] = {"drain_grace_s": min(settings.drain_grace_s, dc.DEV_DRAIN_GRACE_S)}
     starts: list[tuple[str, type[ChildServer]]] = []
     if settings.database_url is None:
         starts.append(("database_url", PostgresServer))
@@ -187,11 +188,11 @@ async def _until_end(role: Awaitable[object], stop: asyncio.Event) -> None:
     work, stopped = asyncio.ensure_future(role), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        done, _ = await asyncio.wait({work}, timeout=c.DEV_STOP_LIMIT_S)
+        done, _ = await asyncio.wait({work}, timeout=dc.DEV_STOP_LIMIT_S)
         if not done:
             log.warning("角色没有按时停下，取消它", role=getattr(role, "__qualname__", repr(role)))
             work.cancel()
-            await asyncio.wait({work}, timeout=c.DEV_CANCEL_S)
+            await asyncio.wait({work}, timeout=dc.DEV_CANCEL_S)
         elif not work.cancelled():
             work.result()
     finally:

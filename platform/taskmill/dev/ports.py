@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import socket
 
-from taskmill import constants
+from taskmill.dev import constants
 from taskmill.errors import Code, SetupError
 
 HOST = "127.0.0.1"

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from taskmill import constants
+from taskmill.dev import constants
 
 if TYPE_CHECKING:
     from collections.abc import Callable

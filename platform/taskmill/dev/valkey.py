@@ -10,8 +10,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from taskmill import constants
-from taskmill.dev import passwords, ports
+from taskmill.dev import constants, passwords, ports
 from taskmill.dev.child_server import ChildServer
 from taskmill.errors import Code, SetupError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from taskmill import constants as c
+from taskmill.engine import constants as c
 
 
 class Backoff:

@@ -8,9 +8,9 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from uuid import UUID
 
 from taskmill import constants as c
-from taskmill.engine.reader import Lane
 from taskmill.log import get_logger
-from taskmill.stores.broker.tickets import BROKER_AWAY, Entry, Tickets
+from taskmill.stores.arrays import Fence
+from taskmill.stores.broker.tickets import BROKER_AWAY, Entry, Lane, Tickets
 from taskmill.stores.database import AWAY, SERIALIZATION, Database, Queryable, Record
 from taskmill.stores.tasks import claim as store
 from taskmill.stores.tasks import stage as task_stage
@@ -24,7 +24,7 @@ async def _at_once() -> AsyncIterator[bool]:
     yield True
 
 
-Claim = Callable[[Queryable, Sequence[tuple[UUID, int]], UUID, Sequence[str]], Awaitable[list[Record]]]
+Claim = Callable[[Queryable, Sequence[Fence], UUID, Sequence[str]], Awaitable[list[Record]]]
 
 
 class Claimer:
@@ -85,7 +85,7 @@ class Claimer:
             self._under_way.remove(ids)
         self._acknowledge(found)
 
-    async def _claim(self, wanted: list[tuple[UUID, int]], statement: Claim = store.claim) -> list[Record]:
+    async def _claim(self, wanted: list[Fence], statement: Claim = store.claim) -> list[Record]:
         self.claims += 1
         for attempt in range(c.RETRY_SERIALIZATION_TIMES):
             try:
@@ -118,7 +118,7 @@ class Claimer:
             await self._drop(found)
         return len(tickets)
 
-    async def orphans(self, known: Callable[[], set[tuple[UUID, int]]]) -> set[tuple[UUID, int]]:
+    async def orphans(self, known: Callable[[], set[Fence]]) -> set[Fence]:
         """Return rows that PostgreSQL says we run and we do not know: claims whose reply was lost."""
         before, claiming, doubts = known(), set().union(*self._under_way), self._doubts
         rows = await store.running_of(self._database.pool, self.worker_id)
@@ -131,6 +131,6 @@ class Claimer:
         await asyncio.gather(*self._dropping, return_exceptions=True)
 
 
-def _without(tickets: list[tuple[UUID, int]], rows: list[Record]) -> list[tuple[UUID, int]]:
+def _without(tickets: list[Fence], rows: list[Record]) -> list[Fence]:
     won = {row["id"] for row in rows}
     return sorted({ticket for ticket in tickets if ticket[0] not in won})

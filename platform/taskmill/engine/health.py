@@ -13,10 +13,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from taskmill import constants as c
+from taskmill.engine import constants as c
+from taskmill.engine.telemetry import WorkerTelemetry
 from taskmill.serving.endpoint import Endpoint, listening
 from taskmill.settings import Settings
-from taskmill.telemetry import Attempts, WorkerTelemetry
+from taskmill.telemetry import Attempts
 
 
 @dataclass(frozen=True, slots=True)

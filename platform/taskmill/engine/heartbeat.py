@@ -16,6 +16,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from taskmill import constants as c
+from taskmill.engine import constants as ec
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.stores.database import AWAY
@@ -120,7 +121,7 @@ class Heartbeat:
             log.error("主循环停了，不再续租", worker_id=str(self.worker_id))
             return False
         self._main.call_soon_threadsafe(self._sign)
-        if now - self.last_sign <= c.WORKER_LIVE_S:
+        if now - self.last_sign <= ec.WORKER_LIVE_S:
             return True
         log.error("主循环太久没有转，不再续租", worker_id=str(self.worker_id), silent_s=round(now - self.last_sign, 1))
         return False

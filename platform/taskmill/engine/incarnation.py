@@ -13,8 +13,10 @@ from uuid import UUID
 
 import taskmill
 from taskmill import constants as c
+from taskmill.engine import constants as ec
 from taskmill.engine import hints
-from taskmill.engine.attempt import Attempt, Stop
+from taskmill.engine.attempts.attempt import Attempt, Stop
+from taskmill.engine.attempts.slots import Slots
 from taskmill.engine.backoff import Backoff
 from taskmill.engine.claimer import Claimer
 from taskmill.engine.heartbeat import Heartbeat
@@ -24,7 +26,6 @@ from taskmill.engine.periodic.looper import Looper
 from taskmill.engine.reader import Reader
 from taskmill.engine.reconcile import Reconcile
 from taskmill.engine.settler import Settler
-from taskmill.engine.slots import Slots
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
@@ -142,7 +143,7 @@ class Incarnation:
         process = self._process
         self.publish()
         self.heartbeat.start()
-        fetchers = 2 if process.concurrency >= c.FETCHERS_FROM else 1
+        fetchers = 2 if process.concurrency >= ec.FETCHERS_FROM else 1
         self._tasks = [asyncio.create_task(self._fetch(fetchers), name="fetcher") for _ in range(fetchers)]
         listening = hints.listen(process.platform.tickets, self.id, self.heartbeat.poke, lambda: self.ended)
         self._tasks.append(asyncio.create_task(listening, name="hints"))

@@ -7,9 +7,9 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from taskmill import constants as c
+from taskmill.engine import constants as c
+from taskmill.engine.attempts.slots import Slots
 from taskmill.engine.backoff import Backoff
-from taskmill.engine.slots import Slots
 from taskmill.log import get_logger
 
 log = get_logger(__name__)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from taskmill.engine.slots import Slots
+from taskmill.engine.attempts.slots import Slots
 from taskmill.log import get_logger
 from taskmill.states import Order
 from taskmill.stores.workers.worker import Report

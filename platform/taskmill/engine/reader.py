@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from taskmill import constants as c
-from taskmill.stores.broker.tickets import Entry, Tickets
-
-Lane = tuple[str, int]
+from taskmill.engine import constants as ec
+from taskmill.stores.broker.tickets import Entry, Lane, Tickets
 
 
 def shares(budget: int, lanes: Sequence[Lane], credit: dict[Lane, float]) -> dict[Lane, int]:
@@ -16,9 +15,9 @@ def shares(budget: int, lanes: Sequence[Lane], credit: dict[Lane, float]) -> dic
     The sum equals `budget`. Over many calls each lane's part converges to its weight, so with a budget of 1 the low
     priorities still get their turn.
     """
-    total = sum(c.PRIORITY_WEIGHTS[priority] for _, priority in lanes)
+    total = sum(ec.PRIORITY_WEIGHTS[priority] for _, priority in lanes)
     for lane in lanes:
-        credit[lane] = credit.get(lane, 0.0) + budget * c.PRIORITY_WEIGHTS[lane[1]] / total
+        credit[lane] = credit.get(lane, 0.0) + budget * ec.PRIORITY_WEIGHTS[lane[1]] / total
     counts = {lane: max(0, int(credit[lane])) for lane in lanes}
     rest = budget - sum(counts.values())
     for lane in sorted(lanes, key=lambda x: credit[x] - counts[x], reverse=True):
@@ -90,7 +89,7 @@ class Reader:
         found: dict[Lane, list[Entry]] = {}
         for queue in self.queues:
             for priority in c.PRIORITIES:
-                entries = await self._tickets.own_pending(self.consumer, queue, priority, c.READ_MAX)
+                entries = await self._tickets.own_pending(self.consumer, queue, priority, ec.READ_MAX)
                 if entries:
                     found[queue, priority] = entries
         return found

@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from taskmill import constants as c
-from taskmill.engine import outcomes
+from taskmill.engine import constants as c
+from taskmill.engine.attempts import outcomes
+from taskmill.engine.attempts.slots import Slots
 from taskmill.engine.claimer import Claimer
 from taskmill.engine.settler import Settler
-from taskmill.engine.slots import Slots
 from taskmill.log import get_logger
 
 log = get_logger(__name__)

@@ -9,14 +9,15 @@ from collections.abc import Mapping
 from functools import partial
 from uuid import UUID
 
-from taskmill import constants as c
+from taskmill.engine import constants as c
+from taskmill.engine.attempts.outcomes import UNSTORABLE, unstorable
 from taskmill.engine.backoff import Backoff
-from taskmill.engine.outcomes import UNSTORABLE, unstorable
 from taskmill.engine.tally import Tally
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.states import State
+from taskmill.stores.arrays import Fence
 from taskmill.stores.database import DATA_ERRORS, LOCKED_OUT, Connection, Database
 from taskmill.stores.tasks import settle as store
 from taskmill.stores.tasks.settle import Outcome
@@ -38,7 +39,7 @@ class Settler:
         self._wake, self._aside = asyncio.Event(), asyncio.Event()
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
-        self.unsettled: dict[tuple[UUID, int], float] = {}  # 何时得出结局（单调时钟）
+        self.unsettled: dict[Fence, float] = {}  # 何时得出结局（单调时钟）
         self.tally = Tally()
         self.settled = 0
         self.statements = 0

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from taskmill import constants as c
+from taskmill.engine import constants as ec
 from taskmill.log import get_logger
 from taskmill.states import INFRASTRUCTURE, By, Cause, State
 from taskmill.stores.tasks.settle import Outcome
@@ -44,7 +45,7 @@ class Tally:
         log.error("任务已作废", task_id=str(task_id), kind=kind, queue=queue, attempt=attempt, cause=Cause.EXPIRED.value)
 
     def _count(self, labels: Labels) -> None:
-        if labels not in self._counts and len(self._counts) >= c.TALLY_MAX:
+        if labels not in self._counts and len(self._counts) >= ec.TALLY_MAX:
             labels = (OTHER, OTHER, *labels[2:])
         self._counts[labels] += 1
 
@@ -77,5 +78,5 @@ def _report(outcome: Outcome, state: State) -> None:
 def _line(message: str | None) -> str:
     """一行、可打印、不太长：错误的文字来自外面，里面什么都可能有。"""
     text = " ".join((message or "").split())
-    clean = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[: c.LOG_MESSAGE_MAX_CHARS])
-    return clean if len(text) <= c.LOG_MESSAGE_MAX_CHARS else clean + c.TRUNCATED
+    clean = "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text[: ec.LOG_MESSAGE_MAX_CHARS])
+    return clean if len(text) <= ec.LOG_MESSAGE_MAX_CHARS else clean + c.TRUNCATED

@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from taskmill import constants as c
-from taskmill.engine.attempt import Stop
+from taskmill.engine import constants as ec
+from taskmill.engine.attempts.attempt import Stop
+from taskmill.engine.attempts.receiver import TaskmillReceiver
+from taskmill.engine.attempts.slots import Slots
 from taskmill.engine.backoff import Backoff
 from taskmill.engine.broker import TaskmillBroker
 from taskmill.engine.health import Vitals, serving
 from taskmill.engine.incarnation import Incarnation, Process
 from taskmill.engine.isolation import Isolation
 from taskmill.engine.orders import Orders
-from taskmill.engine.receiver import TaskmillReceiver
 from taskmill.engine.settler import Settler
-from taskmill.engine.slots import Slots
 from taskmill.errors import Code, UnavailableError
 from taskmill.log import get_logger
 from taskmill.services.platform import Platform
@@ -152,7 +153,7 @@ class WorkerRole:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(c.TICK_S)
+            await asyncio.sleep(ec.TICK_S)
             try:
                 self._look()
             except Exception:
@@ -192,6 +193,6 @@ class WorkerRole:
     async def _cut(self, stop: Stop) -> int:
         """取消剩下的：宽限已过，交还且不计次数；租约丢了，它们已归别人。停不下来的也照样放手，栅栏会挡住它们的结果。"""
         count = self.slots.halt(stop)
-        if count and not await self.slots.idle(c.CUT_S):
+        if count and not await self.slots.idle(ec.CUT_S):
             self.slots.cut()
         return count if stop is Stop.DRAIN else 0

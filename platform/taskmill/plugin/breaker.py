@@ -11,10 +11,10 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from taskmill import constants as c
 from taskmill import reasons
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.log import get_logger
+from taskmill.plugin import constants as c
 from taskmill.plugin.manifest import Health
 from taskmill.words import Words
 

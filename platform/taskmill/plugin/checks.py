@@ -13,6 +13,8 @@ from taskmill.plugin.manifest import Capability, Manifest
 from taskmill.plugin.registry import Registry, ScheduleDefinition
 from taskmill.strict_json import Encoder, NotJsonError
 from taskmill.text.similar import did_you_mean
+from taskmill.timetable.schedule import check_schedule
+from taskmill.timetable.timetable import Timetable
 from taskmill.words import Words
 
 _TEXTS = ("version", "requires_api", "title_en", "title_zh", "summary_en", "summary_zh")
@@ -45,7 +47,7 @@ def check_registered(registry: Registry, plugin: str) -> None:
 
 
 def check_schedules(registry: Registry, plugin: str) -> None:
-    """Raise PluginError PLUGIN_FAILED unless all schedules of `plugin` can work; not on the plugin's time: it imports much."""
+    """Raise PluginError PLUGIN_FAILED unless all schedules of `plugin` can work."""
     for schedule in registry.schedules.values():
         if schedule.plugin == plugin and (reason := bad_schedule(schedule, registry)) is not None:
             raise PluginError(Code.PLUGIN_FAILED, plugin=plugin, reason=reason)
@@ -78,17 +80,8 @@ def bad_schedule(schedule: ScheduleDefinition, registry: Registry) -> Words | No
 
 
 def _check_schedule(schedule: ScheduleDefinition, registry: Registry) -> None:
-    # 它带着数据库的全部模型；多数插件没有计划，`migrate status` 等不起那一秒
-    from taskmill.services.schedules.service import ScheduleRequest  # noqa: PLC0415
-
-    ScheduleRequest(
-        name=schedule.name,
-        kind=schedule.kind,
-        cron=schedule.cron,
-        interval_s=schedule.interval_s,
-        timezone=schedule.timezone,
-        catch_up_s=schedule.catch_up_s,
-    ).check()
+    timetable = Timetable(schedule.cron, schedule.interval_s, schedule.timezone)
+    check_schedule(schedule.name, timetable, schedule.catch_up_s)
     versions = [definition for definition in registry.tasks.values() if definition.kind == schedule.kind]
     if not versions:
         return

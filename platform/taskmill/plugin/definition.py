@@ -16,6 +16,7 @@ from taskmill import args_schema, naming, reasons
 from taskmill import constants as c
 from taskmill.bounds import bad_delay
 from taskmill.errors import KindError, UnfitError
+from taskmill.plugin import constants as pc
 from taskmill.plugin.call_plan import CallPlan, as_function, first_line
 from taskmill.words import Words
 
@@ -45,8 +46,8 @@ class RetryPolicy:
     """
 
     max_attempts: int = c.MAX_ATTEMPTS_DEFAULT
-    base_delay: float = c.BACKOFF_BASE_S
-    max_delay: float = c.BACKOFF_MAX_S
+    base_delay: float = pc.BACKOFF_BASE_S
+    max_delay: float = pc.BACKOFF_MAX_S
     retry_on: tuple[type[BaseException], ...] = ()
     discard_on: tuple[type[BaseException], ...] = ()
 

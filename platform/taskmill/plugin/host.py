@@ -12,11 +12,11 @@ from typing import Any
 
 import click
 
-from taskmill import constants as c
 from taskmill import reasons
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.errors import Code, PluginError, TaskmillError
 from taskmill.log import get_logger
+from taskmill.plugin import constants as c
 from taskmill.plugin.breaker import Breaker
 from taskmill.plugin.checks import unknown_kinds
 from taskmill.plugin.config import masked

@@ -13,10 +13,10 @@ from typing import Any
 import pluggy
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from taskmill import constants as c
 from taskmill import reasons
 from taskmill.errors import Code, PluginError, TaskmillError, UnfitError
 from taskmill.log import get_logger
+from taskmill.plugin import constants as c
 from taskmill.plugin import specs
 from taskmill.plugin.checks import check_manifest, check_registered, check_schedules
 from taskmill.plugin.config import load_config

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 
-from taskmill import constants as c
+from taskmill.plugin import constants as c
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
-from taskmill import constants as c
 from taskmill import reasons
 from taskmill.errors import Code, TaskmillError
 from taskmill.plugin.host import PluginHost
 from taskmill.plugin.info import PluginState
+from taskmill.services import constants as c
 from taskmill.services import doctor_fleet
 from taskmill.services.faults import translate
 from taskmill.services.setup import CORE, migration_status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from taskmill import constants as c
+from taskmill.services import constants as c
 from taskmill.settings import Settings
 from taskmill.stores import diagnose
 from taskmill.stores.tasks import waiting

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.errors import Code, SetupError, TaskmillError, UnavailableError
 from taskmill.plugin.host import PluginHost
+from taskmill.services import constants as c
 from taskmill.services.faults import translate
 from taskmill.stores.broker.tickets import Tickets
 from taskmill.stores.database import Database, ping, ping_orm

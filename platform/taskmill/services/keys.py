@@ -20,9 +20,9 @@ from taskmill import constants as c
 from taskmill import reasons
 from taskmill.clock import SYSTEM_CLOCK, Clock, Timestamp
 from taskmill.errors import Code, InputError, NotFoundError
-from taskmill.ids import new_id
+from taskmill.ids import as_id, new_id
 from taskmill.log import get_logger
-from taskmill.models import ApiKey
+from taskmill.services import constants as svc
 from taskmill.services.view import view
 from taskmill.stores import api_key as store
 from taskmill.stores.database import Database
@@ -92,38 +92,31 @@ class KeyService:
         """Make a key; InputError INVALID_REQUEST if the name, a scope or the time does not fit."""
         self._check(name, scopes, expires_at)
         secret = c.API_KEY_PREFIX + secrets.token_urlsafe(c.API_KEY_BYTES)
-        key = ApiKey(
-            id=new_id(),
-            name=name,
-            prefix=secret[: len(c.API_KEY_PREFIX) + c.API_KEY_PREFIX_CHARS],
-            hash=_hash(secret),
-            scopes=sorted(set(scopes)),
-            expires_at=expires_at,
-        )
-        async with self._database.sessions.begin() as session:
-            key = await store.add(session, key)
-            made = NewKey(**msgspec.structs.asdict(_view(key)), secret=secret)
+        prefix = secret[: len(c.API_KEY_PREFIX) + svc.API_KEY_PREFIX_CHARS]
+        row = (new_id(), name, prefix, _hash(secret), sorted(set(scopes)), expires_at)
+        made = view(NewKey, await store.add(self._database.pool, row), secret=secret)
         self._any_until = (True, float("inf"))
         log.info("密钥已创建", key_id=str(made.id), name=name, scopes=made.scopes)
         return made
 
     async def list(self) -> list[KeyView]:
         """Return every key, the newest first, without secrets."""
-        async with self._database.sessions.begin() as session:
-            return [_view(key) for key in await store.fetch_all(session)]
+        return [view(KeyView, key) for key in await store.fetch_all(self._database.pool)]
 
     async def revoke(self, key: str) -> KeyView:
         """Revoke a key by id, or by the name or prefix of a key in force.
 
         NotFoundError KEY_NOT_FOUND; InputError INVALID_REQUEST if several are called so.
         """
-        async with self._database.sessions.begin() as session:
-            found = await store.find(session, key, _uuid(key))
+        if "\x00" in key:  # PostgreSQL 存不进也问不了
+            raise NotFoundError(Code.KEY_NOT_FOUND, key=key)
+        async with self._database.transaction() as connection:
+            found = await store.find(connection, key, as_id(key))
             if not found:
                 raise NotFoundError(Code.KEY_NOT_FOUND, key=key)
             if len(found) > 1:
                 raise InputError(Code.INVALID_REQUEST, field="key", reason=reasons.SAME_NAME(n=len(found)))
-            revoked = _view(await store.revoke(session, found[0]))
+            revoked = view(KeyView, await store.revoke(connection, found[0]))
         self._known.clear()
         log.info("密钥已吊销", key_id=str(revoked.id), name=revoked.name)
         return revoked
@@ -143,20 +136,20 @@ class KeyService:
         known, until = self._any_until
         if self._clock.monotonic() < until:
             return known
-        async with asyncio.timeout(c.LOOKUP_TIMEOUT_S), self._database.sessions.begin() as session:
-            found = await store.any_exists(session)
+        async with asyncio.timeout(svc.LOOKUP_TIMEOUT_S):
+            found = await store.any_exists(self._database.pool)
         # 一旦有过密钥就不会再变回没有
-        self._any_until = (found, float("inf") if found else self._clock.monotonic() + c.API_KEY_CACHE_S)
+        self._any_until = (found, float("inf") if found else self._clock.monotonic() + svc.API_KEY_CACHE_S)
         return found
 
     async def _look_up(self, hashed: bytes) -> Principal | None:
         """同一密钥的并发请求共用一次查询，发起者被取消不连累别人；迟迟没有结果就另起一次，谁先答就用谁的。"""
         while True:
             under_way = self._lookups.setdefault(hashed, [])
-            if not under_way or self._clock.monotonic() - under_way[-1].begun >= c.LOOKUP_SHARE_S:
+            if not under_way or self._clock.monotonic() - under_way[-1].begun >= svc.LOOKUP_SHARE_S:
                 self._begin(hashed, under_way)
             tasks = {lookup.task for lookup in under_way}
-            done, pending = await asyncio.wait(tasks, timeout=c.LOOKUP_SHARE_S, return_when=asyncio.FIRST_COMPLETED)
+            done, pending = await asyncio.wait(tasks, timeout=svc.LOOKUP_SHARE_S, return_when=asyncio.FIRST_COMPLETED)
             good = [task for task in done if not task.cancelled() and task.exception() is None]
             if good or (done and not pending):
                 return (good or list(done))[0].result()
@@ -175,24 +168,23 @@ class KeyService:
         lookup.task.add_done_callback(end)
 
     async def _load(self, hashed: bytes) -> Principal | None:
-        async with asyncio.timeout(c.LOOKUP_TIMEOUT_S):
+        async with asyncio.timeout(svc.LOOKUP_TIMEOUT_S):
             principal, lasts = await self._find(hashed)
         self._known[hashed] = (principal, self._clock.monotonic() + lasts)
         self._known.move_to_end(hashed)
-        while len(self._known) > c.API_KEY_CACHE_MAX:
+        while len(self._known) > svc.API_KEY_CACHE_MAX:
             self._known.popitem(last=False)
         return principal
 
     async def _find(self, hashed: bytes) -> tuple[Principal | None, float]:
-        async with self._database.sessions.begin() as session:
-            key = await store.find_usable(session, hashed)
-        if key is None or not hmac.compare_digest(key.hash, hashed):
-            return None, c.API_KEY_CACHE_S
-        scopes = frozenset(Scope(scope) for scope in key.scopes if scope in SCOPES)
-        lasts = c.API_KEY_CACHE_S
-        if key.expires_at is not None:
-            lasts = min(lasts, max(0.0, (key.expires_at - self._clock.now()).total_seconds()))
-        return Principal(name=f"key:{key.name}", scopes=scopes), lasts
+        key = await store.find_usable(self._database.pool, hashed)
+        if key is None or not hmac.compare_digest(key["hash"], hashed):
+            return None, svc.API_KEY_CACHE_S
+        scopes = frozenset(Scope(scope) for scope in key["scopes"] if scope in SCOPES)
+        lasts = svc.API_KEY_CACHE_S
+        if key["expires_at"] is not None:
+            lasts = min(lasts, max(0.0, (key["expires_at"] - self._clock.now()).total_seconds()))
+        return Principal(name=f"key:{key['name']}", scopes=scopes), lasts
 
     def _check(self, name: str, scopes: Sequence[str], expires_at: datetime | None) -> None:
         if not name.strip() or len(name) > c.NAME_MAX_CHARS or "\x00" in name:
@@ -206,14 +198,3 @@ class KeyService:
 
 def _hash(secret: str) -> bytes:
     return hashlib.sha256(secret.encode()).digest()
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
-
-
-def _view(key: ApiKey) -> KeyView:
-    return view(KeyView, key, scopes=list(key.scopes))

@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from taskmill import args_schema, reasons
-from taskmill import constants as c
 from taskmill.clock import Clock
 from taskmill.errors import Code, InputError, NotFoundError, SetupError
 from taskmill.log import get_logger
 from taskmill.plugin.registry import Registry
+from taskmill.services import constants as c
 from taskmill.stores import kind as store
 from taskmill.stores.database import MISSING_SCHEMA, Database
 from taskmill.text.similar import did_you_mean

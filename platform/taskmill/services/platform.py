@@ -6,9 +6,9 @@ import asyncio
 import gc
 from dataclasses import dataclass
 
-from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.plugin.host import PluginHost
+from taskmill.services import constants as c
 from taskmill.services import kinds
 from taskmill.services.catalog import CatalogService
 from taskmill.services.health import HealthService

@@ -7,9 +7,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from taskmill import constants as c
 from taskmill.errors import TaskmillError, UnavailableError
 from taskmill.log import get_logger
+from taskmill.services import constants as c
 from taskmill.stores.faults import hopeless, translate
 
 log = get_logger(__name__)

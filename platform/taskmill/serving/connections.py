@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from taskmill import constants as c
 from taskmill.log import get_logger
+from taskmill.serving import constants as c
 from taskmill.serving.limits import Limits, fit
 
 if TYPE_CHECKING:

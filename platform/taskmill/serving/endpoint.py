@@ -18,6 +18,7 @@ import uvicorn
 from taskmill import constants as c
 from taskmill.errors import Code, SetupError
 from taskmill.log import get_logger
+from taskmill.serving import constants as hc
 from taskmill.serving.connections import Connections
 from taskmill.serving.limits import Limits
 from taskmill.serving.protocol import LimitedProtocol
@@ -64,7 +65,7 @@ async def listening(app: Endpoint, host: str, port: int, variable: str) -> Async
         yield None
         return
     listener = bind(host, port, f"TASKMILL_BIND_HOST, {variable}")
-    connections = Connections(Limits(connections=c.HTTP_PROBE_CONNECTIONS))
+    connections = Connections(Limits(connections=hc.HTTP_PROBE_CONNECTIONS))
     config = uvicorn.Config(
         app,
         http=partial(LimitedProtocol, connections),  # type: ignore[arg-type] # 只会被当作工厂调用
@@ -85,9 +86,9 @@ async def listening(app: Endpoint, host: str, port: int, variable: str) -> Async
         yield port
     finally:
         server.should_exit = True
-        until = time.monotonic() + c.HEALTH_STOP_S
+        until = time.monotonic() + hc.HEALTH_STOP_S
         while thread.is_alive() and time.monotonic() < until:  # noqa: ASYNC110 - 等的是线程；默认线程池可能被处理函数占满
-            await asyncio.sleep(c.HEALTH_STOP_POLL_S)
+            await asyncio.sleep(hc.HEALTH_STOP_POLL_S)
         listener.close()
 
 

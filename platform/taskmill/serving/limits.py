@@ -6,6 +6,7 @@ import resource
 from dataclasses import dataclass
 
 from taskmill import constants as c
+from taskmill.serving import constants as hc
 from taskmill.settings import Settings
 
 
@@ -45,10 +46,10 @@ def fit(wanted: int) -> int:
     Some descriptors stay free for the servers behind us, for logs and for connections that are just being refused.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted + c.DESCRIPTORS_RESERVED
+    needed = wanted + hc.DESCRIPTORS_RESERVED
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return wanted
     raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     if raised > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
-    return max(c.HTTP_CONNECTIONS_MIN, min(wanted, raised - c.DESCRIPTORS_RESERVED))
+    return max(c.HTTP_CONNECTIONS_MIN, min(wanted, raised - hc.DESCRIPTORS_RESERVED))

@@ -12,9 +12,9 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from taskmill import constants as c
 from taskmill import reasons
 from taskmill.errors import Code, InputError, LimitError, TaskmillError, UnavailableError
+from taskmill.serving import constants as c
 from taskmill.serving.connections import Connections
 
 # uvicorn 对每个坏请求、每次升级都写一行警告；这些由 Connections 汇总，洪水时不能一个连接一行

@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from taskmill import constants as c
 from taskmill import reasons
 from taskmill.errors import Code, UnavailableError
+from taskmill.stores import constants as sc
 from taskmill.stores import wire
-from taskmill.stores.orm import Orm
 from taskmill.stores.reach import reach
 from taskmill.stores.sqlstates import SERVER_FAULTS, coded
 from taskmill.stores.urls import asyncpg_url
 from taskmill.stores.why import why
 from taskmill.stores.wire import Wire
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+
+    from taskmill.stores.orm import Orm
 
 T = TypeVar("T")
 Connection = asyncpg.Connection | asyncpg.pool.PoolConnectionProxy  # pyright: ignore[reportMissingTypeArgument]
@@ -64,13 +67,13 @@ def _decode_json(raw: bytes) -> bytes:
 class _Pool(asyncpg.Pool):  # pyright: ignore[reportMissingTypeArgument]
     """等空闲连接也有时限，`pool.fetch` 之类的捷径也一样。"""
 
-    def acquire(self, *, timeout: float | None = c.POOL_WAIT_S) -> Any:
+    def acquire(self, *, timeout: float | None = sc.POOL_WAIT_S) -> Any:
         return super().acquire(timeout=timeout)
 
     async def release(self, connection: Any, *, timeout: float | None = None) -> None:  # noqa: ASYNC109 - asyncpg 的签名
         # 撤销走的是另一条连接，送到了不等于这一条还会答；断掉的连接已经不在代理里，没有这个标记
         cancelled = getattr(connection, "cancelled", False)
-        await super().release(connection, timeout=c.CANCEL_TIMEOUT_S if cancelled else timeout)
+        await super().release(connection, timeout=sc.CANCEL_TIMEOUT_S if cancelled else timeout)
 
 
 class Database:
@@ -94,8 +97,9 @@ class Database:
         self._hot = wire.arguments(command_timeout_s=command_timeout_s, server_settings=server_settings or HOT_SETTINGS)
         self._pool: asyncpg.Pool | None = None
         self._renewing: set[asyncio.Task[None]] = set()
-        plain = wire.arguments(command_timeout_s=command_timeout_s, server_settings=server_settings)
-        self._orm = Orm(url, orm_pool_size, plain, self.renew)
+        self._plain = wire.arguments(command_timeout_s=command_timeout_s, server_settings=server_settings)
+        self._orm_pool_size = orm_pool_size
+        self._orm: Orm | None = None
 
     async def open(self) -> None:
         """Connect the hot pool.
@@ -110,8 +114,8 @@ class Database:
                 init=self._prepare,
                 loop=None,
                 connect=reach,
-                max_queries=c.POOL_MAX_QUERIES,
-                max_inactive_connection_lifetime=c.POOL_IDLE_S,
+                max_queries=sc.POOL_MAX_QUERIES,
+                max_inactive_connection_lifetime=sc.POOL_IDLE_S,
                 record_class=asyncpg.Record,
                 **self._hot,
             )
@@ -121,11 +125,13 @@ class Database:
     async def close(self) -> None:
         """Close both pools; connections that do not say good-bye in CLOSE_TIMEOUT_S seconds are cut."""
         pool, self._pool = self._pool, None
-        await asyncio.gather(self._close_hot(pool), self._orm.close())
+        orm, self._orm = self._orm, None
+        await asyncio.gather(self._close_hot(pool), *([orm.close()] if orm is not None else []))
 
     def renew(self) -> None:
         """Have every connection of both pools made anew before it is used again; the ones in use are left alone."""
-        self._orm.generation += 1
+        if self._orm is not None:
+            self._orm.generation += 1
         if self._pool is not None:
             task = asyncio.ensure_future(self._pool.expire_connections())
             self._renewing.add(task)
@@ -143,7 +149,7 @@ class Database:
         if pool is None:
             return
         try:
-            async with asyncio.timeout(c.CLOSE_TIMEOUT_S):
+            async with asyncio.timeout(sc.CLOSE_TIMEOUT_S):
                 await pool.close()
         except TimeoutError:
             pool.terminate()
@@ -158,12 +164,19 @@ class Database:
     @property
     def engine(self) -> AsyncEngine:
         """Return the SQLAlchemy engine."""
-        return self._orm.engine
+        return self._opened_orm().engine
 
     @property
     def sessions(self) -> async_sessionmaker[AsyncSession]:
         """Return the maker of ORM sessions; use `async with sessions.begin()`."""
-        return self._orm.sessions
+        return self._opened_orm().sessions
+
+    def _opened_orm(self) -> Orm:
+        if self._orm is None:
+            from taskmill.stores.orm import Orm  # noqa: PLC0415 - 多半秒的导入；命令与工作进程大多用不到它
+
+            self._orm = Orm(self.url, self._orm_pool_size, self._plain, self.renew)
+        return self._orm
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -190,4 +203,6 @@ async def ping(connection: Connection) -> None:
 
 async def ping_orm(session: AsyncSession) -> None:
     """The same through the ORM's pool."""
+    from sqlalchemy import text  # noqa: PLC0415 - 见 _opened_orm
+
     await session.execute(text("select 1"))

@@ -14,7 +14,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
-from taskmill import constants as c
+from taskmill.stores import constants as c
 from taskmill.stores.reach import reach
 from taskmill.stores.urls import sqlalchemy_url
 from taskmill.stores.wire import Wire

@@ -12,14 +12,15 @@ from typing import Any
 import asyncpg
 
 from taskmill import constants as c
+from taskmill.stores import constants as sc
 from taskmill.stores.reach import reach
 from taskmill.stores.urls import asyncpg_url
 
 KEEPALIVE = {
     option: value
     for name, value in (
-        ("TCP_KEEPIDLE", c.TCP_KEEPALIVE_IDLE_S), ("TCP_KEEPINTVL", c.TCP_KEEPALIVE_INTERVAL_S),
-        ("TCP_KEEPCNT", c.TCP_KEEPALIVE_COUNT), ("TCP_USER_TIMEOUT", c.TCP_USER_TIMEOUT_MS),
+        ("TCP_KEEPIDLE", sc.TCP_KEEPALIVE_IDLE_S), ("TCP_KEEPINTVL", sc.TCP_KEEPALIVE_INTERVAL_S),
+        ("TCP_KEEPCNT", sc.TCP_KEEPALIVE_COUNT), ("TCP_USER_TIMEOUT", sc.TCP_USER_TIMEOUT_MS),
     )
     if (option := getattr(socket, name, None)) is not None  # macOS 没有其中几个
 }  # fmt: skip
@@ -61,7 +62,7 @@ class Wire(asyncpg.Connection):
     async def _cancel(self, waiter: Any, cancel_waiter: Any = None) -> None:
         """驱动等撤销的应答等一个 command_timeout；死掉的连接永远不会应答，等满就切断。"""
         self.cancelled = True
-        limit = asyncio.timeout(c.CANCEL_TIMEOUT_S)
+        limit = asyncio.timeout(sc.CANCEL_TIMEOUT_S)
         with suppress(TimeoutError):
             async with limit:
                 await super()._cancel(waiter, cancel_waiter)
@@ -77,7 +78,7 @@ class Wire(asyncpg.Connection):
     @property
     def seasoned(self) -> bool:
         """Say whether a new connection could do better: this one is not new itself."""
-        return time.monotonic() - self._made >= c.LINK_FRESH_S
+        return time.monotonic() - self._made >= sc.LINK_FRESH_S
 
     def _doubt(self) -> None:
         if self.on_doubt is not None:
@@ -87,7 +88,7 @@ class Wire(asyncpg.Connection):
 def arguments(*, command_timeout_s: float | None, server_settings: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Return the keyword arguments of `asyncpg.connect` and its like; `command_timeout_s` None: DDL takes its time."""
     # 失联之后留在服务器上的事务由服务器收掉，它的行锁才不会挡住重连之后的我们；迁移在两条语句之间可以想久一点
-    bound = {} if command_timeout_s is None else {"idle_in_transaction_session_timeout": str(c.IDLE_TRANSACTION_MS)}
+    bound = {} if command_timeout_s is None else {"idle_in_transaction_session_timeout": str(sc.IDLE_TRANSACTION_MS)}
     return {
         "connection_class": Wire,
         "timeout": c.CONNECT_TIMEOUT_S,

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import httpx2
 
-from taskmill.constants import AUDIT_CONSUMERS_S, PENDING_IDLE_MS
+from taskmill.engine.constants import AUDIT_CONSUMERS_S, PENDING_IDLE_MS
 from tests.chaos.driver import journal
 from tests.chaos.driver.facts import Facts, Stream
 from tests.chaos.driver.stage import AWAY, POOLS, USER, Stage

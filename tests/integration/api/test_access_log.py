@@ -12,6 +12,7 @@ import pytest
 from litestar.types import Message, Receive, Scope, Send
 
 from taskmill import constants as c
+from taskmill.api import constants as ac
 from taskmill.api.access_log import AccessLog
 from taskmill.log import ACCESS_LOGGER, configure_logging
 from taskmill.services.platform import Platform
@@ -99,7 +100,7 @@ async def test_bodies_are_cut_at_fifty_kilobytes(client: httpx2.AsyncClient, lin
     await client.post(TASKS, json={"kind": KIND, "args": {"text": "x" * 100_000}})
     [line] = lines
     assert line["request_body"].endswith(c.TRUNCATED)
-    assert len(line["request_body"]) == c.BODY_LOG_MAX_BYTES + len(c.TRUNCATED)
+    assert len(line["request_body"]) == ac.BODY_LOG_MAX_BYTES + len(c.TRUNCATED)
 
 
 async def test_binary_bodies_are_named_only(client: httpx2.AsyncClient, lines: list[dict[str, Any]]) -> None:
@@ -141,7 +142,7 @@ async def test_a_client_that_leaves_while_sending_is_logged_as_499(lines: list[d
 
     await _raw(reads, receive)
     [line] = lines
-    assert (line["status"], line["ip"], line["request_body"]) == (c.CLIENT_CLOSED_STATUS, "10.0.0.9", "{")
+    assert (line["status"], line["ip"], line["request_body"]) == (ac.CLIENT_CLOSED_STATUS, "10.0.0.9", "{")
 
 
 async def test_a_request_that_is_cancelled_is_logged_as_499(lines: list[dict[str, Any]]) -> None:
@@ -155,7 +156,7 @@ async def test_a_request_that_is_cancelled_is_logged_as_499(lines: list[dict[str
         group.start_soon(_raw, hangs, None)
         await started.wait()
         group.cancel_scope.cancel()
-    assert [line["status"] for line in lines] == [c.CLIENT_CLOSED_STATUS]
+    assert [line["status"] for line in lines] == [ac.CLIENT_CLOSED_STATUS]
 
 
 async def test_the_access_log_keeps_every_line_at_any_level(client: httpx2.AsyncClient, lines: list[dict[str, Any]]) -> None:

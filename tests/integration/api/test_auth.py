@@ -8,10 +8,10 @@ import httpx2
 import pytest
 from litestar import Litestar
 
-from taskmill import constants as c
 from taskmill.api.app import create_app
 from taskmill.api.auth import new_dev_token
 from taskmill.clock import FakeClock, SystemClock
+from taskmill.services import constants as c
 from taskmill.services.keys import KeyService
 from taskmill.services.platform import Platform
 from tests.support.api import KIND, client, data, refusal

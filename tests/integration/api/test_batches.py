@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from taskmill import constants as c
+from taskmill.api import constants as ac
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest
 from tests.support import api
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.anyio
 BATCH = "/api/v1/tasks/batch"
 JSON = {"Content-Type": "application/json"}
 GOOD = {"kind": KIND}
-TASK_RAW_MAX = c.TASK_RAW_FACTOR * (c.ARGS_MAX_BYTES + c.META_MAX_BYTES) + c.TASK_RAW_REST
+TASK_RAW_MAX = ac.TASK_RAW_FACTOR * (c.ARGS_MAX_BYTES + c.META_MAX_BYTES) + ac.TASK_RAW_REST
 
 
 async def stored(platform: Platform) -> int:

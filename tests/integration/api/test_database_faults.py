@@ -9,7 +9,7 @@ import asyncpg
 import httpx2
 import pytest
 
-from taskmill.constants import RETRY_AFTER_S
+from taskmill.api.constants import RETRY_AFTER_S
 from tests.support import api
 from tests.support.databases import execute
 from tests.support.roles import as_role, temporary_role

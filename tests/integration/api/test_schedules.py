@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from taskmill import constants as c
+from taskmill.api import constants as c
 from taskmill.services.platform import Platform
 from tests.support.api import KIND, data, refusal
 

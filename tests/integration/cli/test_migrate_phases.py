@@ -10,8 +10,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from taskmill import constants as c
+from taskmill.cli import constants as cc
 from taskmill.errors import Code, SetupError
+from taskmill.stores import constants as sc
 from taskmill.stores.schema import migrations
 from taskmill.stores.schema.migrations import Chain, Phase
 from tests.support.command import Command
@@ -90,8 +91,8 @@ async def held(url: str, chain: Chain) -> SetupError:
 
 
 def test_a_table_in_use_is_waited_for_and_told(url: str, chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(c, "MIGRATION_STATEMENT_LOCK_TIMEOUT", "20ms")
-    monkeypatch.setattr(c, "MIGRATION_LOCK_PAUSE_S", 0.01)
+    monkeypatch.setattr(sc, "MIGRATION_STATEMENT_LOCK_TIMEOUT", "20ms")
+    monkeypatch.setattr(sc, "MIGRATION_LOCK_PAUSE_S", 0.01)
     error = in_thread(held(url, chain))
     assert (error.code, error.spec.exit_code) == (Code.MIGRATION_LOCKED, 44)
     assert in_thread(migrations.apply(url, chain)).after == "d4"  # 让开之后从停下处再来
@@ -141,7 +142,7 @@ def test_a_newer_database_is_used_if_it_lets_us_in(command: Command, database_ur
 def test_waiting_behind_another_migration_ends_with_its_own_code(command: Command, database_url: str) -> None:
     async def while_locked() -> int:
         holder = await asyncpg.connect(database_url)
-        await holder.execute("select pg_advisory_lock($1)", c.MIGRATION_LOCK_KEY)
+        await holder.execute("select pg_advisory_lock($1)", sc.MIGRATION_LOCK_KEY)
         done = await asyncio.to_thread(command.run, "migrate", "up", "--wait", "0.3")
         await holder.close()
         return done.returncode
@@ -157,7 +158,7 @@ def test_long_errors_fit_into_the_message(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="字"), telling(path):
         raise ValueError("字" * 9_000)
     raw = path.read_bytes()
-    assert len(raw) <= c.TERMINATION_MAX_BYTES
+    assert len(raw) <= cc.TERMINATION_MAX_BYTES
     assert json.loads(raw)["code"] == "ValueError"
 
 

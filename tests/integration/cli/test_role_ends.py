@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from taskmill import constants as c
+from taskmill.cli import constants as cc
 from taskmill.cli.ending import EXIT_STUCK
 from taskmill.dev.process_table import wait_until
 from tests.conftest import PostgresFactory
@@ -109,7 +110,7 @@ def test_a_handler_that_does_not_end_keeps_no_worker(command: Command, kind: str
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(START_S) == code, command.told("worker")
-        assert time.monotonic() - began < (GRACE_S + c.END_MARGIN_S + 2) * slowness()
+        assert time.monotonic() - began < (GRACE_S + cc.END_MARGIN_S + 2) * slowness()
     if code == 0:
         row = json.loads(command.ok("task", "list", "-o", "json"))["items"][0]
         assert (row["state"], row["attempt"], row["crash_count"]) == ("available", 0, 0)
@@ -144,5 +145,5 @@ def test_a_database_that_answers_nothing_keeps_no_role(
             process.send_signal(signal.SIGTERM)
         codes = {role: process.wait(START_S) for role, process in roles.items()}
         took = time.monotonic() - began
-    assert took < (c.SHUTDOWN_GRACE_S + c.END_MARGIN_S + 2) * slowness(), took
+    assert took < (c.SHUTDOWN_GRACE_S + cc.END_MARGIN_S + 2) * slowness(), took
     assert set(codes.values()) <= {0, 1, 5, EXIT_STUCK}, codes

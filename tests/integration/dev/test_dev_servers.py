@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from taskmill import constants as c
+from taskmill.dev import constants as dc
 from taskmill.dev.dev import _with_ports, _with_servers
 from taskmill.errors import SetupError
 from taskmill.settings import Settings, load_settings
@@ -60,4 +61,4 @@ def test_the_usual_port_is_replaced_if_it_is_taken_and_a_named_one_is_refused(mo
 
 async def test_the_drain_fits_into_ten_seconds(tmp_path: Path) -> None:
     settings, _ = await adapted(load_settings(**GIVEN, drain_grace_s=600), tmp_path)
-    assert settings.drain_grace_s == c.DEV_DRAIN_GRACE_S
+    assert settings.drain_grace_s == dc.DEV_DRAIN_GRACE_S

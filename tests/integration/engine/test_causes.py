@@ -35,11 +35,6 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def pool(database: Database) -> Pool:
-    return database.pool
-
-
-@pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from taskmill import constants as c
 from taskmill import task
 from taskmill.cli import ending
+from taskmill.engine import constants as c
 from taskmill.engine.worker import WorkerRole
 from taskmill.errors import UnavailableError
 from taskmill.plugin.definition import RetryPolicy

@@ -12,6 +12,7 @@ from taskmill import constants as c
 from taskmill import task
 from taskmill.cli import ending
 from taskmill.dev.process_table import wait_until
+from taskmill.engine import constants as ec
 from taskmill.engine.heartbeat import Heartbeat
 from taskmill.ids import new_id
 from taskmill.stores.workers.worker import Registration, register
@@ -28,12 +29,12 @@ async def anything() -> None: ...
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    ("limit_s", "renewed"), [(c.WORKER_LIVE_S, True), (0.5, False)], ids=["a short block", "a long one"]
+    ("limit_s", "renewed"), [(ec.WORKER_LIVE_S, True), (0.5, False)], ids=["a short block", "a long one"]
 )
 async def test_a_blocked_loop_keeps_its_lease_for_a_bounded_time(
     database_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch, limit_s: float, renewed: bool
 ) -> None:
-    monkeypatch.setattr(c, "WORKER_LIVE_S", limit_s)
+    monkeypatch.setattr(ec, "WORKER_LIVE_S", limit_s)
     async with (
         platform_of(database_url, broker_url, anything, heartbeat_s=BEAT_S) as platform,
         worker_on(platform) as engine,
@@ -96,7 +97,7 @@ async def test_a_renewal_without_an_answer_makes_the_idle_connections_suspect(da
 async def test_outcomes_that_wait_are_told_with_the_renewal(
     database_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(c, "SETTLING_S", 0.1)
+    monkeypatch.setattr(ec, "SETTLING_S", 0.1)
     async with (
         platform_of(database_url, broker_url, anything, heartbeat_s=BEAT_S) as platform,
         worker_on(platform) as engine,

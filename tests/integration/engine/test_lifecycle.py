@@ -10,7 +10,8 @@ import pytest
 
 from taskmill import constants as c
 from taskmill import keys, task
-from taskmill.engine.attempt import Stop
+from taskmill.engine import constants as ec
+from taskmill.engine.attempts.attempt import Stop
 from taskmill.engine.claimer import Claimer
 from taskmill.engine.isolation import Isolation
 from taskmill.engine.reader import Reader
@@ -155,7 +156,7 @@ async def test_room_for_a_suspect_is_not_waited_for_without_end(
     database_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that cannot be emptied goes back to work for a while; the suspect waits for a better time."""
-    monkeypatch.setattr(c, "ISOLATION_S", 0.2)
+    monkeypatch.setattr(ec, "ISOLATION_S", 0.2)
     gate = Gate()
     async with platform_of(database_url, broker_url, gated(gate), quick) as platform:
         long = await submit(platform, "test.gated")

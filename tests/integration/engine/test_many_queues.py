@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from taskmill import constants as c
 from taskmill import keys, task
 from taskmill.clock import FakeClock
 from taskmill.engine.periodic.auditor import Auditor
 from taskmill.engine.periodic.stager import Stager
 from taskmill.errors import Code, ConflictError, LimitError, NotFoundError
+from taskmill.services import constants as c
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.broker import lanes

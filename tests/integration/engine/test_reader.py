@@ -10,11 +10,11 @@ from redis.exceptions import ResponseError
 
 from taskmill import constants as c
 from taskmill import task
-from taskmill.engine.reader import Lane, Reader
+from taskmill.engine.reader import Reader
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest
-from taskmill.stores.broker.tickets import Entry, Ticket
+from taskmill.stores.broker.tickets import Entry, Lane, Ticket
 from tests.support.engines import finished, platform_of, stage, worker_on
 from tests.support.waiting import eventually
 

@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
-from taskmill import constants as c
 from taskmill import task
+from taskmill.engine import constants as ec
 from taskmill.engine.periodic.rescuer import Rescuer, RescuerConfig
 from taskmill.engine.settler import Settler
 from taskmill.ids import new_id
@@ -18,6 +18,7 @@ from taskmill.plugin.definition import RetryPolicy
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.states import Cause, State
+from taskmill.stores import constants as sc
 from taskmill.stores.tasks import claim as task_claim
 from taskmill.stores.tasks.settle import Outcome
 from tests.support.engines import consistent, finished, live, platform_of, staged, worker_on
@@ -116,8 +117,8 @@ async def test_invariant_8_completed_tasks_whose_rows_are_locked_past_their_dead
     database_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker, a rescuer that looks all the time, a deadline that passes while a stranger holds some of the rows."""
-    monkeypatch.setattr(c, "SETTLING_S", 0.2)
-    monkeypatch.setattr(c, "REPORT_GRACE_S", 1.0)
+    monkeypatch.setattr(ec, "SETTLING_S", 0.2)
+    monkeypatch.setattr(sc, "REPORT_GRACE_S", 1.0)
     go, inside = asyncio.Event(), []
 
     @task("test.work", timeout=3, retry=RetryPolicy(max_attempts=1))

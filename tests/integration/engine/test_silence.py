@@ -20,8 +20,10 @@ from taskmill.engine.periodic.key_guard import KeyGuard
 from taskmill.engine.periodic.looper import Looper
 from taskmill.engine.periodic.scheduler import build_loops
 from taskmill.errors import UnavailableError
+from taskmill.services import constants as svc
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest
+from taskmill.stores import constants as sc
 from taskmill.stores.broker.tickets import BROKER_AWAY
 from tests.conftest import PostgresFactory, ValkeyFactory
 from tests.support import api
@@ -110,7 +112,7 @@ async def test_a_lookup_of_a_key_that_hangs_holds_up_nobody(way: Proxy, broker_u
         began = time.monotonic()
         found = await asyncio.gather(*(platform.keys.authenticate(key.secret) for _ in range(5)))
         assert [principal and principal.name for principal in found] == ["key:one"] * 5
-        assert time.monotonic() - began < c.LOOKUP_TIMEOUT_S - 0.5
+        assert time.monotonic() - began < svc.LOOKUP_TIMEOUT_S - 0.5
 
 
 async def test_a_worker_claims_and_settles_again_under_the_same_lease(
@@ -144,7 +146,7 @@ async def test_every_loop_of_the_scheduler_comes_round_again(way: Proxy, broker_
             await eventually(lambda: all(looper.last_success for looper in loopers))
             began = time.monotonic()
             way.freeze()
-            await eventually(lambda: all((looper.last_success or 0) > began + c.LINK_FRESH_S for looper in loopers))
+            await eventually(lambda: all((looper.last_success or 0) > began + sc.LINK_FRESH_S for looper in loopers))
             assert time.monotonic() - began < BACK_S * slowness()
         finally:
             await asyncio.gather(*(looper.stop() for looper in loopers))
@@ -191,7 +193,7 @@ async def test_a_batch_of_many_lanes_does_not_wait_for_valkey(database_url: str,
             return await platform.database.pool.fetchval(unticketed) == 16
 
         # 第一条道的失败告诉其余各道：总共只等一次
-        await eventually(known, timeout=(c.BROKER_TIMEOUT_S + 5) * slowness())
+        await eventually(known, timeout=(sc.BROKER_TIMEOUT_S + 5) * slowness())
 
 
 async def test_a_demoted_postgresql_is_left_for_the_new_primary(own_postgres: PostgresFactory, broker_url: str) -> None:
@@ -246,7 +248,7 @@ async def test_closing_does_not_wait_for_servers_that_are_gone(way: Proxy, broke
         began = time.monotonic()
         await asyncio.sleep(0)
         await platform.close()
-        assert time.monotonic() - began < (c.SHUTDOWN_GRACE_S + c.CLOSE_TIMEOUT_S + 1) * slowness()
+        assert time.monotonic() - began < (c.SHUTDOWN_GRACE_S + sc.CLOSE_TIMEOUT_S + 1) * slowness()
         with pytest.raises(Exception, match=r"closed|terminated|cancel"):
             await held
 

@@ -18,6 +18,7 @@ from taskmill.plugin import storable
 from taskmill.plugin.definition import RetryPolicy
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest
+from taskmill.stores import constants as sc
 from tests.support.engines import (
     Engine,
     attempts,
@@ -357,7 +358,7 @@ async def test_an_unserved_kind_is_put_off_by_five_seconds(database_url: str, br
         del platform.host.registry.tasks["test.elsewhere", 1]
         async with worker_on(platform):
             row = await in_state(platform, task_id, "scheduled")
-        assert (row["run_at"] - row["updated_at"]).total_seconds() == pytest.approx(c.UNSERVED_DELAY_S, abs=0.1)
+        assert (row["run_at"] - row["updated_at"]).total_seconds() == pytest.approx(sc.UNSERVED_DELAY_S, abs=0.1)
         assert (row["attempt"], row["claim_no"], row["ticket_at"]) == (0, 0, None)
 
 

@@ -13,19 +13,10 @@ from asyncpg import Pool
 from taskmill.errors import Code, ConflictError, InputError, NotFoundError, SetupError, UnavailableError
 from taskmill.services.fleet import FleetService, Order, PodDeath, QueuePolicyChange, ScheduleRequest
 from taskmill.states import Cause
-from taskmill.stores.database import Database
 from tests.conftest import PostgresFactory
 from tests.support import rows
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[Pool]:
-    database = Database(database_url, pool_size=2, orm_pool_size=1)
-    await database.open()
-    yield database.pool
-    await database.close()
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import pytest
 import uvicorn
 
 from taskmill import constants as c
+from taskmill.serving import constants as hc
 from taskmill.serving.connections import Connections
 from taskmill.serving.endpoint import Server, bind
 from taskmill.serving.limits import Limits, fit
@@ -108,7 +109,7 @@ def lines(count: int) -> bytes:
 
 
 def header(size: int) -> bytes:
-    frame = len(b"/") + len(b"a") + c.HTTP_HEADER_FRAME + len(b"connectionclose") + c.HTTP_HEADER_FRAME
+    frame = len(b"/") + len(b"a") + hc.HTTP_HEADER_FRAME + len(b"connectionclose") + hc.HTTP_HEADER_FRAME
     return b"GET / HTTP/1.1\r\na: " + b"x" * (size - frame) + b"\r\nconnection: close\r\n\r\n"
 
 
@@ -217,7 +218,7 @@ async def test_unfinished_connections_make_room_and_are_counted() -> None:
 
 @pytest.mark.parametrize(
     ("sent", "answered", "refused"),
-    [(c.HTTP_PIPELINE_MAX + 1, c.HTTP_PIPELINE_MAX + 1, 0), (20_000, c.HTTP_PIPELINE_MAX + 1, 1)],
+    [(hc.HTTP_PIPELINE_MAX + 1, hc.HTTP_PIPELINE_MAX + 1, 0), (20_000, hc.HTTP_PIPELINE_MAX + 1, 1)],
     ids=["as many as may wait", "a flood"],
 )
 async def test_requests_that_wait_for_no_answer_are_bounded(sent: int, answered: int, refused: int) -> None:
@@ -243,7 +244,7 @@ def test_the_limit_of_descriptors_bounds_the_connections() -> None:
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1_000), hard))
         assert fit(500) == 500
-        assert fit(1_200) == min(1_200, hard - c.DESCRIPTORS_RESERVED if hard != resource.RLIM_INFINITY else 1_200)
+        assert fit(1_200) == min(1_200, hard - hc.DESCRIPTORS_RESERVED if hard != resource.RLIM_INFINITY else 1_200)
         assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] >= min(1_300, hard if hard > 0 else 1_300)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -257,7 +258,7 @@ async def test_unfinished_headers_of_all_connections_together_are_bounded_and_th
         async with asyncio.timeout(60):
             while server.counted["evicted"] < 2:
                 await asyncio.sleep(0)
-        assert server.connections.heads <= 64_000 - 64_000 // c.HTTP_EVICT_SHARE
+        assert server.connections.heads <= 64_000 - 64_000 // hc.HTTP_EVICT_SHARE
         assert sorted(connection.held > 10_000 for connection in server.connections.open) == [False, True, True, True]
         small.write(b"\r\nconnection: close\r\n\r\n")
         for _, writer in [*large, ("", small)]:
@@ -307,9 +308,9 @@ async def test_headers_count_until_they_are_answered(start: bytes) -> None:
     async with served(heads_bytes=1_000_000) as server:
         _, writer = await server.connect(sent)
         async with asyncio.timeout(60):
-            while server.connections.heads < (10 if small else 40_000 - c.HTTP_PIECE_BYTES):
+            while server.connections.heads < (10 if small else 40_000 - hc.HTTP_PIECE_BYTES):
                 await asyncio.sleep(0)
-        assert server.connections.heads <= (200 if small else 40_000 + c.HTTP_PIECE_BYTES)
+        assert server.connections.heads <= (200 if small else 40_000 + hc.HTTP_PIECE_BYTES)
         await leave(writer)
         await server.holds(0)
         assert server.connections.heads == 0

@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 from sqlalchemy import text
 
-from taskmill import constants as c
 from taskmill.errors import Code, InputError
+from taskmill.stores import constants as c
 from taskmill.stores import sqlstates
 from taskmill.stores.database import AWAY, Database
 from taskmill.stores.faults import hopeless, translate

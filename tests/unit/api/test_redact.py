@@ -7,6 +7,7 @@ import time
 import pytest
 
 from taskmill import constants as c
+from taskmill.api import constants as ac
 from taskmill.api import redact
 
 KEY = "tmk_" + "A" * 43
@@ -221,4 +222,4 @@ def test_long_fields_are_cut_and_masked() -> None:
         redact.query(b"token=abc&" + b"x" * 5_000),
     ):
         assert shown is not None and shown.endswith(c.TRUNCATED) and "***" in shown
-        assert len(shown) == c.LOG_FIELD_MAX_CHARS + len(c.TRUNCATED)
+        assert len(shown) == ac.LOG_FIELD_MAX_CHARS + len(c.TRUNCATED)

@@ -11,15 +11,17 @@ import pytest
 from litestar import Request
 
 from taskmill import constants as c
+from taskmill.api import constants as ac
 from taskmill.api import task_body
 from taskmill.api.task_body import Tasks
 from taskmill.errors import Code, TaskmillError
+from taskmill.services import constants as svc
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.settings import Settings
 
 pytestmark = pytest.mark.anyio
 ARGS_MAX = 1_000
-RAW_MAX = c.TASK_RAW_FACTOR * (ARGS_MAX + c.META_MAX_BYTES) + c.TASK_RAW_REST
+RAW_MAX = ac.TASK_RAW_FACTOR * (ARGS_MAX + c.META_MAX_BYTES) + ac.TASK_RAW_REST
 
 
 def request_of(raw: bytes) -> Request[Any, Any, Any]:
@@ -80,7 +82,7 @@ async def test_args_that_fit_are_never_too_long_however_they_are_escaped() -> No
     longest = b'{"kind":"a.b","args":{"a":"' + rb"\u0061" * (ARGS_MAX - 8) + b'"},'
     longest += b'"meta":{"a":"' + rb"\u0061" * (c.META_MAX_BYTES - 8) + b'"},'
     tag = b'"' + rb"\u0061" * c.NAME_MAX_CHARS + b'"'
-    longest += b'"queue":' + tag + b',"tags":[' + b",".join([tag] * c.TAGS_MAX) + b"]}"
+    longest += b'"queue":' + tag + b',"tags":[' + b",".join([tag] * svc.TAGS_MAX) + b"]}"
     found = await task_body.one(request_of(longest), settings())
     assert len(msgspec.json.encode(found.args)) == ARGS_MAX
     assert len(msgspec.json.encode(found.meta)) == c.META_MAX_BYTES
@@ -171,10 +173,10 @@ async def test_a_list_that_is_far_too_long_takes_no_memory(element: bytes) -> No
 @pytest.mark.parametrize(
     ("sent", "limit", "told"),
     [
-        (c.BATCH_COUNTED_MAX, c.BATCH_MAX_TASKS, c.BATCH_COUNTED_MAX),
-        (c.BATCH_COUNTED_MAX + 2, c.BATCH_MAX_TASKS, c.BATCH_COUNTED_MAX + 1),
-        (c.BATCH_COUNTED_MAX + 2, c.BATCH_COUNTED_MAX + 2, None),
-        (c.BATCH_COUNTED_MAX + 3, c.BATCH_COUNTED_MAX + 2, c.BATCH_COUNTED_MAX + 3),
+        (ac.BATCH_COUNTED_MAX, c.BATCH_MAX_TASKS, ac.BATCH_COUNTED_MAX),
+        (ac.BATCH_COUNTED_MAX + 2, c.BATCH_MAX_TASKS, ac.BATCH_COUNTED_MAX + 1),
+        (ac.BATCH_COUNTED_MAX + 2, ac.BATCH_COUNTED_MAX + 2, None),
+        (ac.BATCH_COUNTED_MAX + 3, ac.BATCH_COUNTED_MAX + 2, ac.BATCH_COUNTED_MAX + 3),
     ],
 )
 async def test_tasks_are_counted_up_to_a_bound_or_the_limit_that_is_set(sent: int, limit: int, told: int | None) -> None:

@@ -12,7 +12,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from taskmill import constants as c
+from taskmill.cli import constants as cc
 from taskmill.cli import ending
+from taskmill.engine import constants as ec
 from tests.support.children import tied
 from tests.support.waiting import slowness
 
@@ -121,10 +123,12 @@ def test_a_command_that_is_interrupted_cleans_up_first() -> None:
 SCRIPT = """
 import asyncio, os, signal, sys, threading, time
 from taskmill import constants as c
+from taskmill.cli import constants as cc
+from taskmill.engine import constants as ec
 from taskmill.cli import ending
 from taskmill.log import configure_logging
 configure_logging()
-c.END_MARGIN_S, c.END_HURRY_S, c.END_CANCEL_S = 1.0, 1.0, 0.2
+cc.END_MARGIN_S, cc.END_HURRY_S, cc.END_CANCEL_S = 1.0, 1.0, 0.2
 
 async def stubborn():
     while True:
@@ -187,9 +191,9 @@ def test_a_signal_ends_the_process_whatever_hangs(how: tuple[str, ...], signals:
 
 
 def test_the_limits_fit_into_what_is_promised() -> None:
-    assert c.DRAIN_GRACE_S + c.END_MARGIN_S <= 40
-    assert c.END_HURRY_S <= c.END_MARGIN_S
-    assert c.STUBBORN_S < c.DEADLINE_GRACE_S
+    assert c.DRAIN_GRACE_S + cc.END_MARGIN_S <= 40
+    assert cc.END_HURRY_S <= cc.END_MARGIN_S
+    assert ec.STUBBORN_S < c.DEADLINE_GRACE_S
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()], ids=lambda e: type(e).__name__)
@@ -222,7 +226,7 @@ def test_an_exception_that_is_raised_again_and_again_costs_the_loop_only_a_short
         ending.run(main(), survive=BOTH)
     assert len(lines) == 20
     assert all("exc_info" not in line for line in lines)
-    assert max(line["where"].count("File ") for line in lines) == c.END_LOG_FRAMES
+    assert max(line["where"].count("File ") for line in lines) == cc.END_LOG_FRAMES
 
 
 def test_what_is_left_behind_and_raises_when_it_is_cancelled_does_not_change_the_result() -> None:

@@ -7,8 +7,7 @@ import socket
 
 import pytest
 
-from taskmill import constants
-from taskmill.dev import ports
+from taskmill.dev import constants, ports
 
 
 def listener() -> socket.socket:

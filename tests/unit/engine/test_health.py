@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from taskmill import constants as c
+from taskmill.engine import constants as c
 from taskmill.engine.health import HealthApp, Vitals
 
 NOW = 1_000.0

@@ -10,12 +10,13 @@ from msgspec.structs import replace
 from structlog.testing import LogCapture
 
 from taskmill import constants as c
+from taskmill.engine import constants as ec
 from taskmill.engine.periodic.scheduler import SchedulerHealth
 from taskmill.engine.tally import Tally
+from taskmill.engine.telemetry import WorkerTelemetry
 from taskmill.ids import new_id
 from taskmill.states import By, Cause, State
 from taskmill.stores.tasks.settle import Outcome
-from taskmill.telemetry import WorkerTelemetry
 
 
 @pytest.fixture
@@ -76,16 +77,16 @@ def test_what_was_not_written_is_neither_told_nor_counted(lines: list[Any]) -> N
 
 
 def test_a_message_is_one_short_printable_line(lines: list[Any]) -> None:
-    ended = outcome(State.RETRYABLE, Cause.ERROR, message="bad\n\tline \x1b[2J\x00" + "x" * 2 * c.LOG_MESSAGE_MAX_CHARS)
+    ended = outcome(State.RETRYABLE, Cause.ERROR, message="bad\n\tline \x1b[2J\x00" + "x" * 2 * ec.LOG_MESSAGE_MAX_CHARS)
     Tally().note([ended], {ended.id: ended.state})
     message = lines[0]["message"]
     assert message.startswith("bad line \N{REPLACEMENT CHARACTER}[2J")
     assert message.isprintable()
-    assert len(message) == c.LOG_MESSAGE_MAX_CHARS + len(c.TRUNCATED)
+    assert len(message) == ec.LOG_MESSAGE_MAX_CHARS + len(c.TRUNCATED)
 
 
 def test_the_number_of_labels_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(c, "TALLY_MAX", 3)
+    monkeypatch.setattr(ec, "TALLY_MAX", 3)
     tally = Tally()
     for number in range(10):
         ended = replace(outcome(State.COMPLETED), home=f"queue{number}")

@@ -13,8 +13,8 @@ import click
 import msgspec
 import pytest
 
-from taskmill import constants as c
 from taskmill.clock import FakeClock
+from taskmill.plugin import constants as c
 from taskmill.plugin import task
 from taskmill.plugin.config import Secret
 from taskmill.plugin.host import PluginHost

@@ -11,6 +11,7 @@ from litestar.status_codes import HTTP_200_OK
 
 from taskmill import constants as c
 from taskmill.api import body, task_body
+from taskmill.api import constants as ac
 from taskmill.api.call import Call, caller, platform_of
 from taskmill.api.envelope import Envelope, ok
 from taskmill.clock import Timestamp
@@ -22,7 +23,7 @@ from taskmill.services.schedules.service import ScheduleRequest, ScheduleRun, Sc
 class FiresQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Query parameters of the look ahead."""
 
-    count: Annotated[int, msgspec.Meta(ge=1, le=c.NEXT_FIRES_MAX, description="How many fires.")] = c.NEXT_FIRES_DEFAULT
+    count: Annotated[int, msgspec.Meta(ge=1, le=c.NEXT_FIRES_MAX, description="How many fires.")] = ac.NEXT_FIRES_DEFAULT
 
 
 class Fires(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from taskmill import constants as c
+from taskmill.cli import constants as c
 from taskmill.cli import ending
 from taskmill.cli.arguments import seconds
 from taskmill.cli.failure import EXIT_TIMEOUT

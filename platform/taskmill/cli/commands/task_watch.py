@@ -6,7 +6,7 @@ import math
 import time
 from typing import Any
 
-from taskmill import constants as c
+from taskmill.cli import constants as c
 from taskmill.cli.failure import EXIT_FAILED, EXIT_OK, EXIT_TIMEOUT, RemoteError
 from taskmill.cli.language import words
 from taskmill.cli.output import say

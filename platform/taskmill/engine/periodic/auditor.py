@@ -8,6 +8,7 @@ from uuid import UUID
 
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.engine import constants as ec
 from taskmill.log import get_logger
 from taskmill.stores.broker import lanes as streams
 from taskmill.stores.broker.lanes import Lane
@@ -28,10 +29,10 @@ class AuditorConfig:
     `consumers_s`: how often every queue is looked at, also those that no worker serves.
     """
 
-    margin_s: float = c.LOST_TICKET_MARGIN_S
-    idle_ms: int = c.PENDING_IDLE_MS
-    consumers_s: float = c.AUDIT_CONSUMERS_S
-    batch: int = c.AUDIT_BATCH
+    margin_s: float = ec.LOST_TICKET_MARGIN_S
+    idle_ms: int = ec.PENDING_IDLE_MS
+    consumers_s: float = ec.AUDIT_CONSUMERS_S
+    batch: int = ec.AUDIT_BATCH
 
 
 class Auditor:
@@ -54,7 +55,7 @@ class Auditor:
         self._swept_at = float("-inf")
         self._took = float("inf")  # 上一轮的用时
         self._pending: dict[Lane, dict[bytes, float]] = {}  # 读走未撕的票，各是何时头一次看见的
-        self.period_s = c.AUDITOR_PERIOD_S
+        self.period_s = ec.AUDITOR_PERIOD_S
 
     async def run_once(self) -> Mapping[str, int]:
         """Do one round; returns lost and stuck (tickets), consumers (removed) and more (a batch was full)."""
@@ -69,7 +70,7 @@ class Auditor:
         # 道很多时查得慢，就查得稀一些；偶尔慢一次是在等服务器，不算
         took = self._clock.monotonic() - began
         cost, self._took = min(took, self._took), took
-        self.period_s = min(max(c.AUDITOR_PERIOD_S, cost * c.SWEEP_COST_RATIO), c.SWEEP_MAX_S)
+        self.period_s = min(max(ec.AUDITOR_PERIOD_S, cost * ec.SWEEP_COST_RATIO), ec.SWEEP_MAX_S)
         return {"lost": lost, "stuck": stuck, "consumers": removed, "more": int(more_lost or more_stuck)}
 
     async def _lanes(self, *, everywhere: bool) -> list[Lane]:

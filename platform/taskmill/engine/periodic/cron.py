@@ -10,15 +10,16 @@ from uuid import UUID
 import msgspec
 
 from taskmill import constants as c
+from taskmill.engine import constants as ec
 from taskmill.errors import SetupError, TaskmillError, UnavailableError
 from taskmill.log import get_logger
-from taskmill.services.schedules.timetable import Due, Timetable
 from taskmill.services.tasks.submit import SubmitService
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores import schedule as store
 from taskmill.stores.database import AWAY, Connection, Database
 from taskmill.stores.schedule import Advance, DueRow
 from taskmill.stores.tasks.submit import NewTask
+from taskmill.timetable.timetable import Due, Timetable
 
 log = get_logger(__name__)
 
@@ -41,9 +42,9 @@ class Cron:
     """
 
     name = "cron"
-    period_s = c.CRON_PERIOD_S
+    period_s = ec.CRON_PERIOD_S
 
-    def __init__(self, database: Database, submit: SubmitService, *, batch: int = c.CRON_BATCH) -> None:
+    def __init__(self, database: Database, submit: SubmitService, *, batch: int = ec.CRON_BATCH) -> None:
         self._database = database
         self._submit = submit
         self._batch = batch
@@ -73,7 +74,7 @@ class Cron:
         except TaskmillError as error:
             # 存入时是好的：多半是此机的时区数据太旧，别的副本或升级之后能算
             log.warning("计划的时间表无效，稍后再试", schedule=row.name, error=str(error))
-            retry_at = row.now + timedelta(seconds=c.CRON_RETRY_S)
+            retry_at = row.now + timedelta(seconds=ec.CRON_RETRY_S)
             return _Plan(row, Due([], 0, retry_at), error=error.words.en)
         plan = _Plan(row, timetable.due(row.next_fire_at, row.now, row.catch_up_s))
         try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from taskmill import constants as c
+from taskmill.engine import constants as c
 from taskmill.log import get_logger
 from taskmill.stores.broker import foreign_keys
 from taskmill.stores.broker.tickets import Tickets

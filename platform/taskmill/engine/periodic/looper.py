@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from taskmill import constants as c
+from taskmill.engine import constants as ec
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.stores.broker.tickets import BROKER_AWAY
@@ -58,7 +59,7 @@ class Looper:
         if (await asyncio.wait({self._task}, timeout=grace_s))[0]:
             return True
         self._task.cancel()
-        await asyncio.wait({self._task}, timeout=c.CUT_S)
+        await asyncio.wait({self._task}, timeout=ec.CUT_S)
         return False
 
     async def _run(self) -> None:
@@ -94,4 +95,4 @@ class Looper:
             if done:
                 log.debug("循环完成一轮", loop=self.loop.name, **done)
             return 0.0 if counts.get("more") else self.loop.period_s * random.uniform(0.8, 1.2)  # noqa: S311 - 抖动
-        return min(c.RECONNECT_MAX_S, self.loop.period_s * 2 ** min(self.failures, 5))  # 周期会变，不能一开始就定下
+        return min(ec.RECONNECT_MAX_S, self.loop.period_s * 2 ** min(self.failures, 5))  # 周期会变，不能一开始就定下

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Callable, Mapping
 
 import taskmill
-from taskmill import constants as c
+from taskmill.engine import constants as c
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.stores.database import AWAY, Database

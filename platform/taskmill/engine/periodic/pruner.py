@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from taskmill import constants as c
+from taskmill.engine import constants as ec
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.stores.database import Database
@@ -20,8 +21,8 @@ class PrunerConfig:
 
     retention_days: int = c.RETENTION_DAYS
     days_ahead: int = c.PARTITION_DAYS_AHEAD
-    worker_keep_s: float = c.WORKER_KEEP_S
-    batch: int = c.PRUNE_BATCH
+    worker_keep_s: float = ec.WORKER_KEEP_S
+    batch: int = ec.PRUNE_BATCH
 
 
 class Pruner:
@@ -32,7 +33,7 @@ class Pruner:
     """
 
     name = "pruner"
-    period_s = c.PRUNER_PERIOD_S
+    period_s = ec.PRUNER_PERIOD_S
 
     def __init__(self, database: Database, config: PrunerConfig | None = None) -> None:
         self._database = database

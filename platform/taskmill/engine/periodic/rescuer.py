@@ -13,7 +13,8 @@ from uuid import UUID
 
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
-from taskmill.engine.outcomes import taken_back, timed_out
+from taskmill.engine import constants as ec
+from taskmill.engine.attempts.outcomes import taken_back, timed_out
 from taskmill.engine.tally import Tally
 from taskmill.ids import new_id
 from taskmill.log import get_logger
@@ -34,7 +35,7 @@ class RescuerConfig:
 
     lease_s: float = c.LEASE_S
     grace_s: float = c.DEADLINE_GRACE_S
-    batch: int = c.RESCUE_BATCH
+    batch: int = ec.RESCUE_BATCH
 
     @property
     def gap_s(self) -> float:
@@ -79,7 +80,7 @@ class Rescuer:
         self.tally = tally or Tally()
         self._since: float | None = None  # 不间断的一串成功从何时开始
         self._seen = clock.monotonic()  # 上一次成功
-        self.period_s = min(c.RESCUER_PERIOD_S, self._config.lease_s / 8)
+        self.period_s = min(ec.RESCUER_PERIOD_S, self._config.lease_s / 8)
 
     @property
     def armed(self) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 
-from taskmill import constants as c
+from taskmill.engine import constants as c
 from taskmill.engine.periodic.auditor import Auditor
 from taskmill.engine.periodic.cron import Cron
 from taskmill.engine.periodic.key_guard import KeyGuard
@@ -15,12 +15,12 @@ from taskmill.engine.periodic.presence import Presence
 from taskmill.engine.periodic.pruner import Pruner, PrunerConfig
 from taskmill.engine.periodic.rescuer import Rescuer, RescuerConfig
 from taskmill.engine.periodic.stager import Stager
+from taskmill.engine.periodic.telemetry import LoopFacts, SchedulerTelemetry
 from taskmill.engine.tally import Tally
 from taskmill.log import get_logger
 from taskmill.services.platform import Platform
 from taskmill.services.schedules.sync import sync
 from taskmill.serving.endpoint import Endpoint, listening
-from taskmill.telemetry import LoopFacts, SchedulerTelemetry
 
 log = get_logger(__name__)
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.engine import constants as ec
 from taskmill.engine.tally import Tally
 from taskmill.ids import new_id
 from taskmill.log import get_logger
@@ -35,7 +36,7 @@ class Stager:
         database: Database,
         tickets: Tickets,
         *,
-        batch: int = c.STAGE_BATCH,
+        batch: int = ec.STAGE_BATCH,
         tally: Tally | None = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -98,7 +99,7 @@ class Stager:
         self._fed |= {(q, p) for q, epoch in epochs.items() if not queues.get(q) for p in epoch.full}
         took = self._clock.monotonic() - began
         cost, self._took = min(took, self._took), took  # 偶尔慢一次是在等服务器，不是队列多
-        self._sweep_at = began + (0.0 if len(missing) > rebuilt else min(cost * c.SWEEP_COST_RATIO, c.SWEEP_MAX_S))
+        self._sweep_at = began + (0.0 if len(missing) > rebuilt else min(cost * ec.SWEEP_COST_RATIO, ec.SWEEP_MAX_S))
         return rebuilt
 
     async def _rebuild(self, queues: list[str]) -> int:
@@ -106,11 +107,11 @@ class Stager:
         if not queues:
             return 0
         async with self._database.transaction() as connection:
-            if not await store.try_lock(connection, c.EPOCH_LOCK_KEY):
+            if not await store.try_lock(connection, ec.EPOCH_LOCK_KEY):
                 return 0
             start = await store.now_ms(connection)
             await streams.begin_epochs(self._tickets, queues, start)
-        log.info("票据流已建立", queues=queues[: c.LOG_NAMES_MAX], count=len(queues), epoch=start)
+        log.info("票据流已建立", queues=queues[: ec.LOG_NAMES_MAX], count=len(queues), epoch=start)
         return len(queues)
 
     async def _feed(self, lanes: list[Lane]) -> tuple[int, bool, int]:
@@ -118,7 +119,7 @@ class Stager:
         queues = {queue for queue, _ in lanes}
         known = await streams.epochs(self._tickets, queues)
         rebuilt = await self._rebuild(sorted(queues - set(known))) if len(known) < len(queues) else 0
-        limit = max(c.STAGE_LANE_MIN, self._batch // len(lanes))
+        limit = max(ec.STAGE_LANE_MIN, self._batch // len(lanes))
         lengths = await streams.lengths(self._tickets, lanes)
         rooms = {lane: min(self._tickets.window - lengths[lane], limit) for lane in lanes}
         rooms = {lane: room for lane, room in rooms.items() if room > 0}

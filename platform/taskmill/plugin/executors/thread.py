@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from taskmill import constants as c
+from taskmill.plugin import constants as pc
 from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import TaskDefinition
 from taskmill.plugin.executors.daemon_pool import DaemonPool
@@ -18,7 +19,7 @@ class ThreadExecutor:
     and the thread is written off; another takes its place. `exhausted` says that too many never came back.
     """
 
-    def __init__(self, size: int = c.THREADS_MAX, abandoned_max: int = c.THREADS_ABANDONED_MAX) -> None:
+    def __init__(self, size: int = pc.THREADS_MAX, abandoned_max: int = c.THREADS_ABANDONED_MAX) -> None:
         self.pool = DaemonPool(size)
         self._abandoned_max = abandoned_max
 

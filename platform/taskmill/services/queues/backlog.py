@@ -8,6 +8,7 @@ import msgspec
 
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
+from taskmill.services import constants as svc
 from taskmill.stores.database import Database
 from taskmill.stores.queues import backlog
 from taskmill.stores.queues.backlog import Backlog
@@ -39,7 +40,7 @@ class BacklogService:
         asked = self._clock.monotonic()
         if asked < self._good_until:
             return self._counts
-        async with asyncio.timeout(c.LOOKUP_TIMEOUT_S), self._lock:
+        async with asyncio.timeout(svc.LOOKUP_TIMEOUT_S), self._lock:
             # 排队时别人算好的、在我们发问之后才开始算的，同样新鲜
             if self._begun < asked and self._clock.monotonic() >= self._good_until:
                 await self._count()
@@ -66,5 +67,5 @@ class BacklogService:
             self._counts = await backlog.load(session, c.DUE_SOON_S)
         ended = self._clock.monotonic()
         self._begun = begun
-        if ended - begun > c.BACKLOG_CHEAP_S:
-            self._good_until = ended + (ended - begun) * c.BACKLOG_COST_RATIO
+        if ended - begun > svc.BACKLOG_CHEAP_S:
+            self._good_until = ended + (ended - begun) * svc.BACKLOG_COST_RATIO

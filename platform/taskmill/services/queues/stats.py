@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from taskmill import constants as c
+from taskmill.services import constants as c
 from taskmill.services.queues.backlog import BacklogService
 from taskmill.services.queues.service import LiveCounts, live
 from taskmill.services.workers import WorkerService

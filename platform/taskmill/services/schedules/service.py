@@ -10,21 +10,21 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from taskmill import bounds, naming, reasons
+from taskmill import bounds
 from taskmill import constants as c
 from taskmill.clock import Timestamp, rfc3339
-from taskmill.errors import Code, ConflictError, InputError, NotFoundError
-from taskmill.ids import new_id
+from taskmill.errors import Code, ConflictError, NotFoundError
+from taskmill.ids import as_id, new_id
 from taskmill.log import get_logger
 from taskmill.models import Schedule
 from taskmill.services.page import Page, Paging
-from taskmill.services.schedules.timetable import Timetable
 from taskmill.services.tasks.submit import SubmitService
 from taskmill.services.tasks.submit_request import Args, Priority, QueueName, SubmitRequest
 from taskmill.services.view import shown, view
 from taskmill.stores import schedule as store
 from taskmill.stores.database import Database
-from taskmill.words import Words
+from taskmill.timetable.schedule import check_schedule
+from taskmill.timetable.timetable import Timetable
 
 log = get_logger(__name__)
 SOURCE_API = "api"
@@ -62,13 +62,7 @@ class ScheduleRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     def check(self) -> None:
         """Raise InputError SCHEDULE_INVALID unless name, timetable and catch-up window are sound."""
-        if not naming.is_schedule(self.name):
-            raise _refuse("name", reasons.SCHEDULE_NAME(limit=c.NAME_MAX_CHARS))
-        if _uuid(self.name) is not None:
-            raise _refuse("name", reasons.LIKE_AN_ID)
-        if (reason := bounds.CATCH_UP_S.refusal(self.catch_up_s)) is not None:
-            raise _refuse("catch_up_s", reason)
-        self.timetable.check_new()
+        check_schedule(self.name, self.timetable, self.catch_up_s)
 
 
 class ScheduleView(msgspec.Struct, frozen=True, kw_only=True):
@@ -228,7 +222,7 @@ def next_fire(timetable: Timetable, now: datetime, anchor: datetime | None = Non
 
 
 async def _found(session: store.Session, key: str, *, lock: bool = True) -> Schedule:
-    row = await store.fetch(session, _uuid(key) or key, lock=lock) if "\x00" not in key else None
+    row = await store.fetch(session, as_id(key) or key, lock=lock) if "\x00" not in key else None
     if row is None:
         raise NotFoundError(Code.SCHEDULE_NOT_FOUND, schedule=key)
     return row
@@ -236,17 +230,6 @@ async def _found(session: store.Session, key: str, *, lock: bool = True) -> Sche
 
 def _columns(request: ScheduleRequest) -> Mapping[str, Any]:
     return msgspec.structs.asdict(request)
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
-
-
-def _refuse(field: str, reason: Words) -> InputError:
-    return InputError(Code.SCHEDULE_INVALID, field=field, reason=reason)
 
 
 def _view(row: Schedule | None) -> ScheduleView:

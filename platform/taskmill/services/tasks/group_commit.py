@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from uuid import UUID
 
-from taskmill import constants as c
 from taskmill.errors import Code, LimitError
 from taskmill.log import get_logger
+from taskmill.services import constants as c
 from taskmill.stores.database import DATA_ERRORS
 from taskmill.stores.tasks.submit import Inserted, NewTask
 from taskmill.stores.why import why

@@ -16,6 +16,7 @@ from taskmill.clock import Clock
 from taskmill.errors import Code, InputError, LimitError, SetupError, TaskmillError, UnavailableError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
+from taskmill.services import constants as svc
 from taskmill.services.faults import translate
 from taskmill.services.kinds import KindCache, KindPolicy
 from taskmill.services.tasks.group_commit import GroupCommit
@@ -218,8 +219,8 @@ class SubmitService:
             if fresh:
                 await self._register(connection, fresh)
             inserted: dict[UUID, Inserted] = {}
-            for start in range(0, len(tasks), c.SUBMIT_CHUNK):
-                inserted |= await store.insert(connection, tasks[start : start + c.SUBMIT_CHUNK])
+            for start in range(0, len(tasks), svc.SUBMIT_CHUNK):
+                inserted |= await store.insert(connection, tasks[start : start + svc.SUBMIT_CHUNK])
             return inserted
 
         try:
@@ -228,7 +229,7 @@ class SubmitService:
             raise SetupError(Code.SCHEMA_BEHIND, found="empty", expected="head") from error
         except AWAY as error:
             raise _away(error) from error
-        self._known_queues.update(dict.fromkeys(fresh, now + c.QUEUE_KNOWN_S))
+        self._known_queues.update(dict.fromkeys(fresh, now + svc.QUEUE_KNOWN_S))
         return inserted
 
     async def _register(self, connection: Connection, queues: set[str]) -> None:

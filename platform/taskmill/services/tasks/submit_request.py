@@ -12,6 +12,7 @@ from taskmill import bounds, naming, reasons
 from taskmill import constants as c
 from taskmill.bounds import Range, bad_delay, bad_moment
 from taskmill.errors import Code, InputError
+from taskmill.services import constants as svc
 from taskmill.words import Words
 
 # 写进接口说明的；检查在 check_request，它的话点得出字段与原因
@@ -43,7 +44,7 @@ class SubmitRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     expires_at: Annotated[datetime, _moment("Do not start after; with a time zone.")] | None = None
     max_attempts: Annotated[int, bounds.ATTEMPTS.meta()] | None = None
     timeout_s: Annotated[float, bounds.TIMEOUT_S.meta()] | None = None
-    tags: Annotated[list[str], Meta(extra_json_schema={"maxItems": c.TAGS_MAX})] = []
+    tags: Annotated[list[str], Meta(extra_json_schema={"maxItems": svc.TAGS_MAX})] = []
     meta: Annotated[dict[str, Any], Meta(description="Free facts of the client, kept with the task.")] | None = None
 
 
@@ -84,8 +85,8 @@ def _check_times(request: SubmitRequest) -> None:
 
 
 def _check_tags(tags: list[str]) -> None:
-    if len(tags) > c.TAGS_MAX:
-        raise refuse("tags", reasons.AT_MOST(limit=c.TAGS_MAX))
+    if len(tags) > svc.TAGS_MAX:
+        raise refuse("tags", reasons.AT_MOST(limit=svc.TAGS_MAX))
     for index, tag in enumerate(tags):
         if not naming.is_tag(tag):
             raise refuse(f"tags[{index}]", reasons.NOT_A_TAG(limit=c.NAME_MAX_CHARS))

@@ -10,6 +10,7 @@ from taskmill import constants as c
 from taskmill.clock import Clock
 from taskmill.errors import UnavailableError
 from taskmill.log import get_logger
+from taskmill.services import constants as svc
 from taskmill.stores.broker.tickets import BROKER_AWAY, Lane, Ticket, Tickets
 from taskmill.stores.database import AWAY, Database
 from taskmill.stores.tasks import stage as task_stage
@@ -66,7 +67,7 @@ class Ticketing:
         oldest = next(iter(self._under_way.values()), None)
         now = self._clock.monotonic()
         if self._away_until is None:
-            return oldest is None or (now - oldest < c.TICKET_HANG_S and len(self._under_way) < c.TICKET_SENDS_MAX)
+            return oldest is None or (now - oldest < svc.TICKET_HANG_S and len(self._under_way) < svc.TICKET_SENDS_MAX)
         return oldest is None and now >= self._away_until
 
     async def _send_lane(self, queue: str, priority: int, tickets: list[Ticket]) -> int | None:

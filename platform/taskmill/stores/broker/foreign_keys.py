@@ -7,6 +7,7 @@ from typing import Final
 
 from taskmill import constants as c
 from taskmill import keys
+from taskmill.stores import constants as sc
 from taskmill.stores.broker.tickets import Tickets
 
 EPOCH_TYPE: Final = "hash"
@@ -35,8 +36,8 @@ async def find(tickets: Tickets, queues: Sequence[str]) -> list[str]:
     """Return the queues with a key of a foreign type; raises one of BROKER_AWAY."""
     wanted = [EPOCH_TYPE, *(STREAM_TYPE for _ in c.PRIORITIES)]
     found: list[str] = []
-    for start in range(0, len(queues), c.FOREIGN_CHUNK):
-        part = queues[start : start + c.FOREIGN_CHUNK]
+    for start in range(0, len(queues), sc.FOREIGN_CHUNK):
+        part = queues[start : start + sc.FOREIGN_CHUNK]
         async with tickets.pipeline() as pipe:
             for queue in part:
                 for key in _keys(queue):

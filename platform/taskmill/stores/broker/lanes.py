@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from taskmill import constants as c
 from taskmill import keys
+from taskmill.stores import constants as sc
 from taskmill.stores.broker.tickets import NO_EPOCH, Lane, Ticket, Tickets, no_group
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ class Epoch:
     full: frozenset[int]
 
 
-def chunks(items: Iterable[T], size: int = c.LANES_CHUNK) -> Iterator[list[T]]:
+def chunks(items: Iterable[T], size: int = sc.LANES_CHUNK) -> Iterator[list[T]]:
     """Cut into lists of at most `size`."""
     rest = iter(items)
     while part := list(islice(rest, size)):
@@ -69,7 +70,7 @@ async def heads(tickets: Tickets, lanes: Iterable[Lane]) -> dict[Lane, int | Non
     for part in chunks(lanes):
         replies = await _replies(tickets, part, lambda pipe, lane: pipe.xrange(keys.tickets(*lane), count=1))
         for lane, entries in zip(part, replies, strict=True):
-            found[lane] = Ticket.unpack(entries[0][1][c.TICKET_FIELD]).at_ms if entries else None
+            found[lane] = Ticket.unpack(entries[0][1][sc.TICKET_FIELD]).at_ms if entries else None
     return found
 
 
@@ -87,7 +88,7 @@ async def feed(tickets: Tickets, batches: Mapping[Lane, Sequence[Ticket]]) -> se
 
 def _portions(batches: Mapping[Lane, Sequence[Ticket]]) -> Iterator[tuple[Lane, list[bytes]]]:
     for lane, batch in batches.items():
-        for portion in chunks((ticket.pack() for ticket in batch), c.TICKET_CHUNK):
+        for portion in chunks((ticket.pack() for ticket in batch), sc.TICKET_CHUNK):
             yield lane, portion
 
 

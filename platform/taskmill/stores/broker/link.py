@@ -13,7 +13,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as BrokerTimeoutError
 
-from taskmill import constants as c
+from taskmill.stores import constants as c
 from taskmill.stores.wire import KEEPALIVE
 
 # 主从切换之后，活着的旧连接上会听到的话；认得的类别里没有这些词，而 6.2 的脚本把它包在自己的错误里，所以两样都看

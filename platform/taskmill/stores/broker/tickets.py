@@ -18,6 +18,7 @@ from redis.exceptions import TimeoutError as BrokerTimeoutError
 from taskmill import constants as c
 from taskmill import keys
 from taskmill.errors import Code, UnavailableError
+from taskmill.stores import constants as sc
 from taskmill.stores.broker.link import Doubts, client
 from taskmill.stores.why import why
 
@@ -136,7 +137,7 @@ class Tickets:
     async def close(self) -> None:
         """Close the connections; those that do not close in CLOSE_TIMEOUT_S seconds are left to the kernel."""
         with suppress(*BROKER_AWAY):
-            async with asyncio.timeout(c.CLOSE_TIMEOUT_S):
+            async with asyncio.timeout(sc.CLOSE_TIMEOUT_S):
                 await self.redis.aclose()
 
     async def ping(self) -> None:
@@ -149,8 +150,8 @@ class Tickets:
     async def submit(self, queue: str, priority: int, tickets: Sequence[Ticket]) -> int:
         """Add tickets as far as the window allows; returns how many were taken (the first ones), NO_EPOCH if none may."""
         taken = 0
-        for start in range(0, len(tickets), c.TICKET_CHUNK):
-            chunk = tickets[start : start + c.TICKET_CHUNK]
+        for start in range(0, len(tickets), sc.TICKET_CHUNK):
+            chunk = tickets[start : start + sc.TICKET_CHUNK]
             count = await self._submit(
                 keys=[keys.tickets(queue, priority), keys.epoch(queue)],
                 args=[self.window, keys.epoch_flag(priority), *(ticket.pack() for ticket in chunk)],
@@ -164,17 +165,17 @@ class Tickets:
 
     async def feed(self, queue: str, priority: int, tickets: Sequence[Ticket]) -> bool:
         """Add the stager's tickets; False if the epoch is gone."""
-        for start in range(0, len(tickets), c.TICKET_CHUNK):
-            chunk = [ticket.pack() for ticket in tickets[start : start + c.TICKET_CHUNK]]
+        for start in range(0, len(tickets), sc.TICKET_CHUNK):
+            chunk = [ticket.pack() for ticket in tickets[start : start + sc.TICKET_CHUNK]]
             if await self.feed_script(keys=[keys.tickets(queue, priority), keys.epoch(queue)], args=chunk) == NO_EPOCH:
                 return False
         return True
 
     async def drop(self, queue: str, priority: int, entries: Sequence[bytes]) -> None:
         """Acknowledge and delete stream entries."""
-        for start in range(0, len(entries), c.TICKET_CHUNK):
+        for start in range(0, len(entries), sc.TICKET_CHUNK):
             await self._drop(
-                keys=[keys.tickets(queue, priority)], args=[keys.GROUP, *entries[start : start + c.TICKET_CHUNK]]
+                keys=[keys.tickets(queue, priority)], args=[keys.GROUP, *entries[start : start + sc.TICKET_CHUNK]]
             )
 
     async def clear_flag(self, queue: str, priority: int) -> None:
@@ -304,9 +305,9 @@ class Tickets:
                 message = await channel.get_message(timeout=c.READ_BLOCK_MS / 1000)
                 if message is not None:
                     heard, asked = time.monotonic(), False
-                elif time.monotonic() - heard >= 2 * c.HINT_PING_S:
+                elif time.monotonic() - heard >= 2 * sc.HINT_PING_S:
                     raise BrokerTimeoutError
-                elif time.monotonic() - heard >= c.HINT_PING_S and not asked:
+                elif time.monotonic() - heard >= sc.HINT_PING_S and not asked:
                     await channel.ping()
                     asked = True
                 yield message is not None and message["type"] == "message"
@@ -320,4 +321,4 @@ class Tickets:
 
 def _entries(raw: Any) -> list[Entry]:
     """删除过的待确认条目字段为 None：没有票据可读，跳过。"""
-    return [(entry, Ticket.unpack(fields[c.TICKET_FIELD])) for entry, fields in raw if fields]
+    return [(entry, Ticket.unpack(fields[sc.TICKET_FIELD])) for entry, fields in raw if fields]

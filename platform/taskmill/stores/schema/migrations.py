@@ -22,6 +22,7 @@ from taskmill import constants as c
 from taskmill import reasons
 from taskmill.errors import Code, SetupError, TaskmillError, UnavailableError
 from taskmill.log import get_logger
+from taskmill.stores import constants as sc
 from taskmill.stores import wire
 from taskmill.stores.reach import reach
 from taskmill.stores.schema.chain import CORE, VERSION_TABLE, Chain, Phase, migrations_dir
@@ -86,7 +87,7 @@ async def _locked(database_url: str, wait_s: float) -> AsyncIterator[AsyncConnec
                 async with engine.connect() as connection:
                     yield connection
             finally:
-                await guard.execute(text("select pg_advisory_unlock(:key)"), {"key": c.MIGRATION_LOCK_KEY})
+                await guard.execute(text("select pg_advisory_unlock(:key)"), {"key": sc.MIGRATION_LOCK_KEY})
     except OSError as error:
         raise UnavailableError(Code.DATABASE_UNAVAILABLE, reason=why(error)) from error
     finally:
@@ -97,12 +98,12 @@ async def _acquire(guard: AsyncConnection, wait_s: float) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_s
     while True:
-        result = await guard.execute(text("select pg_try_advisory_lock(:key)"), {"key": c.MIGRATION_LOCK_KEY})
+        result = await guard.execute(text("select pg_try_advisory_lock(:key)"), {"key": sc.MIGRATION_LOCK_KEY})
         if result.scalar_one():
             return
         if loop.time() >= deadline:
             raise SetupError(Code.MIGRATION_LOCKED, seconds=round(wait_s), reason=reasons.OTHER_MIGRATION)
-        await asyncio.sleep(c.MIGRATION_LOCK_POLL_S)
+        await asyncio.sleep(sc.MIGRATION_LOCK_POLL_S)
 
 
 def _run(connection: Connection, action: str, revision: str, config: Config) -> None:
@@ -115,7 +116,7 @@ async def _prepare(connection: AsyncConnection) -> None:
     exists = (await connection.execute(text("select to_regnamespace(:name)"), {"name": c.SCHEMA})).scalar_one()
     if exists is None:
         await _create_schema(connection)
-    await connection.execute(text(f"set lock_timeout = '{c.MIGRATION_STATEMENT_LOCK_TIMEOUT}'"))
+    await connection.execute(text(f"set lock_timeout = '{sc.MIGRATION_STATEMENT_LOCK_TIMEOUT}'"))
     await connection.commit()
 
 
@@ -163,7 +164,7 @@ async def apply(
 
 async def _upgrade(connection: AsyncConnection, chain: Chain, revision: str) -> None:
     """等锁超时的从停下处再来；别的数据库错误都是迁移自己的错。"""
-    for attempt in range(1, c.MIGRATION_LOCK_TRIES + 1):
+    for attempt in range(1, sc.MIGRATION_LOCK_TRIES + 1):
         try:
             await connection.run_sync(partial(_run, action="upgrade", revision=revision, config=chain.config()))
             await connection.commit()
@@ -179,10 +180,10 @@ async def _upgrade(connection: AsyncConnection, chain: Chain, revision: str) -> 
         else:
             return
         await connection.rollback()
-        await asyncio.sleep(c.MIGRATION_LOCK_PAUSE_S)
+        await asyncio.sleep(sc.MIGRATION_LOCK_PAUSE_S)
     raise SetupError(
         Code.MIGRATION_LOCKED,
-        seconds=round(c.MIGRATION_LOCK_TRIES * c.MIGRATION_LOCK_PAUSE_S),
+        seconds=round(sc.MIGRATION_LOCK_TRIES * sc.MIGRATION_LOCK_PAUSE_S),
         reason=reasons.TABLE_IN_USE,
     )
 

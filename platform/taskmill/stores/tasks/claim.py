@@ -10,6 +10,7 @@ from asyncpg import Record
 
 from taskmill import constants as c
 from taskmill.states import By, sources
+from taskmill.stores import constants as sc
 from taskmill.stores.arrays import Fence, fence_arrays
 from taskmill.stores.database import Queryable
 from taskmill.stores.tasks.history import state_in
@@ -62,8 +63,8 @@ where t.crash_count >= {c.SUSPECT_FROM}
 DECLINE = f"""
 with u as materialized (
   select t.id, t.claim_no,
-         case when (t.kind || ':' || t.kind_version) <> all ($3::text[]) then {c.UNSERVED_DELAY_S}
-              when t.crash_count >= {c.SUSPECT_FROM} then {c.SUSPECT_DELAY_S} end as delay_s
+         case when (t.kind || ':' || t.kind_version) <> all ($3::text[]) then {sc.UNSERVED_DELAY_S}
+              when t.crash_count >= {c.SUSPECT_FROM} then {sc.SUSPECT_DELAY_S} end as delay_s
   from unnest($1::uuid[], $2::int[]) as u(id, claim_no)
   join taskmill.tasks t on t.id = u.id and t.claim_no = u.claim_no and {state_in(sources(By.CLAIM))}
   for update of t skip locked

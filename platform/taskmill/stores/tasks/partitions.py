@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from taskmill import constants as c
+from taskmill.stores import constants as sc
 from taskmill.stores.database import Connection
 
 PARENT = "task_history"
@@ -83,7 +84,7 @@ async def drop_partition(connection: Connection, day: date, writer: UUID) -> int
     ObjectInUseError for a day that is not over for a day.
     """
     try:
-        dropped = await connection.fetch(DROP, day, writer, timeout=c.LONG_COMMAND_TIMEOUT_S)
+        dropped = await connection.fetch(DROP, day, writer, timeout=sc.LONG_COMMAND_TIMEOUT_S)
     except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.UndefinedTableError):
         return None
     return int(dropped[0]["n"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from taskmill import constants as c
+from taskmill.stores import constants as c
 from taskmill.stores.database import Queryable
 from taskmill.stores.tasks.history import counted, counts
 

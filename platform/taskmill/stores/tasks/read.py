@@ -34,6 +34,7 @@ from taskmill import reasons
 from taskmill.errors import Code, InputError
 from taskmill.models import Task, TaskHistory
 from taskmill.states import FINAL, LIVE, State
+from taskmill.stores import constants as sc
 from taskmill.stores.database import Connection, Queryable
 from taskmill.stores.sqlstates import CANCELLED
 
@@ -148,7 +149,7 @@ async def bounded(session: AsyncSession) -> AsyncIterator[None]:
     Raises InputError INVALID_REQUEST if the limit ended one: then the filter is too broad. A statement that somebody else
     ended, or that waited for a lock, raises the driver's error.
     """
-    limits = {"limit": f"{c.LIST_TIMEOUT_S}s", "lock": c.LIST_LOCK_TIMEOUT}
+    limits = {"limit": f"{sc.LIST_TIMEOUT_S}s", "lock": sc.LIST_LOCK_TIMEOUT}
     await session.execute(
         text("select set_config('statement_timeout', :limit, true), set_config('lock_timeout', :lock, true)"), limits
     )
@@ -158,8 +159,8 @@ async def bounded(session: AsyncSession) -> AsyncIterator[None]:
     except DBAPIError as error:
         cancelled = getattr(error.orig, "sqlstate", None) == CANCELLED
         # 状态码分不清是谁中止的，时间分得清
-        if cancelled and time.monotonic() - began >= c.LIST_TIMEOUT_S * _SURELY_OURS:
-            reason = reasons.TOO_BROAD(limit=f"{c.LIST_TIMEOUT_S} s")
+        if cancelled and time.monotonic() - began >= sc.LIST_TIMEOUT_S * _SURELY_OURS:
+            reason = reasons.TOO_BROAD(limit=f"{sc.LIST_TIMEOUT_S} s")
             raise InputError(Code.INVALID_REQUEST, field="query", reason=reason) from error
         raise
 

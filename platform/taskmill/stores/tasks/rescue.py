@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from taskmill import constants as c
 from taskmill.states import Cause
+from taskmill.stores import constants as c
 from taskmill.stores.database import Connection, Queryable, Record
 
 DEATH_LEASE = "lease expired"  # workers.death：被救援者判死

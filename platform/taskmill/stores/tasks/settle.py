@@ -9,8 +9,8 @@ from uuid import UUID
 import msgspec
 from msgspec.structs import replace
 
-from taskmill import constants as c
 from taskmill.states import FINAL, By, Cause, State, TransitionError, allowed, sources
+from taskmill.stores import constants as c
 from taskmill.stores.arrays import sparse
 from taskmill.stores.database import Connection, Record
 from taskmill.stores.tasks.history import counted, counts, ended, into_history, state_in

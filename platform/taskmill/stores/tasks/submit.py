@@ -9,7 +9,7 @@ from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
-from taskmill import constants as c
+from taskmill.stores import constants as c
 from taskmill.stores.arrays import sparse
 from taskmill.stores.database import Connection, Queryable
 from taskmill.stores.tasks.history import NOW_MS

@@ -10,9 +10,9 @@ from uuid import UUID
 import pytest
 from asyncpg import Pool
 
-from taskmill import constants as c
 from taskmill import keys
 from taskmill.clock import FakeClock
+from taskmill.engine import constants as c
 from taskmill.engine.periodic.auditor import Auditor, AuditorConfig
 from taskmill.engine.periodic.stager import Stager
 from taskmill.ids import new_id
@@ -24,19 +24,6 @@ from tests.support import rows
 pytestmark = pytest.mark.anyio
 QUEUE, PRIORITY = "default", 2
 NOTHING = {"lost": 0, "stuck": 0, "consumers": 0, "more": 0}
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url)
-    await database.open()
-    yield database
-    await database.close()
-
-
-@pytest.fixture
-def pool(database: Database) -> Pool:
-    return database.pool
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from taskmill import constants as c
+from taskmill.engine import constants as c
 from taskmill.engine.periodic.cron import Cron
 from taskmill.services.platform import Platform
 from taskmill.services.schedules.service import ScheduleRequest

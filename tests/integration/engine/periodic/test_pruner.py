@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
@@ -12,6 +11,7 @@ import pytest
 from asyncpg import Pool
 
 from taskmill import constants as c
+from taskmill.engine import constants as ec
 from taskmill.engine.periodic.pruner import Pruner, PrunerConfig
 from taskmill.ids import new_id
 from taskmill.stores.database import Database
@@ -21,19 +21,6 @@ from tests.support import rows
 pytestmark = pytest.mark.anyio
 DAY = timedelta(days=1)
 KEEP = 3
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    database = Database(database_url)
-    await database.open()
-    yield database
-    await database.close()
-
-
-@pytest.fixture
-def pool(database: Database) -> Pool:
-    return database.pool
 
 
 @pytest.fixture
@@ -175,8 +162,8 @@ async def test_old_fires_and_long_dead_workers_go(pool: Pool, pruner: Pruner) ->
             "insert into taskmill.schedule_fires values (gen_random_uuid(), now(), gen_random_uuid(), now() - $1 * interval '1 day')",
             days,
         )
-    keep = [await rows.add_worker(pool), await rows.add_worker(pool, death="stopped", dead_s=c.WORKER_KEEP_S - 60)]
-    await rows.add_worker(pool, death="stopped", dead_s=c.WORKER_KEEP_S + 60)
+    keep = [await rows.add_worker(pool), await rows.add_worker(pool, death="stopped", dead_s=ec.WORKER_KEEP_S - 60)]
+    await rows.add_worker(pool, death="stopped", dead_s=ec.WORKER_KEEP_S + 60)
 
     counts = await pruner.run_once()
 

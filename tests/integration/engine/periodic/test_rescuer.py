@@ -14,6 +14,7 @@ from taskmill import constants as c
 from taskmill.clock import FakeClock
 from taskmill.engine.periodic.rescuer import Rescuer, RescuerConfig
 from taskmill.ids import new_id
+from taskmill.plugin import constants as pc
 from taskmill.states import State
 from taskmill.stores.database import AWAY, Database
 from taskmill.stores.tasks import claim as task_claim
@@ -38,17 +39,6 @@ async def opened(url: str) -> AsyncIterator[Database]:
         yield database
     finally:
         await database.close()
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    async with opened(database_url) as database:
-        yield database
-
-
-@pytest.fixture
-def pool(database: Database) -> Pool:
-    return database.pool
 
 
 @pytest.fixture
@@ -187,7 +177,7 @@ async def test_an_attempt_far_past_its_deadline_counts_and_is_retried(pool: Pool
 
     row = await rows.live(pool, retried)
     assert (row["state"], row["attempt"], row["crash_count"], row["worker_id"]) == ("retryable", 2, 0, None)
-    assert 0 <= (row["run_at"] - row["updated_at"]).total_seconds() + 0.1 <= c.BACKOFF_BASE_S * 2 + 0.1
+    assert 0 <= (row["run_at"] - row["updated_at"]).total_seconds() + 0.1 <= pc.BACKOFF_BASE_S * 2 + 0.1
     ended = await rows.final(pool, used_up)
     assert (ended["state"], ended["attempt"]) == ("discarded", 3)
     assert await rows.attempts(pool, retried) == await rows.attempts(pool, used_up) == [(1, "timeout")]

@@ -14,6 +14,7 @@ import pytest
 from taskmill import constants as c
 from taskmill import keys
 from taskmill.dev import ports
+from taskmill.engine import constants as ec
 from taskmill.engine.periodic.looper import Looper
 from taskmill.engine.periodic.scheduler import SchedulerHealth, build_loops, run_scheduler
 from taskmill.errors import SetupError
@@ -124,7 +125,7 @@ async def test_a_loop_that_does_not_come_round_is_unhealthy(database_url: str, b
         loopers = [Looper(loop) for loop in build_loops(platform)]
     health = SchedulerHealth(loopers)
     assert health.answer("/healthz")[0] == 200
-    loopers[1].last_turn -= loopers[1].loop.period_s + c.LOOP_LIVE_S + 1
+    loopers[1].last_turn -= loopers[1].loop.period_s + ec.LOOP_LIVE_S + 1
     assert health.answer("/healthz") == (503, f"stuck: {loopers[1].loop.name}\n".encode())
 
 

@@ -10,10 +10,12 @@ import pytest
 
 from taskmill import constants as c
 from taskmill import keys, task
+from taskmill.engine import constants as ec
 from taskmill.engine.periodic.stager import Stager
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest
+from taskmill.stores import constants as sc
 from taskmill.stores.broker import lanes
 from taskmill.stores.broker.tickets import BROKER_AWAY, Ticket
 from taskmill.stores.database import Record
@@ -45,7 +47,7 @@ async def note(n: int = 0) -> int:
 
 async def tickets_in(platform: Platform, priority: int = 2) -> list[Ticket]:
     entries: Any = await platform.tickets.redis.xrange(keys.tickets("default", priority))
-    return [Ticket.unpack(fields[c.TICKET_FIELD]) for _, fields in entries]
+    return [Ticket.unpack(fields[sc.TICKET_FIELD]) for _, fields in entries]
 
 
 async def fill(platform: Platform, count: int) -> None:
@@ -325,7 +327,7 @@ async def test_only_one_stager_rebuilds_an_epoch(database_url: str, broker_url: 
         await platform.tickets.redis.delete(keys.epoch("default"))
         stager = Stager(platform.database, platform.tickets)
         async with platform.database.transaction() as other:
-            assert await task_stage.try_lock(other, c.EPOCH_LOCK_KEY)
+            assert await task_stage.try_lock(other, ec.EPOCH_LOCK_KEY)
             assert (await stager.run_once())["epochs"] == 0
         assert (await stager.run_once())["epochs"] == 1
 

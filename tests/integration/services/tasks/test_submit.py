@@ -15,6 +15,7 @@ import pytest
 from taskmill import constants as c
 from taskmill import task
 from taskmill.errors import Code, InputError, NotFoundError, TaskmillError, UnavailableError
+from taskmill.services import constants as svc
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.database import DATA_ERRORS
 from taskmill.stores.tasks.submit import NewTask
@@ -86,7 +87,7 @@ BAD: list[tuple[str, dict[str, Any], Code, dict[str, Any]]] = [
     ("queue with NUL", {"queue": "a\x00"}, Code.INVALID_REQUEST, {"field": "queue"}),
     ("queue with newline", {"queue": "a\n"}, Code.INVALID_REQUEST, {"field": "queue"}),
     ("queue too long", {"queue": "q" * (c.NAME_MAX_CHARS + 1)}, Code.INVALID_REQUEST, {"field": "queue"}),
-    ("too many tags", {"tags": ["t"] * (c.TAGS_MAX + 1)}, Code.INVALID_REQUEST, {"field": "tags"}),
+    ("too many tags", {"tags": ["t"] * (svc.TAGS_MAX + 1)}, Code.INVALID_REQUEST, {"field": "tags"}),
     ("tag with space", {"tags": ["ok", "a b"]}, Code.INVALID_REQUEST, {"field": "tags[1]"}),
     ("tag with separator", {"tags": ["a\x1fb"]}, Code.INVALID_REQUEST, {"field": "tags[0]"}),
     ("tag with surrogate", {"tags": ["\ud800"]}, Code.INVALID_REQUEST, {"field": "tags[0]"}),
@@ -118,7 +119,7 @@ GOOD: list[tuple[str, dict[str, Any]]] = [
     ("largest args", {"args": {"data": "x" * (c.ARGS_MAX_BYTES - 11)}}),
     ("longest queue", {"queue": "q" * c.NAME_MAX_CHARS}),
     ("odd but fine text", {"args": {"data": "\\u0000 \u2028 🙂 \x1b"}}),
-    ("most tags", {"tags": [f"t{n}" for n in range(c.TAGS_MAX)]}),
+    ("most tags", {"tags": [f"t{n}" for n in range(svc.TAGS_MAX)]}),
     ("run_at long ago", {"run_at": datetime(1970, 1, 1, tzinfo=UTC)}),
     ("longest delay", {"delay_s": c.DELAY_MAX_S}),
     ("huge number", {"args": {"data": [0.1, -(2**63), 2**64 - 1]}}),
@@ -239,7 +240,7 @@ async def test_bulk_is_all_or_nothing_and_names_the_culprit(database_url: str, b
 
 async def test_bulk_answers_in_order_over_several_chunks(database_url: str, broker_url: str) -> None:
     async with platform_of(database_url, broker_url, anything) as platform:
-        count = c.SUBMIT_CHUNK + 7
+        count = svc.SUBMIT_CHUNK + 7
         done = await platform.submit.submit_many([SubmitRequest(kind="shop.any", args={"data": n}) for n in range(count)])
         rows = await platform.database.pool.fetch("select id, args from taskmill.tasks")
         assert {row["id"]: decoded(row["args"])["data"] for row in rows} == {d.id: n for n, d in enumerate(done)}

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from taskmill import constants as c
+from taskmill.engine import constants as c
 from taskmill.engine.periodic.looper import Looper
 
 pytestmark = pytest.mark.anyio

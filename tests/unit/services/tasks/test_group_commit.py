@@ -9,8 +9,8 @@ from uuid import UUID
 
 import pytest
 
-from taskmill import constants as c
 from taskmill.ids import new_id
+from taskmill.services import constants as c
 from taskmill.services.tasks.group_commit import GroupCommit
 from taskmill.stores.tasks.submit import Inserted, NewTask
 

@@ -12,11 +12,11 @@ from taskiq import TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from taskiq.acks import AcknowledgeType
 from taskiq.receiver import Receiver
 
-from taskmill import constants as c
 from taskmill import reasons
-from taskmill.engine.attempt import Attempt
+from taskmill.engine import constants as c
+from taskmill.engine.attempts.attempt import Attempt
+from taskmill.engine.attempts.outcomes import completed, failed, stopped, unreadable
 from taskmill.engine.broker import TaskmillBroker
-from taskmill.engine.outcomes import completed, failed, stopped, unreadable
 from taskmill.errors import Code, PluginError, UnfitError
 from taskmill.log import attempt_in_log, get_logger
 from taskmill.plugin.context import TaskContext

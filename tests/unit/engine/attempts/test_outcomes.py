@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskmill import constants as c
-from taskmill.engine.attempt import Attempt, Stop
-from taskmill.engine.outcomes import backoff_s, completed, failed, handed_back, judged, scrub, stopped
+from taskmill.engine import constants as ec
+from taskmill.engine.attempts.attempt import Attempt, Stop
+from taskmill.engine.attempts.outcomes import backoff_s, completed, failed, handed_back, judged, scrub, stopped
 from taskmill.errors import Discard, Retry, Snooze
 from taskmill.ids import new_id
 from taskmill.plugin.definition import RetryPolicy, TaskDefinition, task
@@ -256,14 +257,14 @@ def test_long_tracebacks_keep_their_end() -> None:
     def dive(depth: int) -> None:
         if depth:
             dive(depth - 1)
-        message = "x" * (2 * c.TRACEBACK_MAX_CHARS)
+        message = "x" * (2 * ec.TRACEBACK_MAX_CHARS)
         raise ValueError(message)
 
     with pytest.raises(ValueError, match="x") as caught:
         dive(3)
     outcome = failed(attempt(), caught.value)
     assert outcome.traceback is not None
-    assert len(outcome.traceback) <= c.TRACEBACK_MAX_CHARS
+    assert len(outcome.traceback) <= ec.TRACEBACK_MAX_CHARS
     assert len(str(outcome.message)) == c.ERROR_MESSAGE_MAX_CHARS
 
 

@@ -18,8 +18,9 @@ from pydantic_core import to_jsonable_python
 
 from taskmill import constants as c
 from taskmill import reasons, strict_json
-from taskmill.engine.attempt import Attempt, Stop
-from taskmill.engine.verdict import Wish, judge
+from taskmill.engine import constants as ec
+from taskmill.engine.attempts.attempt import Attempt, Stop
+from taskmill.engine.attempts.verdict import Wish, judge
 from taskmill.errors import Code, Discard, InputError, Retry, TaskmillError, UnfitError
 from taskmill.log import get_logger
 from taskmill.plugin.definition import RetryPolicy
@@ -237,7 +238,7 @@ def describe(error: BaseException, group: BaseException | None = None, *, words:
         "error_type": name,
         "message": message,
         "message_zh": chinese,
-        "traceback": scrub(lines[-c.TRACEBACK_MAX_CHARS :], c.TRACEBACK_MAX_CHARS),
+        "traceback": scrub(lines[-ec.TRACEBACK_MAX_CHARS :], ec.TRACEBACK_MAX_CHARS),
         "error": error_json(name, message, chinese),
     }
 

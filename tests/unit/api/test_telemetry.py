@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from taskmill import constants as c
-from taskmill.telemetry import OTHER_QUEUES, Telemetry
+from taskmill.api import constants as c
+from taskmill.api.telemetry import OTHER_QUEUES, Telemetry
 
 
 def test_queues_beyond_the_limit_share_one_label_and_nothing_is_left_out_of_the_sums() -> None:

@@ -11,11 +11,13 @@ from functools import partial
 from uuid import UUID
 
 from taskmill import constants as c
-from taskmill.engine.attempt import Attempt, Stop
-from taskmill.engine.outcomes import handed_back, judged, unusable
-from taskmill.engine.receiver import TaskmillReceiver
+from taskmill.engine import constants as ec
+from taskmill.engine.attempts.attempt import Attempt, Stop
+from taskmill.engine.attempts.outcomes import handed_back, judged, unusable
+from taskmill.engine.attempts.receiver import TaskmillReceiver
 from taskmill.engine.settler import Settler
 from taskmill.log import get_logger
+from taskmill.stores.arrays import Fence
 from taskmill.stores.tasks.settle import Outcome
 
 log = get_logger(__name__)
@@ -32,7 +34,7 @@ class Slots:
         self.concurrency = concurrency
         self._receiver = receiver
         self._settler = settler
-        self.running: dict[tuple[UUID, int], Attempt] = {}
+        self.running: dict[Fence, Attempt] = {}
         self.ready: deque[Attempt] = deque()
         self.abandoned: set[asyncio.Task[None]] = set()
         self.reserved = 0  # 正在读取、认领的名额
@@ -45,15 +47,15 @@ class Slots:
 
     def room(self) -> int:
         """Return how many tickets may be read now."""
-        if self.suspect is not None or self.isolating or self._settler.backlog >= c.UNSETTLED_MAX:
+        if self.suspect is not None or self.isolating or self._settler.backlog >= ec.UNSETTLED_MAX:
             return 0
-        return min(c.READ_MAX, self._target() - len(self.running) - len(self.ready) - self.reserved)
+        return min(ec.READ_MAX, self._target() - len(self.running) - len(self.ready) - self.reserved)
 
     async def wait_for_room(self) -> None:
         """Wait until places may have come free, a tick at most."""
         self.free.clear()
         with suppress(TimeoutError):
-            async with asyncio.timeout(c.TICK_S):  # 3.11 的 wait_for 可能吞掉取消
+            async with asyncio.timeout(ec.TICK_S):  # 3.11 的 wait_for 可能吞掉取消
                 await self.free.wait()
 
     @contextmanager
@@ -74,11 +76,13 @@ class Slots:
 
     def _target(self) -> int:
         """运行中与待运行的总数：任务短才预取，且只取很快就能开始的那么多。"""
-        if self._mean_s >= c.PREFETCH_FAST_S:
+        if self._mean_s >= ec.PREFETCH_FAST_S:
             return self.concurrency
-        return self.concurrency + min(c.PREFETCH_MAX, int(self.concurrency * c.PREFETCH_TARGET_S / max(self._mean_s, 1e-6)))
+        return self.concurrency + min(
+            ec.PREFETCH_MAX, int(self.concurrency * ec.PREFETCH_TARGET_S / max(self._mean_s, 1e-6))
+        )
 
-    def known(self) -> set[tuple[UUID, int]]:
+    def known(self) -> set[Fence]:
         """Return the fences of everything this worker holds: running, ready, awaiting settle."""
         return {*self.running, *(attempt.key for attempt in self.ready), *self._settler.unsettled}
 
@@ -125,7 +129,7 @@ class Slots:
         while self.ready and len(self.running) < self.concurrency:
             self._start(self.ready.popleft())
         # 短任务攒到一半再领，一次领一批；长任务有空位就领
-        if self._mean_s >= c.PREFETCH_FAST_S or len(self.ready) + len(self.running) <= self._target() // 2:
+        if self._mean_s >= ec.PREFETCH_FAST_S or len(self.ready) + len(self.running) <= self._target() // 2:
             self.free.set()
 
     def tick(self) -> None:
@@ -134,11 +138,11 @@ class Slots:
         for attempt in list(self.running.values()):
             if attempt.task is not None and attempt.task.done():
                 self._over(attempt, attempt.task)
-            elif attempt.halted_at is not None and now - attempt.halted_at > c.STUBBORN_S:
+            elif attempt.halted_at is not None and now - attempt.halted_at > ec.STUBBORN_S:
                 self._abandon(attempt)
             elif now >= attempt.expires:
                 attempt.halt(Stop.TIMEOUT)
-        while self.ready and now - self.ready[0].claimed > c.PREFETCH_MAX_WAIT_S:
+        while self.ready and now - self.ready[0].claimed > ec.PREFETCH_MAX_WAIT_S:
             self.hand_back(self.ready.popleft())
             self.free.set()
 
@@ -187,5 +191,5 @@ class Slots:
         deadline = time.monotonic() + seconds
         while self.running and (left := deadline - time.monotonic()) > 0:
             tasks = [attempt.task for attempt in self.running.values() if attempt.task is not None]
-            await asyncio.wait(tasks, timeout=min(left, c.IDLE_POLL_S))
+            await asyncio.wait(tasks, timeout=min(left, ec.IDLE_POLL_S))
         return not self.running

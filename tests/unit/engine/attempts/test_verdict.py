@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from taskmill import constants as c
-from taskmill.engine.verdict import Wish, judge
+from taskmill.engine.attempts.verdict import Wish, judge
 from taskmill.errors import Code, Discard, Retry, Snooze, TaskmillError
 from taskmill.plugin.definition import RetryPolicy
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from taskmill.log import get_logger
 from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import TaskDefinition
+from taskmill.stores.arrays import Fence
 from taskmill.stores.database import Record
 from taskmill.stores.why import why
 
@@ -43,7 +44,7 @@ class Attempt:
     halted_at: float | None = None  # 第一次取消的时刻（单调时钟）
 
     @property
-    def key(self) -> tuple[UUID, int]:
+    def key(self) -> Fence:
         """Return the fence without the worker: (id, claim_no)."""
         return self.row["id"], self.row["claim_no"]
 

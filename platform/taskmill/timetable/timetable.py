@@ -24,7 +24,7 @@ from cronsim import CronSim, CronSimError
 from taskmill import bounds, reasons
 from taskmill import constants as c
 from taskmill.errors import Code, InputError
-from taskmill.services.schedules.local_clock import fires_by_local_clock
+from taskmill.timetable.local_clock import fires_by_local_clock
 from taskmill.words import Words
 
 # 它们随机器而异（本地时区、占位），或含闰秒，与别处差二十几秒

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from taskmill import constants as c
 from taskmill.errors import Code, InputError
-from taskmill.services.schedules.timetable import Timetable
+from taskmill.timetable.timetable import Timetable
 
 MINUTE = timedelta(minutes=1)
 

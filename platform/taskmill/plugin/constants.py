@@ -1,0 +1,21 @@
+"""The numbers of the contract with plugins, each with its unit and reason; shared ones are in `taskmill.constants`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# ── 任务 ──────────────────────────────────────────────────────────────────
+BACKOFF_BASE_S: Final = 1.0  # 指数退避：上限 = base × 2^(attempt-1)，再取全抖动
+BACKOFF_MAX_S: Final = 3_600.0
+
+# ── 工作进程 ──────────────────────────────────────────────────────────────
+THREADS_MAX: Final = 64  # thread 执行器的线程数上限
+
+# ── 插件 ──────────────────────────────────────────────────────────────────
+PLUGIN_GROUP: Final = "taskmill.plugins"
+HOOKSPEC_API: Final = "1.0"
+PLUGIN_START_BUDGET_S: Final = 5.0
+PLUGIN_HEALTH_TIMEOUT_S: Final = 2.0
+PLUGIN_BREAKER_FAILURES: Final = 3  # 连续失败这么多次就熔断
+PLUGIN_BREAKER_OPEN_S: Final = 30.0  # 熔断多久后再试一次
+PLUGIN_TRACE_FRAMES: Final = 4  # 日志里保留调用栈的最后几层

@@ -1,0 +1,44 @@
+"""The services' own numbers, each with its unit and reason; shared ones are in `taskmill.constants`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# ── 数据库 ────────────────────────────────────────────────────────────────
+LOOKUP_TIMEOUT_S: Final = 5.0  # 大家共用的一次查询（密钥、类型、积压）的最长时间，连同排队
+LOOKUP_SHARE_S: Final = 1.0  # 一次密钥查询这么久没有结果，就另起一次：卡住的连接不连累别人
+STARTUP_RETRY_S: Final = 0.25  # 启动时第一次重试的间隔，逐次加倍
+STARTUP_RETRY_MAX_S: Final = 5.0
+MIN_POSTGRES_VERSION: Final = 14
+GC_THRESHOLDS: Final = (50_000, 20, 50)  # 默认 700 次分配就扫一遍在途对象：实测提交慢 40%，执行慢 25%
+
+# ── 输入上限 ──────────────────────────────────────────────────────────────
+TAGS_MAX: Final = 20
+
+# ── 提交 ──────────────────────────────────────────────────────────────────
+GROUP_COMMIT_MAX_TASKS: Final = 500  # 一次组提交最多多少个
+GROUP_COMMIT_FLUSHERS: Final = 2  # 两个并行，让 fsync 与 CPU 重叠
+GROUP_COMMIT_QUEUE_MAX: Final = 20_000  # 等待组提交的上限，满了就拒绝
+SUBMIT_CHUNK: Final = 1_000  # 批量提交时每条 INSERT 的行数
+KIND_CACHE_S: Final = 5.0  # 提交方缓存 kinds 表的时间
+QUEUE_KNOWN_S: Final = 60.0  # 提交方记住一个队列已经登记的时间；队列被删除之后最迟这么久重新登记
+
+# ── 票据与流 ──────────────────────────────────────────────────────────────
+TICKET_SENDS_MAX: Final = 100  # 同时在途的送票数；再多就是 Valkey 跟不上，留给 stager
+TICKET_HANG_S: Final = 0.5  # 一次送票这么久没有回音，后面的就不再送，留给 stager
+
+# ── 接口与日志 ────────────────────────────────────────────────────────────
+API_KEY_CACHE_S: Final = 5.0
+API_KEY_CACHE_MAX: Final = 1_000  # 缓存的密钥数上限，防止乱试的密钥撑大内存
+API_KEY_PREFIX_CHARS: Final = 8  # 列表里显示密钥的前几个随机字符，供人辨认
+BACKLOG_CHEAP_S: Final = 0.05  # 积压统计比这快就不缓存，总是最新
+BACKLOG_COST_RATIO: Final = 10.0  # 积压统计的结果用多久：耗时的十倍，负载因此不过一成
+READY_TIMEOUT_S: Final = 2.0  # 就绪检查中每个依赖的时限
+SCHEMA_CHECK_S: Final = 5.0  # 迁移版本已知相符时多久再查一次
+STATS_MINUTES_DEFAULT: Final = 60
+STATS_MINUTES_MAX: Final = 1_440
+STATS_QUEUES_MAX: Final = 100  # 概览里最多列多少个队列，任务多的在前
+
+# ── 命令行 ────────────────────────────────────────────────────────────────
+DOCTOR_LINES_MAX: Final = 10  # doctor 对同一件事最多说这么多条
+CLOCK_SKEW_MAX_S: Final = 1.0  # doctor 容忍的时钟偏差；票据与租约都以 PostgreSQL 的时钟为准

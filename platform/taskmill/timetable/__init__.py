@@ -1,0 +1,1 @@
+"""When schedules fire and which ones are sound: pure rules, for services, plugins and the operator alike."""
