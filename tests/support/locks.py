@@ -29,3 +29,15 @@ async def locked(url: str, ids: Sequence[UUID]) -> AsyncIterator[asyncio.Event]:
         release.set()
         await holding
         await connection.close()
+
+
+@asynccontextmanager
+async def locked_table(url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Keep everybody from the table of live tasks; gives the connection that does."""
+    connection = await asyncpg.connect(url)
+    try:
+        async with connection.transaction():
+            await connection.execute("lock table taskmill.tasks in share row exclusive mode")
+            yield connection
+    finally:
+        await connection.close()

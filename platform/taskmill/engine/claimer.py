@@ -64,7 +64,7 @@ class Claimer:
         """Claim what was read and yield the rows, which the caller must have taken in before it asks for more.
 
         Acknowledges at the end. Raises one of AWAY when PostgreSQL does not answer: nothing is acknowledged then, and the
-        auditor gives the tickets to others after 10 s.
+        same may be claimed again; what is not, the auditor gives to others after 10 s.
         """
         wanted = [(ticket.id, ticket.claim_no) for entries in found.values() for _, ticket in entries]
         ids = {identity for identity, _ in wanted}

@@ -26,6 +26,7 @@ from taskmill.engine.periodic.looper import Looper
 from taskmill.engine.reader import Reader
 from taskmill.engine.reconcile import Reconcile
 from taskmill.engine.settler import Settler
+from taskmill.engine.unclaimed import Unclaimed
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
@@ -229,7 +230,7 @@ class Incarnation:
             slots.halt(Stop.CANCEL, only=lambda attempt: attempt.row["id"] in renewal.cancels)
 
     async def _fetch(self, fetchers: int) -> None:
-        process, slots, backoff = self._process, self._process.slots, Backoff()
+        process, slots, backoff, unclaimed = self._process, self._process.slots, Backoff(), Unclaimed()
         while not self.ended:
             process.turn_at = time.monotonic()
             room = slots.room() if self.heartbeat.fresh and not process.orders.cordoned else 0
@@ -237,21 +238,25 @@ class Incarnation:
                 await slots.wait_for_room()
                 continue
             try:
-                await self._fetch_once(-(-room // fetchers))
+                await self._fetch_once(-(-room // fetchers), unclaimed)
                 backoff.reset()
             except Exception as error:
                 log.warning("领取出错，稍后再试", error=why(error), exc_info=translate(error) is None)
+                unclaimed.keep_if(away=isinstance(error, AWAY))
                 await backoff.wait()
 
-    async def _fetch_once(self, room: int) -> None:
+    async def _fetch_once(self, room: int, unclaimed: Unclaimed) -> None:
         with self._process.slots.reserve(room):
-            found = await self.reader.read(room) or await self.reader.wait(room)
+            found = unclaimed.take() or await self.reader.read(room) or await self.reader.wait(room)
             if found and self._process.orders.cordoned:
                 await self.claimer.give_back(found)  # 读的时候来了命令
+                unclaimed.clear()
             elif found:
+                unclaimed.note(found)
                 async with aclosing(self.claimer.claim(found)) as batches:
                     async for rows in batches:
                         self.take(rows)
+                unclaimed.clear()
 
     def take(self, rows: list[Record]) -> None:
         """Start claimed rows; one whose cancel came before the reply to the claim is given back, and so ends cancelled."""

@@ -16,8 +16,9 @@ from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.broker.tickets import Entry, Ticket
 from taskmill.stores.tasks import claim as task_claim
 from taskmill.stores.tasks import stage as task_stage
-from tests.support.engines import finished, live, platform_of, staged, submit, worker_on
-from tests.support.locks import locked
+from tests.support import rows
+from tests.support.engines import final, finished, live, platform_of, staged, submit, worker_on
+from tests.support.locks import locked, locked_table
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -99,3 +100,19 @@ async def test_a_doubt_that_comes_up_during_a_check_is_checked_again(database_ur
             assert claimer.doubtful
         await claimer.orphans(set)
         assert not claimer.doubtful
+
+
+async def test_a_claim_that_the_server_broke_off_is_tried_again_without_waiting_for_the_auditor(
+    database_url: str, broker_url: str
+) -> None:
+    """A restart or a failover of PostgreSQL must not cost the tickets in hand the auditor's ten seconds."""
+    async with platform_of(database_url, broker_url, anything) as platform, worker_on(platform):
+        pool = platform.database.pool
+        begun = int(await pool.fetchval("select extract(epoch from now()) * 1000"))
+        await platform.tickets.begin_epoch("default", begun)
+        task_id = await rows.add_task(pool, kind="test.any", kind_version=1)
+        async with locked_table(database_url) as stranger:
+            await platform.tickets.submit("default", 2, [Ticket(task_id, 0, begun)])
+            broken = "select pg_terminate_backend(pid) from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'claim_no'"
+            await eventually(lambda: stranger.fetchval(broken))
+        assert (await final(platform, task_id))["state"] == "completed"

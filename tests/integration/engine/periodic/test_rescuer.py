@@ -42,6 +42,12 @@ async def opened(url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    async with opened(database_url) as database:
+        yield database
+
+
+@pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
 
