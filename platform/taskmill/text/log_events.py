@@ -97,6 +97,7 @@ ENGLISH: dict[str, str] = {
     "历史分区已删除": "history partition deleted",
     "历史分区正被使用，下一轮再删": "history partition in use, to be deleted in the next round",
     "工作进程失联，已判死": "worker lost, declared dead",
+    "数据库的时钟往前跳了，暂不救援": "the database's clock stepped forward, no rescue for now",
     "数据库曾长时间无响应，暂不救援": "the database did not answer for long, no rescue for now",
     "任务已救援": "task rescued",
     "票据流已建立": "ticket streams created",

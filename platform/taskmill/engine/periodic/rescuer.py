@@ -2,7 +2,8 @@
 
 What it must not do is to mistake its own trouble for the death of others. While PostgreSQL is away or frozen nobody
 can renew a lease, so the rescuer acts only after a full lease of its own uninterrupted ticks: time in which every
-living worker could renew. A tick that took too long undoes what it did, and the count begins anew.
+living worker could renew. A tick that took too long undoes what it did, and the count begins anew. So it does when the
+database's clock stepped forward: then every lease looks expired at once, until its worker renews.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.engine import constants as ec
 from taskmill.engine.attempts.outcomes import taken_back, timed_out
+from taskmill.engine.periodic.clock_watch import ClockWatch
 from taskmill.engine.tally import Tally
 from taskmill.ids import new_id
 from taskmill.log import get_logger
@@ -44,6 +46,11 @@ class RescuerConfig:
         Half a lease: a worker renews before two thirds of its lease are left, so a shorter outage expires none.
         """
         return self.lease_s / 2
+
+    @property
+    def step_s(self) -> float:
+        """Return by how much the database's clock may step forward before it counts: less expires no lease."""
+        return self.lease_s / 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +87,7 @@ class Rescuer:
         self.tally = tally or Tally()
         self._since: float | None = None  # 不间断的一串成功从何时开始
         self._seen = clock.monotonic()  # 上一次成功
+        self._watch = ClockWatch(self._config.step_s)
         self.period_s = min(ec.RESCUER_PERIOD_S, self._config.lease_s / 8)
 
     @property
@@ -110,12 +118,18 @@ class Rescuer:
         return self._clock.monotonic() - self._seen > self._config.gap_s
 
     async def _round(self, connection: Connection) -> _Round:
+        asked = self._clock.monotonic()
+        step_s = self._watch.look(await store.look(connection), asked, self._clock.monotonic())
+        if step_s:
+            log.warning("数据库的时钟往前跳了，暂不救援", step_s=round(step_s, 1), lease_s=self._config.lease_s)
+            self._since = None
         if not self.armed:
-            await store.ping(connection)
             return _Round()
         dead = await store.mark_dead(connection)
         lost = await store.fetch_lost(connection)
-        overdue = await store.fetch_overdue(connection, self._config.grace_s, self._config.batch, self._config.lease_s)
+        overdue = await store.fetch_overdue(
+            connection, self._config.grace_s, self._config.batch, self._config.lease_s, (self._watch.by_s, self._watch.at_s)
+        )
         outcomes = [taken_back(row) for row in lost] + [timed_out(row) for row in overdue]
         if moved := {outcome.queue for outcome in outcomes if outcome.queue is not None}:
             await task_submit.ensure_queues(connection, sorted(moved))

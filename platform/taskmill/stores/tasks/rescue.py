@@ -14,7 +14,11 @@ from taskmill.stores.database import Connection, Queryable, Record
 DEATH_LEASE = "lease expired"  # workers.death：被救援者判死
 DEATH_POD = "pod ended"  # 同上，但集群已说容器没了；其余写法都是工作进程自己注销
 
-PING = "update taskmill.workers set running = running where false"  # 不碰任何行，但只读时照样被拒
+# 写不碰任何行，但只读时照样被拒；时间是这个事务判断租约与截止所用的
+LOOK = """
+with writes as (update taskmill.workers set running = running where false)
+select extract(epoch from now())::float8
+"""
 # 正在续租的行锁着，跳过：它活着。death_cause 有值的不必等租约：集群已确认容器终止，它不会再续租，也写不了什么；
 # 万一说错了也无妨：死编号的栅栏挡住它的一切写入，它会以新编号重来（不变量 3）
 MARK = """
@@ -48,12 +52,14 @@ from gone g join taskmill.tasks t on t.worker_id = g.worker_id and t.state = 'ru
 left join taskmill.kinds k on k.kind = t.kind and k.version = t.kind_version
 order by t.id for update of t skip locked
 """
-# 截止之后又续过租、而没说有它的结果待写的，才是真超时。说了的：结果也许被锁或断线耽误，它是按时结束的
+# 截止之后又续过租、而没说有它的结果待写的，才是真超时。说了的：结果也许被锁或断线耽误，它是按时结束的。
+# 时钟往前跳过（$5 秒，跳到 $6）：在那之前开始的，截止按今天的钟晚这么多
 OVERDUE = """
 select t.id, t.claim_no, t.worker_id, t.attempt, t.max_attempts, t.crash_count,
        t.cancel_requested_at is not null as cancelling, null as cause, 0::bigint as held, t.queue, t.kind, null as on_oom_queue
 from taskmill.tasks t
 where t.state = 'running' and t.deadline_at < now() - $1 * interval '1 second'
+  and (t.started_at >= to_timestamp($6) or t.deadline_at + $5 * interval '1 second' < now() - $1 * interval '1 second')
   and exists (select from taskmill.workers w where w.id = t.worker_id and w.dead_at is null
               and w.lease_until - $3 * interval '1 second' > t.deadline_at + $4 * interval '1 second'
               and t.id <> all (w.settling))
@@ -84,9 +90,9 @@ class RunningRow:
     on_oom_queue: str | None
 
 
-async def ping(connection: Queryable) -> None:
-    """Show that the database answers and takes writes: while it is read-only nobody can renew a lease either."""
-    await connection.execute(PING)
+async def look(connection: Queryable) -> float:
+    """Return the transaction's time (Unix seconds) from a database that takes writes; else nobody can renew a lease."""
+    return float(await connection.fetchval(LOOK) or 0)
 
 
 async def mark_dead(connection: Connection) -> list[UUID]:
@@ -99,12 +105,16 @@ async def fetch_lost(connection: Connection) -> Sequence[RunningRow]:
     return [_row(record) for record in await connection.fetch(LOST, DEATH_LEASE, DEATH_POD)]
 
 
-async def fetch_overdue(connection: Connection, grace_s: float, limit: int, lease_s: float) -> Sequence[RunningRow]:
+async def fetch_overdue(
+    connection: Connection, grace_s: float, limit: int, lease_s: float, stepped: tuple[float, float] = (0.0, 0.0)
+) -> Sequence[RunningRow]:
     """Lock and return running rows of living workers whose deadline passed more than `grace_s` seconds ago.
 
     Only of workers that have renewed their lease of `lease_s` since, and did not say that the outcome waits to be written.
+    `stepped`: by how many seconds the database's clock stepped forward, and to which time (Unix seconds).
     """
-    return [_row(record) for record in await connection.fetch(OVERDUE, grace_s, limit, lease_s, c.REPORT_GRACE_S)]
+    given = (grace_s, limit, lease_s, c.REPORT_GRACE_S, *stepped)
+    return [_row(record) for record in await connection.fetch(OVERDUE, *given)]
 
 
 def _row(record: Record) -> RunningRow:

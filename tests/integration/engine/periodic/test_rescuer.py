@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from taskmill.plugin import constants as pc
 from taskmill.states import State
 from taskmill.stores.database import AWAY, Database
 from taskmill.stores.tasks import claim as task_claim
-from taskmill.stores.tasks import partitions
+from taskmill.stores.tasks import partitions, rescue
 from taskmill.stores.tasks import settle as task_settle
 from taskmill.stores.tasks.settle import Outcome
 from tests.conftest import PostgresFactory
@@ -84,6 +85,45 @@ async def test_invariant_8_a_crash_costs_no_attempt_but_counts_as_a_crash(pool: 
     assert (worker["death"], worker["running"]) == ("lease expired", 0)
     assert worker["dead_at"] is not None
     assert await rescuer.run_once() == NOTHING
+
+
+async def test_invariant_8_nobody_is_declared_dead_because_the_databases_clock_stepped_forward(
+    database: Database, pool: Pool, clock: FakeClock
+) -> None:
+    """Every lease looks expired then, until its worker renews."""
+    rescuer = Rescuer(database, RescuerConfig(lease_s=4), clock=clock)
+    for _ in range(5):
+        await rescuer.run_once()
+        clock.advance(1)
+    assert rescuer.armed
+    worker = await rows.add_worker(pool, lease_s=1)
+    task_id = await rows.add_running(pool, worker)
+    await pool.execute("select pg_sleep(2.5)")  # 数据库的钟走了，我们的没走：它往前跳了
+    assert await rescuer.run_once() == NOTHING
+    assert not rescuer.armed
+    assert (await rows.live(pool, task_id))["state"] == "running"
+    rescued = 0
+    for _ in range(5):
+        clock.advance(1)
+        rescued += (await rescuer.run_once())["rescued"]
+    assert rescued == 1  # 一整个租约都没有续：真的死了
+
+
+async def test_an_attempt_from_before_a_step_has_that_much_more_time(pool: Pool) -> None:
+    """Its worker counts by a clock that never steps, and has not come to the end of it yet."""
+    worker = await rows.add_worker(pool, lease_s=LEASE)
+    now = (await rows.now(pool)).timestamp()
+    late = {"deadline_at": datetime.fromtimestamp(now - 60, UTC)}
+    before = await rows.add_running(pool, worker, **late, started_at=datetime.fromtimestamp(now - 3_700, UTC))
+    after = await rows.add_running(pool, worker, **late, started_at=datetime.fromtimestamp(now - 90, UTC))
+    async with pool.acquire() as connection, connection.transaction():
+        for stepped, expected in (
+            ((0.0, 0.0), {before, after}),
+            ((3_600.0, now - 100), {after}),
+            ((30.0, now), {before, after}),
+        ):
+            found = await rescue.fetch_overdue(connection, 10.0, 10, LEASE, stepped)
+            assert {row.id for row in found} == expected, stepped
 
 
 async def test_rows_of_unknown_workers_and_late_claims_of_dead_ones_are_taken(pool: Pool, rescuer: Rescuer) -> None:
