@@ -243,6 +243,10 @@ NO_MANIFEST: Final = Words("没有 taskmill_manifest", "it has no taskmill_manif
 NOT_A_MANIFEST: Final = Words("taskmill_manifest 没有返回 Manifest", "taskmill_manifest did not return a Manifest")
 OTHER_NAME: Final = Words("清单里的名字是 {name}", "its manifest names it {name}")
 NO_FOLDER: Final = Words("迁移目录不存在：{folder}", "its migrations folder does not exist: {folder}")
+UNREADABLE_MIGRATIONS: Final = Words(
+    "迁移目录 {folder} 读不了：{error}", "its migrations folder {folder} cannot be read: {error}"
+)
+NOT_A_MIDDLEWARE: Final = Words("{name} 不是 taskiq 的中间件", "{name} is no middleware of taskiq")
 SETTINGS: Final = Words("设置", "settings")
 NAME_TAKEN: Final = Words("名字已被 {where} 占用", "the name is taken by {where}")
 EXECUTOR_TAKEN: Final = Words("执行器 {name} 已被占用", "executor {name} is taken")

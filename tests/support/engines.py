@@ -59,15 +59,19 @@ class Host(PluginHost):
     """A host whose plugins bring middlewares; how plugins are loaded has tests of its own."""
 
     brought: Sequence[Any] = ()
+    broken: list[tuple[object, Exception]]
 
     def middlewares(self) -> list[Any]:
         return list(self.brought)
+
+    def fail_middleware(self, middleware: object, error: Exception) -> None:
+        self.broken.append((middleware, error))
 
 
 def host_of(registry: Registry, middlewares: Sequence[Any]) -> PluginHost:
     """Return a host with these kinds and middlewares."""
     host = Host(registry=registry)
-    host.brought = middlewares
+    host.brought, host.broken = middlewares, []
     return host
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import msgspec
-from taskiq import AckableMessage, AsyncResultBackend, BrokerMessage, TaskiqResult
+from taskiq import AckableMessage, AsyncResultBackend, BrokerMessage, TaskiqMiddleware, TaskiqResult
 from taskiq.abc.broker import AsyncBroker
 from taskiq.exceptions import ResultGetError
+from taskiq.utils import maybe_awaitable
 from taskiq_redis import RedisStreamBroker
 
 from taskmill import keys, reasons
+from taskmill.engine import constants as ec
 from taskmill.errors import Code, SetupError
 from taskmill.ids import new_id
 from taskmill.plugin.registry import Registry
@@ -39,8 +42,16 @@ class TaskmillBroker(RedisStreamBroker):
     results are Taskmill's. The worker is `taskmill worker`, not `taskiq worker`.
     """
 
-    def __init__(self, url: str, submit: SubmitService, database: Database, registry: Registry) -> None:
+    def __init__(
+        self,
+        url: str,
+        submit: SubmitService,
+        database: Database,
+        registry: Registry,
+        on_broken: Callable[[TaskiqMiddleware, Exception], None] | None = None,
+    ) -> None:
         super().__init__(url, consumer_group_name=keys.GROUP, consumer_id="0")
+        self._on_broken = on_broken
         self._submit = submit
         self._registry = registry
         self.id_generator = lambda: str(new_id())
@@ -53,8 +64,33 @@ class TaskmillBroker(RedisStreamBroker):
                 self.local_task_registry[definition.kind] = definition.taskiq
 
     async def startup(self) -> None:
-        """Run taskiq's start-up events and middlewares; consumer groups are the stager's duty."""
+        """Run taskiq's start-up events and middlewares; consumer groups are the stager's duty.
+
+        A middleware that fails, or takes longer than a plugin may, is told to `on_broken` and left out.
+        """
+        middlewares, self.middlewares = self.middlewares, []
         await AsyncBroker.startup(self)
+        for each in middlewares:
+            if await self._bounded(each, each.startup):
+                self.middlewares.append(each)
+
+    async def shutdown(self) -> None:
+        """Run taskiq's events of the end and close; a middleware that fails then holds up nobody."""
+        middlewares, self.middlewares = self.middlewares, []
+        for each in reversed(middlewares):
+            await self._bounded(each, each.shutdown)
+        await super().shutdown()
+
+    async def _bounded(self, middleware: TaskiqMiddleware, hook: Callable[[], Any]) -> bool:
+        try:
+            async with asyncio.timeout(ec.MIDDLEWARE_S):
+                await maybe_awaitable(hook())
+        except Exception as error:
+            if self._on_broken is None:
+                raise
+            self._on_broken(middleware, error)
+            return False
+        return True
 
     async def kick(self, message: BrokerMessage) -> None:
         """Submit what `kiq` built; errors as in SubmitService.submit."""

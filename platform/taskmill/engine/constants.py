@@ -44,6 +44,7 @@ RECONCILE_PERIOD_S: Final = 30.0  # 对照 running 行与内存的周期
 WORKER_LIVE_S: Final = 120.0  # 读取或续租这么久没有尝试过，存活探针才失败；重启救不回别人的数据库，却会打断在跑的任务
 RECONNECT_FIRST_S: Final = 0.05  # 断线后第一次再试之前等多久，以后翻倍
 RECONNECT_MAX_S: Final = 2.0  # 断线重连退避的上限
+MIDDLEWARE_S: Final = 5.0  # 插件的中间件启动或收尾的时限，与插件启动的预算相同
 EXECUTOR_CLOSE_S: Final = 5.0  # 停机时等一个执行器关好的时限；插件的执行器也许会卡住
 STUBBORN_S: Final = 8.0  # 取消之后给处理函数清理的时间，过了就放弃它、名额给别人；比救援者的十秒早，结局由自己写
 

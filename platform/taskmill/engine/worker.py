@@ -32,7 +32,9 @@ class WorkerRole:
     def __init__(self, platform: Platform, queues: Sequence[str] = (), concurrency: int | None = None) -> None:
         settings, registry = platform.settings, platform.host.registry
         self._platform = platform
-        self.broker = TaskmillBroker(settings.require_broker_url(), platform.submit, platform.database, registry)
+        self.broker = TaskmillBroker(
+            settings.require_broker_url(), platform.submit, platform.database, registry, platform.host.fail_middleware
+        )
         self.broker.add_middlewares(*platform.host.middlewares())
         self.settler = Settler(platform.database)
         self.receiver = TaskmillReceiver(

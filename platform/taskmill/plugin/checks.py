@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -46,6 +47,29 @@ def check_registered(registry: Registry, plugin: str) -> None:
             _check_kind(definition, executors, plugin)
 
 
+def check_middlewares(middlewares: Sequence[object]) -> None:
+    """Raise UnfitError unless all are taskiq middlewares."""
+    if not middlewares:
+        return
+    from taskiq import TaskiqMiddleware  # noqa: PLC0415 - 多数插件没有中间件，命令行等不起它
+
+    for each in middlewares:
+        if not isinstance(each, TaskiqMiddleware):
+            raise UnfitError(reasons.NOT_A_MIDDLEWARE(name=type(each).__name__))
+
+
+def check_migrations(plugin: str, folder: Path) -> None:
+    """Raise UnfitError unless the folder is there and every revision in it can be read: later it would end the role."""
+    if not folder.is_dir():
+        raise UnfitError(reasons.NO_FOLDER(folder=folder))
+    from taskmill.stores.schema.chain import chain_of  # noqa: PLC0415 - 它带着 alembic
+
+    try:
+        chain_of(plugin, folder).revisions()
+    except Exception as error:
+        raise UnfitError(reasons.UNREADABLE_MIGRATIONS(folder=folder, error=f"{type(error).__name__}: {error}")) from error
+
+
 def check_schedules(registry: Registry, plugin: str) -> None:
     """Raise PluginError PLUGIN_FAILED unless all schedules of `plugin` can work."""
     for schedule in registry.schedules.values():
@@ -82,14 +106,14 @@ def bad_schedule(schedule: ScheduleDefinition, registry: Registry) -> Words | No
 def _check_schedule(schedule: ScheduleDefinition, registry: Registry) -> None:
     timetable = Timetable(schedule.cron, schedule.interval_s, schedule.timezone)
     check_schedule(schedule.name, timetable, schedule.catch_up_s)
-    versions = [definition for definition in registry.tasks.values() if definition.kind == schedule.kind]
-    if not versions:
-        return
-    newest = max(versions, key=lambda definition: definition.version)
     try:
         args = msgspec.json.decode(_ENCODER.encode(schedule.args))
     except NotJsonError as error:
         raise InputError(Code.SCHEDULE_INVALID, field="args", reason=error.words) from error
+    versions = [definition for definition in registry.tasks.values() if definition.kind == schedule.kind]
+    if not versions:
+        return
+    newest = max(versions, key=lambda definition: definition.version)
     found = next(iter(args_schema.compiled(newest.call.schema()).iter_errors(args)), None)
     if found is not None:
         field = "args" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in found.instance_path)

@@ -107,6 +107,12 @@ class PluginHost:
                 entry.problem = PluginProblem.of(PluginError(Code.PLUGIN_FAILED, plugin=name, reason=reason))
                 log.error("插件失败", plugin=name, error=reason, trace=_trace(error))
 
+    def fail_middleware(self, middleware: object, error: Exception) -> None:
+        """Mark the plugin as failed whose middleware did not start or end; what it registered stays served."""
+        for name, loaded in self._up():
+            if any(each is middleware for each in loaded.middlewares):
+                self.fail(name, error)
+
     def migrations(self) -> dict[str, Path]:
         """Return folders of alembic versions by plugin name."""
         return {name: loaded.migrations for name, loaded in self._up() if loaded.migrations is not None}

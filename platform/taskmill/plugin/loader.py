@@ -18,7 +18,7 @@ from taskmill.errors import Code, PluginError, TaskmillError, UnfitError
 from taskmill.log import get_logger
 from taskmill.plugin import constants as c
 from taskmill.plugin import specs
-from taskmill.plugin.checks import check_manifest, check_registered, check_schedules
+from taskmill.plugin.checks import check_manifest, check_middlewares, check_migrations, check_registered, check_schedules
 from taskmill.plugin.config import load_config
 from taskmill.plugin.manifest import Manifest
 from taskmill.plugin.registry import Registry
@@ -147,11 +147,10 @@ def _set_up(loaded: Loaded) -> None:
     hook.taskmill_register(registry=loaded.registry, config=loaded.config)
     check_registered(loaded.registry, loaded.manifest.name)
     loaded.middlewares = [item for items in hook.taskmill_middlewares(config=loaded.config) for item in items]
+    check_middlewares(loaded.middlewares)
     loaded.routes = [item for items in hook.taskmill_routes(config=loaded.config) for item in items]
     for folder in hook.taskmill_migrations():
-        if not Path(folder).is_dir():
-            reason = reasons.NO_FOLDER(folder=folder)
-            raise PluginError(Code.PLUGIN_FAILED, plugin=loaded.manifest.name, reason=reason)
+        check_migrations(loaded.manifest.name, Path(folder))
         loaded.migrations = Path(folder)
 
 

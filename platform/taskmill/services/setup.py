@@ -13,7 +13,8 @@ import msgspec
 from taskmill import constants as c
 from taskmill.errors import Code, NotFoundError
 from taskmill.stores.schema import migrations
-from taskmill.stores.schema.migrations import Applied, Chain, MigrationStatus, Phase
+from taskmill.stores.schema.chain import chain_of
+from taskmill.stores.schema.migrations import Applied, MigrationStatus, Phase
 
 if TYPE_CHECKING:
     from taskmill.services.keys import KeyService
@@ -35,11 +36,6 @@ class MigrationResult(msgspec.Struct, frozen=True, rename={"before": "from", "af
     phase: str
     partitions: int = 0
     plugins: dict[str, Any] = {}
-
-
-def chain_of(plugin: str, versions: Path) -> Chain:
-    """Return the chain of a plugin; its revision is kept in a table of its own."""
-    return Chain(plugin, versions, f"{migrations.VERSION_TABLE}_{plugin}")
 
 
 async def migrate_up(

@@ -11,11 +11,12 @@ import pytest
 from taskiq import InMemoryBroker, TaskiqDepends, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 
 from taskmill import TaskContext, task
+from taskmill.engine import constants as ec
 from taskmill.engine.broker import TaskmillBroker
 from taskmill.errors import Code, SetupError
 from taskmill.plugin.definition import RetryPolicy
 from taskmill.services.platform import Platform
-from tests.support.engines import attempts, decoded, final, live, platform_of, running, submit
+from tests.support.engines import Host, attempts, decoded, final, live, platform_of, running, submit
 
 pytestmark = pytest.mark.anyio
 
@@ -154,6 +155,38 @@ async def test_a_middleware_that_breaks_fails_the_attempt(database_url: str, bro
     async with running(database_url, broker_url, anything, middlewares=[Broken()]) as platform:
         row = await final(platform, await submit(platform, "test.any"))
         assert decoded(row["error"]) == {"type": "LookupError", "message": "no tenant"}
+
+
+async def test_a_middleware_that_does_not_start_or_end_is_left_out_and_the_worker_works(
+    database_url: str, broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(Recorder):
+        def startup(self) -> None:
+            raise LookupError("no tenant")
+
+    class Hangs(Recorder):
+        async def startup(self) -> None:
+            await asyncio.Event().wait()
+
+    class Stays(Recorder):
+        def shutdown(self) -> None:
+            raise LookupError("too late")
+
+    @task("test.any")
+    async def anything() -> None: ...
+
+    monkeypatch.setattr(ec, "MIDDLEWARE_S", 0.1)
+    brought = [Broken(), Hangs(), Stays()]
+    async with running(database_url, broker_url, anything, middlewares=brought) as platform:
+        assert (await final(platform, await submit(platform, "test.any")))["state"] == "completed"
+        assert isinstance(platform.host, Host)
+        assert [(middleware, type(error)) for middleware, error in platform.host.broken] == [
+            (brought[0], LookupError),
+            (brought[1], TimeoutError),
+        ]
+        assert [bool(each.seen) for each in brought] == [False, False, True]
+        host = platform.host
+    assert host.broken[2][0] is brought[2]
 
 
 async def test_a_timeout_and_a_cancel_reach_a_handler_behind_taskiq(database_url: str, broker_url: str) -> None:

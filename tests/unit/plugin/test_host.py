@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import click
 import msgspec
 import pytest
+from taskiq import TaskiqMiddleware
 
 from taskmill.clock import FakeClock
 from taskmill.plugin import constants as c
@@ -76,6 +78,57 @@ def _missing_migrations() -> SimpleNamespace:
     return plugin("bad", taskmill_migrations)
 
 
+REVISION = "revision, down_revision = {revision!r}, {down!r}\n{more}\ndef upgrade() -> None: ...\n"
+
+
+def _with_migrations(*versions: str) -> Callable[[Path], object]:
+    def made(folder: Path) -> object:
+        for number, text in enumerate(versions):
+            (folder / f"{number}.py").write_text(text)
+
+        def taskmill_migrations() -> Path:
+            return folder
+
+        return plugin("bad", taskmill_migrations)
+
+    return made
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (_with_migrations("revision = (\n"), "SyntaxError"),
+        (_with_migrations(REVISION.format(revision="a", down=None, more="phase = 'contrakt'")), "contrakt"),
+        (_with_migrations(REVISION.format(revision="b", down="a", more="")), "'a'"),
+        (_with_migrations(*(REVISION.format(revision=name, down=None, more="") for name in "ab")), "head"),
+    ],
+    ids=["syntax", "phase", "a gap", "two heads"],
+)
+@pytest.mark.filterwarnings("ignore:Revision .* referenced from")
+def test_migrations_that_nobody_can_read_fail_the_plugin_and_not_the_role(
+    tmp_path: Path, made: Callable[[Path], object], words: str
+) -> None:
+    found = info(load({"bad": made(tmp_path)}), "bad")
+    assert found.state is PluginState.FAILED
+    assert found.error is not None
+    assert words in found.error.en
+    assert words in found.error.zh
+
+
+def _bad_args_of_a_foreign_kind() -> SimpleNamespace:
+    def taskmill_register(registry: Any) -> None:
+        registry.schedule("nightly", "elsewhere.kind", every="1h", args={"when": object()})
+
+    return plugin("bad", taskmill_register)
+
+
+def _no_middleware() -> SimpleNamespace:
+    def taskmill_middlewares() -> list[object]:
+        return [object()]
+
+    return plugin("bad", taskmill_middlewares)
+
+
 def _plain_manifest() -> SimpleNamespace:
     return SimpleNamespace(taskmill_manifest=lambda: {"name": "bad"})
 
@@ -92,8 +145,22 @@ def _plain_manifest() -> SimpleNamespace:
         (_fails(SystemExit(3)), PluginState.FAILED, "SystemExit: 3"),
         (_unknown_argument(), PluginState.FAILED, "weather"),
         (_missing_migrations(), PluginState.FAILED, "/nowhere/versions"),
+        (_no_middleware(), PluginState.FAILED, "object is no middleware of taskiq"),
+        (_bad_args_of_a_foreign_kind(), PluginState.FAILED, "args"),
     ],
-    ids=["no-manifest", "plain-manifest", "other-name", "api", "bad-range", "raises", "exits", "argument", "migrations"],
+    ids=[
+        "no-manifest",
+        "plain-manifest",
+        "other-name",
+        "api",
+        "bad-range",
+        "raises",
+        "exits",
+        "argument",
+        "migrations",
+        "middleware",
+        "schedule-args",
+    ],
 )
 def test_broken_plugin_stops_nobody(broken: object, state: PluginState, words: str) -> None:
     host = load({"bad": broken, "calc": serving("calc", "calc.double")})
@@ -199,8 +266,10 @@ def test_name_has_one_owner(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_setup_hooks_are_collected(tmp_path: Path) -> None:
-    def taskmill_middlewares(config: Any) -> list[str]:
-        return ["middleware"]
+    middleware = TaskiqMiddleware()
+
+    def taskmill_middlewares(config: Any) -> list[TaskiqMiddleware]:
+        return [middleware]
 
     def taskmill_routes() -> list[str]:
         return ["router"]
@@ -209,7 +278,7 @@ def test_setup_hooks_are_collected(tmp_path: Path) -> None:
         return tmp_path
 
     host = load({"full": plugin("full", taskmill_middlewares, taskmill_routes, taskmill_migrations)})
-    assert host.middlewares() == ["middleware"]
+    assert host.middlewares() == [middleware]
     assert host.routes() == {"full": ["router"]}
     assert host.migrations() == {"full": tmp_path}
 

@@ -98,10 +98,16 @@ class Chain:
 CORE = Chain()
 
 
+def chain_of(plugin: str, versions: Path) -> Chain:
+    """Return the chain of a plugin; its revision is kept in a table of its own."""
+    return Chain(plugin, versions, f"{VERSION_TABLE}_{plugin}")
+
+
 @lru_cache(maxsize=32)
 def _phases(chain: Chain) -> dict[str, Phase]:
     """各版本及其阶段，从旧到新。"""
     script = ScriptDirectory.from_config(chain.config())
+    script.get_current_head()  # 分了岔的链没有「最新」，在这里就说出来
     return {
         each.revision: Phase(getattr(each.module, "phase", Phase.EXPAND)) for each in reversed(list(script.walk_revisions()))
     }
