@@ -40,7 +40,7 @@ class Platform:
         self.submit = SubmitService(self.settings, self.database, self.tickets, self.clock)
         self.backlog = BacklogService(self.database, self.clock)
         self.tasks = TaskService(self.database, self.tickets)
-        self.queues = QueueService(self.database, self.tickets, self.backlog)
+        self.queues = QueueService(self.database, self.tickets, self.backlog, self.submit)
         self.catalog = CatalogService(self.database, self.host)
         self.workers = WorkerService(self.database)
         self.stats = StatsService(self.database, self.backlog, self.workers)

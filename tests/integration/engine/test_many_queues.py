@@ -10,10 +10,13 @@ import pytest
 from taskmill import keys, task
 from taskmill.clock import FakeClock
 from taskmill.engine.periodic.auditor import Auditor
+from taskmill.engine.periodic.cron import Cron
 from taskmill.engine.periodic.stager import Stager
 from taskmill.errors import Code, ConflictError, LimitError, NotFoundError
 from taskmill.services import constants as c
 from taskmill.services.platform import Platform
+from taskmill.services.queues.service import QueuePolicyChange
+from taskmill.services.schedules.service import ScheduleRequest
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.broker import lanes
 from tests.support.engines import platform_of
@@ -117,6 +120,25 @@ async def test_a_queue_beyond_the_limit_is_refused_and_strangers_in_the_same_com
         with pytest.raises(LimitError):
             await platform.submit.submit_many([SubmitRequest(kind="test.note", queue="d"), SubmitRequest(kind="test.note")])
         assert await platform.database.pool.fetchval("select count(*) from taskmill.tasks") == 4
+
+
+async def test_neither_policies_nor_schedules_make_queues_beyond_the_limit(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, note, queues_max=2) as platform:
+        names = "select array_agg(name order by name) from taskmill.queues"
+        await platform.queues.put("policy", QueuePolicyChange(paused=True))
+        with pytest.raises(LimitError):
+            await platform.queues.put("more", QueuePolicyChange(paused=True))
+        for name, queue in (("further", "more"), ("fine", None)):
+            made = await platform.schedules.create(
+                ScheduleRequest(name=name, kind="test.note", interval_s=3_600, queue=queue)
+            )
+            assert made.last_error is None
+        with pytest.raises(LimitError):
+            await platform.schedules.run("further")
+        await platform.database.pool.execute("update taskmill.schedules set next_fire_at = now()")
+        assert (await Cron(platform.database, platform.submit).run_once()).items() >= {"fired": 1, "failed": 1}.items()
+        assert "the limit" in str((await platform.schedules.get("further")).last_error)
+        assert await platform.database.pool.fetchval(names) == ["default", "policy"]
 
 
 async def test_a_deleted_queue_is_gone_from_both_servers_and_comes_back_with_its_next_task(

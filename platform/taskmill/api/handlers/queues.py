@@ -33,7 +33,10 @@ async def get_queue(request: Call, queue: QueueName) -> Envelope[QueueView]:
     "/queues/{queue:str}",
     operation_id="putQueue",
     summary="Set the policy of a queue",
-    opt={"body": QueuePolicyChange, "errors": (Code.INVALID_REQUEST, Code.MALFORMED_JSON, Code.BODY_TOO_LARGE)},
+    opt={
+        "body": QueuePolicyChange,
+        "errors": (Code.INVALID_REQUEST, Code.MALFORMED_JSON, Code.BODY_TOO_LARGE, Code.QUEUE_LIMIT),
+    },
 )
 async def put_queue(request: Call, queue: QueueName) -> Envelope[QueueView]:
     """Pause or resume it and set how long its finished tasks are kept; it is made if it is unknown.

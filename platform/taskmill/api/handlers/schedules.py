@@ -108,7 +108,7 @@ async def resume(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]
     "/{schedule:str}/run",
     operation_id="runSchedule",
     summary="Submit the task of a schedule at once",
-    opt={"errors": (Code.SCHEDULE_NOT_FOUND, Code.ARGS_INVALID, Code.KIND_NOT_FOUND)},
+    opt={"errors": (Code.SCHEDULE_NOT_FOUND, Code.ARGS_INVALID, Code.KIND_NOT_FOUND, Code.QUEUE_LIMIT)},
 )
 async def run(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleRun]:
     """Submit its task now, paused or not; its timetable does not change."""

@@ -57,7 +57,7 @@ class Cron:
         rows = await store.fetch_due(connection, self._batch)
         if not rows:
             return {"fired": 0, "missed": 0, "failed": 0, "more": 0}
-        plans = [await self._plan(row) for row in rows]
+        plans = [await self._plan(connection, row) for row in rows]
         fired = await self._fire(connection, plans)
         await store.advance(connection, [_advance(plan, fired) for plan in plans])
         return {
@@ -67,7 +67,7 @@ class Cron:
             "more": int(len(rows) == self._batch),
         }
 
-    async def _plan(self, row: DueRow) -> _Plan:
+    async def _plan(self, connection: Connection, row: DueRow) -> _Plan:
         timetable = Timetable(row.cron, row.interval_s, row.timezone)
         try:
             timetable.check()
@@ -80,6 +80,7 @@ class Cron:
         try:
             for fire_at in plan.due.fires:
                 plan.tasks.append((fire_at, await self._task(row, fire_at)))
+            await self._submit.admit(connection, {task.queue for _, task in plan.tasks})
         except (UnavailableError, SetupError, *AWAY):
             raise
         except (TaskmillError, msgspec.MsgspecError) as error:

@@ -14,6 +14,7 @@ from taskmill.log import get_logger
 from taskmill.models import TaskQueue
 from taskmill.services.page import Page, Paging, cut
 from taskmill.services.queues.backlog import BacklogService
+from taskmill.services.tasks.submit import SubmitService
 from taskmill.services.view import view
 from taskmill.stores.broker.tickets import BROKER_AWAY, Tickets
 from taskmill.stores.database import Database
@@ -74,8 +75,9 @@ class QueueView(msgspec.Struct, frozen=True, kw_only=True):
 class QueueService:
     """Queues appear with their first task, or when somebody sets their policy."""
 
-    def __init__(self, database: Database, tickets: Tickets, backlog: BacklogService) -> None:
+    def __init__(self, database: Database, tickets: Tickets, backlog: BacklogService, submit: SubmitService) -> None:
         self._database = database
+        self._submit = submit
         self._tickets = tickets
         self._backlog = backlog
 
@@ -113,9 +115,10 @@ class QueueService:
         return await self.get(name)
 
     async def put(self, name: str, change: QueuePolicyChange, *, by: str | None = None) -> QueueView:
-        """Set the policy of a queue, which is made if it is unknown; InputError INVALID_REQUEST."""
+        """Set the policy of a queue, which is made if it is unknown; InputError INVALID_REQUEST, LimitError QUEUE_LIMIT."""
         check_name(name)
         change.check()
+        await self._database.unit(lambda connection: self._submit.admit(connection, {name}))
         async with self._database.sessions.begin() as session:
             await task_queue.put(session, name, change.values(), by)
         log.info("队列策略已设置", queue=name, by=by)

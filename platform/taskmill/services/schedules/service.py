@@ -185,7 +185,7 @@ class ScheduleService:
         return made
 
     async def run(self, key: str, *, by: str | None = None) -> ScheduleRun:
-        """Submit its task at once, paused or not; its timetable does not change. Errors as in `create`."""
+        """Submit its task at once, paused or not; its timetable does not change. Errors as in `create`, and QUEUE_LIMIT."""
         row = await self._fetch(key)
         request = SubmitRequest(kind=row.kind, args=row.args, queue=row.queue, priority=row.priority)
         task = await self._submit.prepare(request, created_by=by, schedule_id=row.id)

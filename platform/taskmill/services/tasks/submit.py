@@ -175,11 +175,16 @@ class SubmitService:
             raise InputError(Code.USAGE, reason=reasons.OTHER_LOOP)
 
     async def store(self, connection: Connection, tasks: Sequence[NewTask]) -> None:
-        """Insert prepared tasks in the caller's transaction; the stager tickets them after the commit."""
+        """Insert prepared tasks in the caller's transaction; the stager tickets them after the commit. Errors as in `admit`."""
         for task in tasks:
             task.ticketed = False
-        await store.ensure_queues(connection, sorted({task.queue for task in tasks}))
+        await self.admit(connection, {task.queue for task in tasks})
         await store.insert(connection, tasks)
+
+    async def admit(self, connection: Connection, queues: set[str]) -> None:
+        """Make the queues that are missing; LimitError QUEUE_LIMIT, which leaves the caller's transaction as it was."""
+        async with connection.transaction():
+            await self._register(connection, queues)
 
     async def close(self) -> None:
         """Wait for submits that are under way, for at most SHUTDOWN_GRACE_S; what hangs longer is cut off."""
