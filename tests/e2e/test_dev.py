@@ -11,6 +11,8 @@ import subprocess
 
 import pytest
 
+from taskmill.cli import constants as cc
+from taskmill.cli import ending
 from taskmill.dev.process_table import wait_until
 from tests.e2e.conftest import TASKMILL, Dev
 from tests.support import ledger_plugin
@@ -60,6 +62,40 @@ def test_a_signal_stops_everything_in_time(dev: Dev, number: signal.Signals) -> 
     assert dev.processes() == []
     assert not dev.run_json.exists()
     assert "Traceback" not in dev.told()
+
+
+DEAF = """
+import time
+from pathlib import Path
+from taskmill import hookimpl, task
+from taskmill.plugin import Manifest
+
+@task("deaf.sleep")
+async def sleep() -> None:
+    Path("asleep").touch()
+    time.sleep(600)
+
+@hookimpl
+def taskmill_manifest():
+    return Manifest(name="deaf", version="1", requires_api=">=1,<2", title_en="t", title_zh="t", summary_en="s", summary_zh="s")
+
+@hookimpl
+def taskmill_register(registry):
+    registry.add(sleep)
+"""
+
+
+def test_a_handler_that_blocks_the_loop_does_not_make_it_deaf_to_signals(dev: Dev) -> None:
+    (dev.folder / "deaf_plugin.py").write_text(DEAF)
+    dev.extra = {"PYTHONPATH": str(dev.folder), "TASKMILL_PLUGIN_MODULES": "deaf_plugin"}
+    dev.start()
+    with dev.api() as api:
+        assert api.post("/tasks", json={"kind": "deaf.sleep"}).is_success
+    assert wait_until((dev.folder / "asleep").exists, FINISH_S), dev.told()
+    assert dev.process is not None
+    dev.process.send_signal(signal.SIGTERM)
+    assert dev.signal(signal.SIGINT, within=cc.END_HURRY_S + STOP_S) == ending.EXIT_STUCK, dev.told()
+    assert wait_until(lambda: dev.processes() == [], FINISH_S)
 
 
 def test_after_a_power_cut_the_tasks_of_before_are_there(dev: Dev) -> None:

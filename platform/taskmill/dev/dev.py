@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import shutil
-import signal
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -56,9 +55,15 @@ NEXT = Words(
 
 
 async def run_dev(
-    settings: Settings, *, demo: bool, exit_after: bool, folder: Path | None = None, choose: Choose = str
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    demo: bool,
+    exit_after: bool,
+    folder: Path | None = None,
+    choose: Choose = str,
 ) -> int:
-    """Run everything until SIGINT or SIGTERM and return the exit code.
+    """Run everything until `stop` is set and return the exit code.
 
     `demo` submits real tasks; with `exit_after` the process ends after them: 0 if all completed, else 1.
     `folder` keeps the data of the embedded servers, by default `.taskmill` here; a server whose URL is set in
@@ -69,8 +74,6 @@ async def run_dev(
     home = (folder or Path(c.DEV_FOLDER)).resolve()
     home.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
-        stop = asyncio.Event()
-        _stop_on_signals(stop)
         _log_to_files(settings, home)
         screen.say(STARTING)
         settings = await _with_servers(settings, home, stack)
@@ -95,20 +98,6 @@ def _log_to_files(settings: Settings, home: Path) -> None:
     configure_logging(**settings.logging() | changes)
     for chatty in ("httpx2", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-
-
-def _stop_on_signals(stop: asyncio.Event) -> None:
-    """第一次信号：有序停止；第二次恢复默认行为，立即结束。"""
-    loop = asyncio.get_running_loop()
-
-    def first(number: signal.Signals) -> None:
-        log.info("收到信号，正在停止；再按一次立即结束", signal=number.name)
-        stop.set()
-        for each in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(each)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, first, number)
 
 
 def _with_ports(settings: Settings) -> Settings:

@@ -38,7 +38,6 @@ ENGLISH: dict[str, str] = {
     "内嵌服务器已就绪": "embedded server ready",
     "发现上次留下的服务器，先停掉": "a server was left from last time, stopping it first",
     "服务器没有按时停止，强行结束": "a server did not stop in time, ended by force",
-    "收到信号，正在停止；再按一次立即结束": "signal received, stopping; once more ends at once",
     "角色没有按时停下，取消它": "a role did not stop in time, cancelling it",
     "另一个角色也失败了": "another role failed too",
     # 工作进程

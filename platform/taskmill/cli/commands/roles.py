@@ -7,11 +7,12 @@ import asyncio
 import rich_click as click
 
 from taskmill import constants as c
-from taskmill.cli import ending, phrases
+from taskmill.cli import phrases
 from taskmill.cli.commands.node import list_nodes
 from taskmill.cli.ending import until_signal
 from taskmill.cli.language import in_language
 from taskmill.cli.processes import configured, first_of, opened
+from taskmill.dev import constants as dc
 from taskmill.log import get_logger
 
 log = get_logger(__name__)
@@ -100,4 +101,11 @@ def dev(ctx: click.Context, demo: bool, exit_after: bool) -> None:
     settings = configured()
     from taskmill.dev.dev import run_dev
 
-    ctx.exit(ending.run(run_dev(settings, demo=demo, exit_after=exit_after, choose=in_language)))
+    code = 0
+
+    async def work(stop: asyncio.Event, _: asyncio.Event) -> None:
+        nonlocal code
+        code = await run_dev(settings, stop, demo=demo, exit_after=exit_after, choose=in_language)
+
+    until_signal(work, dc.DEV_STOP_LIMIT_S + dc.DEV_STOP_TIMEOUT_S)
+    ctx.exit(code)
