@@ -26,7 +26,7 @@ from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores import constants as sc
 from taskmill.stores.broker.tickets import BROKER_AWAY
 from tests.conftest import PostgresFactory, ValkeyFactory
-from tests.support import api
+from tests.support import api, rows
 from tests.support.databases import execute
 from tests.support.engines import final, platform_of, staged, submit, worker_on
 from tests.support.proxy import Proxy
@@ -194,6 +194,20 @@ async def test_a_batch_of_many_lanes_does_not_wait_for_valkey(database_url: str,
 
         # 第一条道的失败告诉其余各道：总共只等一次
         await eventually(known, timeout=(sc.BROKER_TIMEOUT_S + 5) * slowness())
+
+
+async def test_a_cancel_and_a_deletion_do_not_wait_for_valkey_either(database_url: str, broker_way: Proxy) -> None:
+    async with platform_of(database_url, broker_way.url, double) as platform:
+        pool = platform.database.pool
+        await rows.add_task(pool, queue="old")
+        await pool.execute("delete from taskmill.tasks")
+        task_id = await rows.add_running(pool, await rows.add_worker(pool))
+        broker_way.hole = True
+        broker_way.freeze()
+        began = time.monotonic()
+        assert (await platform.tasks.cancel(task_id)).cancel_requested
+        await platform.queues.delete("old")
+        assert time.monotonic() - began < 4 * svc.TICKET_HANG_S * slowness()
 
 
 async def test_a_demoted_postgresql_is_left_for_the_new_primary(own_postgres: PostgresFactory, broker_url: str) -> None:

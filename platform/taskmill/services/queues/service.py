@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any
 
 import msgspec
@@ -12,6 +13,7 @@ from taskmill.clock import Timestamp
 from taskmill.errors import Code, ConflictError, InputError, NotFoundError
 from taskmill.log import get_logger
 from taskmill.models import TaskQueue
+from taskmill.services import constants as svc
 from taskmill.services.page import Page, Paging, cut
 from taskmill.services.queues.backlog import BacklogService
 from taskmill.services.tasks.submit import SubmitService
@@ -138,7 +140,8 @@ class QueueService:
             raise ConflictError(Code.QUEUE_NOT_EMPTY, queue=name)
         log.info("队列已删除", queue=name, by=by)
         try:
-            await self._tickets.forget(name)
+            async with asyncio.timeout(svc.TICKET_HANG_S):
+                await self._tickets.forget(name)
         except BROKER_AWAY as error:
             log.warning("队列的票据流留在 Valkey 里", queue=name, error=why(error))  # 空的，无害
         return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
@@ -16,6 +17,7 @@ from taskmill import reasons
 from taskmill.errors import Code, ConflictError, InputError, NotFoundError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
+from taskmill.services import constants as svc
 from taskmill.services.page import Page, Paging
 from taskmill.services.tasks import view as task_view
 from taskmill.services.tasks import waiting
@@ -164,7 +166,8 @@ class TaskService:
         if worker_id is None or self._tickets is None:
             return
         try:
-            await self._tickets.hint(worker_id)
+            async with asyncio.timeout(svc.TICKET_HANG_S):
+                await self._tickets.hint(worker_id)
         except BROKER_AWAY as error:
             log.warning("取消提示未送达，工作进程下次心跳会看到", worker_id=str(worker_id), error=str(error))
 
