@@ -23,6 +23,11 @@ def epoch_flag(priority: int) -> str:
     return f"full:{priority}"
 
 
+def writable() -> str:
+    """HASH that `/readyz` writes to see whether Valkey takes writes: a replica and a full server do not."""
+    return f"{PREFIX}:writable"
+
+
 def hints(worker_id: UUID) -> str:
     """PUBSUB channel that asks one worker to renew its lease at once (a cancel waits in PostgreSQL)."""
     return f"{PREFIX}:hints:{worker_id}"

@@ -197,8 +197,9 @@ class Database:
 
 
 async def ping(connection: Connection) -> None:
-    """Run the smallest statement; raises what asyncpg raises when the database is away."""
-    await connection.execute("select 1")
+    """Ask the smallest question; raises what asyncpg raises when the database is away or takes no writes."""
+    if await connection.fetchval("select current_setting('transaction_read_only')::bool"):
+        raise asyncpg.ReadOnlySQLTransactionError("it takes no writes")  # 请求会得到的，也正是这个
 
 
 async def ping_orm(session: AsyncSession) -> None:

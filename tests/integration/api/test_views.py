@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx2
 import pytest
+import redis.asyncio as redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from taskmill import __version__
@@ -22,6 +23,7 @@ from tests.support import api
 from tests.support.api import KIND, data, finish, make_running, refusal
 from tests.support.api import client as client_of
 from tests.support.databases import execute
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 TASKS = "/api/v1/tasks"
@@ -253,6 +255,38 @@ async def test_without_valkey_tasks_are_accepted_and_readiness_says_degraded(
         task_id = await _submit(client)
         await make_running(platform, task_id, new_id())
         assert data(await client.post(f"{TASKS}/{task_id}/cancel"))["cancel_requested"]
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [(("REPLICAOF", "127.0.0.1", "1"), "replica"), (("CONFIG", "SET", "maxmemory", "1"), "maxmemory")],
+    ids=["demoted", "full"],
+)
+async def test_a_valkey_that_takes_no_writes_degrades_readiness(
+    database_url: str, own_valkey: ValkeyFactory, command: tuple[str, ...], said: str
+) -> None:
+    server = own_valkey()
+    async with api.opened(database_url, server.url) as platform, api.api(platform) as client:
+        assert data(await client.get("/readyz"))["degraded"] is False
+        async with redis.Redis.from_url(server.url) as admin:
+            await admin.execute_command(*command)
+        ready = data(await client.get("/readyz"))
+        assert (ready["ready"], ready["degraded"]) == (True, True)
+        assert said in ready["dependencies"]["valkey"]["detail"]
+
+
+async def test_a_database_that_takes_no_writes_is_not_ready(own_postgres: PostgresFactory, broker_url: str) -> None:
+    server = own_postgres()
+    async with api.opened(server.url, broker_url) as platform, api.api(platform) as client:
+        assert data(await client.get("/readyz"))["ready"]
+        await execute(server.url, "alter system set default_transaction_read_only = on", "select pg_reload_conf()")
+
+        async def unready() -> bool:
+            return (await client.get("/readyz")).status_code == 503
+
+        await eventually(unready)
+        details = refusal(await client.get("/readyz"), 503, "DATABASE_UNAVAILABLE")
+        assert "takes no writes" in details["readiness"]["dependencies"]["postgresql"]["detail"]
 
 
 async def test_a_frozen_database_is_answered_within_the_time_limit(own_postgres: PostgresFactory, broker_url: str) -> None:

@@ -84,6 +84,20 @@ async def test_a_server_that_takes_no_writes(database_url: str, broker_url: str)
         assert (await found(as_role(database_url, role), broker_url))["write"].ok is False
 
 
+@pytest.mark.parametrize(
+    "barred", ["subscribe", "publish", "xpending", "xinfo", "xrange", "xlen", "xreadgroup", "hdel", "hset", "hmget", "del"]
+)
+async def test_every_command_that_some_role_needs_is_tried(
+    database_url: str, own_valkey: ValkeyFactory, barred: str
+) -> None:
+    server = own_valkey()
+    with redis.Redis.from_url(server.url) as client:
+        client.execute_command("ACL", "SETUSER", "poor", "on", ">p", "~*", "&*", "+@all", f"-{barred}")
+    parts = urlsplit(server.url)
+    poor = urlunsplit(parts._replace(netloc=f"poor:p@{parts.netloc.rpartition('@')[2]}"))
+    assert (await found(database_url, poor))["dispatch"].ok is False
+
+
 async def test_a_user_of_valkey_without_scripts_and_the_one_of_the_guide(
     database_url: str, own_valkey: ValkeyFactory
 ) -> None:

@@ -141,9 +141,9 @@ class Tickets:
                 await self.redis.aclose()
 
     async def ping(self) -> None:
-        """Raise UnavailableError BROKER_UNAVAILABLE unless Valkey answers."""
+        """Raise UnavailableError BROKER_UNAVAILABLE unless Valkey answers and takes writes."""
         try:
-            await self.redis.execute_command("PING")
+            await self.redis.execute_command("HSET", keys.writable(), "asked", 1)
         except BROKER_AWAY as error:
             raise UnavailableError(Code.BROKER_UNAVAILABLE, reason=why(error)) from error
 

@@ -4,34 +4,59 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import aclosing
 from uuid import uuid4
 
 from taskmill import constants as c
+from taskmill import keys
 from taskmill.ids import new_id
+from taskmill.stores.broker import lanes
 from taskmill.stores.broker.foreign_keys import find
-from taskmill.stores.broker.tickets import BROKER_AWAY, Ticket, Tickets
+from taskmill.stores.broker.tickets import BROKER_AWAY, Lane, Ticket, Tickets
 
 __all__ = ["BROKER_AWAY", "foreign", "try_dispatch"]
 PREFIX = "taskmill.doctor."
+CONSUMER = "doctor"
 
 
 async def try_dispatch(broker_url: str) -> None:
-    """Send a ticket its whole way: scripts, stream, group, acknowledgement, hint; errors of redis pass through."""
-    tickets, queue, lane = Tickets(broker_url), f"{PREFIX}{uuid4().hex}", c.PRIORITY_DEFAULT
+    """Send tickets their whole way, as submitter, worker, stager and auditor do, and a hint; errors of redis pass through."""
+    tickets, queue = Tickets(broker_url), f"{PREFIX}{uuid4().hex}"
     try:
-        at_ms = int(time.time() * 1000)
-        await tickets.begin_epoch(queue, at_ms)
-        await tickets.submit(queue, lane, [Ticket(new_id(), 0, at_ms)])
-        found = await tickets.read("doctor", {(queue, lane): 1})
-        await tickets.drop(queue, lane, [entry for entries in found.values() for entry, _ in entries])
-        await tickets.length(queue, lane)
-        await tickets.remove_consumer("doctor", [queue])
+        await _as_roles(tickets, queue, c.PRIORITY_DEFAULT)
+        await _as_auditor(tickets, (queue, c.PRIORITY_DEFAULT))
+        async with aclosing(tickets.hints(new_id())) as hints:
+            await anext(hints)
         await tickets.hint(new_id())
+        await tickets.ping()
     finally:
         try:
             await tickets.forget(queue)
+            await tickets.redis.delete(keys.writable())
         finally:
             await tickets.close()
+
+
+async def _as_roles(tickets: Tickets, queue: str, priority: int) -> None:
+    at_ms, lane = int(time.time() * 1000), (queue, priority)
+    await tickets.begin_epoch(queue, at_ms)
+    await tickets.submit(queue, priority, [Ticket(new_id(), 0, at_ms)])
+    await tickets.feed(queue, priority, [Ticket(new_id(), 0, at_ms)])
+    await tickets.nonempty([lane])
+    found = await tickets.read(CONSUMER, {lane: 1})
+    found |= await tickets.read(CONSUMER, {lane: 1}, block_ms=1)
+    await tickets.own_pending(CONSUMER, queue, priority, 2)
+    await tickets.drop(queue, priority, [entry for entries in found.values() for entry, _ in entries])
+    await tickets.clear_flag(queue, priority)
+
+
+async def _as_auditor(tickets: Tickets, lane: Lane) -> None:
+    await lanes.epochs(tickets, [lane[0]])
+    await lanes.lengths(tickets, [lane])
+    await lanes.heads(tickets, [lane])
+    await lanes.pending(tickets, [lane], 1)
+    await lanes.consumers(tickets, [lane])
+    await tickets.remove_consumer(CONSUMER, [lane[0]])
 
 
 async def foreign(broker_url: str, queues: Sequence[str]) -> list[str]:
