@@ -25,7 +25,7 @@ from taskmill.engine.attempts.receiver import TaskmillReceiver
 from taskmill.engine.broker import StoredResults, TaskmillBroker
 
 OVERRIDDEN: list[tuple[type, type, set[str]]] = [
-    (TaskmillBroker, RedisStreamBroker, {"__init__", "startup", "kick", "listen"}),
+    (TaskmillBroker, RedisStreamBroker, {"__init__", "startup", "shutdown", "kick", "listen"}),
     (TaskmillReceiver, Receiver, {"__init__"}),
     (StoredResults, AsyncResultBackend, {"set_result", "is_result_ready", "get_result"}),
 ]
@@ -37,6 +37,8 @@ USED: list[tuple[Any, str]] = [
     (AsyncBroker, "add_middlewares"),
     (AsyncBroker, "with_result_backend"),
     (Receiver, "run_task"),
+    (TaskiqMiddleware, "startup"),
+    (TaskiqMiddleware, "shutdown"),
     (TaskiqMiddleware, "pre_execute"),
     (TaskiqMiddleware, "post_execute"),
     (TaskiqMiddleware, "on_error"),
