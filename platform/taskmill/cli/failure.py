@@ -72,17 +72,32 @@ class OptionError(InputError):
 
 @contextmanager
 def named(options: Mapping[str, str]) -> Iterator[None]:
-    """Let the API's errors speak of the options that a person typed: `options` maps the API's fields to them."""
+    """Let errors of the API, and of services, speak of the options that a person typed: `options` maps their fields to them."""
     try:
         yield
-    except RemoteError as error:
+    except (RemoteError, InputError) as error:
         field = _FIELD.match(str(error.details.get("field", "")))
-        option = options.get(field["name"]) if field is not None and error.known else None
+        known = not isinstance(error, RemoteError) or error.known
+        option = options.get(field["name"]) if field is not None and known else None
         if field is None or option is None:
             raise
-        english = _renamed(str(error.details.get("reason", "")), options)
-        reason = Words(zh=_renamed(str(error.details.get("reason_zh", english)), options), en=english)
+        told = error.details.get("reason", "")
+        given = told if isinstance(told, Words) else Words(zh=str(error.details.get("reason_zh", told)), en=str(told))
+        reason = Words(zh=_renamed(given.zh, options), en=_renamed(given.en, options))
         raise OptionError(error.code, **{**error.details, "field": f"{option}{field['rest']}", "reason": reason}) from error
+
+
+def typed() -> dict[str, str]:
+    """Return what a person types for each field of the API, as far as the current command calls its parameters like them."""
+    context = click.get_current_context(silent=True)
+    found: dict[str, str] = {}
+    for parameter in [] if context is None else context.command.params:
+        several = parameter.nargs == -1 or parameter.multiple
+        name = (parameter.name or "").removesuffix("s" if several else "")
+        found[name] = (
+            parameter.opts[0] if isinstance(parameter, click.Option) else parameter.make_metavar(context).rstrip(".")
+        )
+    return found
 
 
 def _renamed(reason: str, options: Mapping[str, str]) -> str:

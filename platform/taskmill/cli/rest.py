@@ -18,7 +18,7 @@ import rich_click as click
 from taskmill import constants as c
 from taskmill.cli import constants as cc
 from taskmill.cli import phrases
-from taskmill.cli.failure import RemoteError
+from taskmill.cli.failure import RemoteError, named, typed
 from taskmill.cli.run_json import find_running
 from taskmill.errors import Code, InputError, UnavailableError
 from taskmill.strict_json import Encoder, NotJsonError
@@ -100,7 +100,8 @@ class Api:
             answer = self._connected().request(method, f"{c.API_PREFIX}{path}", params=given, **content)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise self._unreachable(str(error) or type(error).__name__) from error
-        return self._data(answer)
+        with named(typed()):
+            return self._data(answer)
 
     def _connected(self) -> httpx2.Client:
         import httpx2

@@ -125,6 +125,27 @@ def test_disguised_addresses_are_refused_by_the_guard_itself(host: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("host", "asked"),
+    [
+        ("straße.de", "xn--strae-oqa.de"),
+        ("stra%C3%9Fe.de", "xn--strae-oqa.de"),
+        ("βόλος.com", "xn--nxasmm1c.com"),
+        ("例え.テスト", "xn--r8jz45g.xn--zckzah"),
+        ("Example.COM", "example.com"),
+    ],
+)
+def test_a_name_is_asked_for_by_the_rules_it_was_registered_by(host: str, asked: str) -> None:
+    """IDNA 2008: by the rules of 2003 `straße.de` is `strasse.de`, which belongs to somebody else."""
+    assert addresses.parse(f"https://{host}:8443/a?b=c").raw_host == asked
+
+
+@pytest.mark.parametrize("host", ["a\u200db.com", "straße☃.de", "☃.net", "a\u200d.example"])
+def test_a_name_that_cannot_be_registered_is_refused(host: str) -> None:
+    with pytest.raises(addresses.ForbiddenAddressError, match="IDNA 2008"):
+        addresses.parse(f"https://{host}/")
+
+
+@pytest.mark.parametrize(
     "host", ["8.8.8.8", "[2606:4700::1111]", "a.example", "1.2.3.4.example", "127-1.example", "0x7f.example", "straße.de"]
 )
 def test_names_and_plain_addresses_are_taken(host: str) -> None:

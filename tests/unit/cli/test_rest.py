@@ -7,11 +7,14 @@ import os
 from pathlib import Path
 
 import pytest
+import rich_click as click
 
-from taskmill.cli.failure import RemoteError, exit_code, named
+from taskmill import reasons
+from taskmill.cli.commands import task
+from taskmill.cli.failure import RemoteError, exit_code, named, typed
 from taskmill.cli.rest import Api, find_target
 from taskmill.cli.run_json import beside_dev
-from taskmill.errors import InputError, TaskmillError
+from taskmill.errors import Code, InputError, TaskmillError
 from taskmill.secret import Secret
 from taskmill.settings import Settings
 
@@ -97,6 +100,30 @@ def test_errors_of_the_api_speak_of_the_options_that_were_typed() -> None:
     assert message["en"].endswith("--in: give --at or --in, not both")
     assert message["zh"].endswith("--in：--at 与 --in 只能给一个")
     assert exit_code(raised.value) == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "field", "option"),
+    [
+        (task.list_tasks, "schedule_id", "--schedule"),
+        (task.list_tasks, "state", "--state"),
+        (task.list_tasks, "page", "--page"),
+        (task.show, "task_id", "ID"),
+        (task.cancel, "task_id", "ID"),
+        (task.submit, "kind", "KIND"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.name,
+)
+def test_each_command_knows_what_was_typed_for_a_field(command: click.Command, field: str, option: str) -> None:
+    with click.Context(command):
+        assert typed()[field] == option
+
+
+def test_what_a_service_refuses_is_told_in_the_words_of_the_command() -> None:
+    with pytest.raises(InputError) as raised, named({"expires_at": "--expires-in"}):
+        raise InputError(Code.INVALID_REQUEST, field="expires_at", reason=reasons.IN_FUTURE)
+    assert "--expires-in" in raised.value.message()["en"]
+    assert "--expires-in" in raised.value.message()["zh"]
 
 
 @pytest.mark.parametrize("details", [{"field": "elsewhere"}, {}, {"field": 7}])

@@ -10,6 +10,7 @@ import rich_click as click
 
 from taskmill.cli import ending
 from taskmill.cli.arguments import seconds
+from taskmill.cli.failure import named
 from taskmill.cli.language import words
 from taskmill.cli.output import Column, Output, age, emit, output_option
 from taskmill.cli.run_json import beside_dev
@@ -60,7 +61,8 @@ def create(name: str, scopes: tuple[str, ...], expires_in: str | None, output: O
     """
     life = seconds(expires_in, "--expires-in")
     expires_at = None if life is None else datetime.now(UTC) + timedelta(seconds=life)
-    made = _on_database(lambda keys: keys.create(name, scopes, expires_at=expires_at))
+    with named({"name": "NAME", "scope": "--scope", "expires_at": "--expires-in"}):
+        made = _on_database(lambda keys: keys.create(name, scopes, expires_at=expires_at))
     if output in {"table", "wide"}:
         click.echo(made["secret"])
         click.echo(words("请立即保存，此后不再显示", "keep it now, it is not shown again"), err=True)

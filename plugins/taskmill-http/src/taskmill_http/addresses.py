@@ -14,6 +14,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from unicodedata import normalize
 from urllib.parse import unquote, urlsplit
 
+import idna
 from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
@@ -60,8 +61,11 @@ def parse(text: str) -> URL:
     written = urlsplit(text)
     if len(written.netloc) > limits.HOST_MAX_CHARS:
         raise ForbiddenAddressError(reasons.HOST_ABOVE(limit=limits.HOST_MAX_CHARS))
-    _refuse_disguised(written.hostname or "")
-    return URL(text)
+    host = written.hostname or ""
+    _refuse_disguised(host)
+    host = unquote(host)
+    registered = None if host.isascii() else _registered(host)
+    return URL(text) if registered is None else URL(text).with_host(registered)
 
 
 def check_url(url: URL, *, allow_private: bool) -> None:
@@ -92,6 +96,14 @@ class GuardedResolver(AbstractResolver):
     async def close(self) -> None:
         """Release the resolver."""
         await self._inner.close()
+
+
+def _registered(host: str) -> str:
+    """IDNA 2008；yarl 编不出来时退回 2003 年的规则，那会是另一个域名。"""
+    try:
+        return idna.encode(host, uts46=True, transitional=False).decode()
+    except (idna.IDNAError, UnicodeError):
+        raise ForbiddenAddressError(reasons.NO_DOMAIN(host=host)) from None
 
 
 def _refuse_disguised(host: str) -> None:

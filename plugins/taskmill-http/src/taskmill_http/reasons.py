@@ -25,6 +25,7 @@ JSON_OR_BODY: Final = Words("json 与 body 只能给一个", "give json or body,
 URL_ABOVE: Final = Words("地址超过 {limit} 个字符", "URL above {limit} characters")
 HOST_ABOVE: Final = Words("主机名超过 {limit} 个字符", "host above {limit} characters")
 ONLY_HTTP: Final = Words("只支持 http 与 https 地址", "only http and https URLs")
+NO_DOMAIN: Final = Words("{host} 不是可以登记的域名（IDNA 2008）", "{host} is no name that can be registered (IDNA 2008)")
 CREDENTIALS: Final = Words("凭据应放在请求头里，不能放在地址里", "credentials belong into a header, not into the URL")
 DISGUISED: Final = Words(
     "{host} 是变形的地址写法；请写成 192.0.2.1 这样", "{host} is a disguised address; write it as 192.0.2.1"
