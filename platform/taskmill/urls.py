@@ -78,7 +78,24 @@ def parse_database_url(url: str) -> PostgresUrl:
     given = _parameters(parts.query)
     # 写成参数的用户与密码挪到前面，就不会随参数进到别处
     user, password = user or quote(given.pop("user", ""), safe=""), password or quote(given.pop("password", ""), safe="")
-    return PostgresUrl(user, password, hosts, parts.path, tuple(given.items()))
+    return PostgresUrl(user, password, hosts or _hosts(given), parts.path, tuple(given.items()))
+
+
+def _hosts(given: dict[str, str]) -> str:
+    """几台主机写成参数的也一样：`?host=h1,h2&port=5432,5433`；目录里的套接字不能写在前面，留在参数里。"""
+    names = given.get("host", "").split(",")
+    if len(names) == 1 or any("/" in name for name in names):
+        return ""
+    ports = given.get("port", "").split(",")
+    if len(ports) not in {1, len(names)}:
+        raise UrlError(reasons.NOT_A_URL)
+    del given["host"]
+    given.pop("port", None)
+    pairs = zip(names, ports * (len(names) if len(ports) == 1 else 1), strict=True)
+    hosts = [f"[{name}]:{port}" if ":" in name else f"{name}:{port}" for name, port in pairs]
+    if not all(map(_is_host, hosts)):
+        raise UrlError(reasons.NOT_A_URL)
+    return ",".join(host.removesuffix(":") for host in hosts)
 
 
 def _is_host(text: str) -> bool:

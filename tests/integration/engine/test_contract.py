@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 import threading
+from contextvars import ContextVar
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -309,6 +310,30 @@ async def test_control_flow_inside_a_task_group_means_what_it_says(database_url:
         await in_state(platform, await submit(platform, "test.group", {"how": "retry"}), "retryable")
         row = await in_state(platform, await submit(platform, "test.group", {"how": "snooze"}), "scheduled")
         assert row["attempt"] == 0
+
+
+async def test_whole_numbers_of_any_size_and_context_variables_stay_what_they_are(
+    database_url: str, broker_url: str
+) -> None:
+    mine: ContextVar[int] = ContextVar("mine", default=0)
+
+    @task("test.coroutine")
+    async def coroutine(n: int) -> list[int]:
+        before, _ = mine.get(), mine.set(n)
+        await asyncio.sleep(0)
+        return [before, mine.get()]
+
+    @task("test.thread")
+    def thread(n: int) -> list[int]:
+        before, _ = mine.get(), mine.set(n)
+        return [before, mine.get()]
+
+    numbers = [10**400 + n for n in range(10)]
+    async with running(database_url, broker_url, coroutine, thread) as platform:
+        for kind in ("test.coroutine", "test.thread"):
+            ids = [await submit(platform, kind, {"n": n}) for n in numbers]
+            results = [decoded((await final(platform, task_id))["result"]) for task_id in ids]
+            assert results == [[0, n] for n in numbers]
 
 
 async def test_every_log_line_inside_an_attempt_names_the_task(

@@ -271,6 +271,19 @@ async def test_drain_lets_running_tasks_finish(database_url: str, broker_url: st
             assert (await final(platform, task_id))["attempt"] == 1
 
 
+async def test_a_cancel_reaches_a_task_of_a_worker_that_drains(database_url: str, broker_url: str) -> None:
+    gate = Gate()
+    async with platform_of(database_url, broker_url, gated(gate)) as platform:
+        task_id = await submit(platform, "test.gated")
+        async with worker_on(platform) as engine:
+            await eventually(lambda: gate.inside)
+            engine.stop.set()
+            await eventually(lambda: _draining(platform))
+            await platform.tasks.cancel(task_id)
+            assert (await final(platform, task_id))["state"] == "cancelled"
+            assert await engine.halt() == 0
+
+
 async def _draining(platform: Platform) -> bool:
     return await platform.database.pool.fetchval("select bool_and(draining) from taskmill.workers")
 

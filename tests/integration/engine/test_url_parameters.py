@@ -54,15 +54,20 @@ async def test_several_hosts_are_tried_until_one_answers_and_takes_writes(
     assert (await migrations.verify(url)).current == migrations.head()
 
 
+@pytest.mark.parametrize("spelled", ["as hosts", "as parameters"])
 @pytest.mark.parametrize("target", ["read-write", "any"])
-async def test_a_host_that_is_silent_does_not_keep_from_the_next(database_url: str, target: str) -> None:
+async def test_a_host_that_is_silent_does_not_keep_from_the_next(database_url: str, target: str, spelled: str) -> None:
     """A node that vanished refuses nothing and answers nothing; it may stand first in the URL."""
     parts = urlsplit(database_url)
     async with Proxy(database_url) as silent:
         silent.hole = True
         account, _, place = parts.netloc.rpartition("@")
-        netloc = f"{account}@127.0.0.1:{urlsplit(silent.url).port},{place}"
-        url = urlunsplit(parts._replace(netloc=netloc, query=f"target_session_attrs={target}"))
+        ports, query = (urlsplit(silent.url).port, parts.port), f"target_session_attrs={target}"
+        if spelled == "as hosts":
+            url = urlunsplit(parts._replace(netloc=f"{account}@127.0.0.1:{ports[0]},{place}", query=query))
+        else:
+            more = f"&host=127.0.0.1,localhost&port={ports[0]},{ports[1]}"
+            url = urlunsplit(parts._replace(netloc=f"{account}@", query=query + more))
         database = Database(url)
         await database.open()
         try:

@@ -82,6 +82,24 @@ async def idle_in_transaction(url: str) -> BaseException:
             return error
 
 
+async def idle_session(url: str) -> BaseException:
+    """A DBA's limit for connections that do nothing."""
+    async with connected(url) as connection:
+        try:
+            await connection.execute("set idle_session_timeout = '1ms'")
+            while True:
+                await connection.execute("select 1")
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            return error
+
+
+async def another_password(url: str) -> BaseException:
+    """The password was changed under us."""
+    with temporary_role(url) as role:
+        await execute(url, f"alter role {role} password 'another'")
+        return await failure(asyncpg.connect(as_role(url, role)))
+
+
 async def no_right(url: str) -> BaseException:
     """A role without grants."""
     with temporary_role(url) as role:
@@ -191,7 +209,7 @@ AWAY_CODE, RIGHTS, WRONG, CONFIG = (
 )  # fmt: skip
 REAL = [
     (role_time_limit, AWAY_CODE, False), (lock_time_limit, AWAY_CODE, False), (cancelled, AWAY_CODE, False),
-    (idle_in_transaction, AWAY_CODE, False), (no_right, RIGHTS, True), (may_not_log_in, AWAY_CODE, True),
+    (idle_in_transaction, AWAY_CODE, False), (idle_session, AWAY_CODE, False), (another_password, AWAY_CODE, True), (no_right, RIGHTS, True), (may_not_log_in, AWAY_CODE, True),
     (connection_limit, AWAY_CODE, False), (no_such_role, AWAY_CODE, True), (no_such_database, AWAY_CODE, True),
     (dropped_database, AWAY_CODE, False), (temporary_files_full, AWAY_CODE, False), (read_only, AWAY_CODE, False),
     (serializable_by_default, AWAY_CODE, False), (no_partition, AWAY_CODE, False), (gone, AWAY_CODE, False),

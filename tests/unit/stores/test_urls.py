@@ -78,6 +78,24 @@ def test_parameters_of_libpq_that_the_driver_has_not_are_left_out() -> None:
     assert asyncpg_url("postgresql://u@h/d?connect_timeout=10") == "postgresql://u@h/d"
 
 
+@pytest.mark.parametrize(
+    ("query", "hosts"),
+    [
+        ("host=a,b", "a,b"),
+        ("host=a,b&port=6000", "a:6000,b:6000"),
+        ("host=a,2001:db8::1&port=6000,6001", "a:6000,[2001:db8::1]:6001"),
+    ],
+)
+def test_several_hosts_in_the_parameters_are_hosts(query: str, hosts: str) -> None:
+    assert asyncpg_url(f"postgresql://u:p@/d?{query}") == f"postgresql://u:p@{hosts}/d"
+
+
+def test_more_ports_than_hosts_are_refused() -> None:
+    with pytest.raises(SetupError) as caught:
+        load_settings(database_url="postgresql://u:p@/d?host=a,b&port=1,2,3").require_database_url()
+    assert caught.value.code is Code.CONFIG_INVALID
+
+
 def test_an_account_in_the_parameters_moves_to_where_it_is_masked() -> None:
     url = "postgresql:///d?host=/var/run/postgresql&user=bob&password=a%40b"
     assert asyncpg_url(url) == "postgresql://bob:a%40b@/d?host=%2Fvar%2Frun%2Fpostgresql"

@@ -219,6 +219,46 @@ def test_interval_stays_on_its_grid(interval_s: float, age_s: float, anchor: dat
     assert fires[0] - step <= max(after, anchor)
 
 
+@pytest.mark.parametrize(
+    ("cron", "expected"),
+    [
+        (
+            "0 9 13 * 5",
+            at("2026-02-06T09:00", "2026-02-13T09:00", "2026-02-20T09:00", "2026-02-27T09:00", "2026-03-06T09:00"),
+        ),
+        (
+            "0 9 1 * 1",
+            at("2026-02-01T09:00", "2026-02-02T09:00", "2026-02-09T09:00", "2026-02-16T09:00", "2026-02-23T09:00"),
+        ),
+        (
+            "0 9 */13 * 5",
+            at("2026-02-27T09:00", "2026-03-27T09:00", "2026-05-01T09:00", "2026-08-14T09:00", "2026-11-27T09:00"),
+        ),
+        (
+            "0 9 13 * *",
+            at("2026-02-13T09:00", "2026-03-13T09:00", "2026-04-13T09:00", "2026-05-13T09:00", "2026-06-13T09:00"),
+        ),
+    ],
+)
+def test_a_day_of_the_month_and_a_weekday_mean_either_and_with_a_star_both(cron: str, expected: list[datetime]) -> None:
+    assert Timetable(cron=cron).next_fires(utc("2026-02-01"), 5) == expected
+
+
+@pytest.mark.parametrize(
+    ("zone", "cron", "after", "expected"),
+    [
+        ("Australia/Lord_Howe", "15 2 * * *", "2026-10-03T00:00", at("2026-10-03T15:30", "2026-10-04T15:15")),
+        ("Africa/Casablanca", "30 2 * * *", "2026-02-14T12:00", at("2026-02-15T01:30", "2026-02-16T02:30")),
+        ("Pacific/Apia", "0 12 * * *", "2011-12-29T00:00", at("2011-12-29T22:00", "2011-12-30T10:00", "2011-12-30T22:00")),
+        ("Antarctica/Troll", "30 2 * * *", "2026-03-28T12:00", at("2026-03-29T01:00", "2026-03-30T00:30")),
+        ("Asia/Kathmandu", "0 0 * * *", "2026-01-01T00:00", at("2026-01-01T18:15", "2026-01-02T18:15")),
+    ],
+)
+def test_odd_zones(zone: str, cron: str, after: str, expected: list[datetime]) -> None:
+    """Half an hour of change, summer as the norm, a day that never was, two hours of change, a quarter of an hour off."""
+    assert Timetable(cron=cron, timezone=zone).next_fires(utc(after), len(expected)) == expected
+
+
 def test_next_fires_is_capped() -> None:
     assert len(Timetable(cron="* * * * *").next_fires(utc("2026-01-01"), 10**9)) == c.NEXT_FIRES_MAX
 
