@@ -32,12 +32,12 @@ async def locked(url: str, ids: Sequence[UUID]) -> AsyncIterator[asyncio.Event]:
 
 
 @asynccontextmanager
-async def locked_table(url: str) -> AsyncIterator[asyncpg.Connection]:
-    """Keep everybody from the table of live tasks; gives the connection that does."""
+async def locked_table(url: str) -> AsyncIterator[None]:
+    """Keep everybody from writing the table of live tasks."""
     connection = await asyncpg.connect(url)
     try:
         async with connection.transaction():
             await connection.execute("lock table taskmill.tasks in share row exclusive mode")
-            yield connection
+            yield
     finally:
         await connection.close()

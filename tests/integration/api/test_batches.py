@@ -98,7 +98,7 @@ async def test_a_submit_that_waits_for_its_commit_holds_no_decoded_args(
             blocked = "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query ~* 'insert into taskmill.tasks'"
 
             async def stuck() -> bool:
-                return await locker.fetchval(blocked) == 1
+                return await platform.database.pool.fetchval(blocked) == 1  # 事务里看到的是第一次看时的样子
 
             await eventually(stuck)
             assert alive() == before
