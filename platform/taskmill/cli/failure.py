@@ -91,7 +91,9 @@ def typed() -> dict[str, str]:
     """Return what a person types for each field of the API, as far as the current command calls its parameters like them."""
     context = click.get_current_context(silent=True)
     found: dict[str, str] = {}
-    for parameter in [] if context is None else context.command.params:
+    if context is None:
+        return found
+    for parameter in context.command.params:
         several = parameter.nargs == -1 or parameter.multiple
         name = (parameter.name or "").removesuffix("s" if several else "")
         found[name] = (
