@@ -61,10 +61,14 @@ def _content(body: object) -> dict[str, Any]:
 
 
 class Api:
-    """One connection to the API; answers are the envelope's `data`. `find` says where it is, if it may have moved."""
+    """One connection to the API; answers are the envelope's `data`. `find` says where it is, if it may have moved.
+
+    `names` holds what a person types for the fields of the API that the command's parameters do not share their name with.
+    """
 
     def __init__(self, target: Target, find: Callable[[], Target] | None = None) -> None:
         self.url = target.url
+        self.names: dict[str, str] = {}
         self._target = target
         self._find = find or (lambda: target)
         self._client: httpx2.Client | None = None
@@ -100,7 +104,7 @@ class Api:
             answer = self._connected().request(method, f"{c.API_PREFIX}{path}", params=given, **content)
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise self._unreachable(str(error) or type(error).__name__) from error
-        with named(typed()):
+        with named(typed() | self.names):
             return self._data(answer)
 
     def _connected(self) -> httpx2.Client:

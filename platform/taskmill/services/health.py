@@ -83,7 +83,7 @@ class HealthService:
         return report, wrong
 
     async def _ping_database(self) -> None:
-        """走请求所走的两个连接池：看密钥用 ORM 的，收任务用热的，哪个不通都答不了请求。"""
+        """走请求所走的两个连接池：列表用 ORM 的，收任务与看密钥用热的，哪个不通都答不了请求。"""
         await asyncio.gather(self._ping_hot(), self._ping_orm())
 
     async def _ping_hot(self) -> None:

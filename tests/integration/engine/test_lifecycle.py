@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Awaitable, Callable
+from uuid import UUID
 
 import pytest
 
@@ -258,7 +260,18 @@ async def test_long_tasks_are_not_prefetched(database_url: str, broker_url: str)
             assert await platform.tickets.length("default", 2) <= 20
 
 
-async def test_drain_lets_running_tasks_finish(database_url: str, broker_url: str) -> None:
+async def cancel(platform: Platform, _: Gate, task_id: UUID) -> None:
+    await platform.tasks.cancel(task_id)
+
+
+async def let_go(_: Platform, gate: Gate, __: UUID) -> None:
+    gate.open.set()
+
+
+@pytest.mark.parametrize(("act", "state"), [(let_go, "completed"), (cancel, "cancelled")], ids=["finish", "cancel"])
+async def test_a_drain_lets_running_tasks_end_as_they_would(
+    database_url: str, broker_url: str, act: Callable[[Platform, Gate, UUID], Awaitable[None]], state: str
+) -> None:
     gate = Gate()
     async with platform_of(database_url, broker_url, gated(gate)) as platform:
         task_id = await submit(platform, "test.gated")
@@ -266,22 +279,10 @@ async def test_drain_lets_running_tasks_finish(database_url: str, broker_url: st
             await eventually(lambda: gate.inside)
             engine.stop.set()
             await eventually(lambda: _draining(platform))
-            gate.open.set()
+            await act(platform, gate, task_id)
             assert await engine.halt() == 0
-            assert (await final(platform, task_id))["attempt"] == 1
-
-
-async def test_a_cancel_reaches_a_task_of_a_worker_that_drains(database_url: str, broker_url: str) -> None:
-    gate = Gate()
-    async with platform_of(database_url, broker_url, gated(gate)) as platform:
-        task_id = await submit(platform, "test.gated")
-        async with worker_on(platform) as engine:
-            await eventually(lambda: gate.inside)
-            engine.stop.set()
-            await eventually(lambda: _draining(platform))
-            await platform.tasks.cancel(task_id)
-            assert (await final(platform, task_id))["state"] == "cancelled"
-            assert await engine.halt() == 0
+            row = await final(platform, task_id)
+            assert (row["state"], row["attempt"]) == (state, 1)
 
 
 async def _draining(platform: Platform) -> bool:

@@ -85,7 +85,27 @@ async def test_a_server_that_takes_no_writes(database_url: str, broker_url: str)
 
 
 @pytest.mark.parametrize(
-    "barred", ["subscribe", "publish", "xpending", "xinfo", "xrange", "xlen", "xreadgroup", "hdel", "hset", "hmget", "del"]
+    "barred",
+    [
+        "subscribe",
+        "publish",
+        "xpending",
+        "xinfo",
+        "xrange",
+        "xlen",
+        "xreadgroup",
+        "xadd",
+        "xack",
+        "xdel",
+        "xgroup",
+        "hdel",
+        "hset",
+        "hsetnx",
+        "hmget",
+        "hexists",
+        "exists",
+        "del",
+    ],
 )
 async def test_every_command_that_some_role_needs_is_tried(
     database_url: str, own_valkey: ValkeyFactory, barred: str

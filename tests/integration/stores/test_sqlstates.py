@@ -71,26 +71,25 @@ async def cancelled(url: str) -> BaseException:
         return await working
 
 
-async def idle_in_transaction(url: str) -> BaseException:
-    """A DBA's limit for idle transactions."""
+async def cut_off(url: str, limit: str) -> BaseException:
+    """Return what the next statement gets once the limit has cut the connection."""
     async with connected(url) as connection:
         try:
-            await connection.execute("set idle_in_transaction_session_timeout = '1ms'; begin")
+            await connection.execute(limit)
             while True:
                 await connection.execute("select 1")
         except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             return error
+
+
+async def idle_in_transaction(url: str) -> BaseException:
+    """A DBA's limit for idle transactions."""
+    return await cut_off(url, "set idle_in_transaction_session_timeout = '1ms'; begin")
 
 
 async def idle_session(url: str) -> BaseException:
     """A DBA's limit for connections that do nothing."""
-    async with connected(url) as connection:
-        try:
-            await connection.execute("set idle_session_timeout = '1ms'")
-            while True:
-                await connection.execute("select 1")
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-            return error
+    return await cut_off(url, "set idle_session_timeout = '1ms'")
 
 
 async def another_password(url: str) -> BaseException:

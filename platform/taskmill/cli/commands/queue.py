@@ -9,7 +9,6 @@ import rich_click as click
 from taskmill.cli import phrases
 from taskmill.cli.arguments import compact, seconds, usage
 from taskmill.cli.batch import each
-from taskmill.cli.failure import named
 from taskmill.cli.language import words
 from taskmill.cli.output import Column, Output, age, duration, emit, output_option
 from taskmill.cli.rest import Api, paged, remote, segment
@@ -120,6 +119,6 @@ def set_policy(api: Api, name: str, retention: str | None, paused: bool | None, 
     change = compact({"paused": paused})
     if retention is not None:
         change["retention_s"] = None if retention == "default" else math.ceil(seconds(retention, "--retention") or 0)
-    with named({"name": "NAME", "retention_s": "--retention", "paused": "--paused"}):
-        made = api.call("PUT", f"/queues/{segment(name)}", body=change)
+    api.names = {"retention_s": "--retention"}
+    made = api.call("PUT", f"/queues/{segment(name)}", body=change)
     emit(made, output, COLUMNS, name="name")

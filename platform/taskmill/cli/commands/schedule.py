@@ -10,7 +10,6 @@ from taskmill import constants as c
 from taskmill.cli import phrases
 from taskmill.cli.arguments import compact, read_args, seconds, usage
 from taskmill.cli.batch import each
-from taskmill.cli.failure import named
 from taskmill.cli.language import words
 from taskmill.cli.output import Column, Output, age, duration, emit, output_option
 from taskmill.cli.rest import Api, paged, remote, segment
@@ -33,17 +32,7 @@ COLUMNS = (
 )
 RUN = (Column("schedule_id", "计划", "SCHEDULE"), Column("task_id", "任务", "TASK"))
 NEXT_FIRES = 5
-OPTIONS = {
-    "name": "NAME",
-    "kind": "KIND",
-    "cron": "--cron",
-    "interval_s": "--every",
-    "timezone": "--timezone",
-    "args": "--args",
-    "queue": "--queue",
-    "priority": "--priority",
-    "catch_up_s": "--catch-up",
-}
+NAMES = {"interval_s": "--every", "catch_up_s": "--catch-up"}
 
 
 @click.group()
@@ -115,8 +104,8 @@ def create(
         "catch_up_s": seconds(catch_up, "--catch-up"),
         **plain,
     }
-    with named(OPTIONS):
-        made = api.post("/schedules", compact(request))
+    api.names = NAMES
+    made = api.post("/schedules", compact(request))
     emit(made, output, COLUMNS, name="name")
 
 

@@ -12,7 +12,6 @@ from taskmill.cli.arguments import compact, parse_json, read_args, read_tasks, s
 from taskmill.cli.batch import each
 from taskmill.cli.commands import task_watch
 from taskmill.cli.commands.task_watch import told
-from taskmill.cli.failure import named
 from taskmill.cli.language import words
 from taskmill.cli.output import Column, Output, age, duration, emit, output_option, plain, record, say
 from taskmill.cli.rest import Api, paged, remote, segment
@@ -95,20 +94,7 @@ RESULT = (
     Column("error", "错误", "ERROR", show=_error, when=_unfinished),
 )
 # 接口的字段 → 这里的选项：错误说的是用户敲的东西
-OPTIONS = {
-    "kind": "KIND",
-    "args": "--args",
-    "queue": "--queue",
-    "priority": "--priority",
-    "run_at": "--at",
-    "delay_s": "--in",
-    "expires_at": "--expires",
-    "max_attempts": "--max-attempts",
-    "timeout_s": "--timeout",
-    "tags": "--tag",
-    "meta": "--meta",
-    "version": "--kind-version",
-}
+NAMES = {"delay_s": "--in", "expires_at": "--expires", "timeout_s": "--timeout", "tags": "--tag"}
 ATTEMPTS = (
     Column("claim_no", "认领", "CLAIM"),
     Column("attempt", "尝试", "ATTEMPT"),
@@ -186,8 +172,8 @@ def submit(
             **plain,
         }
     )
-    with named(OPTIONS):
-        accepted = api.post("/tasks", request)
+    api.names = NAMES
+    accepted = api.post("/tasks", request)
     if wait:
         say(words(f"已提交 {accepted['id']}", f"submitted {accepted['id']}"), err=True)
         _follow(ctx, api, accepted["id"], patience, output)

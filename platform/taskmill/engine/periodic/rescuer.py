@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 from taskmill import constants as c
@@ -99,8 +100,9 @@ class Rescuer:
         """Do one round; returns dead (workers), rescued (their rows), overdue (rows past the deadline) and more."""
         if self._interrupted():
             self._since = None
+        asked = self._clock.monotonic()  # 事务的时间从 BEGIN 起算，要在它之前问
         try:
-            done = await self._database.unit(self._round)
+            done = await self._database.unit(partial(self._round, asked))
         except _InterruptedError:
             self._since = None
             log.warning("数据库曾长时间无响应，暂不救援", lease_s=self._config.lease_s)
@@ -117,8 +119,7 @@ class Rescuer:
     def _interrupted(self) -> bool:
         return self._clock.monotonic() - self._seen > self._config.gap_s
 
-    async def _round(self, connection: Connection) -> _Round:
-        asked = self._clock.monotonic()
+    async def _round(self, asked: float, connection: Connection) -> _Round:
         step_s = self._watch.look(await store.look(connection), asked, self._clock.monotonic())
         if step_s:
             log.warning("数据库的时钟往前跳了，暂不救援", step_s=round(step_s, 1), lease_s=self._config.lease_s)

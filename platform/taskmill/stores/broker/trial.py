@@ -48,6 +48,8 @@ async def _as_roles(tickets: Tickets, queue: str, priority: int) -> None:
     await tickets.own_pending(CONSUMER, queue, priority, 2)
     await tickets.drop(queue, priority, [entry for entries in found.values() for entry, _ in entries])
     await tickets.clear_flag(queue, priority)
+    await tickets.redis.delete(keys.tickets(queue, priority))
+    await tickets.read(CONSUMER, {lane: 1})  # 没有了组：补上
 
 
 async def _as_auditor(tickets: Tickets, lane: Lane) -> None:
