@@ -50,6 +50,7 @@ def test_the_demo_completes_and_ends_with_zero(dev: Dev) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     for word in ("http.request", "email.send", "shell.run", "completed", "/schema"):
         assert word in done.stdout
+    assert done.stdout.endswith("┘\n")
     assert dev.processes() == []
 
 

@@ -86,6 +86,8 @@ class Demo:
                 await asyncio.sleep(dc.DEMO_POLL_S)
                 tasks = [await self._call("GET", f"/tasks/{task['id']}") for task in tasks]
                 live.update(self._table(tasks), refresh=self.console.is_terminal)
+        if not self.console.is_terminal:
+            self.console.line()  # rich 只在终端里换行
         return all(task["state"] == State.COMPLETED for task in tasks) and len(self.servers.mails) > 0
 
     def _table(self, tasks: list[Task]) -> Table:

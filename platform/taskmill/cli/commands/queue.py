@@ -119,6 +119,6 @@ def set_policy(api: Api, name: str, retention: str | None, paused: bool | None, 
     change = compact({"paused": paused})
     if retention is not None:
         change["retention_s"] = None if retention == "default" else math.ceil(seconds(retention, "--retention") or 0)
-    api.names = {"retention_s": "--retention"}
+    api.names = {"queue": "NAME", "retention_s": "--retention"}
     made = api.call("PUT", f"/queues/{segment(name)}", body=change)
     emit(made, output, COLUMNS, name="name")
