@@ -94,7 +94,7 @@ def test_a_handler_that_blocks_the_loop_does_not_make_it_deaf_to_signals(dev: De
         assert api.post("/tasks", json={"kind": "deaf.sleep"}).is_success
     assert wait_until((dev.folder / "asleep").exists, FINISH_S), dev.told()
     assert dev.process is not None
-    dev.process.send_signal(signal.SIGTERM)
+    dev.process.send_signal(signal.SIGTERM)  # 不隔开：内核把第二个信号交给另一个线程
     assert dev.signal(signal.SIGINT, within=cc.END_HURRY_S + STOP_S) == ending.EXIT_STUCK, dev.told()
     assert wait_until(lambda: dev.processes() == [], FINISH_S)
 

@@ -30,6 +30,7 @@ EXIT_STUCK = 70  # 到了时限还没结束，被强行结束；EX_SOFTWARE
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _WAKE = 0  # 管道里的这个字节不是信号，只叫看守重看时限
 _LEAVE = 255  # 这个叫看守下班
+_HANDLED = 128  # 加上它的信号是主线程里的处理函数写的，不加的是内核一送到就写的
 
 
 def run(work: Awaitable[T], *, survive: tuple[type[BaseException], ...] = (SystemExit,)) -> T:
@@ -56,6 +57,7 @@ def _until_done(loop: asyncio.AbstractEventLoop, main: asyncio.Future[T], surviv
     interrupted = False
     while not main.done():
         try:
+            loop.call_soon(_listen)
             loop.run_until_complete(main)
         except BaseException as error:
             if main.done():
@@ -127,7 +129,8 @@ class Watch:
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
         self._heard = 0
-        self._signals = 0
+        self._signals = {True: 0, False: 0}  # 处理函数见到的，内核送到的
+        self._loop_wakes: int | None = None
         self._deadline: float | None = None
         self._code = EXIT_STUCK
         self._before: dict[signal.Signals, Any] = {}
@@ -138,6 +141,20 @@ class Watch:
         """Take over SIGTERM and SIGINT; only in the main thread."""
         for number in SIGNALS:
             self._before[number] = signal.signal(number, self._on_signal)
+        self.listen()
+
+    def listen(self) -> None:
+        """Hear signals from whichever thread the kernel gives them to; only in the main thread, anew at each start of the loop.
+
+        The second of two signals that come together goes to another thread than the first, and handlers run in the main
+        thread alone, between two bytecodes: it may sleep in `time.sleep` or wait in C for minutes. The loop, whose pipe this
+        takes, keeps hearing what comes.
+        """
+        wakes = signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        if wakes not in (-1, self._write):
+            before, self._loop_wakes = self._loop_wakes, os.dup(wakes)  # 循环会关掉它自己的那个，号码随即另作他用
+            if before is not None:
+                os.close(before)
 
     def over(self, code: int) -> None:
         """Say that the work is over: what is left to do has END_HURRY_S, then the process ends with `code`."""
@@ -149,17 +166,18 @@ class Watch:
         """Give the signals back and let the process go on; only in the main thread."""
         for number, before in self._before.items():
             signal.signal(number, before)
+        if (wakes := signal.set_wakeup_fd(-1)) not in (-1, self._write):
+            signal.set_wakeup_fd(wakes)
         os.write(self._write, bytes([_LEAVE]))
         self._thread.join()
-        os.close(self._read)
-        os.close(self._write)
+        for end in (self._read, self._write, self._loop_wakes):
+            if end is not None:
+                os.close(end)
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         """在主线程任意两条字节码之间执行：只写管道，不碰任何锁。"""
-        self._signals += 1
-        if self._signals > len(SIGNALS):
-            os._exit(128 + number)
-        os.write(self._write, bytes([number]))
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._write, bytes([number | _HANDLED]))
 
     def _limit(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -170,14 +188,25 @@ class Watch:
             left = None if self._deadline is None else max(0.0, self._deadline - time.monotonic())
             if not select.select([self._read], [], [], left)[0]:
                 self._force()
-            for number in os.read(self._read, 64):
-                if number == _LEAVE:
+            for byte in os.read(self._read, 64):
+                if byte == _LEAVE:
                     return
-                if number != _WAKE:
-                    self._hear(number)
+                if byte & ~_HANDLED in SIGNALS:
+                    self._count(byte & ~_HANDLED, handled=bool(byte & _HANDLED))
+                if byte and not byte & _HANDLED and self._loop_wakes is not None:
+                    with contextlib.suppress(OSError):  # 循环已经停了
+                        os.write(self._loop_wakes, bytes([byte]))
+
+    def _count(self, number: int, *, handled: bool) -> None:
+        """同一个信号多半报来两次，也可能两边各漏一次：以报得多的一边为准。"""
+        self._signals[handled] += 1
+        if max(self._signals.values()) > self._heard:
+            self._hear(number)
 
     def _hear(self, number: int) -> None:
         self._heard += 1
+        if self._heard > len(SIGNALS):
+            os._exit(128 + number)
         self._limit(self._grace_s + cc.END_MARGIN_S if self._heard == 1 else cc.END_HURRY_S)
         with contextlib.suppress(RuntimeError):  # 循环已经关了
             (self._on_stop if self._heard == 1 else self._on_hurry)()
@@ -198,6 +227,11 @@ def _aside(tell: Callable[[], object]) -> None:
 
 
 _watch: Watch | None = None
+
+
+def _listen() -> None:
+    if _watch is not None:
+        _watch.listen()
 
 
 def until_signal(

@@ -139,6 +139,7 @@ async def work(stop, now):
     task = asyncio.create_task(stubborn())
     if "thread" in sys.argv: asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
     if "nondaemon" in sys.argv: threading.Thread(target=threading.Event().wait).start()
+    if "elsewhere" in sys.argv: signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     print("ready", flush=True)
     if "blocked" in sys.argv: time.sleep(600)
     if "lock" in sys.argv: threading.Lock().acquire() and (l := threading.Lock()).acquire() and l.acquire()
@@ -169,6 +170,10 @@ END_S = 8.0
         (("hang",), 1, ending.EXIT_STUCK),
         (("until-now",), 2, 0),
         (("blocked",), 3, 128 + 15),
+        (("elsewhere", "blocked"), 1, ending.EXIT_STUCK),
+        (("elsewhere", "blocked"), 3, 128 + 15),
+        (("elsewhere", "hang"), 1, ending.EXIT_STUCK),
+        (("elsewhere", "until-now"), 2, 0),
     ],
     ids=lambda x: "-".join(x) or "plain" if isinstance(x, tuple) else str(x),
 )
