@@ -8,13 +8,15 @@ import asyncpg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from taskmill.constants import SCHEMA
 from taskmill.errors import Code, SetupError
 from taskmill.models import metadata
-from taskmill.stores.schema import migrations
+from taskmill.stores.schema import migrations, standing
+from taskmill.stores.schema.chain import CORE, VERSION_TABLE, Phase
 from taskmill.stores.urls import sqlalchemy_url
 
 pytestmark = pytest.mark.anyio
@@ -45,13 +47,20 @@ async def dump(url: str) -> list[tuple[str, str, str]]:
         await connection.close()
 
 
+def test_the_core_s_chain_is_read_as_alembic_reads_it() -> None:
+    script = ScriptDirectory.from_config(CORE.config())
+    assert script.get_heads() == [CORE.head()]
+    found = [(each.revision, getattr(each.module, "phase", Phase.EXPAND)) for each in script.walk_revisions()]
+    assert [(revision, CORE.phase_of(revision)) for revision in reversed(CORE.revisions())] == found
+
+
 async def test_up_down_up_leaves_the_same_schema(empty_database_url: str) -> None:
     await migrations.upgrade(empty_database_url)
     first = await dump(empty_database_url)
     assert len(first) > 50
     await migrations.downgrade(empty_database_url, "base")
     left = {name for what, name, _ in await dump(empty_database_url) if what == "relation"}
-    assert left <= {f"{SCHEMA}.{migrations.VERSION_TABLE}"}
+    assert left <= {f"{SCHEMA}.{VERSION_TABLE}"}
     await migrations.upgrade(empty_database_url)
     assert await dump(empty_database_url) == first
 
@@ -99,21 +108,21 @@ async def test_the_models_and_the_migrations_agree(database_url: str) -> None:
 
 async def test_a_database_that_is_behind_or_ahead_is_refused(empty_database_url: str) -> None:
     with pytest.raises(SetupError) as caught:
-        await migrations.verify(empty_database_url)
+        await standing.verify(empty_database_url)
     assert caught.value.code is Code.SCHEMA_BEHIND
     await migrations.upgrade(empty_database_url)
-    await migrations.verify(empty_database_url)
+    await standing.verify(empty_database_url)
     connection = await asyncpg.connect(empty_database_url)
-    await connection.execute(f"update {SCHEMA}.{migrations.VERSION_TABLE} set version_num = '9999'")
-    assert (await migrations.verify(empty_database_url)).ahead
+    await connection.execute(f"update {SCHEMA}.{VERSION_TABLE} set version_num = '9999'")
+    assert (await standing.verify(empty_database_url)).ahead
     await connection.execute(f"update {SCHEMA}.schema_info set min_reader = '9998'")
     await connection.close()
     with pytest.raises(SetupError) as caught:
-        await migrations.verify(empty_database_url)
+        await standing.verify(empty_database_url)
     assert caught.value.code is Code.SCHEMA_AHEAD
 
 
 async def test_two_migrations_at_once_take_turns(empty_database_url: str) -> None:
 
     await asyncio.gather(*(migrations.upgrade(empty_database_url) for _ in range(3)))
-    assert (await migrations.status(empty_database_url)).pending == 0
+    assert (await standing.status(empty_database_url)).pending == 0

@@ -33,7 +33,7 @@ async def opened(settings: Settings, role: str, stop: asyncio.Event) -> AsyncIte
     """
     from taskmill.plugin.host import PluginHost
     from taskmill.services.platform import Platform
-    from taskmill.services.setup import behind, verify
+    from taskmill.services.schema import behind, verify
     from taskmill.services.startup import patiently
 
     url = settings.require_database_url()

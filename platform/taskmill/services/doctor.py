@@ -16,11 +16,12 @@ from taskmill.plugin.info import PluginState
 from taskmill.services import constants as c
 from taskmill.services import doctor_fleet
 from taskmill.services.faults import translate
-from taskmill.services.setup import CORE, migration_status
+from taskmill.services.schema import migration_status
 from taskmill.settings import Settings
 from taskmill.stores import diagnose
 from taskmill.stores.broker import trial as broker_trial
 from taskmill.stores.schema import rights
+from taskmill.stores.schema.chain import CORE
 from taskmill.words import Words
 
 UNWELL = Words("它说自己不健康，没有说为什么", "it says that it is not well, not why")
@@ -152,7 +153,7 @@ async def _migrations(settings: Settings, host: PluginHost) -> list[Finding]:
     chains = await migration_status(settings.require_database_url(), plugins=host.migrations())
     found: list[Finding] = []
     for chain, at in chains.items():
-        name = "migrations" if chain == CORE else f"migrations of {chain}"
+        name = "migrations" if chain == CORE.name else f"migrations of {chain}"
         detail = reasons.REVISION(current=at.current or reasons.EMPTY, head=at.head)
         fix = reasons.FIX_PROGRAM if not at.readable else "taskmill migrate up" if at.needed else ""
         found.append(Finding(name=name, ok=not fix, detail=detail, fix=fix))

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import datetime
 
 from taskmill.errors import Code, SetupError, TaskmillError, UnavailableError
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.services.fleet_schedules import FleetSchedules, ScheduleFact
-from taskmill.services.queues.service import QueuePolicyChange, check_name
+from taskmill.services.queues.policy import QueuePolicy, QueuePolicyChange, QueueSettings
+from taskmill.services.queues.service import check_name
 from taskmill.services.schedules.service import ScheduleRequest
+from taskmill.services.view import view
 from taskmill.states import DEATHS, Cause, Order
 from taskmill.stores.database import Database
 from taskmill.stores.queues import policy as task_queue
@@ -31,20 +32,12 @@ __all__ = [
     "QueueLoad",
     "QueuePolicy",
     "QueuePolicyChange",
+    "QueueSettings",
     "ScheduleFact",
     "ScheduleRequest",
     "WorkerFact",
 ]
 log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class QueuePolicy:
-    """What holds for a queue; `retention_s` None: as long as the platform keeps finished tasks."""
-
-    paused: bool
-    paused_by: str | None
-    retention_s: int | None
 
 
 class FleetService:
@@ -119,7 +112,7 @@ class FleetService:
         """Return the policy of every queue by name."""
         async with _told(), self._database.sessions.begin() as session:
             rows = await task_queue.fetch_all(session)
-            return {row.name: QueuePolicy(row.paused_at is not None, row.paused_by, row.retention_s) for row in rows}
+            return {row.name: view(QueuePolicy, row, paused=row.paused_at is not None) for row in rows}
 
     async def put_queue(self, name: str, policy: QueuePolicyChange, by: str) -> None:
         """Set the policy of a queue, which is made if it is unknown; InputError INVALID_REQUEST."""

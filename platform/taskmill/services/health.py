@@ -14,7 +14,8 @@ from taskmill.services import constants as c
 from taskmill.services.faults import translate
 from taskmill.stores.broker.tickets import Tickets
 from taskmill.stores.database import Database, ping, ping_orm
-from taskmill.stores.schema import migrations
+from taskmill.stores.schema import standing
+from taskmill.stores.schema.chain import CORE
 from taskmill.stores.workers import scheduler
 
 
@@ -63,7 +64,7 @@ class HealthService:
         self._host = host
         self._clock = clock
         self._schema_good_until = float("-inf")
-        self._head = migrations.head()
+        self._head = CORE.head()
         self._good = MigrationState(ok=True, current=self._head, head=self._head)
 
     async def readiness(self) -> tuple[Readiness, TaskmillError | None]:
@@ -128,13 +129,13 @@ class HealthService:
         good = MigrationState(ok=True, current=self._head, head=self._head)
         try:
             async with asyncio.timeout(c.READY_TIMEOUT_S), self._database.pool.acquire() as connection:
-                current = await migrations.revision(connection)
+                current = await standing.current(connection)
             if current == self._head:
                 self._schema_good_until = self._clock.monotonic() + c.SCHEMA_CHECK_S
                 self._good = good
                 return good, None
             async with asyncio.timeout(c.READY_TIMEOUT_S):
-                found = await migrations.verify(self._database.url)
+                found = await standing.verify(self._database.url)
             self._schema_good_until = self._clock.monotonic() + c.SCHEMA_CHECK_S
             good = MigrationState(ok=True, current=found.current, head=self._head)
             self._good = good

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from taskmill import constants as c
 from taskmill.errors import Code, NotFoundError
+from taskmill.stores.database import Database
 from taskmill.stores.schema import migrations
-from taskmill.stores.schema.chain import chain_of
-from taskmill.stores.schema.migrations import Applied, MigrationStatus, Phase
-
-if TYPE_CHECKING:
-    from taskmill.services.keys import KeyService
-
-CORE = migrations.CORE.name  # 核心自己的迁移链
+from taskmill.stores.schema.chain import Phase, chain_of
+from taskmill.stores.schema.migrations import Applied
+from taskmill.stores.tasks.partitions import can_ensure, ensure_partitions
 
 
 class MigrationResult(msgspec.Struct, frozen=True, rename={"before": "from", "after": "to"}):
@@ -73,10 +69,6 @@ async def migrate_up(
 
 
 async def _partitions(database_url: str) -> int:
-    # 只看一眼状态的命令不该为连接池与模型等一秒
-    from taskmill.stores.database import Database  # noqa: PLC0415
-    from taskmill.stores.tasks.partitions import can_ensure, ensure_partitions  # noqa: PLC0415
-
     database = Database(database_url, pool_size=2, orm_pool_size=1)
     await database.open()
     try:
@@ -102,45 +94,6 @@ async def migrate_down(
     await migrations.downgrade(database_url, revision, chain=chain_of(plugin, versions))
 
 
-async def migration_status(database_url: str, *, plugins: Mapping[str, Path] | None = None) -> dict[str, MigrationStatus]:
-    """Return where the core (`taskmill`) and each plugin's chain stand; UnavailableError DATABASE_UNAVAILABLE."""
-    found = {CORE: await migrations.status(database_url)}
-    for name, versions in sorted((plugins or {}).items()):
-        found[name] = await migrations.status(database_url, chain_of(name, versions))
-    return found
-
-
-async def behind(database_url: str, plugins: Mapping[str, Path]) -> dict[str, MigrationStatus]:
-    """Return the plugins whose own tables do not fit: migrations that they need are pending, or they cannot read what is there.
-
-    UnavailableError DATABASE_UNAVAILABLE.
-    """
-    found = {
-        name: await migrations.status(database_url, chain_of(name, versions)) for name, versions in sorted(plugins.items())
-    }
-    return {name: chain for name, chain in found.items() if chain.needed or not chain.readable}
-
-
-async def verify(database_url: str) -> None:
-    """Refuse to run on a schema that does not fit: SetupError SCHEMA_BEHIND, or SCHEMA_AHEAD and not readable for us."""
-    await migrations.verify(database_url)
-
-
 def schema_sql(revision: str = "head") -> str:
     """Return the SQL that builds the core's schema from nothing up to `revision`."""
     return migrations.sql(revision)
-
-
-@asynccontextmanager
-async def keys_of(database_url: str) -> AsyncIterator[KeyService]:
-    """Give the keys of a database whose schema fits, without the rest of a platform; errors as in `verify`."""
-    from taskmill.services.keys import KeyService  # noqa: PLC0415 - 见 _partitions
-    from taskmill.stores.database import Database  # noqa: PLC0415
-
-    await verify(database_url)
-    database = Database(database_url, pool_size=2, orm_pool_size=1)
-    await database.open()
-    try:
-        yield KeyService(database)
-    finally:
-        await database.close()

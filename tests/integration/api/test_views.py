@@ -16,7 +16,7 @@ from taskmill.engine.periodic.presence import Presence
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.states import State
-from taskmill.stores.schema.migrations import head
+from taskmill.stores.schema.chain import CORE
 from taskmill.stores.workers.worker import Registration, register
 from tests.conftest import PostgresFactory, ValkeyFactory
 from tests.support import api
@@ -172,7 +172,7 @@ async def test_readiness_names_each_dependency(client: httpx2.AsyncClient) -> No
     assert (ready["ready"], ready["degraded"], ready["plugins"]) == (True, False, {})
     assert {name: found["ok"] for name, found in ready["dependencies"].items()} == {"postgresql": True, "valkey": True}
     assert all(found["latency_ms"] > 0 for found in ready["dependencies"].values())
-    assert ready["migrations"] == {"ok": True, "current": head(), "head": head(), "code": None}
+    assert ready["migrations"] == {"ok": True, "current": CORE.head(), "head": CORE.head(), "code": None}
 
 
 async def test_readiness_tells_how_many_schedulers_live_and_does_not_depend_on_it(

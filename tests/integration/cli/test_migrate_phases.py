@@ -13,8 +13,8 @@ import pytest
 from taskmill.cli import constants as cc
 from taskmill.errors import Code, SetupError
 from taskmill.stores import constants as sc
-from taskmill.stores.schema import migrations
-from taskmill.stores.schema.migrations import Chain, Phase
+from taskmill.stores.schema import migrations, standing
+from taskmill.stores.schema.chain import CORE, VERSION_TABLE, Chain, Phase
 from tests.support.command import Command
 from tests.support.databases import execute, in_thread
 
@@ -60,7 +60,7 @@ def test_phases_stop_where_older_programs_would_no_longer_work(url: str, chain: 
     assert applied(url, chain, Phase.CONTRACT) == ((), None)  # 还没扩展，没有可收缩的
     assert applied(url, chain, Phase.EXPAND) == (("d1", "d2"), "d2")
     assert applied(url, chain, Phase.EXPAND) == ((), "d2")
-    at = in_thread(migrations.status(url, chain))
+    at = in_thread(standing.status(url, chain))
     assert (at.pending, at.needed) == (2, 1)
     assert applied(url, chain, Phase.CONTRACT) == (("d3", "d4"), "d4")
     assert applied(url, chain, Phase.ALL) == ((), "d4")
@@ -113,16 +113,16 @@ def words(command: Command) -> dict[str, object]:
 def test_the_result_is_the_termination_message(command: Command, empty_database_url: str) -> None:
     command.ok("migrate", "up", "--phase", "expand", TASKMILL_DATABASE_URL=empty_database_url)
     said = words(command)
-    assert (said["from"], said["to"], said["ahead"], said["phase"]) == (None, migrations.head(), False, "expand")
+    assert (said["from"], said["to"], said["ahead"], said["phase"]) == (None, CORE.head(), False, "expand")
     assert isinstance(said["ms"], int)
-    assert said["applied"] == len(migrations.CORE.revisions())
+    assert said["applied"] == len(CORE.revisions())
     command.ok("migrate", "up", "--phase", "contract")
     assert (words(command)["applied"], words(command)["phase"]) == (0, "contract")
     assert command.run("migrate", "up", "--phase", "expand", "--revision", "0001").returncode == 2
 
 
 def test_a_newer_database_is_used_if_it_lets_us_in(command: Command, database_url: str) -> None:
-    in_thread(execute(database_url, f"update taskmill.{migrations.VERSION_TABLE} set version_num = '9999'"))
+    in_thread(execute(database_url, f"update taskmill.{VERSION_TABLE} set version_num = '9999'"))
     command.ok("migrate", "up")
     assert (words(command)["ahead"], words(command)["to"]) == (True, "9999")
     command.ok("migrate", "status")

@@ -15,7 +15,7 @@ from taskmill.engine.periodic.stager import Stager
 from taskmill.errors import Code, ConflictError, LimitError, NotFoundError
 from taskmill.services import constants as c
 from taskmill.services.platform import Platform
-from taskmill.services.queues.service import QueuePolicyChange
+from taskmill.services.queues.policy import QueuePolicyChange
 from taskmill.services.schedules.service import ScheduleRequest
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.broker import lanes

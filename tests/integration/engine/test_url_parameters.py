@@ -10,7 +10,8 @@ from sqlalchemy import text
 
 from taskmill.stores.database import Database
 from taskmill.stores.reach import reach
-from taskmill.stores.schema import migrations
+from taskmill.stores.schema import standing
+from taskmill.stores.schema.chain import CORE
 from tests.conftest import PostgresFactory
 from tests.support.databases import execute, in_thread
 from tests.support.proxy import Proxy
@@ -29,7 +30,7 @@ async def test_parameters_of_the_url_hold_for_every_connection(database_url: str
             assert await session.scalar(text("show lock_timeout")) == "1234ms"
     finally:
         await database.close()
-    assert (await migrations.status(url)).current == migrations.head()
+    assert (await standing.status(url)).current == CORE.head()
 
 
 async def test_several_hosts_are_tried_until_one_answers_and_takes_writes(
@@ -51,7 +52,7 @@ async def test_several_hosts_are_tried_until_one_answers_and_takes_writes(
             assert await session.scalar(text("select inet_server_port()")) == parts.port
     finally:
         await database.close()
-    assert (await migrations.verify(url)).current == migrations.head()
+    assert (await standing.verify(url)).current == CORE.head()
 
 
 @pytest.mark.parametrize("spelled", ["as hosts", "as parameters"])
@@ -76,7 +77,7 @@ async def test_a_host_that_is_silent_does_not_keep_from_the_next(database_url: s
                 assert await session.scalar(text("select 1")) == 1
         finally:
             await database.close()
-        assert (await migrations.verify(url)).current == migrations.head()
+        assert (await standing.verify(url)).current == CORE.head()
 
 
 async def test_who_has_less_patience_than_a_silent_host_gets_on_at_the_next_try(database_url: str) -> None:

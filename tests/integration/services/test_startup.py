@@ -12,7 +12,7 @@ import pytest
 from taskmill.dev.process_table import wait_until
 from taskmill.errors import Code, SetupError, UnavailableError
 from taskmill.services.startup import patiently
-from taskmill.stores.schema import migrations
+from taskmill.stores.schema import standing
 from tests.conftest import PostgresFactory
 from tests.support.command import Command
 
@@ -28,7 +28,7 @@ async def test_it_gives_up_after_its_time_with_the_last_error() -> None:
     async def work() -> None:
         nonlocal calls
         calls += 1
-        await migrations.verify(GONE)
+        await standing.verify(GONE)
 
     with pytest.raises(UnavailableError, match="DATABASE_UNAVAILABLE"):
         await patiently(work, 0.6)
@@ -50,7 +50,7 @@ async def test_no_patience_means_one_try() -> None:
 
 async def test_a_stop_ends_the_wait() -> None:
     stop = asyncio.Event()
-    waiting = asyncio.create_task(patiently(lambda: migrations.verify(GONE), 1_000, stop))
+    waiting = asyncio.create_task(patiently(lambda: standing.verify(GONE), 1_000, stop))
     await asyncio.sleep(0)
     stop.set()
     with pytest.raises(UnavailableError):
@@ -65,7 +65,7 @@ async def test_what_no_waiting_mends_is_raised_at_once(database_url: str) -> Non
         await patiently(behind, 1_000)
     nowhere = re.sub(r"/[^/]+$", "/no_such_database", database_url)
     with pytest.raises(Exception, match="does not exist"):
-        await patiently(lambda: migrations.verify(nowhere), 1_000)
+        await patiently(lambda: standing.verify(nowhere), 1_000)
 
 
 @pytest.mark.slow

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+import msgspec
+
 from taskmill.kube.plan.plan import plan
 from taskmill.kube.state import (
     Apply,
@@ -40,7 +42,7 @@ class Lab:
     job_pods: list[dict[str, Any]] = field(default_factory=list)
     pods: dict[str, dict[str, Any]] = field(default_factory=dict)
     workers: dict[str, WorkerFact] = field(default_factory=dict)
-    policy: QueuePolicy = field(default_factory=lambda: QueuePolicy(paused=False, paused_by=None, retention_s=None))
+    policy: QueuePolicy = field(default_factory=QueuePolicy)
     replicas: int = 0
     owned: bool = False
     age: float = 0.0
@@ -141,11 +143,8 @@ class Lab:
             case SetFinalizer(present):
                 self.manifest["metadata"]["finalizers"] = ["taskmill.dev/drain"] if present else []
             case PutPolicy(_, change):
-                values = change.values()
-                paused = values.get("paused", self.policy.paused)
-                self.policy = QueuePolicy(
-                    paused, "taskmill" if paused else None, values.get("retention_s", self.policy.retention_s)
-                )
+                changed = msgspec.structs.replace(self.policy, **change.values())
+                self.policy = msgspec.structs.replace(changed, paused_by="taskmill" if changed.paused else None)
             case RecordDeath():
                 self.buried.append(action)
             case _:

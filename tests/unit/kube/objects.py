@@ -187,7 +187,7 @@ def job_pod(job: Manifest, *, code: int, message: str = "") -> Manifest:
 def state(manifest: Manifest | None = None, **facts: Any) -> State:
     known: dict[str, Any] = {
         "now": NOW, "queue": manifest or queue(), "options": OPTIONS, "secrets": SECRETS, "database": DatabaseFact(IDENTITY),
-        "policy": QueuePolicy(paused=False, paused_by=None, retention_s=None), "workers": (), "load": load(),
+        "policy": QueuePolicy(), "workers": (), "load": load(),
         "decision": decision(0), "fencing_token": 7,
     }  # fmt: skip
     return State(**{**known, **facts})

@@ -11,7 +11,7 @@ from taskmill.api.call import Call, QueueName, caller, platform_of
 from taskmill.api.envelope import Envelope, ok
 from taskmill.errors import Code
 from taskmill.services.page import Page, Paging
-from taskmill.services.queues.service import QueuePolicyChange, QueueView
+from taskmill.services.queues.policy import QueuePolicyChange, QueueView
 
 UNKNOWN = {"errors": (Code.QUEUE_NOT_FOUND,)}
 _CHANGE = msgspec.json.Decoder(QueuePolicyChange)

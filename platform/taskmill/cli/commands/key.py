@@ -95,7 +95,7 @@ def _on_database(work: Callable[[KeyService], Awaitable[Any]]) -> Any:
     """Do something with keys and return it as plain JSON values."""
     import msgspec
 
-    from taskmill.services.setup import keys_of
+    from taskmill.services.schema import keys_of
 
     url = beside_dev(load_settings()).require_database_url()
 

@@ -20,7 +20,7 @@ from taskmill.log import configure_logging
 from taskmill.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from taskmill.stores.schema.migrations import MigrationStatus
+    from taskmill.stores.schema.standing import MigrationStatus
 
 COLUMNS = (
     Column("chain", "迁移链", "CHAIN"),
@@ -144,7 +144,7 @@ def status(ctx: click.Context, output: Output) -> None:
 
     Example: taskmill migrate status -o json
     """
-    from taskmill.services.setup import migration_status
+    from taskmill.services.schema import migration_status
 
     settings = beside_dev(load_settings())
     url = settings.require_database_url()

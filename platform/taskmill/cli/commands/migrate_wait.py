@@ -57,7 +57,7 @@ async def _wait(url: str, plugins: Mapping[str, Path], patience: float | None) -
 
 async def _lacking(url: str, plugins: Mapping[str, Path]) -> str:
     """说出还缺什么，空串表示齐了。"""
-    from taskmill.services.setup import migration_status, verify
+    from taskmill.services.schema import migration_status, verify
 
     try:
         await verify(url)

@@ -29,7 +29,7 @@ from taskmill.kube.render import workers as manifests
 from taskmill.kube.state import DatabaseFact, Manifest, Options, SecretFact, State
 from taskmill.services.fleet import QueuePolicy, WorkerFact
 
-NO_POLICY = QueuePolicy(paused=False, paused_by=None, retention_s=None)
+NO_POLICY = QueuePolicy()
 
 
 def of_queue(manifest: Manifest) -> Iterable[str]:

@@ -1,6 +1,8 @@
-"""The stage of the queue's own policy: pause and retention, as the spec says, in the database."""
+"""The stage of the queue's own policy: its pause and its settings, as the spec says, in the database."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import msgspec
 
@@ -8,7 +10,12 @@ from taskmill.kube.crd.model import queue_name
 from taskmill.kube.crd.status import PolicyStatus
 from taskmill.kube.plan.draft import Draft
 from taskmill.kube.state import PutPolicy
-from taskmill.services.fleet import QueuePolicyChange
+from taskmill.services.fleet import QueuePolicyChange, QueueSettings
+
+# 设置 → 规格与状态里的字段
+FIELDS = {
+    name: f"{name.removesuffix('_s')}_seconds" if name.endswith("_s") else name for name in QueueSettings.__struct_fields__
+}
 
 
 def policy(draft: Draft) -> None:
@@ -22,11 +29,12 @@ def policy(draft: Draft) -> None:
     hold = spec.stop_policy != "None"
     ours = known.paused_by == draft.state.options.instance
     paused = hold if hold != known.paused and (hold or ours) else msgspec.UNSET
-    retention = spec.retention_seconds if spec.retention_seconds != known.retention_s else msgspec.UNSET
-    if paused is not msgspec.UNSET or retention is not msgspec.UNSET:
-        draft.actions.append(PutPolicy(queue_name(draft.queue), QueuePolicyChange(paused=paused, retention_s=retention)))
+    wanted: dict[str, Any] = {name: getattr(spec, field) for name, field in FIELDS.items()}
+    changed = {name: value for name, value in wanted.items() if value != getattr(known, name)}
+    if paused is not msgspec.UNSET or changed:
+        draft.actions.append(PutPolicy(queue_name(draft.queue), QueuePolicyChange(paused=paused, **changed)))
     # 没写成就没有这份状态：写成之后库里的就是它
     draft.status.queue = PolicyStatus(
         paused=known.paused if paused is msgspec.UNSET else paused,
-        retention_seconds=known.retention_s if retention is msgspec.UNSET else retention,
+        **{FIELDS[name]: value for name, value in wanted.items()},
     )

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated, Any
 
-import msgspec
-
-from taskmill import bounds, naming, reasons
 from taskmill import constants as c
-from taskmill.clock import Timestamp
+from taskmill import naming, reasons
 from taskmill.errors import Code, ConflictError, InputError, NotFoundError
 from taskmill.log import get_logger
 from taskmill.models import TaskQueue
 from taskmill.services import constants as svc
 from taskmill.services.page import Page, Paging, cut
 from taskmill.services.queues.backlog import BacklogService
+from taskmill.services.queues.policy import LiveCounts, QueuePolicyChange, QueueView
 from taskmill.services.tasks.submit import SubmitService
 from taskmill.services.view import view
 from taskmill.stores.broker.tickets import BROKER_AWAY, Tickets
@@ -25,53 +22,6 @@ from taskmill.stores.queues.backlog import Backlog
 from taskmill.stores.why import why
 
 log = get_logger(__name__)
-
-
-class LiveCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """Live tasks by state."""
-
-    scheduled: int
-    available: int
-    running: int
-    retryable: int
-
-
-class QueuePolicyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What shall hold for a queue; a field that is left out stays as it is.
-
-    `retention_s`: seconds that its finished tasks are kept; 0: nothing is kept; null: as long as the platform keeps all.
-    """
-
-    paused: bool | msgspec.UnsetType = msgspec.UNSET
-    retention_s: Annotated[int, bounds.RETENTION_S.meta()] | msgspec.UnsetType | None = msgspec.UNSET
-
-    def check(self) -> None:
-        """Raise InputError INVALID_REQUEST unless the retention is sound."""
-        kept = self.retention_s
-        if isinstance(kept, int) and (reason := bounds.RETENTION_S.refusal(kept)) is not None:
-            raise InputError(Code.INVALID_REQUEST, field="retention_s", reason=reason)
-
-    def values(self) -> dict[str, Any]:
-        """Return the fields that were given."""
-        fields = {"paused": self.paused, "retention_s": self.retention_s}
-        return {name: value for name, value in fields.items() if value is not msgspec.UNSET}
-
-
-class QueueView(msgspec.Struct, frozen=True, kw_only=True):
-    """One queue; `oldest_wait_s` is how long its oldest available task has been ready.
-
-    `retention_s`: how long its finished tasks are kept, at most as long as the platform keeps any (null: just so long).
-    """
-
-    name: str
-    paused: bool
-    paused_at: Timestamp | None
-    paused_by: str | None
-    retention_s: int | None
-    live: LiveCounts
-    oldest_wait_s: float
-    created_at: Timestamp
-    updated_at: Timestamp
 
 
 class QueueService:

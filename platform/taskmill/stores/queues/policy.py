@@ -60,14 +60,12 @@ async def remove(session: AsyncSession, name: str) -> bool | None:
 
 
 async def put(session: AsyncSession, name: str, policy: Mapping[str, Any], by: str | None) -> None:
-    """Make the queue if it is unknown and set what `policy` holds (`paused`, `retention_s`); the rest stays.
+    """Make the queue if it is unknown and set what `policy` holds: `paused`, and columns by name; the rest stays.
 
     A queue that is paused already keeps the time and the author of its pause.
     """
     await session.execute(insert(TaskQueue).values(name=name).on_conflict_do_nothing())
-    values: dict[str, Any] = {}
-    if "retention_s" in policy:
-        values["retention_s"] = policy["retention_s"]
+    values = {name: value for name, value in policy.items() if name != "paused"}
     if policy.get("paused") is True:
         values |= {
             "paused_at": func.coalesce(TaskQueue.paused_at, func.now()),

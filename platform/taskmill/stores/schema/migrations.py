@@ -1,16 +1,15 @@
-"""Versioned migrations by alembic: up by phases, down, status, SQL; one process at a time by a polled advisory lock."""
+"""Versioned migrations by alembic: up by phases, down, SQL; one process at a time by a polled advisory lock."""
 
 from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
-import asyncpg
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
@@ -25,37 +24,15 @@ from taskmill.log import get_logger
 from taskmill.stores import constants as sc
 from taskmill.stores import wire
 from taskmill.stores.reach import reach
-from taskmill.stores.schema.chain import CORE, VERSION_TABLE, Chain, Phase, migrations_dir
+from taskmill.stores.schema.chain import CORE, Chain, Phase
+from taskmill.stores.schema.standing import current, standing
 from taskmill.stores.urls import sqlalchemy_url
 from taskmill.stores.why import why
-
-__all__ = [
-    "CORE", "VERSION_TABLE", "Applied", "Chain", "MigrationStatus", "Phase", "apply", "downgrade", "head", "migrations_dir",
-    "revision", "sql", "status", "upgrade", "verify",
-]  # fmt: skip
-if TYPE_CHECKING:
-    from taskmill.stores.database import Queryable
 
 log = get_logger(__name__)
 LOCK_TIMEOUT = "55P03"
 NO_RIGHT = "42501"
 TRANSIENT = ("08", "40", "53", "57")  # 连接、并发、资源、被管理员中断：与迁移的内容无关，再试即可
-
-
-@dataclass(frozen=True, slots=True)
-class MigrationStatus:
-    """Where a database stands: revisions or None; `pending` counts those to come, `needed` those of them that expand.
-
-    A program works while nothing needed is pending: contract migrations wait for the older programs to go. `ahead`: the
-    database is newer than us; `readable` says whether it lets us work with it nevertheless.
-    """
-
-    current: str | None
-    head: str
-    pending: int
-    ahead: bool
-    needed: int = 0
-    readable: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +83,11 @@ async def _acquire(guard: AsyncConnection, wait_s: float) -> None:
         await asyncio.sleep(sc.MIGRATION_LOCK_POLL_S)
 
 
+async def _plain(connection: AsyncConnection) -> Any:
+    """驱动自己的连接：在它上面读，不开 SQLAlchemy 的事务；外面若有事务，各版本就不会各自提交。"""
+    return (await connection.get_raw_connection()).driver_connection
+
+
 def _run(connection: Connection, action: str, revision: str, config: Config) -> None:
     config.attributes["connection"] = connection
     {"upgrade": command.upgrade, "downgrade": command.downgrade}[action](config, revision)
@@ -147,8 +129,7 @@ async def apply(
     """
     async with _locked(database_url, wait_s) as connection:
         await _prepare(connection)
-        at = await _status(connection, chain)
-        await connection.commit()  # 外面若有事务，各版本就不会各自提交
+        at = await standing(await _plain(connection), chain)
         if at.ahead:
             if not (at.readable or allow_ahead):
                 raise SetupError(Code.SCHEMA_AHEAD, found=at.current, expected=at.head)
@@ -157,7 +138,7 @@ async def apply(
         target = revision or chain.target(at.current, phase)
         if target is not None:
             await _upgrade(connection, chain, target)
-        after = await _current(connection, chain.version_table)
+        after = await current(await _plain(connection), chain.version_table)
     log.info("数据库迁移完成", chain=chain.name, phase=phase.value, before=at.current, after=after)
     return Applied(at.current, after, chain.between(at.current, after))
 
@@ -192,10 +173,8 @@ async def _failed(connection: AsyncConnection, chain: Chain, error: Exception) -
     if isinstance(error, (OSError, TaskmillError)):
         return error if isinstance(error, TaskmillError) else UnavailableError(Code.DATABASE_UNAVAILABLE, reason=str(error))
     await connection.rollback()
-    current = await _current(connection, chain.version_table)
-    return SetupError(
-        Code.MIGRATION_FAILED, revision=chain.following(current), current=current or "empty", reason=_words(error)
-    )
+    found = await current(await _plain(connection), chain.version_table)
+    return SetupError(Code.MIGRATION_FAILED, revision=chain.following(found), current=found or "empty", reason=_words(error))
 
 
 def _sqlstate(error: BaseException) -> str | None:
@@ -237,70 +216,3 @@ def sql(revision: str = "head") -> str:
     config.output_buffer = buffer
     command.upgrade(config, revision, sql=True)
     return buffer.getvalue()
-
-
-def head() -> str:
-    """Return the newest revision of the core that this program knows."""
-    return CORE.head()
-
-
-async def status(database_url: str, chain: Chain = CORE) -> MigrationStatus:
-    """Read where the database stands; raises UnavailableError if it cannot be reached."""
-    engine = _engine(database_url, command_timeout_s=c.COMMAND_TIMEOUT_S)
-    try:
-        async with engine.connect() as connection:
-            return await _status(connection, chain)
-    except OSError as error:
-        raise UnavailableError(Code.DATABASE_UNAVAILABLE, reason=why(error)) from error
-    finally:
-        await engine.dispose()
-
-
-async def _status(connection: AsyncConnection, chain: Chain) -> MigrationStatus:
-    current = await _current(connection, chain.version_table)
-    known = chain.revisions()
-    newest = chain.head()
-    if current is not None and current not in known:
-        reader = await _min_reader(connection, chain.name)
-        return MigrationStatus(current, newest, 0, ahead=True, readable=reader in known)
-    pending: Sequence[str] = chain.pending(current)
-    needed = sum(chain.phase_of(revision) is Phase.EXPAND for revision in pending)
-    return MigrationStatus(current, newest, len(pending), ahead=False, needed=needed)
-
-
-async def _current(connection: AsyncConnection, version_table: str) -> str | None:
-    exists = await connection.execute(text("select to_regclass(:name)"), {"name": f"{c.SCHEMA}.{version_table}"})
-    if exists.scalar_one() is None:
-        return None
-    row = await connection.execute(text(f"select version_num from {c.SCHEMA}.{version_table}"))
-    return row.scalar_one_or_none()
-
-
-async def _min_reader(connection: AsyncConnection, name: str) -> str | None:
-    """较新的迁移在此写明：认得这个版本的程序都能用现在的结构。"""
-    exists = await connection.execute(text("select to_regclass(:name)"), {"name": f"{c.SCHEMA}.schema_info"})
-    if exists.scalar_one() is None:
-        return None
-    row = await connection.execute(
-        text(f"select min_reader from {c.SCHEMA}.schema_info where chain = :name"), {"name": name}
-    )
-    return row.scalar_one_or_none()
-
-
-async def verify(database_url: str) -> MigrationStatus:
-    """Refuse to run on a database that does not fit: SetupError SCHEMA_BEHIND, or SCHEMA_AHEAD if we cannot read it."""
-    found = await status(database_url)
-    if found.ahead and not found.readable:
-        raise SetupError(Code.SCHEMA_AHEAD, found=found.current, expected=found.head)
-    if found.needed:
-        raise SetupError(Code.SCHEMA_BEHIND, found=found.current or "empty", expected=found.head)
-    return found
-
-
-async def revision(connection: Queryable) -> str | None:
-    """Return the revision of the core's schema, None if the database was never migrated."""
-    try:
-        value: str | None = await connection.fetchval(f"select version_num from {c.SCHEMA}.{VERSION_TABLE}")
-    except (asyncpg.UndefinedTableError, asyncpg.InvalidSchemaNameError):
-        return None
-    return value

@@ -17,7 +17,7 @@ from taskmill.errors import Code, SetupError
 from taskmill.ids import new_id
 from taskmill.services.setup import migrate_up
 from taskmill.stores.database import Database
-from taskmill.stores.schema import migrations
+from taskmill.stores.schema.chain import CORE
 from taskmill.stores.tasks import partitions
 from tests.support.databases import execute, in_thread
 from tests.support.roles import PASSWORD, as_role, temporary_role
@@ -55,7 +55,7 @@ async def test_a_schema_that_a_dba_made_needs_no_right_on_the_database(empty_dat
         async with _connected(owner) as connection:
             assert not await connection.fetchval("select has_database_privilege(current_database(), 'create')")
         done = await migrate_up(owner)
-        assert done.after == migrations.head()
+        assert done.after == CORE.head()
         assert done.partitions > 10
         assert (await migrate_up(owner)).applied == 0
 

@@ -188,7 +188,7 @@ def test_a_policy_that_somebody_changed_in_the_database_wakes_its_queue() -> Non
     world = World()
     key = world.add("emails")
     world.load("emails")
-    world.link.policies = {"emails": QueuePolicy(paused=False, paused_by=None, retention_s=None)}
+    world.link.policies = {"emails": QueuePolicy()}
     world.tick()
     assert world.tick() == []
     world.link.policies = {"emails": QueuePolicy(paused=True, paused_by="ann", retention_s=None)}
