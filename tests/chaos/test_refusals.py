@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -69,24 +73,70 @@ async def test_lost_replies_to_commits_of_submits(chaos: Chaos) -> None:
     assert stored.keys() <= accepted.keys() | unknown
 
 
-async def test_valkey_out_of_memory_refuses_tickets_and_loses_no_task(chaos: Chaos) -> None:
+@contextlib.contextmanager
+def out_of_memory(client: redis.Redis) -> Iterator[str]:
+    client.config_set("maxmemory-policy", "noeviction")
+    client.config_set("maxmemory", "1")
+    yield "used memory > 'maxmemory'"
+    client.config_set("maxmemory", "0")
+
+
+@contextlib.contextmanager
+def no_snapshot(client: redis.Redis) -> Iterator[str]:
+    """MISCONF: the last snapshot failed, as on a full disk; here a folder stands where the file should be."""
+    folder, name = (client.config_get(what)[what] for what in ("dir", "dbfilename"))
+    taken = Path(folder) / name
+    taken.unlink(missing_ok=True)
+    taken.mkdir()
+    client.config_set("save", "3600 1000000")
+    client.bgsave()
+    yield "MISCONF"
+    taken.rmdir()
+    client.bgsave()
+
+
+@contextlib.contextmanager
+def no_replicas(client: redis.Redis) -> Iterator[str]:
+    client.config_set("min-replicas-to-write", "1")
+    yield "NOREPLICAS"
+    client.config_set("min-replicas-to-write", "0")
+
+
+@contextlib.contextmanager
+def no_connections(client: redis.Redis) -> Iterator[str]:
+    client.config_set("maxclients", "1")
+    client.client_kill_filter(_type="normal", skipme=True)
+    client.client_kill_filter(_type="pubsub", skipme=True)
+    yield "max number of clients"
+    client.config_set("maxclients", "10000")
+
+
+@pytest.mark.parametrize("refusal", [out_of_memory, no_snapshot, no_replicas, no_connections], ids=lambda it: it.__name__)
+async def test_valkey_refuses_tickets_and_loses_no_task(chaos: Chaos, refusal: Any) -> None:
     chaos.start("scheduler")
     chaos.start("worker", concurrency=20)
     await chaos.workers(1)
     first = await chaos.submit(100, ms=20)
-    with redis.Redis.from_url(chaos.valkey.url) as client:
-        client.config_set("maxmemory-policy", "noeviction")
-        client.config_set("maxmemory", "1")
-        more = await chaos.submit(200, ms=5)  # 收下：真相在 PostgreSQL
-        with pytest.raises(redis.exceptions.OutOfMemoryError):
-            client.xadd("probe", {"a": "b"})
-
-        waiting = "select count(*) from taskmill.tasks where id = any($1) and state = 'available'"
-        assert await chaos.value(waiting, more) == len(more)
-        client.config_set("maxmemory", "0")
-    since = time.monotonic()
-    await chaos.all_final(300, since, "Valkey refused writes for want of memory")
+    with redis.Redis.from_url(chaos.valkey.url, decode_responses=True) as client:
+        with refusal(client) as words:
+            await eventually(lambda: refused(chaos, words))
+            more = await chaos.submit(200, ms=5)  # 收下：真相在 PostgreSQL
+            assert await refused(chaos, words)
+            waiting = "select count(*) from taskmill.tasks where id = any($1) and state = 'available'"
+            assert await chaos.value(waiting, more) == len(more)
+        since = time.monotonic()
+        await chaos.all_final(300, since, f"Valkey refused: {words}")
     await chaos.verdict([*first, *more])
+
+
+async def refused(chaos: Chaos, words: str) -> bool:
+    """Whether a stranger's write on a connection of its own is refused with these words."""
+    with redis.Redis.from_url(chaos.valkey.url, retry=None) as stranger:
+        try:
+            stranger.xadd("probe", {"a": "b"}, maxlen=1)
+        except redis.exceptions.RedisError as error:
+            return words in str(error)
+    return False
 
 
 async def test_valkey_frozen_for_longer_than_its_timeout(chaos: Chaos) -> None:

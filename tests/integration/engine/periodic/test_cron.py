@@ -154,6 +154,24 @@ async def test_a_full_batch_asks_for_more(platform: Platform) -> None:
     assert len(await tasks(platform)) == 3
 
 
+@pytest.mark.slow
+async def test_five_thousand_schedules_that_are_due_in_the_same_second_fire_once_each(
+    platform: Platform, cron: Cron
+) -> None:
+    await make(platform, "first")
+    columns = "kind, args, interval_s, catch_up_s, next_fire_at, created_at, updated_at"
+    await platform.database.pool.execute(
+        f"""insert into taskmill.schedules (id, name, {columns})
+        select gen_random_uuid(), 'copy' || n, {columns} from taskmill.schedules, generate_series(2, 5000) n"""
+    )
+    fired = [1]
+    while fired[-1]:
+        fired.append((await cron.run_once())["fired"])
+    assert sum(fired[1:]) == 5_000
+    assert await platform.database.pool.fetchval("select count(distinct schedule_id) from taskmill.tasks") == 5_000
+    assert await platform.database.pool.fetchval("select count(*) from taskmill.tasks") == 5_000
+
+
 async def test_replicas_at_the_same_instant_share_the_work(platform: Platform) -> None:
     for number in range(20):
         await make(platform, f"s{number:02}")
