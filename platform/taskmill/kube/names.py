@@ -43,6 +43,8 @@ IMAGE: Final = f"{GROUP}/image"
 MIGRATION_MARKS: Final = f"{GROUP}/migration-marks"  # 这一次尝试的缘由的散列
 MIGRATION_ASKED_BY: Final = f"{GROUP}/migration-asked-by"  # 哪个 TaskQueue 要的：它来发事件
 MIGRATION_POLICY: Final = f"{GROUP}/migration-policy"
+MIGRATION_TEMPLATE: Final = f"{GROUP}/migration-template"  # Pod 模板的散列：改对了错处，没跑起来过的就重做
+MIGRATION_DONE: Final = f"{GROUP}/migration-done"  # 何时做完、说了什么：Pod 里还有别的容器不肯结束
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 
 FINALIZER: Final = f"{GROUP}/drain"

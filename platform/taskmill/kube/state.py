@@ -78,6 +78,7 @@ class State:
     pods: tuple[Manifest, ...] = ()
     jobs: tuple[Manifest, ...] = ()  # 该数据库的迁移 Job，不论哪个队列建的
     job_pods: tuple[Manifest, ...] = ()
+    job_refusals: Mapping[str, str] = field(default_factory=dict[str, str])  # 名字 → API 服务器为何不让它建 Pod
     disruption_budget: Manifest | None = None
     service_account: Manifest | None = None
     workers: tuple[WorkerFact, ...] | None = None
@@ -115,6 +116,14 @@ class Delete:
 
     manifest: Manifest
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conclude:
+    """Note on a Job that its migration is over, and suspend it: what else runs in its pod would never end."""
+
+    manifest: Manifest
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +183,19 @@ class SetFinalizer:
     present: bool
 
 
-Action = Apply | Create | Delete | Scale | ScaleQueue | DeletionCost | OrderWorkers | PutPolicy | RecordDeath | SetFinalizer
+Action = (
+    Apply
+    | Create
+    | Delete
+    | Conclude
+    | Scale
+    | ScaleQueue
+    | DeletionCost
+    | OrderWorkers
+    | PutPolicy
+    | RecordDeath
+    | SetFinalizer
+)
 
 
 @dataclass(frozen=True, slots=True)

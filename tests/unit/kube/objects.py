@@ -168,9 +168,11 @@ def job_of(create: Manifest, *, done: bool = False, failed: str = "", ended: flo
     return made
 
 
-def job_pod(job: Manifest, *, code: int, message: str = "") -> Manifest:
-    name = job["metadata"]["name"]
-    ended = {"exitCode": code, "message": message, "finishedAt": at(-60)}
+def job_pod(job: Manifest, *, code: int | None = None, message: str = "", **status: Any) -> Manifest:
+    """Return a pod of a migration Job: ended with `code`, else as `status` says."""
+    name, ended = job["metadata"]["name"], {"exitCode": code, "message": message, "finishedAt": at(-60)}
+    phase = "Pending" if code is None else "Failed" if code else "Succeeded"
+    containers = [] if code is None else [{"name": "migrate", "state": {"terminated": ended}}]
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -180,7 +182,7 @@ def job_pod(job: Manifest, *, code: int, message: str = "") -> Manifest:
             "uid": f"{name}-x",
             "labels": {"batch.kubernetes.io/job-name": name},
         },
-        "status": {"phase": "Failed" if code else "Succeeded", "containerStatuses": [{"state": {"terminated": ended}}]},
+        "status": {"phase": phase, "containerStatuses": containers, **status},
     }
 
 

@@ -22,7 +22,7 @@ from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.apiserver.access import authorization, load_access, open_session
 from taskmill.kube.apiserver.failures import KubeError, NotFoundError, TransientError, failure
-from taskmill.kube.apiserver.kinds import DEPLOYMENT, Kind, kind_of
+from taskmill.kube.apiserver.kinds import DEPLOYMENT, EVENT, Kind, kind_of
 from taskmill.kube.state import Manifest
 
 _APPLY = "application/apply-patch+yaml"
@@ -85,6 +85,12 @@ class KubeClient:
         for item in items:
             item["apiVersion"], item["kind"] = kind.api_version, kind.kind  # 列表里的内建对象不带这两项
         return items, str(metadata.get("resourceVersion") or "")
+
+    async def events(self, namespace: str, about: str, reason: str) -> list[Manifest]:
+        """Return the events with this reason about the object of this name, at most KUBE_EVENTS_READ."""
+        query = {"fieldSelector": f"regarding.name={about},reason={reason}", "limit": str(c.KUBE_EVENTS_READ)}
+        found: list[Manifest] = (await self._call("list", "GET", EVENT, namespace, "", query=query))["items"] or []
+        return found
 
     async def apply(self, manifest: Manifest, manager: str, *, subresource: str = "") -> Manifest:
         """Apply on the server as `manager`, which takes over every field that it sends."""

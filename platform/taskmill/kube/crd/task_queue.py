@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
+import msgspec
 from msgspec import field
 
 from taskmill import constants as c
-from taskmill.kube.crd.pod import Plugin, Pod, Reference
+from taskmill.kube.crd.pod import Label, Plugin, Pod, Reference, Resources
 from taskmill.kube.crd.scaling import PODS_MAX, Scaling
-from taskmill.kube.crd.schema import INT_OR_STRING, Checks, Record, Rule, about, immutable, keyed, text, whole
+from taskmill.kube.crd.schema import (
+    INT_OR_STRING,
+    Checks,
+    Object,
+    Record,
+    Rule,
+    about,
+    immutable,
+    keyed,
+    mapping,
+    opaque,
+    text,
+    whole,
+)
 
 NAME_LIMIT: Final = 47  # 对象名加上 ReplicaSet 与 Pod 的后缀仍在 63 字以内
 QUEUE_NAME: Final = r"^[a-z0-9]([a-z0-9._-]{0,98}[a-z0-9])?$"
@@ -82,6 +97,26 @@ class Update(Record, frozen=True):
     restart_on_secret_change: Annotated[bool, about("Roll out when a Secret that this spec names changes.")] = True
 
 
+class MigrationPod(Record, frozen=True):
+    """What the pod of the migration Job needs besides what it takes from `spec.pod`: labels, annotations, placement, volumes,
+    environment and the overrides of the pod, not those of its containers. A change makes a Job anew that never ran.
+    """
+
+    SHAPES: ClassVar[Mapping[str, type[msgspec.Struct]]] = {"resources": Resources}
+
+    resources: Annotated[
+        Object, about("CPU and memory of the migration. Absent: requests of 100m and 128Mi, a memory limit of 1Gi.")
+    ] = field(default_factory=dict)
+    labels: Annotated[dict[str, Label], mapping("More labels of the pod.", limit=64)] = field(default_factory=dict)
+    annotations: Annotated[
+        dict[str, Annotated[str, text("Value.", limit=16384)]], mapping("More annotations of the pod.", limit=64)
+    ] = field(default_factory=dict)
+    overrides: Annotated[
+        Object,
+        opaque("Part of a PodTemplateSpec (metadata, spec), merged last; the container is named `migrate`."),
+    ] = field(default_factory=dict)
+
+
 class Migration(Record, frozen=True):
     """The database schema that the image needs. Workers of a new image start only after it is there; if a migration
     fails, the old workers go on.
@@ -96,6 +131,7 @@ class Migration(Record, frozen=True):
     allow_schema_ahead: Annotated[
         bool, about("Start workers although the database has a newer schema than their image says it can read.")
     ] = False
+    pod: Annotated[MigrationPod, about("The pod of the Job.")] = field(default_factory=MigrationPod)
 
 
 class Disruption(Record, frozen=True):

@@ -19,6 +19,7 @@ from taskmill.kube.render import workers as manifests
 from taskmill.kube.state import (
     Action,
     Apply,
+    Conclude,
     Create,
     Delete,
     DeleteSchedule,
@@ -69,6 +70,8 @@ class Applier:
             case Delete(manifest, why):
                 log.info("删除", object=str(key), kind=manifest["kind"], name=manifest["metadata"]["name"], why=why)
                 await self._client.delete(manifest)
+            case Conclude(manifest, words):
+                await self._conclude(key, manifest, words)
             case Scale() | ScaleQueue():
                 await self._scale(key, action)
             case DeletionCost(pod, cost):
@@ -81,6 +84,15 @@ class Applier:
                 await self._report(action, link, token)
             case _:
                 assert_never(action)
+
+    async def _conclude(self, key: Key, manifest: Manifest, words: str) -> None:
+        metadata = manifest["metadata"]
+        log.info("迁移已做完，停下 Pod 里剩下的容器", object=str(key), name=metadata["name"])
+        body = {
+            "metadata": {"uid": metadata["uid"], "annotations": {names.MIGRATION_DONE: words}},
+            "spec": {"suspend": True},
+        }
+        self._keep(await self._client.merge(k.JOB, metadata["namespace"], metadata["name"], body))
 
     async def _is_free(self, manifest: Manifest) -> None:
         """服务端应用会无声地接管同名的对象，而看守按标签只看得见自己的：新建之前先问一声。"""

@@ -40,9 +40,10 @@ class Reconciler(Rounds):
         connected = await self.connect(key)
         terminating = await facts.terminating(manifest)
         state = facts.state(key, manifest, connected, terminating=terminating, token=token)
+        refusals = await facts.refusals.of(state.jobs, state.job_pods)
         counted = self._counted(key, state.pods)
         state = replace(
-            state, decision=self._scaling.decision(key), interrupted_known=counted,
+            state, decision=self._scaling.decision(key), interrupted_known=counted, job_refusals=refusals,
             options=self._corrections.options(key, self._rollouts.options(key, state.options)),
         )  # fmt: skip
         made = self._plan(state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.kube import names
@@ -24,7 +25,10 @@ from taskmill.kube.crd.task_queue import TaskQueueSpec
 from taskmill.kube.observe.cache import Cache, Grouper
 from taskmill.kube.observe.database_link import DatabaseLink
 from taskmill.kube.observe.databases import Databases
-from taskmill.kube.observe.secret_facts import Reader, Secrets
+from taskmill.kube.observe.refusals import Reader as EventReader
+from taskmill.kube.observe.refusals import Refusals
+from taskmill.kube.observe.secret_facts import Reader as ObjectReader
+from taskmill.kube.observe.secret_facts import Secrets
 from taskmill.kube.render import workers as manifests
 from taskmill.kube.state import DatabaseFact, Manifest, Options, SecretFact, State
 from taskmill.services.fleet import QueuePolicy, WorkerFact
@@ -99,6 +103,10 @@ class Connected:
     error: str = ""
 
 
+class Reader(ObjectReader, EventReader, Protocol):
+    """What is read from the API server itself; `KubeClient` has it."""
+
+
 class Facts:
     """Reads only; what it cannot know is None."""
 
@@ -113,6 +121,7 @@ class Facts:
     ) -> None:
         self.cache, self.secrets, self.databases = cache, secrets, databases
         self._reader, self._clock = reader, clock
+        self.refusals = Refusals(reader, clock)
         self.options = options
         self._parsed: dict[Key, tuple[str, TaskQueue | None]] = {}
         self._claims: dict[Key, tuple[str, str]] = {}

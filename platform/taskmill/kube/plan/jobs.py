@@ -12,6 +12,8 @@ import msgspec
 
 from taskmill.kube import names
 from taskmill.kube.crd.model import parse_time
+from taskmill.kube.plan import pod_workers
+from taskmill.kube.render.migration_job import CONTAINER
 from taskmill.kube.state import Manifest
 
 
@@ -36,7 +38,10 @@ class Result(msgspec.Struct, frozen=True, rename={"before": "from", "after": "to
 
 @dataclass(frozen=True, slots=True)
 class JobFact:
-    """One migration Job. `exit_code` and `words` are those of the pod that ended last; `asked_by`: a TaskQueue's name."""
+    """One migration Job. `exit_code` and `words` are those of the pod that ended last; `asked_by`: a TaskQueue's name;
+    `refused`: why the API server let it make no pod; `template`: a hash of its pod; `ran`: whether a container of it ever ran; `lingers`: the migration is over, and
+    something else in its pod runs on.
+    """
 
     manifest: Manifest
     name: str
@@ -53,6 +58,11 @@ class JobFact:
     words: str
     why: str
     result: Result | None
+    refused: str
+    template: str
+    pods: tuple[Manifest, ...]
+    ran: bool
+    lingers: bool
 
     @property
     def finished(self) -> bool:
@@ -60,18 +70,23 @@ class JobFact:
         return self.state in {JobState.FAILED, JobState.DONE}
 
 
-def read(jobs: Iterable[Manifest], pods: Sequence[Manifest]) -> list[JobFact]:
-    """Return the facts of all migration Jobs, by attempt."""
-    return sorted((_fact(job, pods) for job in jobs), key=lambda fact: (fact.attempt, fact.name))
+def read(jobs: Iterable[Manifest], pods: Sequence[Manifest], refusals: Mapping[str, str] | None = None) -> list[JobFact]:
+    """Return the facts of all migration Jobs, by attempt; `refusals`: by name of the Job, why it has no pod."""
+    found = (_fact(job, pods, (refusals or {}).get(job["metadata"]["name"], "")) for job in jobs)
+    return sorted(found, key=lambda fact: (fact.attempt, fact.name))
 
 
-def _fact(job: Manifest, pods: Sequence[Manifest]) -> JobFact:
+def _fact(job: Manifest, pods: Sequence[Manifest], refused: str) -> JobFact:
     status: Mapping[str, Any] = job.get("status") or {}
     conditions = {str(each["type"]): each for each in status.get("conditions") or () if each.get("status") == "True"}
     failed = conditions.get("Failed") or conditions.get("FailureTarget") or {}
-    ended = conditions.get("Complete") or conditions.get("Failed") or {}
-    last = _last_end(job["metadata"]["name"], pods)
-    words = str(last.get("message") or "").strip()
+    over = conditions.get("Complete") or conditions.get("Failed") or {}
+    own = tuple(pod for pod in pods if job["metadata"]["name"] in _made_by(pod))
+    noted = names.annotation(job, names.MIGRATION_DONE)
+    ends = [end for pod in own if (end := _end(pod))]
+    last = _noted(noted) if noted else max(ends, key=_finished_at, default={})
+    done = next((end for end in (last, *ends) if end.get("exitCode") == 0), None)
+    words = str((done or last).get("message") or "").strip()
     attempt = names.label(job, names.LABEL_ATTEMPT)
     return JobFact(
         manifest=job,
@@ -79,16 +94,21 @@ def _fact(job: Manifest, pods: Sequence[Manifest]) -> JobFact:
         bundle=names.label(job, names.LABEL_BUNDLE),
         phase=names.label(job, names.LABEL_PHASE),
         attempt=int(attempt) if attempt.isdigit() else 0,
-        state=_state(job, conditions),
+        state=JobState.DONE if done else _state(job, conditions),
         marks=frozenset(filter(None, names.annotation(job, names.MIGRATION_MARKS).split(","))),
         manual=names.annotation(job, names.MIGRATION_POLICY) == "Manual",
         asked_by=names.annotation(job, names.MIGRATION_ASKED_BY),
         started_at=parse_time(status.get("startTime")),
-        ended_at=parse_time(ended.get("lastTransitionTime")),
-        exit_code=last.get("exitCode"),
+        ended_at=parse_time(over.get("lastTransitionTime") or (done or {}).get("finishedAt")),
+        exit_code=(done or last).get("exitCode"),
         words=words,
         why=" ".join(str(failed[key]) for key in ("reason", "message") if failed.get(key)),
         result=_result(words),
+        refused=refused,
+        template=names.annotation(job, names.MIGRATION_TEMPLATE),
+        pods=own,
+        ran=bool(status.get("failed") or status.get("succeeded") or any(_has_run(pod) for pod in own)),
+        lingers=done is not None and not noted and "Complete" not in conditions and any(_runs_on(pod) for pod in own),
     )
 
 
@@ -102,16 +122,34 @@ def _state(job: Manifest, conditions: Mapping[str, Any]) -> JobState:
     return JobState.SUSPENDED if job["spec"].get("suspend") else JobState.ACTIVE
 
 
-def _last_end(job: str, pods: Sequence[Manifest]) -> Mapping[str, Any]:
-    """最后结束的那个容器的遗言。"""
-    ends = [
-        status["state"]["terminated"]
-        for pod in pods
-        if names.label(pod, "batch.kubernetes.io/job-name") == job or names.label(pod, "job-name") == job
-        for status in (pod.get("status") or {}).get("containerStatuses") or ()
-        if (status.get("state") or {}).get("terminated")
-    ]
-    return max(ends, key=_finished_at, default={})
+def _made_by(pod: Manifest) -> tuple[str, str]:
+    return names.label(pod, "batch.kubernetes.io/job-name"), names.label(pod, "job-name")
+
+
+def _end(pod: Manifest) -> Mapping[str, Any] | None:
+    """迁移的那个容器的遗言；注入的边车不算。"""
+    ended = [status["state"].get("terminated") for status in _statuses(pod) if status.get("name") == CONTAINER]
+    return next(filter(None, ended), None)
+
+
+def _has_run(pod: Manifest) -> bool:
+    states = [status.get(which) or {} for status in pod_workers.containers(pod) for which in ("state", "lastState")]
+    return any(state.get("running") or state.get("terminated") for state in states)
+
+
+def _runs_on(pod: Manifest) -> bool:
+    """迁移结束了，别的容器还在跑：这样的 Job 永远不会自己结束。"""
+    end = _end(pod)
+    return end is not None and end.get("exitCode") == 0 and any(status["state"].get("running") for status in _statuses(pod))
+
+
+def _statuses(pod: Manifest) -> list[Mapping[str, Any]]:
+    return [each for each in (pod.get("status") or {}).get("containerStatuses") or () if each.get("state")]
+
+
+def _noted(text: str) -> Mapping[str, Any]:
+    at, _, words = text.partition(" ")
+    return {"exitCode": 0, "finishedAt": at, "message": words}
 
 
 def _finished_at(end: Mapping[str, Any]) -> str:

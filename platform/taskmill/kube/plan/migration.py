@@ -21,13 +21,26 @@ from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.crd.model import TaskQueue
 from taskmill.kube.crd.status import MigrationStatus, RevisionStatus
+from taskmill.kube.plan import pod_workers
 from taskmill.kube.plan.conditions import Verdict, bounded, reason_of, stamp
 from taskmill.kube.plan.jobs import JobFact, JobState
 from taskmill.kube.plan.reasons import Reason
-from taskmill.kube.render.migration_job import EXIT_AHEAD, EXIT_BROKEN, EXIT_LOCKED, JobOrder, Phase, marks, migration_job
+from taskmill.kube.plan.symptoms import gravest
+from taskmill.kube.render.migration_job import (
+    EXIT_AHEAD,
+    EXIT_BROKEN,
+    EXIT_LOCKED,
+    JobOrder,
+    Phase,
+    marks,
+    migration_job,
+    template_hash,
+)
 from taskmill.kube.state import Action, Create, Delete, Event
 
-MIGRATING: Final = frozenset({Reason.JOB_RUNNING, Reason.WAITING_FOR_LOCK, Reason.JOB_FAILED, Reason.MANUAL})
+MIGRATING: Final = frozenset(
+    {Reason.JOB_RUNNING, Reason.JOB_STUCK, Reason.WAITING_FOR_LOCK, Reason.JOB_FAILED, Reason.MANUAL}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +87,7 @@ def expand(target: Target, jobs: Sequence[JobFact], now: datetime) -> Gate:
         return _again(target, latest, jobs) if _is_outdated(target, latest, jobs) else _done(target, latest)
     if latest.state is JobState.FAILED:
         return _failed(target, latest, jobs, now)
-    return _unfinished(target, latest)
+    return _unfinished(target, latest, now)
 
 
 def contract(target: Target, jobs: Sequence[JobFact], gate: Gate, now: datetime, *, may_start: bool) -> Gate:
@@ -86,7 +99,7 @@ def contract(target: Target, jobs: Sequence[JobFact], gate: Gate, now: datetime,
         return gate
     own = [job for job in jobs if job.phase == "contract" and job.bundle == target.bundle]
     if not own:
-        if _busy(jobs) or not may_start:
+        if not may_start or _in_the_way(target, jobs)[0]:
             return gate
         return replace(gate, actions=(*gate.actions, _create(target, "contract", 0, marks(target.queue))))
     latest = own[-1]
@@ -132,8 +145,8 @@ def _remembered(target: Target) -> Gate | None:
 
 def _first(target: Target, jobs: Sequence[JobFact]) -> Gate:
     fields = MigrationStatus(bundle=target.bundle, job=names.job(target.database, target.bundle, "expand"))
-    if busy := _busy(jobs):
-        return Gate(False, Verdict("Migrated", False, Reason.JOB_RUNNING, f"waits for Job {busy.name}"), fields)
+    if waits := _waits(target, jobs, fields):
+        return waits
     verdict = Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {fields.job} was made")
     return Gate(False, verdict, fields, (_create(target, "expand", 0, marks(target.queue)),))
 
@@ -152,9 +165,8 @@ def _is_outdated(target: Target, job: JobFact, jobs: Sequence[JobFact]) -> bool:
 
 def _again(target: Target, job: JobFact, jobs: Sequence[JobFact]) -> Gate:
     """回到旧镜像：让它自己看看，如今的库它还读不读得了。"""
-    if busy := _busy(jobs):
-        verdict = Verdict("Migrated", False, Reason.JOB_RUNNING, f"waits for Job {busy.name}")
-        return Gate(False, verdict, _old(target.queue))
+    if waits := _waits(target, jobs, _old(target.queue)):
+        return waits
     action = _create(target, "expand", job.attempt + 1, marks(target.queue) | job.marks)
     name = action.manifest["metadata"]["name"]
     verdict = Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {name} was made")
@@ -171,21 +183,48 @@ def _done(target: Target, job: JobFact) -> Gate:
     return Gate(True, Verdict("Migrated", True, Reason.UP_TO_DATE, message), _fields(target, job, message), events=events)
 
 
-def _unfinished(target: Target, job: JobFact) -> Gate:
+def _unfinished(target: Target, job: JobFact, now: datetime) -> Gate:
     fields = _fields(target, job)
     if job.state is JobState.SUSPENDED:
-        if job.manual and target.queue.spec.migration.policy == "Auto":
-            why = "策略改为 Auto，重做一个不挂起的 Job"
-            message = f"Job {job.name} is made anew"
-            return Gate(False, Verdict("Migrated", False, Reason.JOB_RUNNING, message), fields, (Delete(job.manifest, why),))
-        message = f'kubectl patch job {job.name} --type merge -p \'{{"spec":{{"suspend":false}}}}\' starts the migration'
-        return Gate(False, Verdict("Migrated", False, Reason.MANUAL, message), fields, stalled=True)
+        return _suspended(target, job, fields)
     if job.exit_code == EXIT_LOCKED:
         return Gate(False, Verdict("Migrated", False, Reason.WAITING_FOR_LOCK, f"Job {job.name}: {job.words}"), fields)
-    ending = "is ending" if job.state is JobState.ENDING else "runs"
-    return Gate(
-        False, Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {job.name} {ending}"), fields, events=_begun(target, job)
-    )
+    if job.state is JobState.ENDING:
+        return Gate(False, Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {job.name} is ending"), fields)
+    if _is_corrected(target, job):
+        verdict = Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {job.name} is made anew, its pod has changed")
+        return Gate(False, verdict, fields, (Delete(job.manifest, "Pod 模板改了，而它从未跑起来"),))
+    stuck, again_s = _stuck(job, now)
+    verdict = Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {job.name} runs")
+    if stuck:
+        verdict = Verdict("Migrated", False, Reason.JOB_STUCK, f"Job {job.name} does not start: {stuck}")
+    return Gate(False, verdict, fields, requeue_s=again_s, events=_begun(target, job))
+
+
+def _suspended(target: Target, job: JobFact, fields: MigrationStatus) -> Gate:
+    if job.manual and target.queue.spec.migration.policy == "Auto":
+        verdict = Verdict("Migrated", False, Reason.JOB_RUNNING, f"Job {job.name} is made anew")
+        return Gate(False, verdict, fields, (Delete(job.manifest, "策略改为 Auto，重做一个不挂起的 Job"),))
+    message = f'kubectl patch job {job.name} --type merge -p \'{{"spec":{{"suspend":false}}}}\' starts the migration'
+    return Gate(False, Verdict("Migrated", False, Reason.MANUAL, message), fields, stalled=True)
+
+
+def _stuck(job: JobFact, now: datetime) -> tuple[str, float | None]:
+    """它的 Pod 为何起不来，多久之后再看。"""
+    if job.refused:
+        return job.refused, c.JOB_LOOK_S
+    found = gravest((pod for pod in job.pods if pod_workers.is_active(pod)), now)
+    if found is None:
+        return "", None if job.pods else c.JOB_LOOK_S
+    return ("", found.due_s) if found.due_s > 0 else (found.words, None)
+
+
+def _is_corrected(target: Target, job: JobFact) -> bool:
+    """要它的队列改了 Pod 的样子，而它一个容器也没跑起来过：不必等它到时限。别的队列只在那个队列没了之后才管。"""
+    if job.ran or job.template in {"", template_hash(target.queue)}:
+        return False
+    others = (queue.name for queue in target.siblings)
+    return job.asked_by in {"", target.queue.name} or job.asked_by not in others
 
 
 def _begun(target: Target, job: JobFact) -> tuple[Event, ...]:
@@ -210,7 +249,7 @@ def _failed(target: Target, job: JobFact, jobs: Sequence[JobFact], now: datetime
     stalled = reason is not Reason.WAITING_FOR_LOCK
     if lasting and not wanted - job.marks:
         return Gate(False, verdict, fields, stalled=stalled)
-    if wait_s > 0 or _busy(jobs):
+    if wait_s > 0 or _in_the_way(target, jobs)[0]:
         return Gate(False, verdict, fields, requeue_s=wait_s or None, stalled=stalled)
     phase: Phase = "contract" if job.phase == "contract" else "expand"
     again = _create(target, phase, job.attempt + 1, wanted | job.marks)
@@ -224,9 +263,21 @@ def _backoff_s(job: JobFact, now: datetime) -> float:
     return max(0.0, (due - now).total_seconds())
 
 
-def _busy(jobs: Iterable[JobFact]) -> JobFact | None:
-    """这个数据库还没结束的 Job；挂起着、没人放行的不算。"""
-    return next((job for job in jobs if not job.finished and job.state is not JobState.SUSPENDED), None)
+def _waits(target: Target, jobs: Sequence[JobFact], fields: MigrationStatus) -> Gate | None:
+    busy, actions = _in_the_way(target, jobs)
+    if busy is None:
+        return None
+    verdict = Verdict("Migrated", False, Reason.JOB_RUNNING, f"waits for Job {busy.name}")
+    return Gate(False, verdict, fields, actions)
+
+
+def _in_the_way(target: Target, jobs: Iterable[JobFact]) -> tuple[JobFact | None, tuple[Delete, ...]]:
+    """这个数据库还没结束的 Job，挂起着、没人放行的不算；没人再要它、又从未跑起来过的，删掉它。"""
+    busy = next((job for job in jobs if not job.finished and job.state is not JobState.SUSPENDED), None)
+    if busy is None or busy.ran or busy.state is JobState.ENDING:
+        return busy, ()
+    wanted = busy.bundle == target.bundle or any(_old(queue).bundle == busy.bundle for queue in target.siblings)
+    return busy, () if wanted else (Delete(busy.manifest, "没有人再要它，容器也从未跑起来过"),)
 
 
 def _create(target: Target, phase: Phase, attempt: int, why: frozenset[str]) -> Create:

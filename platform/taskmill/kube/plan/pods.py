@@ -6,20 +6,15 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.crd.model import parse_time
-from taskmill.kube.plan import pod_workers
+from taskmill.kube.plan import pod_workers, symptoms
 from taskmill.kube.plan.draft import Draft
 from taskmill.kube.plan.reasons import Reason
 from taskmill.kube.plan.rollout import TEMPLATE_HASH
 from taskmill.kube.state import Manifest, RecordDeath
 from taskmill.services.fleet import Cause
 
-PULL: Final = frozenset({"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"})
-BROKEN: Final = frozenset(
-    {"CrashLoopBackOff", "CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
-)
 UNREACHABLE: Final = frozenset({"DeletionByPodGC", "DeletionByTaintManager"})
 
 
@@ -27,11 +22,14 @@ def trouble(draft: Draft) -> tuple[Reason, str] | None:
     """Return why workers that are wanted don't come up, the gravest reason first."""
     rollout = draft.rollout
     if rollout is not None and rollout.refused:
-        quota = "exceeded quota" in rollout.refused
-        return (Reason.QUOTA_EXCEEDED if quota else Reason.PODS_REFUSED), rollout.refused
-    found = [each for pod in draft.state.pods if pod_workers.is_active(pod) for each in _symptoms(pod, draft.state.now)]
-    order = (Reason.IMAGE_PULL_FAILED, Reason.WORKERS_FAILING, Reason.WORKERS_UNSCHEDULABLE)
-    return min(found, key=lambda each: order.index(each[0]), default=None)
+        return symptoms.quota(rollout.refused), rollout.refused
+    found = symptoms.gravest([pod for pod in draft.state.pods if pod_workers.is_active(pod)], draft.state.now)
+    if found is None:
+        return None
+    if found.due_s > 0:
+        draft.again_in(found.due_s)
+        return None
+    return found.reason, found.words
 
 
 def record_deaths(draft: Draft) -> None:
@@ -70,29 +68,6 @@ def _was_taken(draft: Draft, pod: Manifest) -> bool:
     newest = draft.rollout.newest_hash if draft.rollout else ""
     deleted = bool(pod["metadata"].get("deletionTimestamp"))
     return deleted and names.label(pod, TEMPLATE_HASH) == newest and _disrupted(pod) is None
-
-
-def _symptoms(pod: Manifest, now: datetime) -> Iterator[tuple[Reason, str]]:
-    for status in pod_workers.containers(pod):
-        waiting = (status.get("state") or {}).get("waiting") or {}
-        reason, message = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
-        if reason in PULL:
-            yield Reason.IMAGE_PULL_FAILED, f"{status.get('image', 'image')}: {message or reason}"
-        elif reason in BROKEN or (int(status.get("restartCount") or 0) >= c.RESTARTS_FAILING and not status.get("ready")):
-            yield Reason.WORKERS_FAILING, _last_words(pod, status, message or reason)
-    for condition in (pod.get("status") or {}).get("conditions") or ():
-        since = parse_time(condition.get("lastTransitionTime")) or now
-        unschedulable = condition["type"] == "PodScheduled" and condition.get("reason") == "Unschedulable"
-        if unschedulable and (now - since).total_seconds() >= c.UNSCHEDULABLE_S:
-            yield Reason.WORKERS_UNSCHEDULABLE, str(condition.get("message") or "Unschedulable")
-
-
-def _last_words(pod: Manifest, status: Mapping[str, Any], otherwise: str) -> str:
-    ended = (status.get("lastState") or {}).get("terminated") or (status.get("state") or {}).get("terminated") or {}
-    words = str(ended.get("message") or "").strip().splitlines()
-    text = words[-1] if words else ended.get("reason") or otherwise
-    code = f" (exit {ended['exitCode']})" if "exitCode" in ended else ""
-    return f"{pod['metadata']['name']}: {text}{code}"
 
 
 def _deaths(pod: Manifest) -> Iterator[tuple[str, datetime]]:

@@ -52,6 +52,7 @@ class Reason(StrEnum):
     # Migrated
     UP_TO_DATE = "UpToDate", "The database has what the image needs."
     JOB_RUNNING = "JobRunning", "A migration Job runs, or waits for another one to end."
+    JOB_STUCK = "JobStuck", "The pod of the migration Job does not start; the message says why."
     JOB_FAILED = "JobFailed", "The migration Job failed; the message has its last words."
     CONTRACT_FAILED = "ContractFailed", "The clean-up phase of the migration failed; workers are not affected."
     SCHEMA_AHEAD = "SchemaAhead", "The database is newer than the image can read."

@@ -8,13 +8,14 @@ from taskmill.kube import names
 from taskmill.kube.crd.check import InvalidSpec
 from taskmill.kube.crd.model import TaskQueue, parse_queue
 from taskmill.kube.plan import drift, jobs, migration
+from taskmill.kube.plan.conditions import stamp
 from taskmill.kube.plan.draft import Draft
 from taskmill.kube.plan.jobs import JobState
 from taskmill.kube.plan.migration import Gate, Target
 from taskmill.kube.plan.reasons import Reason
 from taskmill.kube.render import workers as manifests
 from taskmill.kube.render.workers import Rendering
-from taskmill.kube.state import Apply, Delete, Event, Manifest
+from taskmill.kube.state import Apply, Conclude, Delete, Event, Manifest
 
 
 def secrets_found(draft: Draft) -> bool:
@@ -53,7 +54,7 @@ def render(draft: Draft) -> Rendering:
 
 def migrated(draft: Draft, rendering: Rendering) -> bool:
     """Say whether the database has what the bundle needs; otherwise have it migrated."""
-    target, facts = _target(draft, rendering), jobs.read(draft.state.jobs, draft.state.job_pods)
+    target, facts = _target(draft, rendering), jobs.read(draft.state.jobs, draft.state.job_pods, draft.state.job_refusals)
     gate = migration.expand(target, facts, draft.state.now)
     done = draft.rollout is not None and not draft.rollout.busy and _is_live(draft, rendering)
     over = any(job.phase == "contract" and job.bundle == rendering.bundle and job.state is JobState.DONE for job in facts)
@@ -61,7 +62,10 @@ def migrated(draft: Draft, rendering: Rendering) -> bool:
     gate = migration.contract(target, facts, gate, draft.state.now, may_start=may_start)
     _report(draft, gate)
     error = draft.state.database.error if draft.state.database else ""
-    draft.actions += [] if error else [*gate.actions, *migration.prune(target, facts)]
+    lingering = [
+        Conclude(job.manifest, f"{stamp(job.ended_at or draft.state.now)} {job.words}") for job in facts if job.lingers
+    ]
+    draft.actions += [] if error else [*gate.actions, *lingering, *migration.prune(target, facts)]
     return gate.open
 
 

@@ -14,6 +14,8 @@ from taskmill.kube.state import Manifest
 
 Phase = Literal["expand", "contract"]
 CONTAINER: Final = "migrate"
+# 迁移要的与工作进程无关：滚动更新时两者并存，不该为它再留一个工作进程那么大的地方
+RESOURCES: Final[Manifest] = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
 EXIT_BROKEN: Final = 42  # 迁移本身有错，再试也没用
 EXIT_AHEAD: Final = 43  # 数据库比镜像新，而且这个版本读不了
 EXIT_LOCKED: Final = 44  # 等锁超时
@@ -49,6 +51,7 @@ def migration_job(order: JobOrder) -> Manifest:
                 names.MIGRATION_MARKS: ",".join(sorted(order.marks)),
                 names.MIGRATION_POLICY: settings.policy,
                 names.MIGRATION_ASKED_BY: order.queue.name,
+                names.MIGRATION_TEMPLATE: template_hash(order.queue),
                 names.IMAGE: order.image,
             },
             "ownerReferences": _owners((order.queue, *order.owners)),
@@ -61,7 +64,7 @@ def migration_job(order: JobOrder) -> Manifest:
             "podReplacementPolicy": "Failed",  # 上一个 Pod 彻底结束之前不起下一个
             "podFailurePolicy": {"rules": _rules()},
             **({"suspend": True} if manual else {}),
-            "template": _template(order, labels),
+            "template": _template(order.queue, order.image, order.phase, labels),
         },
     }
 
@@ -69,10 +72,15 @@ def migration_job(order: JobOrder) -> Manifest:
 def marks(queue: TaskQueue) -> frozenset[str]:
     """Return the hashes of what justifies one more attempt: the settings of the Job, and the nonce of the user."""
     settings = queue.spec.migration
-    found = {names.digest(["settings", settings.backoff_limit, settings.active_deadline_seconds])}
+    found = {names.digest(["settings", settings.backoff_limit, settings.active_deadline_seconds, template_hash(queue)])}
     if nonce := queue.annotations.get(names.RETRY_MIGRATION):
         found.add(names.digest(["nonce", nonce]))
     return frozenset(found)
+
+
+def template_hash(queue: TaskQueue) -> str:
+    """Return a hash of the pod of a queue's migration Jobs, whatever their image and phase."""
+    return names.digest(_template(queue, "", "expand", {}))
 
 
 def _owners(queues: Iterable[TaskQueue]) -> list[dict[str, str]]:
@@ -89,18 +97,36 @@ def _rules() -> list[Manifest]:
     ]
 
 
-def _template(order: JobOrder, labels: dict[str, str]) -> Manifest:
-    spec = order.queue.spec
-    reference = spec.connection.database_secret_ref
-    args = ["migrate", "up", "--phase", order.phase]
+def _template(queue: TaskQueue, image: str, phase: Phase, labels: dict[str, str]) -> Manifest:
+    """像工作进程的 Pod，只是容器不同、资源另算；用户给迁移另写的最后合并。"""
+    spec = queue.spec
+    reference, pod = spec.connection.database_secret_ref, spec.migration.pod
+    args = ["migrate", "up", "--phase", phase]
     if spec.migration.allow_schema_ahead:
         args.append("--allow-ahead")
     env = [
         from_secret("TASKMILL_DATABASE_URL", reference.name, reference.key),
         *variables({"TASKMILL_LOG_FORMAT": "json", "TASKMILL_TERMINATION_MESSAGE": "/dev/termination-log"}),
     ]
-    made = pod_spec(spec)
-    made["restartPolicy"] = "Never"  # 每次失败的 Pod 与日志都留着
-    made["containers"] = [container(spec, CONTAINER, order.image, args, env)]
-    metadata = {"labels": labels, "annotations": merge({}, spec.pod.annotations)}
-    return {"metadata": present(metadata), "spec": made}
+    migrate = container(spec, CONTAINER, image, args, env) | {"resources": pod.resources or RESOURCES}
+    base = {
+        "metadata": {
+            "labels": {**spec.pod.labels, **pod.labels},
+            "annotations": {**spec.pod.annotations, **pod.annotations},
+        },
+        "spec": pod_spec(spec),
+    }
+    made = merge(base, _of_the_pod(spec.pod.overrides))
+    made["spec"]["containers"] = [migrate]
+    made = merge(made, pod.overrides)
+    made["spec"]["restartPolicy"] = "Never"  # 每次失败的 Pod 与日志都留着
+    metadata = made.get("metadata") or {}
+    given = {name: value for name, value in (metadata.get("labels") or {}).items() if not name.startswith(f"{names.GROUP}/")}
+    made["metadata"] = present({**metadata, "labels": {**given, **labels}})
+    return made
+
+
+def _of_the_pod(overrides: Manifest) -> Manifest:
+    """写给工作进程 Pod 的覆盖里，整个 Pod 的那部分；容器是各自的。"""
+    spec = {key: value for key, value in (overrides.get("spec") or {}).items() if key != "containers"}
+    return {**overrides, "spec": spec} if "spec" in overrides else overrides

@@ -9,9 +9,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace as replace_struct
 
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.crd.model import TaskQueue, parse_queue
+from taskmill.kube.crd.status import MigrationStatus
 from taskmill.kube.plan import jobs as facts
 from taskmill.kube.plan import migration
 from taskmill.kube.plan.jobs import JobState
@@ -35,8 +38,14 @@ def job(goal: Target | None = None, *, phase: Any = "expand", attempt: int = 0, 
     return job_of(migration_job(order), **status)
 
 
-def gate(goal: Target, *made: Manifest, pods: tuple[Manifest, ...] = (), seconds: float = 0.0) -> Gate:
-    return migration.expand(goal, facts.read(made, pods), NOW + timedelta(seconds=seconds))
+def gate(
+    goal: Target,
+    *made: Manifest,
+    pods: tuple[Manifest, ...] = (),
+    seconds: float = 0.0,
+    refused: dict[str, str] | None = None,
+) -> Gate:
+    return migration.expand(goal, facts.read(made, pods, refused), NOW + timedelta(seconds=seconds))
 
 
 def created(found: Gate) -> list[str]:
@@ -260,3 +269,98 @@ def test_no_job_is_started_while_the_database_is_away() -> None:
     lab.manifest["spec"]["image"] = "next"
     lab.facts["database"] = replace(lab.state().database, error="refused")  # type: ignore[type-var]
     assert of(lab.round(), Create) == []
+
+
+def deleted(found: Gate) -> list[str]:
+    return [action.manifest["metadata"]["name"] for action in found.actions if isinstance(action, Delete)]
+
+
+def waiting(reason: str, message: str = "") -> dict[str, Any]:
+    status = {"name": "migrate", "image": "taskmill:tset", "state": {"waiting": {"reason": reason, "message": message}}}
+    return {"containerStatuses": [status]}
+
+
+UNSCHEDULABLE = {
+    "conditions": [
+        {
+            "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available",
+            "lastTransitionTime": at(-61),
+        }
+    ]
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (waiting("ImagePullBackOff", "not found"), "taskmill:tset: not found"),
+        (waiting("CreateContainerConfigError", 'secret "x" not found'), 'secret "x" not found'),
+        (UNSCHEDULABLE, "0/3 nodes are available"),
+    ],
+)
+def test_a_job_whose_pod_does_not_start_says_why(status: dict[str, Any], words: str) -> None:
+    made = job()
+    found = gate(target(), made, pods=(job_pod(made, **status),))
+    assert (found.open, found.verdict.reason, found.actions) == (False, "JobStuck", ())
+    assert words in found.verdict.message
+
+
+def test_a_pod_that_finds_no_node_counts_after_a_minute_and_is_looked_at_then() -> None:
+    made = job()
+    found = gate(target(), made, pods=(job_pod(made, **UNSCHEDULABLE),), seconds=-2)
+    assert (found.verdict.reason, found.requeue_s) == ("JobRunning", 1)
+
+
+def test_a_job_without_any_pod_says_what_the_events_say() -> None:
+    made = job()
+    assert gate(target(), made).requeue_s == c.JOB_LOOK_S
+    found = gate(target(), made, refused={made["metadata"]["name"]: "exceeded quota: pods"})
+    assert (found.verdict.reason, found.requeue_s) == ("JobStuck", c.JOB_LOOK_S)
+    assert "exceeded quota: pods" in found.verdict.message
+
+
+def test_a_job_that_nobody_wants_and_that_never_ran_goes_at_once() -> None:
+    typo = target(bundle="0000000000")
+    made = job(typo)
+    stuck = (job_pod(made, **waiting("ImagePullBackOff")),)
+    assert deleted(gate(target(), made, pods=stuck)) == [made["metadata"]["name"]]
+    assert deleted(gate(target(), made, pods=(job_pod(made, code=1),))) == []  # 跑过的：库里也许正改到一半
+    other = target("more").queue
+    asks = replace(other, status=replace_struct(other.status, migration=MigrationStatus(bundle="0000000000")))
+    assert deleted(gate(target(siblings=(asks,)), made, pods=stuck)) == []  # 还有人要它
+
+
+def test_a_mistake_in_the_pod_that_is_mended_goes_on_at_once() -> None:
+    wrong = target(pod={"nodeSelector": {"disk": "none"}})
+    made = job(wrong)
+    pods = (job_pod(made, **UNSCHEDULABLE),)
+    assert deleted(gate(wrong, made, pods=pods)) == []
+    assert deleted(gate(target(), made, pods=pods)) == [made["metadata"]["name"]]
+    assert deleted(gate(target(), made, pods=(job_pod(made, code=1),))) == []
+    stranger = target("more", siblings=(wrong.queue,))  # 不是它要的 Job：轮不到它改
+    assert deleted(gate(stranger, made, pods=pods)) == []
+    assert deleted(gate(target("more"), made, pods=pods)) == [made["metadata"]["name"]]  # 要它的队列已经没了
+
+
+def test_a_migration_that_is_done_counts_whatever_else_runs_in_its_pod() -> None:
+    made = job()
+    sidecar = {"name": "proxy", "state": {"running": {"startedAt": at(-90)}}}
+    pod = job_pod(made, code=0, message=RESULT)
+    pod["status"] |= {"phase": "Running", "containerStatuses": [*pod["status"]["containerStatuses"], sidecar]}
+    (fact,) = facts.read([made], [pod])
+    assert (fact.state, fact.lingers, fact.ended_at) == (JobState.DONE, True, NOW - timedelta(seconds=60))
+    found = gate(target(), made, pods=(pod,))
+    assert (found.open, found.fields.database_revision) == (True, "0002")
+    noted = copy.deepcopy(made)
+    noted["spec"]["suspend"] = True
+    noted["metadata"]["annotations"][names.MIGRATION_DONE] = f"{at(-60)} {RESULT}"
+    (fact,) = facts.read([noted], [])
+    assert (fact.state, fact.lingers, fact.result.after if fact.result else None) == (JobState.DONE, False, "0002")
+    assert gate(target(), noted).open
+
+
+def test_a_sidecar_that_fails_is_not_the_end_of_the_migration() -> None:
+    made = job()
+    crashed = {"name": "proxy", "state": {"terminated": {"exitCode": 44, "finishedAt": at(-10)}}}
+    pod = job_pod(made, phase="Running", containerStatuses=[{"name": "migrate", "state": {"running": {}}}, crashed])
+    assert gate(target(), made, pods=(pod,)).verdict.reason == "JobRunning"

@@ -99,6 +99,23 @@ def test_what_the_user_gives_reaches_the_pod() -> None:
     assert "topologySpreadConstraints" not in spec
 
 
+def test_a_migration_pod_takes_what_is_said_of_the_pod_and_has_its_own_size() -> None:
+    mine = {
+        "resources": {"limits": {"cpu": "1"}}, "labels": {"cost": "b"}, "annotations": {"sidecar": "off"},
+        "overrides": {"spec": {"hostAliases": [], "restartPolicy": "Always", "containers": [{"name": "migrate", "tty": True}]}},
+    }  # fmt: skip
+    made = rendering(**FULL, migration={"pod": mine})
+    template = all_of(made)[3]["spec"]["template"]  # type: ignore[index]
+    spec, (migrate,) = template["spec"], template["spec"]["containers"]
+    labels = template["metadata"]["labels"]
+    assert (labels["team"], labels["cost"], "taskmill.dev/queue" in labels) == ("a", "b", False)
+    assert template["metadata"]["annotations"] == {"note": "b", "sidecar": "off"}
+    assert (spec["dnsPolicy"], spec["nodeSelector"], spec["hostAliases"]) == ("None", {"disk": "ssd"}, [])
+    assert spec["restartPolicy"] == "Never"
+    assert (migrate["name"], migrate["tty"], migrate["resources"]) == ("migrate", True, {"limits": {"cpu": "1"}})
+    assert migrate["args"] == ["migrate", "up", "--phase", "expand"]
+
+
 def test_own_tmp_is_not_doubled() -> None:
     spec = manifests.deployment(rendering(pod={"volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}]}))
     assert spec["spec"]["template"]["spec"]["volumes"] == [{"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}]
