@@ -9,6 +9,7 @@ KUBE_REQUEST_TIMEOUT_S: Final = 15.0  # 官方客户端的默认值是五分钟�
 KUBE_STATUS_WRITES: Final = 6  # 同时写的状态数：4–8 个最快（约 160 次/秒），再多只增加延迟
 KUBE_WRITES: Final = 16  # 同时进行的其他写操作
 KUBE_LIST_CHUNK: Final = 200  # 一页列表的对象数
+KUBE_LOST_RETRY_S: Final = 30.0  # 读不了的命名空间多久再试一次；权限回来之后一分钟内要照看起来
 KUBE_EVENTS_READ: Final = 50  # 问一个对象的事件时最多读几条；同一件事合并成一条
 KUBE_STREAM_IDLE_S: Final = 0.1  # kopf 为每个对象留一个协程等下一个事件（默认五秒），还抱着整个对象：列表时有几千个
 KUBE_RELIST_S: Final = 300.0  # 多久完整列表一次，补上看守可能漏掉的

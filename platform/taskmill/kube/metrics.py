@@ -43,6 +43,7 @@ class Metrics:
         self.oldest = self._add(Gauge, "queue_oldest_seconds", "Longest wait of these objects.")
         self.watch_restarts = self._add(Gauge, "watch_restarts", "Times the watch layer began anew.")
         self.relist_age = self._add(Gauge, "relist_age_seconds", "Time since the last full lists.")
+        self.namespaces_lost = self._add(Gauge, "namespaces_lost", "Watched namespaces that may not be read.")
         self.leader = self._add(Gauge, "leader", "1 while this process acts.")
         self._values: dict[tuple[str, str], dict[str, float]] = {}
         self._reading = threading.Lock()  # 读的人在自己的线程里，不能把刚忘掉的队列又写回去

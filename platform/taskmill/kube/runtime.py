@@ -22,6 +22,7 @@ from taskmill.kube.apiserver.keys import Key
 from taskmill.kube.apiserver.kopf.watch import Watch
 from taskmill.kube.apiserver.lease import Lease
 from taskmill.kube.apiserver.relist import Relister, wait_for_crds
+from taskmill.kube.apiserver.tenants import Tenants
 from taskmill.kube.crd.documents import SCHEMA_VERSION
 from taskmill.kube.health import Health, LoopLag
 from taskmill.kube.loop.apply import Applier
@@ -84,10 +85,11 @@ class Operator:
         self._lease = Lease(
             client, config.home, config.lease_name, config.identity, changed=self._lead, settled=self._settled
         )
-        self._relister = Relister(client, config.namespaces, self._intake.replace, self._facts.prune)
+        self._tenants = Tenants(config.namespaces, self._wake)
+        self._relister = Relister(client, self._tenants, self._intake.replace, self._facts.prune)
         status, events = StatusWriter(client, cache), EventPoster(client, config.identity, metrics)
         applier = Applier(client, cache, self._token, config.lease_name)
-        tools = Tools(self._facts, applier, status, events, queue, metrics, self._token)
+        tools = Tools(self._facts, applier, status, events, queue, metrics, self._token, self._tenants.error)
         self._queues = Reconciler(tools, planner, self._scaling, Rollouts(config.rollouts, queue.add))
         self._schedules = ScheduleReconciler(tools)
         self._leadership = Leadership(self._begin, self._token)
@@ -113,7 +115,7 @@ class Operator:
                 return
             stack.push_async_callback(self._databases.close)
             kinds = [kind for kind in k.WATCHED if kind is not k.SECRET or self._facts.secrets.watching]
-            self._watch = Watch(self._config.namespaces, self._intake.event, self._relister.listed, kinds)
+            self._watch = Watch(self._tenants, self._intake.event, self._relister.listed, kinds)
             self._watch.start()
             stack.push_async_callback(self._watch.stop)
             for number in range(self._config.workers):
@@ -139,6 +141,12 @@ class Operator:
             log.info("缓存已就绪", queues=len(self._cache.names(k.TASK_QUEUE)), pods=len(self._cache.names(k.POD)))
             return True
         return False
+
+    def _wake(self, namespace: str) -> None:
+        for kind in (k.TASK_QUEUE, k.TASK_SCHEDULE):
+            for name in self._cache.names(kind):
+                if name[0] == namespace:
+                    self._queue.add(Key(kind, *name))
 
     async def _settled(self) -> None:
         while not self._queue.idle:  # noqa: ASYNC110 - 只在停止时看几眼，不值得一个事件
@@ -187,6 +195,7 @@ class Operator:
         self._metrics.oldest.set(self._queue.oldest_s)
         self._metrics.leader.set(int(self._lease.held))
         self._metrics.watch_restarts.set(self._watch.restarts if self._watch is not None else 0)
+        self._metrics.namespaces_lost.set(len(self._tenants.lost))
         self._metrics.relist_age.set(self._relister.age_s or 0.0)
         self._metrics.databases_failing.clear()  # 没人用了的库不该一直告警
         for link in list(self._databases.links.values()):

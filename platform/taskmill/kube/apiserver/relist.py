@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.kube import constants as c
@@ -11,6 +11,7 @@ from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.client import KubeClient
 from taskmill.kube.apiserver.failures import ForbiddenError, KubeError, NotFoundError
 from taskmill.kube.apiserver.kinds import Kind
+from taskmill.kube.apiserver.tenants import Tenants
 from taskmill.kube.crd.documents import SCHEMA_VERSION_ANNOTATION
 from taskmill.kube.state import Manifest
 from taskmill.log import get_logger
@@ -20,18 +21,23 @@ Replace = Callable[[Kind, str, list[Manifest], str], None]
 
 
 class Relister:
-    """Lists every kind in every namespace (empty: all at once) and hands each list over."""
+    """Lists every kind in every namespace (empty: all at once) and hands each list over.
+
+    A namespace that may not be read is left out and tried again every KUBE_LOST_RETRY_S; the others do not wait for it.
+    """
 
     def __init__(
         self,
         client: KubeClient,
-        namespaces: Sequence[str],
+        tenants: Tenants,
         replace: Replace,
         done: Callable[[], None],
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._client, self._namespaces, self._replace, self._clock = client, tuple(namespaces) or ("",), replace, clock
+        self._client, self._tenants, self._replace, self._clock = client, tenants, replace, clock
         self._done = done
+        self._trying: set[str] = set()  # 读不了的命名空间里，这一轮正在试的
+        self._tried_at = float("-inf")
         self._done_at: float | None = None
         self._begun_at: float | None = None  # 这一轮完整列表从何时开始；没有在进行就没有
         self.sees_secrets = True
@@ -55,7 +61,9 @@ class Relister:
         """
         if self._rest() == 0 and self._begun_at is None:
             self._begun_at = self._clock.monotonic()
-            self._due |= {(kind, namespace): None for kind in k.WATCHED for namespace in self._namespaces}
+            self._want(self._tenants.all)
+        elif self._retry_in() == 0:
+            self._want(self._tenants.lost)
         while self._due:  # 一种一种来：上千个对象的列表同时在手要几百 MB
             kind, _ = next(iter(self._due))
             await self._batch([pair for pair in self._due if pair[0] is kind])
@@ -63,14 +71,32 @@ class Relister:
             self._done_at, self._begun_at = self._begun_at, None
         self._done()
 
+    def _want(self, namespaces: Iterable[str]) -> None:
+        self._due |= {(kind, namespace): None for kind in k.WATCHED for namespace in namespaces}
+        self._trying, self._tried_at = set(self._tenants.lost), self._clock.monotonic()
+
     async def _batch(self, pairs: Sequence[tuple[Kind, str]]) -> None:
         for pair in pairs:
             del self._due[pair]
         answers = await asyncio.gather(*(self._one(*pair) for pair in pairs), return_exceptions=True)
-        failed = {pair: answer for pair, answer in zip(pairs, answers, strict=True) if answer is not None}
-        self._due |= dict.fromkeys(failed)  # 排到最后：一种列不出，不能挡着别的
-        for error in failed.values():
+        failed: list[BaseException] = []
+        for pair, answer in zip(pairs, answers, strict=True):
+            if isinstance(answer, ForbiddenError) and pair[1]:
+                self._lose(pair[1], answer)
+            elif answer is not None:
+                self._due[pair] = None  # 排到最后：一种列不出，不能挡着别的
+                failed.append(answer)
+        waiting = {namespace for _, namespace in self._due}
+        for namespace in self._trying - waiting:
+            self._trying.discard(namespace)
+            self._tenants.find(namespace)
+        for error in failed:
             raise error
+
+    def _lose(self, namespace: str, error: ForbiddenError) -> None:
+        self._tenants.lose(namespace, error)
+        self._trying.discard(namespace)
+        self._due = {pair: None for pair in self._due if pair[1] != namespace}
 
     async def _one(self, kind: Kind, namespace: str) -> None:
         try:
@@ -101,7 +127,12 @@ class Relister:
         except KubeError as error:
             log.warning("列表失败，稍后再试", error=str(error))
             return max(c.KUBE_RELIST_RETRY_S, getattr(error, "retry_after_s", None) or 0.0)
-        return self._rest()
+        return min(self._rest(), self._retry_in())
+
+    def _retry_in(self) -> float:
+        if not self._tenants.lost:
+            return float("inf")
+        return max(0.0, c.KUBE_LOST_RETRY_S - (self._clock.monotonic() - self._tried_at))
 
     def _rest(self) -> float:
         return max(0.0, c.KUBE_RELIST_S - self.age_s) if self.age_s is not None else 0.0
@@ -133,15 +164,28 @@ async def wait_for_crds(client: KubeClient, namespaces: Sequence[str], stop: asy
     return False
 
 
+async def _unlisted(client: KubeClient, kind: Kind, namespaces: Sequence[str]) -> str:
+    """一个命名空间的权限没了，不能说明 CRD 没有：问得到一个就够。"""
+    wrong = ""
+    for namespace in namespaces or ("",):
+        try:
+            await client.list(kind, namespace)
+        except NotFoundError:
+            return f"{kind.plural}.{kind.group} is not installed"
+        except ForbiddenError as error:
+            wrong = wrong or str(error)
+        except KubeError as error:
+            return str(error)
+        else:
+            return ""
+    return wrong
+
+
 async def missing_crds(client: KubeClient, namespaces: Sequence[str], needed: int) -> str:
     """Return what is wrong with the CRDs, empty if nothing is."""
     for kind in (k.TASK_QUEUE, k.TASK_SCHEDULE):
-        try:
-            await client.list(kind, namespaces[0] if namespaces else "")
-        except NotFoundError:
-            return f"{kind.plural}.{kind.group} is not installed"
-        except KubeError as error:
-            return str(error)
+        if wrong := await _unlisted(client, kind, namespaces):
+            return wrong
         try:
             crd = await client.get(k.CRD, "", f"{kind.plural}.{kind.group}")
         except KubeError:

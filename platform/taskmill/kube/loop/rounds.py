@@ -33,7 +33,9 @@ log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What rounds work with; `token` returns the fencing token while this process leads, else None."""
+    """What rounds work with; `token` returns the fencing token while this process leads, else None; `lost` what the API
+    server said of a namespace that cannot be read.
+    """
 
     facts: Facts
     applier: Applier
@@ -42,6 +44,7 @@ class Tools:
     queue: WorkQueue[Key]
     metrics: Metrics
     token: Callable[[], int | None]
+    lost: Callable[[str], KubeError | None] = lambda _: None
     clock: Clock = SYSTEM_CLOCK
 
 
@@ -67,6 +70,8 @@ class Rounds(ABC):
         try:
             if token is None:
                 raise NotLeadingError  # noqa: TRY301 - 与中途失去租约同样处理
+            if error := tools.lost(key.namespace):
+                raise error  # noqa: TRY301 - 同上
             pause = await self._round(key, manifest, token)
             tools.queue.succeeded(key)
             self._allow(key)

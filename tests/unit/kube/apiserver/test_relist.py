@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from taskmill.clock import FakeClock
 from taskmill.kube import constants as c
 from taskmill.kube.apiserver import kinds as k
-from taskmill.kube.apiserver.failures import TransientError
+from taskmill.kube.apiserver.failures import ForbiddenError, TransientError
 from taskmill.kube.apiserver.kinds import Kind
-from taskmill.kube.apiserver.relist import Relister
+from taskmill.kube.apiserver.relist import Relister, missing_crds
+from taskmill.kube.apiserver.tenants import Tenants
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -46,7 +47,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def running(lists: Lists, clock: FakeClock, *namespaces: str) -> AsyncIterator[Relister]:
     client: Any = lists
-    relister, stop = Relister(client, namespaces or ("ns",), lambda *_: None, lambda: None, clock), asyncio.Event()
+    relister, stop = Relister(client, Tenants(namespaces or ("ns",)), lambda *_: None, lambda: None, clock), asyncio.Event()
     await relister.run_once()
     assert len(lists.asked) == len(ALL) * len(namespaces or ("ns",))
     lists.asked.clear()
@@ -121,3 +122,62 @@ async def test_a_list_that_fails_is_made_soon_again() -> None:
         await eventually(lambda: lists.asked == ["Job"] * 3, poll=0.01)
         await breaths()
         assert lists.asked == ["Job"] * 3
+
+
+class Refused(Lists):
+    """A server that refuses to list in some namespaces."""
+
+    def __init__(self, *refused: str) -> None:
+        super().__init__()
+        self.refused = set(refused)
+
+    async def list(self, kind: Kind, namespace: str) -> tuple[list[Any], str]:
+        found = await super().list(kind, namespace)
+        if namespace in self.refused:
+            raise ForbiddenError("list", kind.plural, 403, "Forbidden", "no RoleBinding")
+        return found
+
+
+async def test_a_namespace_that_may_not_be_read_costs_itself_alone() -> None:
+    lists, clock, found = Refused("gone"), FakeClock(), list[str]()
+    client, tenants = cast("Any", lists), Tenants(("gone", "here"), found.append)
+    relister = Relister(client, tenants, lambda *_: None, lambda: None, clock)
+    await relister.run_once()
+    assert relister.age_s == 0  # 别的都列全了
+    assert sorted(each for each in lists.asked if each.startswith("here")) == [f"here/{kind}" for kind in ALL]
+    assert [each for each in lists.asked if each.startswith("gone")] == ["gone/TaskQueue"]  # 不必问九遍
+    assert (tenants.lost, str(tenants.error("gone"))) == ({"gone"}, "list taskqueues: 403 Forbidden: no RoleBinding")
+    lists.asked.clear()
+    clock.advance(c.KUBE_LOST_RETRY_S - 1)
+    await relister.run_once()
+    assert lists.asked == []
+    clock.advance(1)
+    await relister.run_once()
+    assert lists.asked == ["gone/TaskQueue"]
+    assert found == []
+    lists.refused.clear()
+    clock.advance(c.KUBE_LOST_RETRY_S)
+    await relister.run_once()
+    assert (tenants.lost, tenants.error("gone"), found) == (frozenset(), None, ["gone"])
+    assert len(lists.asked) == 1 + len(ALL)
+
+
+async def test_the_whole_cluster_is_not_given_up() -> None:
+    lists = Refused("")
+    client: Any = lists
+    tenants = Tenants(())
+    with pytest.raises(ForbiddenError):
+        await Relister(client, tenants, lambda *_: None, lambda: None, FakeClock()).run_once()
+    assert tenants.lost == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("refused", "words"), [({"gone"}, ""), ({"gone", "here"}, "list taskqueues: 403 Forbidden: no RoleBinding")]
+)
+async def test_one_namespace_that_answers_shows_that_the_crds_are_there(refused: set[str], words: str) -> None:
+    class Client(Refused):
+        async def get(self, kind: Kind, namespace: str, name: str) -> None:
+            raise ForbiddenError("get", kind.plural, 403, "Forbidden", "no right to read CRDs")
+
+    client: Any = Client(*refused)
+    assert await missing_crds(client, ("gone", "here"), 1) == words

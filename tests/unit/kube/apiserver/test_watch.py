@@ -13,9 +13,11 @@ import pytest
 from kubernetes.aio.client import Configuration
 
 from taskmill.kube.apiserver import kinds as k
+from taskmill.kube.apiserver.failures import ForbiddenError
 from taskmill.kube.apiserver.kopf.bounded import run_bounded
 from taskmill.kube.apiserver.kopf.crossing import Crossing
 from taskmill.kube.apiserver.kopf.watch import Watch, WatchConfig, restart_pause
+from taskmill.kube.apiserver.tenants import Tenants
 from tests.support.waiting import eventually
 
 
@@ -93,12 +95,12 @@ def test_a_watch_that_does_not_end_is_left_behind() -> None:
     ],
 )
 async def test_a_watch_that_is_missing_is_noticed(alive: int, listed: bool, waits: bool) -> None:
-    watch = Watch((), lambda *_: None, unheard, config=WatchConfig(guard_s=0.001))
+    watch = Watch(Tenants(()), lambda *_: None, unheard, config=WatchConfig(guard_s=0.001))
     assert len(k.WATCHED) == 9
     watchers = [asyncio.create_task(asyncio.Event().wait(), name=f"watcher for {number}") for number in range(alive)]
     if listed:
         watch.note_list(k.POD.path())
-    looking = asyncio.create_task(watch.until_one_is_missing())
+    looking = asyncio.create_task(watch.until_one_is_missing(frozenset()))
     done, _ = await asyncio.wait((looking,), timeout=0.2 if waits else 5)
     assert bool(done) is not waits
     for task in (*watchers, looking):
@@ -110,13 +112,13 @@ async def test_a_watch_that_is_missing_is_noticed(alive: int, listed: bool, wait
 async def test_watches_that_never_begin_are_noticed() -> None:
     config = WatchConfig(guard_s=0.001, start_s=0.01)
     async with asyncio.timeout(5):
-        await Watch((), lambda *_: None, unheard, config=config).until_one_is_missing()
+        await Watch(Tenants(()), lambda *_: None, unheard, config=config).until_one_is_missing(frozenset())
 
 
 @pytest.mark.anyio
 async def test_the_kind_of_a_list_is_told_and_no_other_path() -> None:
     told: list[tuple[k.Kind, str]] = []
-    watch = Watch(("here", "there"), lambda *_: None, lambda *each: told.append(each))
+    watch = Watch(Tenants(("here", "there")), lambda *_: None, lambda *each: told.append(each))
     for path in ("/apis/apps/v1", k.DEPLOYMENT.path("there"), k.DEPLOYMENT.path("elsewhere"), k.POD.path("here")):
         watch.note_list(path)
     await eventually(lambda: told == [(k.DEPLOYMENT, "there"), (k.POD, "here")])
@@ -159,9 +161,21 @@ async def test_a_watch_that_was_begun_anew_leaves_no_thread() -> None:
 
     await asyncio.to_thread(int)  # 停止时要用的那个线程，先让它在
     before = set(threading.enumerate())
-    watch = Watch((), lambda *_: None, unheard, config=config, access=load)
+    watch = Watch(Tenants(()), lambda *_: None, unheard, config=config, access=load)
     watch.start()
     await eventually(lambda: watch.restarts >= 3)
     assert {each.name for each in set(threading.enumerate()) - before} >= {"kopf"}
     await watch.stop()
     await eventually(lambda: not set(threading.enumerate()) - before)
+
+
+@pytest.mark.anyio
+async def test_a_namespace_that_is_lost_or_found_has_the_watches_begin_anew() -> None:
+    tenants = Tenants(("gone", "here"))
+    watch = Watch(tenants, lambda *_: None, unheard, config=WatchConfig(guard_s=0.001, start_s=60))
+    looking = asyncio.create_task(watch.until_one_is_missing(tenants.lost))
+    await asyncio.sleep(0.01)
+    assert not looking.done()
+    tenants.lose("gone", ForbiddenError("list", "pods", 403, "Forbidden", "no"))
+    async with asyncio.timeout(5):
+        await looking

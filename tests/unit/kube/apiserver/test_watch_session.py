@@ -77,11 +77,11 @@ def loading(configuration: Configuration) -> Access:
         ("GET", "/api/v1/namespaces/here/pods?labelSelector=a%3Db", ["/api/v1/namespaces/here/pods"]),
         ("GET", "/api/v1/pods?limit=500&continue=xyz", []),
         ("GET", "/api/v1/pods?watch=true&resourceVersion=1", []),
-        ("GET", "/api/v1/refused", []),
+        ("GET", "/api/v1/refused", ["/api/v1/refused"]),
         ("POST", "/api/v1/pods", []),
     ],
 )
-async def test_the_first_page_of_a_list_is_told(
+async def test_the_first_page_of_a_list_and_a_refusal_are_told(
     server: Server, access: Configuration, method: str, path: str, told: list[str]
 ) -> None:
     heard: list[str] = []

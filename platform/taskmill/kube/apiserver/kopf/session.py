@@ -14,6 +14,7 @@ from taskmill.kube.apiserver.access import authorization, load_access, open_sess
 
 Access = Callable[[], Awaitable[Configuration]]
 PORTS = {"http": 80, "https": 443}
+FORBIDDEN = 403
 
 
 @asynccontextmanager
@@ -33,8 +34,12 @@ async def watch_session(listed: Callable[[str], None], load: Access = load_acces
             request.headers.update(await authorization(configuration))
             request.server_hostname = configuration.tls_server_name
         answer = await handler(request)
-        # 后续的页与第一页是同一时刻的
-        if answer.ok and request.method == "GET" and request.url.query.keys().isdisjoint({"watch", "continue"}):
+        # 后续的页与第一页是同一时刻的；不许列的也要说，由我们自己去看是怎么回事
+        if (
+            (answer.ok or answer.status == FORBIDDEN)
+            and request.method == "GET"
+            and request.url.query.keys().isdisjoint({"watch", "continue"})
+        ):
             listed(request.url.path.removeprefix(base))
         return answer
 

@@ -25,6 +25,7 @@ from taskmill.kube.apiserver.kopf.bounded import run_bounded
 from taskmill.kube.apiserver.kopf.crossing import Crossing, Sink
 from taskmill.kube.apiserver.kopf.session import Access, watch_session
 from taskmill.kube.apiserver.kopf.settings import quiet, watch_settings
+from taskmill.kube.apiserver.tenants import Tenants
 from taskmill.log import get_logger
 
 log = get_logger(__name__)
@@ -46,15 +47,16 @@ class WatchConfig:
 
 
 class Watch:
-    """Feeds `sink`, in the loop that made it, with the events of `namespaces` (empty: of the whole cluster).
+    """Feeds `sink`, in the loop that made it, with the events of those `tenants` that can be read, and begins anew when
+    they change.
 
-    `listed` is told of each kind and namespace that was listed: kopf had no place to watch from, or it had lost it.
-    `kinds` must hold none that may not be listed: kopf would die of it, again and again.
+    `listed` is told of each kind and namespace that was listed, or refused: kopf had no place to watch from, or it had
+    lost it. `kinds` must hold none that may not be listed: kopf would die of it, again and again.
     """
 
     def __init__(
         self,
-        namespaces: Sequence[str],
+        tenants: Tenants,
         sink: Sink,
         listed: Listed,
         kinds: Sequence[Kind] = k.WATCHED,
@@ -62,8 +64,8 @@ class Watch:
         config: WatchConfig | None = None,
         access: Access = load_access,
     ) -> None:
-        self._namespaces, self._listed, self._kinds = tuple(namespaces), listed, tuple(kinds)
-        self._paths = {kind.path(each): (kind, each) for kind in kinds for each in self._namespaces or ("",)}
+        self._tenants, self._listed, self._kinds = tenants, listed, tuple(kinds)
+        self._paths = {kind.path(each): (kind, each) for kind in kinds for each in tenants.all}
         self._loop = asyncio.get_running_loop()
         self._crossing, self._config, self._access = Crossing(sink), config or WatchConfig(), access
         self._stop = threading.Event()
@@ -102,34 +104,41 @@ class Watch:
         ending = self._ending = threading.Event()
         if self._stop.is_set():
             return
-        self._begun = False
+        self._begun, lost = False, self._tenants.lost
+        namespaces = [each for each in self._tenants.all if each not in lost]
+        if not namespaces:
+            await self.until_one_is_missing(lost)
+            return
         try:
             async with watch_session(self.note_list, self._access) as session:
                 watching = asyncio.create_task(kopf.operator(
                     registry=self._registry(session), settings=watch_settings(), standalone=True, stop_flag=ending,
-                    clusterwide=not self._namespaces, namespaces=self._namespaces,
+                    clusterwide=namespaces == [""], namespaces=[] if namespaces == [""] else namespaces,
                     # 不给名字，kopf 就去查用户名：OpenShift 随机分配的 UID 没有用户名，每次都会失败
                     identity="taskmill",  # pyright: ignore[reportArgumentType] - 只是给 str 起的别名
                 ))  # fmt: skip
-                guarding = asyncio.create_task(self.until_one_is_missing())
+                guarding = asyncio.create_task(self.until_one_is_missing(lost))
                 ended, _ = await asyncio.wait((watching, guarding), return_when=asyncio.FIRST_COMPLETED)
                 if watching in ended:
                     await watching
         finally:
             ending.set()  # kopf 有一个线程在等它；不设，进程退出时会一直等那个线程
 
-    async def until_one_is_missing(self) -> None:
-        """Return when fewer watches of this loop are alive than there should be."""
+    async def until_one_is_missing(self, lost: frozenset[str]) -> None:
+        """Return when fewer watches of this loop are alive than there should be, or when other namespaces are `lost`."""
         # 一路看守遇到不重试的错误（403、410）就没了，而 kopf 照常运行、或者停不下来：由我们发现，全部重来。
         # 数的是还有几路，不是少了哪一路：没等我们看到就断了的、发现资源时漏掉的，也都算数。
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._config.start_s
+        deadline, needed = loop.time() + self._config.start_s, len(self._kinds) * (len(self._tenants.all) - len(lost))
         while True:
             await asyncio.sleep(self._config.guard_s)
+            if self._tenants.lost != lost:
+                log.warning("能读的命名空间变了", lost=sorted(self._tenants.lost))
+                return
             alive = sum(task.get_name().startswith("watcher for ") for task in asyncio.all_tasks())
             # 各路是一起启动的：有一路列过表，就该全都在
-            if alive < len(self._paths) and (self._begun or loop.time() >= deadline):
-                log.warning("有看守断了", alive=alive, needed=len(self._paths))
+            if alive < needed and (self._begun or loop.time() >= deadline):
+                log.warning("有看守断了", alive=alive, needed=needed)
                 return
 
     def _registry(self, session: kopf.AiohttpSession) -> kopf.OperatorRegistry:
