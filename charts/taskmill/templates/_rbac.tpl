@@ -38,6 +38,14 @@
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get]
+# 哪个控制器管这个命名空间
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [taskmill-operator-claim]
+  verbs: [get, update]
 {{- end -}}
 
 {{- define "taskmill.secretRules" -}}

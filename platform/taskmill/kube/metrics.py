@@ -44,6 +44,9 @@ class Metrics:
         self.watch_restarts = self._add(Gauge, "watch_restarts", "Times the watch layer began anew.")
         self.relist_age = self._add(Gauge, "relist_age_seconds", "Time since the last full lists.")
         self.namespaces_lost = self._add(Gauge, "namespaces_lost", "Watched namespaces that may not be read.")
+        self.namespaces_foreign = self._add(
+            Gauge, "namespaces_foreign", "Watched namespaces in which another operator acts."
+        )
         self.leader = self._add(Gauge, "leader", "1 while this process acts.")
         self._values: dict[tuple[str, str], dict[str, float]] = {}
         self._reading = threading.Lock()  # 读的人在自己的线程里，不能把刚忘掉的队列又写回去

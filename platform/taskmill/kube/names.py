@@ -47,6 +47,7 @@ MIGRATION_TEMPLATE: Final = f"{GROUP}/migration-template"  # Pod 模板的散列
 MIGRATION_DONE: Final = f"{GROUP}/migration-done"  # 何时做完、说了什么：Pod 里还有别的容器不肯结束
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 
+CLAIM: Final = "taskmill-operator-claim"  # 每个命名空间里的 Lease：哪个控制器管它
 FINALIZER: Final = f"{GROUP}/drain"
 
 # ── 服务端应用时的字段管理者 ──
@@ -72,6 +73,11 @@ def child(owner: str, suffix: str, limit: int = WORKLOAD_LIMIT) -> str:
     mark = hashlib.sha256(owner.encode()).hexdigest()[:6]
     room = limit - len(suffix) - len(mark) - 2
     return f"{owner[:room].rstrip('-.')}-{mark}-{suffix}"
+
+
+def holder(namespace: str, queue: str) -> str:
+    """Return who paused a queue when its TaskQueue says Hold: the object, whichever operator carries it out."""
+    return f"TaskQueue {namespace}/{queue}"
 
 
 def workload(queue: str) -> str:

@@ -16,6 +16,7 @@ from typing import Any
 from taskmill import constants as c
 from taskmill.kube import constants as kc
 from taskmill.kube.apiserver import kinds as k
+from taskmill.kube.apiserver.claims import Claims
 from taskmill.kube.apiserver.client import KubeClient
 from taskmill.kube.apiserver.failures import KubeError
 from taskmill.kube.apiserver.keys import Key
@@ -85,11 +86,14 @@ class Operator:
         self._lease = Lease(
             client, config.home, config.lease_name, config.identity, changed=self._lead, settled=self._settled
         )
+        self._claims = Claims(client, f"{config.home}/{config.lease_name}")
         self._tenants = Tenants(config.namespaces, self._wake)
         self._relister = Relister(client, self._tenants, self._intake.replace, self._facts.prune)
         status, events = StatusWriter(client, cache), EventPoster(client, config.identity, metrics)
-        applier = Applier(client, cache, self._token, config.lease_name)
-        tools = Tools(self._facts, applier, status, events, queue, metrics, self._token, self._tenants.error)
+        applier = Applier(client, cache, self._token)
+        tools = Tools(
+            self._facts, applier, status, events, queue, metrics, self._token, lost=self._tenants.error, claims=self._claims
+        )
         self._queues = Reconciler(tools, planner, self._scaling, Rollouts(config.rollouts, queue.add))
         self._schedules = ScheduleReconciler(tools)
         self._leadership = Leadership(self._begin, self._token)
@@ -124,6 +128,7 @@ class Operator:
                 )
             await stack.enter_async_context(_running(self._relister.run(stop), "relist"))
             await self._lease.run(stop)
+            await self._release()
             log.info("控制器正在停止")
 
     async def _sync(self, stop: asyncio.Event) -> bool:
@@ -141,6 +146,12 @@ class Operator:
             log.info("缓存已就绪", queues=len(self._cache.names(k.TASK_QUEUE)), pods=len(self._cache.names(k.POD)))
             return True
         return False
+
+    async def _release(self) -> None:
+        try:
+            await asyncio.wait_for(self._claims.release(), kc.LEASE_RELEASE_S)
+        except TimeoutError:
+            log.warning("没来得及交还所有命名空间，等它们自己到期")
 
     def _wake(self, namespace: str) -> None:
         for kind in (k.TASK_QUEUE, k.TASK_SCHEDULE):
@@ -195,6 +206,7 @@ class Operator:
         self._metrics.oldest.set(self._queue.oldest_s)
         self._metrics.leader.set(int(self._lease.held))
         self._metrics.watch_restarts.set(self._watch.restarts if self._watch is not None else 0)
+        self._metrics.namespaces_foreign.set(len(self._claims.foreign))
         self._metrics.namespaces_lost.set(len(self._tenants.lost))
         self._metrics.relist_age.set(self._relister.age_s or 0.0)
         self._metrics.databases_failing.clear()  # 没人用了的库不该一直告警

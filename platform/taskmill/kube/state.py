@@ -161,10 +161,11 @@ class OrderWorkers:
 
 @dataclass(frozen=True, slots=True)
 class PutPolicy:
-    """Write pause and retention of the queue to its database."""
+    """Write pause and settings of the queue to its database; `by` is who pauses."""
 
     queue: str
     change: QueuePolicyChange
+    by: str
 
 
 @dataclass(frozen=True, slots=True)

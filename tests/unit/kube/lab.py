@@ -142,9 +142,9 @@ class Lab:
                 annotations["controller.kubernetes.io/pod-deletion-cost"] = str(cost) if cost is not None else ""
             case SetFinalizer(present):
                 self.manifest["metadata"]["finalizers"] = ["taskmill.dev/drain"] if present else []
-            case PutPolicy(_, change):
+            case PutPolicy(_, change, by):
                 changed = msgspec.structs.replace(self.policy, **change.values())
-                self.policy = msgspec.structs.replace(changed, paused_by="taskmill" if changed.paused else None)
+                self.policy = msgspec.structs.replace(changed, paused_by=by if changed.paused else None)
             case RecordDeath():
                 self.buried.append(action)
             case _:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from taskmill import constants as c
@@ -47,6 +48,17 @@ class LeaseConfig:
     duration_s: float = kc.LEASE_DURATION_S
     renew_s: float = kc.LEASE_RENEW_S
     retry_s: float = kc.LEASE_RETRY_S
+
+
+def lease_spec(holder: str, duration_s: float, now: datetime, renewed: Manifest) -> Manifest:
+    """Return the spec of a Lease that `holder` takes, or renews if it was `renewed` before."""
+    moment = now.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return {
+        "holderIdentity": holder,
+        "leaseDurationSeconds": int(duration_s),
+        "acquireTime": renewed.get("acquireTime") or moment,
+        "renewTime": moment,
+    }
 
 
 async def _at_once() -> None:
@@ -146,14 +158,7 @@ class Lease:
         # Lease 被删后重建，令牌也不许变小：从分钟数开始
         token = int(old.get("leaseTransitions") or 0) if found else int(now.timestamp() // 60)
         token = token if renewing else max(token, self.token) + 1
-        moment = now.isoformat(timespec="microseconds").replace("+00:00", "Z")
-        spec = {
-            "holderIdentity": self.identity,
-            "leaseDurationSeconds": int(self._config.duration_s),
-            "acquireTime": old.get("acquireTime") if renewing else moment,
-            "renewTime": moment,
-            "leaseTransitions": token,
-        }
+        spec = lease_spec(self.identity, self._config.duration_s, now, old if renewing else {}) | {"leaseTransitions": token}
         metadata = {"name": self._name, "namespace": self._namespace}
         if found is not None:
             metadata["resourceVersion"] = found["metadata"]["resourceVersion"]

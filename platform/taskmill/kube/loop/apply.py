@@ -46,8 +46,8 @@ class NotLeadingError(Exception):
 class Applier:
     """`token` returns the fencing token while this process leads, else None; asked before every single action."""
 
-    def __init__(self, client: KubeClient, cache: Cache, token: Callable[[], int | None], instance: str) -> None:
-        self._client, self._cache, self._token, self._instance = client, cache, token, instance
+    def __init__(self, client: KubeClient, cache: Cache, token: Callable[[], int | None]) -> None:
+        self._client, self._cache, self._token = client, cache, token
         self._buried: OrderedDict[tuple[str, datetime], None] = OrderedDict()
 
     async def run(self, key: Key, actions: Sequence[Action | DeleteSchedule], link: DatabaseLink | None) -> None:
@@ -131,8 +131,8 @@ class Applier:
             case OrderWorkers(pod_uids, order):
                 await service.order(pod_uids, order, token)
                 link.wake()
-            case PutPolicy(queue, change):
-                await service.put_queue(queue, change, self._instance)
+            case PutPolicy(queue, change, by):
+                await service.put_queue(queue, change, by)
                 await link.refresh_policies()
             case DeleteSchedule(name, owner):
                 await service.delete_schedule(name, owner=owner)

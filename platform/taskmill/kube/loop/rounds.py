@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.errors import TaskmillError
 from taskmill.kube import constants as c
+from taskmill.kube.apiserver.claims import Claims
 from taskmill.kube.apiserver.failures import ForbiddenError, InvalidError, KubeError, NameTakenError, NotFoundError
 from taskmill.kube.apiserver.keys import Key
 from taskmill.kube.loop.apply import Applier, NotLeadingError
@@ -34,7 +35,7 @@ log = get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What rounds work with; `token` returns the fencing token while this process leads, else None; `lost` what the API
-    server said of a namespace that cannot be read.
+    server said of a namespace that cannot be read; `claims` who acts in a namespace instead of us.
     """
 
     facts: Facts
@@ -44,8 +45,9 @@ class Tools:
     queue: WorkQueue[Key]
     metrics: Metrics
     token: Callable[[], int | None]
-    lost: Callable[[str], KubeError | None] = lambda _: None
     clock: Clock = SYSTEM_CLOCK
+    lost: Callable[[str], KubeError | None] = lambda _: None
+    claims: Claims | None = None
 
 
 class Rounds(ABC):
@@ -72,7 +74,9 @@ class Rounds(ABC):
                 raise NotLeadingError  # noqa: TRY301 - 与中途失去租约同样处理
             if error := tools.lost(key.namespace):
                 raise error  # noqa: TRY301 - 同上
-            pause = await self._round(key, manifest, token)
+            foreign = tools.claims is not None and await tools.claims.other(key.namespace)
+            pause = c.CLAIM_LOOK_S if foreign else await self._round(key, manifest, token)
+            result = "foreign" if foreign else result
             tools.queue.succeeded(key)
             self._allow(key)
             tools.queue.add_after(key, pause)

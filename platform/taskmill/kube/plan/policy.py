@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from taskmill.kube import names
 from taskmill.kube.crd.model import queue_name
 from taskmill.kube.crd.status import PolicyStatus
 from taskmill.kube.plan.draft import Draft
@@ -27,12 +28,13 @@ def policy(draft: Draft) -> None:
     if known is None:
         return
     hold = spec.stop_policy != "None"
-    ours = known.paused_by == draft.state.options.instance
+    by = names.holder(draft.queue.namespace, draft.queue.name)
+    ours = known.paused_by in {by, draft.state.options.instance}  # 0.1 记的是控制器的名字
     paused = hold if hold != known.paused and (hold or ours) else msgspec.UNSET
     wanted: dict[str, Any] = {name: getattr(spec, field) for name, field in FIELDS.items()}
     changed = {name: value for name, value in wanted.items() if value != getattr(known, name)}
     if paused is not msgspec.UNSET or changed:
-        draft.actions.append(PutPolicy(queue_name(draft.queue), QueuePolicyChange(paused=paused, **changed)))
+        draft.actions.append(PutPolicy(queue_name(draft.queue), QueuePolicyChange(paused=paused, **changed), by))
     # 没写成就没有这份状态：写成之后库里的就是它
     draft.status.queue = PolicyStatus(
         paused=known.paused if paused is msgspec.UNSET else paused,

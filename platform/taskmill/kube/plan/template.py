@@ -47,7 +47,7 @@ def render(draft: Draft) -> Rendering:
     return Rendering(
         queue=queue, image=image, bundle=manifests.bundle(queue, image),
         config_hash=names.digest([shape, image, version, state.options.health_port, secrets]), spec_hash=shape,
-        secrets_hash=secrets, health_port=state.options.health_port, version=version, instance=state.options.instance,
+        secrets_hash=secrets, health_port=state.options.health_port, version=version,
         replicas=replicas,
     )  # fmt: skip
 
@@ -95,7 +95,7 @@ def budget(draft: Draft) -> None:
     if live is not None and not manifests.is_ours(live, queue):
         _taken(draft, live)
     elif draft.deployment is not None and (live is not None or draft.scaled_to or (draft.rollout and draft.rollout.total)):
-        _upsert(draft, manifests.disruption_budget(queue, draft.state.options.instance), live)
+        _upsert(draft, manifests.disruption_budget(queue), live)
 
 
 class Siblings:

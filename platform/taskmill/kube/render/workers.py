@@ -46,14 +46,13 @@ class Rendering:
     secrets_hash: str
     health_port: int
     version: int
-    instance: str = ""
     replicas: int | None = None
 
 
 def deployment(rendering: Rendering) -> Manifest:
     """Return the Deployment of the workers."""
     queue, update = rendering.queue, rendering.queue.spec.update
-    made = _object(queue, rendering.instance, "apps/v1", "Deployment")
+    made = _object(queue, "apps/v1", "Deployment")
     made["metadata"]["annotations"] = {
         names.BUNDLE: rendering.bundle,
         names.IMAGE: rendering.image,
@@ -80,17 +79,15 @@ def service_account(rendering: Rendering) -> Manifest | None:
     """Return the ServiceAccount of the workers, without rights and without a token; None if the user names one."""
     if rendering.queue.spec.pod.service_account_name:
         return None
-    return _stamped(
-        _object(rendering.queue, rendering.instance, "v1", "ServiceAccount") | {"automountServiceAccountToken": False}
-    )
+    return _stamped(_object(rendering.queue, "v1", "ServiceAccount") | {"automountServiceAccountToken": False})
 
 
-def disruption_budget(queue: TaskQueue, instance: str) -> Manifest | None:
+def disruption_budget(queue: TaskQueue) -> Manifest | None:
     """Return the PodDisruptionBudget of the workers, None if it is off."""
     disruption = queue.spec.disruption
     if not disruption.enabled:
         return None
-    made = _object(queue, instance, "policy/v1", "PodDisruptionBudget")
+    made = _object(queue, "policy/v1", "PodDisruptionBudget")
     made["spec"] = {
         "maxUnavailable": disruption.max_unavailable,
         "unhealthyPodEvictionPolicy": "AlwaysAllow",  # 坏掉的 Pod 不许拦住节点排空
@@ -216,10 +213,8 @@ def _spread(queue: str) -> list[Part]:
     ]  # fmt: skip
 
 
-def _object(queue: TaskQueue, instance: str, api_version: str, kind: str) -> Manifest:
-    labels = names.labels(queue.name)
-    if instance:
-        labels[names.INSTANCE] = instance
+def _object(queue: TaskQueue, api_version: str, kind: str) -> Manifest:
+    labels = names.labels(queue.name) | {names.INSTANCE: queue.name}
     return {
         "apiVersion": api_version,
         "kind": kind,

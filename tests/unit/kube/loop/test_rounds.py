@@ -102,7 +102,7 @@ class World(Rounds):
         self.queue: WorkQueue[Key] = WorkQueue(self.clock, lambda: 1.0)
         self.poster = EventPoster(cluster, "op-0", self.metrics, self.clock)
         self.writer = StatusWriter(cluster, self.cache, self.clock)
-        self.applier = Applier(cluster, self.cache, self.token, "op")
+        self.applier = Applier(cluster, self.cache, self.token)
         facts = Facts(self.cache, Secrets(cluster), Databases(lambda _: 0.0), cluster, Options("", 8801, "op"))
         super().__init__(
             Tools(facts, self.applier, self.writer, self.poster, self.queue, self.metrics, self.token, self.clock)
@@ -351,7 +351,7 @@ async def test_the_database_is_told_with_the_fencing_token_and_of_each_death_onc
     change = QueuePolicyChange(paused=True)
     actions = [
         OrderWorkers(("u1",), Order.DRAIN),
-        PutPolicy("emails", change),
+        PutPolicy("emails", change, "op"),
         death,
         DeleteSchedule("nightly", "app/nightly"),
     ]

@@ -48,14 +48,14 @@ def rendering(version: int = 1, replicas: int | None = None, **spec: Any) -> Ren
     image = parsed.spec.image or "taskmill:1"
     return Rendering(
         parsed, image, manifests.bundle(parsed, image), "config0000", manifests.spec_hash(parsed), "secrets000", 8801, version,
-        "taskmill", replicas,
+        replicas=replicas,
     )  # fmt: skip
 
 
 def all_of(made: Rendering) -> list[Manifest | None]:
     order = JobOrder(made.queue, (), made.image, IDENTITY, made.bundle, "expand", 0, marks(made.queue))
     return [
-        manifests.service_account(made), manifests.disruption_budget(made.queue, made.instance), manifests.deployment(made), migration_job(order),
+        manifests.service_account(made), manifests.disruption_budget(made.queue), manifests.deployment(made), migration_job(order),
     ]  # fmt: skip
 
 
