@@ -246,6 +246,7 @@ NO_FOLDER: Final = Words("迁移目录不存在：{folder}", "its migrations fol
 UNREADABLE_MIGRATIONS: Final = Words(
     "迁移目录 {folder} 读不了：{error}", "its migrations folder {folder} cannot be read: {error}"
 )
+NOT_INSTALLED: Final = Words("没有安装", "is not installed")
 NOT_A_MIDDLEWARE: Final = Words("{name} 不是 taskiq 的中间件", "{name} is no middleware of taskiq")
 SETTINGS: Final = Words("设置", "settings")
 NAME_TAKEN: Final = Words("名字已被 {where} 占用", "the name is taken by {where}")

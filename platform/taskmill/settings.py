@@ -146,6 +146,12 @@ class Settings(BaseSettings):
     operator_workers: int = Field(c.OPERATOR_WORKERS, ge=1, le=64, description="Objects that the operator works on at once.")
 
     plugins_allow: Names = Field([], description="Only these plugins are loaded; empty: all that are installed.")
+    plugin_start_budget_s: float = Field(
+        c.PLUGIN_START_BUDGET_S,
+        ge=0.1,
+        le=600,
+        description="How long one plugin may take to come up; heavy imports on little CPU take longer.",
+    )
     plugins_deny: Names = Field([], description="Plugins that are never loaded.")
     plugin_modules: Names = Field([], description="Import paths of plugin modules to load besides the installed ones.")
 

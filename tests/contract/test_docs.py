@@ -197,7 +197,7 @@ def test_variables_that_pages_name_exist() -> None:
         ("guides/api-client.md", f"kept for {c.RETENTION_DAYS} days"),
         ("guides/operations.md", f"| api | {c.POOL_SIZE} | {c.ORM_POOL_SIZE} | – | {c.POOL_SIZE + c.ORM_POOL_SIZE} |"),
         ("guides/operations.md", f"`TASKMILL_DRAIN_GRACE_S` | {c.DRAIN_GRACE_S:g} |"),
-        ("guides/plugin-author.md", f"longer than {pc.PLUGIN_START_BUDGET_S:g} s to come up"),
+        ("guides/plugin-author.md", f"longer than {c.PLUGIN_START_BUDGET_S:g} s to come up"),
         ("adr/0004-adaptive-group-commit.md", f"At most {svc.GROUP_COMMIT_QUEUE_MAX:,} submits wait"),
         ("adr/0007-prefetch-by-expected-wait.md", f"within {ec.PREFETCH_TARGET_S * 1000:g} ms"),
     ],

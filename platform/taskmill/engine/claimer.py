@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from uuid import UUID
 
@@ -31,6 +31,7 @@ class Claimer:
     """Claims for one incarnation.
 
     `alone` empties the worker for a suspect and keeps everything else out during the block; False: not to be had now.
+    `declined` is told the kinds of tasks that are not served here.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Claimer:
         worker_id: UUID,
         served: Sequence[str],
         alone: Callable[[], AbstractAsyncContextManager[bool]] = _at_once,
+        declined: Callable[[Iterable[str]], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._tickets = tickets
@@ -49,7 +51,7 @@ class Claimer:
         self._under_way: list[set[UUID]] = []  # 一次认领一项：两次认领可能持有同一任务的票
         self._doubts = self._cleared = 0  # 结果不明的认领有过几次，对过账的有几次
         self.claims = 0
-        self._alone = alone
+        self._alone, self._declined = alone, declined
 
     @property
     def doubtful(self) -> bool:
@@ -80,7 +82,7 @@ class Claimer:
                         rows = await self._claim(lost, store.claim_suspect) if alone else []
                         yield rows
                     lost = _without(lost, rows)
-                await store.decline(self._database.pool, lost, self._served)
+                self._declined(filter(None, await store.decline(self._database.pool, lost, self._served)))
         finally:
             self._under_way.remove(ids)
         self._acknowledge(found)

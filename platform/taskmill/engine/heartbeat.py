@@ -21,6 +21,7 @@ from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.stores.database import AWAY
 from taskmill.stores.why import why
+from taskmill.stores.workers.troubles import Troubles
 from taskmill.stores.workers.worker import LeaseConnection, Renewal, Report
 
 log = get_logger(__name__)
@@ -31,7 +32,7 @@ class Heartbeat:
 
     `last_renewal` is the monotonic time of the last success, `last_attempt` that of the last try; `report` goes with the
     next renewal and is replaced as a whole, since the thread reads it. `settling` is called in the thread for the tasks
-    whose outcome waits to be written, so that they are told even while the main loop is blocked. `on_away` runs on the main
+    whose outcome waits to be written, so that they are told even while the main loop is blocked; so is `troubles`. `on_away` runs on the main
     loop after each renewal that the database did not answer: connections that idle there would find it out only when the
     next task needs them, one time limit later.
     """
@@ -43,6 +44,7 @@ class Heartbeat:
         on_reply: Callable[[Renewal], None],
         *,
         settling: Callable[[], Sequence[UUID]] = tuple,
+        troubles: Callable[[], Troubles] = Troubles,
         on_away: Callable[[], None] = lambda: None,
         lease_s: float = c.LEASE_S,
         period_s: float = c.HEARTBEAT_S,
@@ -53,7 +55,7 @@ class Heartbeat:
         self.last_sign = self.last_renewal  # 主循环最近一次答应
         self.report = Report()
         self._connection = LeaseConnection(database_url, worker_id, lease_s)
-        self._on_reply, self._settling, self._on_away = on_reply, settling, on_away
+        self._on_reply, self._settling, self._troubles, self._on_away = on_reply, settling, troubles, on_away
         self._lease_s, self._period_s = lease_s, period_s
         self._main = asyncio.get_running_loop()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -110,7 +112,7 @@ class Heartbeat:
         asked = self.last_attempt = time.monotonic()
         if not self._main_lives(asked):
             return
-        renewal = await self._connection.renew(replace(self.report, settling=self._settling()))
+        renewal = await self._connection.renew(replace(self.report, settling=self._settling(), troubles=self._troubles()))
         if renewal.alive:
             self.last_renewal = asked
         self._tell_main(self._on_reply, renewal)

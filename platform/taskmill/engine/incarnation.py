@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from uuid import UUID
 
@@ -26,12 +26,14 @@ from taskmill.engine.periodic.looper import Looper
 from taskmill.engine.reader import Reader
 from taskmill.engine.reconcile import Reconcile
 from taskmill.engine.settler import Settler
+from taskmill.engine.troubles import Watchful
 from taskmill.engine.unclaimed import Unclaimed
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.services.platform import Platform
 from taskmill.states import Order
+from taskmill.stores.broker.tickets import BROKER_AWAY, Entry, Lane
 from taskmill.stores.database import AWAY, Connection, Record
 from taskmill.stores.tasks import submit as task_submit
 from taskmill.stores.why import why
@@ -55,6 +57,7 @@ class Process:
     slots: Slots
     orders: Orders
     isolation: Isolation
+    troubles: Watchful = field(default_factory=Watchful)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     began: asyncio.Event = field(default_factory=asyncio.Event)  # 读取开始过
     turn_at: float = field(default_factory=time.monotonic)
@@ -66,6 +69,12 @@ class Process:
     def served(self) -> list[str]:
         """Return `kind:version` of every kind that runs here."""
         return [f"{kind}:{version}" for kind, version in self.platform.host.registry.tasks]
+
+    @property
+    def crippled(self) -> bool:
+        """Say whether a plugin that was asked for by name is not up: what it should serve waits for nothing."""
+        asked = self.platform.settings.plugins_allow
+        return bool(asked) and not self.platform.host.failures().keys().isdisjoint(asked)
 
     def registration(self, worker_id: UUID) -> Registration:
         """Return what this process says of itself under a new id."""
@@ -96,13 +105,19 @@ class Incarnation:
         self.cancels: frozenset[UUID] = frozenset()  # 上次续租时，归我而被要求取消的
         self.reader = Reader(platform.tickets, str(self.id), process.queues)
         self.claimer = Claimer(
-            platform.database, platform.tickets, self.id, process.served, partial(process.isolation.alone, self._impatient)
+            platform.database,
+            platform.tickets,
+            self.id,
+            process.served,
+            partial(process.isolation.alone, self._impatient),
+            process.troubles.declined,
         )
         self.heartbeat = Heartbeat(
             platform.database.url,
             self.id,
             self._on_renewal,
             settling=process.settler.late,
+            troubles=process.troubles.told,
             on_away=platform.database.renew,
             lease_s=settings.lease_s,
             period_s=settings.heartbeat_s,
@@ -206,6 +221,8 @@ class Incarnation:
         report = process.orders.report(
             began=process.began.is_set(), stopping=process.stop.is_set(), doubtful=self.claimer.doubtful
         )
+        if self._process.crippled:
+            report = replace(report, ready=False)
         if report == said:
             return
         self.heartbeat.report = report
@@ -247,7 +264,7 @@ class Incarnation:
 
     async def _fetch_once(self, room: int, unclaimed: Unclaimed) -> None:
         with self._process.slots.reserve(room):
-            found = unclaimed.take() or await self.reader.read(room) or await self.reader.wait(room)
+            found = unclaimed.take() or await self._read(room)
             if found and self._process.orders.cordoned:
                 await self.claimer.give_back(found)  # 读的时候来了命令
                 unclaimed.clear()
@@ -257,6 +274,15 @@ class Incarnation:
                     async for rows in batches:
                         self.take(rows)
                 unclaimed.clear()
+
+    async def _read(self, room: int) -> dict[Lane, list[Entry]]:
+        try:
+            found = await self.reader.read(room) or await self.reader.wait(room)
+        except BROKER_AWAY as error:
+            self._process.troubles.broker(why(error))
+            raise
+        self._process.troubles.broker(None)
+        return found
 
     def take(self, rows: list[Record]) -> None:
         """Start claimed rows; one whose cancel came before the reply to the claim is given back, and so ends cancelled."""

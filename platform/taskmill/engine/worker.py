@@ -19,6 +19,7 @@ from taskmill.engine.incarnation import Incarnation, Process
 from taskmill.engine.isolation import Isolation
 from taskmill.engine.orders import Orders
 from taskmill.engine.settler import Settler
+from taskmill.engine.troubles import Watchful
 from taskmill.errors import Code, UnavailableError
 from taskmill.log import get_logger
 from taskmill.services.platform import Platform
@@ -50,6 +51,7 @@ class WorkerRole:
             self.slots,
             self.orders,
             Isolation(self.slots),
+            Watchful(platform.host.failures),
         )
         self.incarnation = Incarnation(self.process)
         self._worn_out = False

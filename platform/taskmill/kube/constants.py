@@ -68,6 +68,7 @@ DRAIN_COST: Final = -1000  # 已收尾的 Pod 的删除代价：同样未就绪�
 DRAIN_SETTLE_S: Final = 3.0  # 时限已过的 Pod 标上删除代价后，等控制器的缓存也看到
 DRAIN_QUIET_S: Final = 5.0  # 留下的 Pod 就绪与否多久没变才缩：比 ReplicaSet 控制器的缓存旧得多
 UNREGISTERED_S: Final = 120.0  # 容器运行这么久还没有登记的工作进程，就不等它了
+BROKER_AWAY_S: Final = 15  # 工作进程多久问不到 Valkey 才算；重启的瞬间不算
 UNREACHABLE_S: Final = 20.0  # 数据库多久不答才算连不上；数据库重启的瞬间不算，半分钟内状态要说实话
 CONDITION_MESSAGE_MAX: Final = 1_000  # 条件与事件的文字长度上限，字符
 UNSCHEDULABLE_S: Final = 60.0  # 调度不上多久才算问题：节点自动扩容也要时间

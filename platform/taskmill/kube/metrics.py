@@ -21,6 +21,8 @@ OF_QUEUE = (
     ("desired_replicas", "Workers wanted now."),
     ("replicas", "Workers that exist."),
     ("draining_replicas", "Workers that finish and go."),
+    ("broker_unreachable", "1 while workers cannot reach Valkey."),
+    ("kinds_unserved", "1 while tasks wait whose kind no worker serves."),
     ("interrupted_tasks", "Tasks that scaling in has cut short, ever."),
 )
 

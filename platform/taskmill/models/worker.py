@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Index, Text, Uuid, text
@@ -17,7 +18,7 @@ class Worker(Base):
 
     `order_token` fences who may give orders; `order_no` counts the changes of the order and `order_seen` is the one that
     was obeyed last. `death_cause`: why the pod's container ended, as the cluster tells it. `settling`: the tasks that have
-    ended here and whose outcome could not be written yet.
+    ended here and whose outcome could not be written yet. `troubles`: what keeps it from its work.
     """
 
     __tablename__ = "workers"
@@ -44,6 +45,7 @@ class Worker(Base):
     order_no: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     order_seen: Mapped[int] = mapped_column(BigInteger, server_default=text("0"))
     death_cause: Mapped[str | None]
+    troubles: Mapped[dict[str, Any]] = mapped_column(server_default=text("'{}'"))
     settling: Mapped[list[UUID]] = mapped_column(ARRAY(Uuid), server_default=text("'{}'"))
 
     __table_args__ = (Index("workers_lease", "lease_until", postgresql_where=text("dead_at is null")),)

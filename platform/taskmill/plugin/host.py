@@ -56,6 +56,7 @@ class PluginHost:
     registry: Registry = field(default_factory=Registry)
     clock: Clock = SYSTEM_CLOCK
     health_timeout_s: float = c.PLUGIN_HEALTH_TIMEOUT_S
+    missing: tuple[str, ...] = ()
     _entries: list[_Entry] = field(default_factory=list[_Entry])
 
     @classmethod
@@ -66,13 +67,13 @@ class PluginHost:
         *,
         env: Mapping[str, str] | None = None,
         clock: Clock = SYSTEM_CLOCK,
-        budget_s: float = c.PLUGIN_START_BUDGET_S,
+        budget_s: float | None = None,
         health_timeout_s: float = c.PLUGIN_HEALTH_TIMEOUT_S,
     ) -> PluginHost:
         """Load what is installed, `settings.plugin_modules`, and `extra` (name → module or object).
 
-        A plugin that fails is listed with its error and stops nobody. Blocks up to `budget_s` seconds per plugin;
-        `env` replaces the variables of the process. Not to be called while a module is being imported.
+        A plugin that fails is listed with its error and stops nobody. Blocks up to `budget_s` seconds per plugin, by
+        default those of the settings; `env` replaces the variables of the process. Not to be called while a module is being imported.
         """
         host = cls(clock=clock, health_timeout_s=health_timeout_s)
         if settings.database_url is not None:
@@ -80,15 +81,22 @@ class PluginHost:
         register_builtin(host.registry, settings.threads_abandoned_max)
         found = list(candidates(settings.plugin_modules, extra or {}))
         names = {candidate.name for candidate in found}
-        loader = Loader(environment() if env is None else env, names, budget_s)
+        loader = Loader(environment() if env is None else env, names, budget_s or settings.plugin_start_budget_s)
         for candidate in found:
             host._load_one(candidate, loader, settings)
         host._look_at_schedules()
+        known = names | {entry.name for entry in host._entries}
+        host.missing = tuple(name for name in settings.plugins_allow if name not in known)
         return host
 
     def plugins(self) -> list[PluginInfo]:
         """Return every plugin that was found, loaded or not, sorted by name."""
         return sorted((self._info(entry) for entry in self._entries), key=lambda info: info.name)
+
+    def failures(self) -> dict[str, str]:
+        """Return what the plugins say that are not up, by name; one that was asked for by name and is not installed, too."""
+        failed = {entry.name: entry.problem.en for entry in self._entries if entry.problem is not None}
+        return dict.fromkeys(self.missing, reasons.NOT_INSTALLED.en) | failed
 
     def middlewares(self) -> list[Any]:
         """Return the taskiq middlewares of all plugins, in load order."""

@@ -50,8 +50,8 @@ class Loader:
     """Loads candidates one by one under a time budget, so that one broken plugin never stops the others."""
 
     env: Mapping[str, str]
-    names: Collection[str] = ()  # 所有候选名，用来区分前缀相近的环境变量
-    budget_s: float = c.PLUGIN_START_BUDGET_S
+    names: Collection[str]  # 所有候选名，用来区分前缀相近的环境变量
+    budget_s: float
 
     def load(self, candidate: Candidate, registry: Registry, admit: Callable[[Manifest], bool]) -> Loaded | None:
         """Return the plugin, with `registry` forked and extended, or None if `admit` refuses its manifest.

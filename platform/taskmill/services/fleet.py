@@ -23,6 +23,7 @@ from taskmill.stores.database import Database
 from taskmill.stores.queues import policy as task_queue
 from taskmill.stores.workers import fleet as store
 from taskmill.stores.workers.fleet import PodDeath, QueueLoad, WorkerFact
+from taskmill.stores.workers.troubles import Troubles
 
 __all__ = [
     "Cause",
@@ -35,6 +36,7 @@ __all__ = [
     "QueueSettings",
     "ScheduleFact",
     "ScheduleRequest",
+    "Troubles",
     "WorkerFact",
 ]
 log = get_logger(__name__)

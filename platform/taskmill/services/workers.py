@@ -15,6 +15,7 @@ from taskmill.services.view import view
 from taskmill.stores.database import Database
 from taskmill.stores.workers import read as worker_read
 from taskmill.stores.workers import scheduler
+from taskmill.stores.workers.troubles import Troubles
 
 WorkerState = Literal["live", "draining", "lost", "stopped", "dead"]
 WORKER_STATES: tuple[WorkerState, ...] = ("live", "draining", "lost", "stopped", "dead")
@@ -23,7 +24,7 @@ WORKER_STATES: tuple[WorkerState, ...] = ("live", "draining", "lost", "stopped",
 class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     """One incarnation of a worker process; `lost`: its lease ran out and the rescuer has not acted yet; `stopped`: it ended in order.
 
-    In a cluster: its `pod` and `bundle`, the operator's standing `order`, and why the pod ended (`death_cause`).
+    `troubles`: what keeps it from its work. In a cluster: its `pod` and `bundle`, the operator's standing `order`, and why the pod ended (`death_cause`).
     """
 
     id: UUID
@@ -44,6 +45,7 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     bundle: str | None
     ready: bool
     order: str
+    troubles: Troubles
 
 
 class WorkerService:
@@ -77,4 +79,5 @@ class WorkerService:
 
 
 def _view(row: Worker, state: str) -> WorkerView:
-    return view(WorkerView, row, state=state, order=row.order_kind)
+    troubles = msgspec.convert(row.troubles, Troubles)
+    return view(WorkerView, row, state=state, order=row.order_kind, troubles=troubles)

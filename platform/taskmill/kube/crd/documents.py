@@ -40,6 +40,15 @@ def task_queue() -> Crd:
         ),
         _column("MODE", ".spec.scaling.mode", about="Who decides the number of pods."),
         _column("SCHEMA", ".status.migration.databaseRevision", rank=1, about="Revision of the database."),
+        _column(
+            "BROKER",
+            '.status.conditions[?(@.type=="BrokerReachable")].status',
+            rank=1,
+            about="Whether workers reach Valkey.",
+        ),
+        _column(
+            "SERVED", '.status.conditions[?(@.type=="KindsServed")].status', rank=1, about="Whether all kinds are served."
+        ),
         _column("REASON", '.status.conditions[?(@.type=="Ready")].reason', about="Why it is ready or not."),
         _column("AGE", ".metadata.creationTimestamp", kind="date", about="Time since creation."),
     ]

@@ -104,7 +104,7 @@ class QueueStatus(msgspec.Struct, kw_only=True, rename="camel", omit_defaults=Tr
     conditions: Annotated[
         list[Object],
         keyed(
-            "Ready, Reconciling, Stalled, Migrated, ScalingActive, ScalingLimited, Draining; reasons are stable.",
+            "Ready, Reconciling, Stalled, Migrated, BrokerReachable, KindsServed, ScalingActive, ScalingLimited, Draining; reasons are stable.",
             "type", limit=16,
         ),
     ] = field(default_factory=list)  # fmt: skip

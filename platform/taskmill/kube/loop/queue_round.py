@@ -57,8 +57,7 @@ class Reconciler(Rounds):
         self._waiting.discard(key)
         wait = await self._publish(key, manifest, made.status, made.events)
         self._interrupted[key] = counted | frozenset(made.interrupted)
-        interrupted = float(made.status.get("interruptedTotal") or 0)
-        self._tools.metrics.queue(key.namespace, key.name, {"interrupted_tasks": interrupted})
+        self._tools.metrics.queue(key.namespace, key.name, _measures(made.status))
         return min(made.requeue_s, wait or made.requeue_s)
 
     def _counted(self, key: Key, pods: Sequence[Manifest]) -> frozenset[str]:
@@ -75,3 +74,12 @@ class Reconciler(Rounds):
         self._rollouts.forget(key)
         self._corrections.forget(key)
         self._tools.metrics.forget(key.namespace, key.name)
+
+
+def _measures(status: Manifest) -> dict[str, float]:
+    said = {each["type"]: each["status"] for each in status.get("conditions") or ()}
+    return {
+        "interrupted_tasks": float(status.get("interruptedTotal") or 0),
+        "broker_unreachable": float(said.get("BrokerReachable") == "False"),
+        "kinds_unserved": float(said.get("KindsServed") == "False"),
+    }

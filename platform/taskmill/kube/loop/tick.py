@@ -21,6 +21,7 @@ from taskmill.kube.crd.model import TaskQueue, parse_time, queue_name
 from taskmill.kube.metrics import Metrics
 from taskmill.kube.observe.database_link import DatabaseLink
 from taskmill.kube.observe.facts import Facts
+from taskmill.kube.plan.lights import troubles_of
 from taskmill.kube.plan.pod_workers import count_pods
 from taskmill.kube.scale import decide as scaler
 from taskmill.kube.scale.arrivals import Rates
@@ -196,10 +197,13 @@ class Scaling:
 
 
 def _workers_seen(workers: tuple[WorkerFact, ...] | None) -> Seen | None:
-    """工作进程的哪些变化值得马上看一眼：来去、命令、就绪、忙闲。"""
+    """工作进程的哪些变化值得马上看一眼：来去、命令、就绪、忙闲、难处。"""
     if workers is None:
         return None
-    return tuple((each.id, each.order, each.order_seen, each.draining, each.ready, each.running > 0) for each in workers)
+    return tuple(
+        (each.id, each.order, each.order_seen, each.draining, each.ready, each.running > 0, troubles_of(each))
+        for each in workers
+    )
 
 
 def _boot_s(pods: Iterable[Manifest]) -> float | None:

@@ -11,9 +11,11 @@ from taskmill.kube import constants as c
 from taskmill.kube.plan.reasons import Reason
 from taskmill.kube.state import Event, Manifest
 
-Type = Literal["Ready", "Reconciling", "Stalled", "Migrated", "ScalingActive", "ScalingLimited", "Draining"]
+Type = Literal[
+    "Ready", "Reconciling", "Stalled", "Migrated", "BrokerReachable", "KindsServed", "ScalingActive", "ScalingLimited", "Draining",
+]  # fmt: skip
 ORDER: Final[tuple[Type, ...]] = (
-    "Ready", "Reconciling", "Stalled", "Migrated", "ScalingActive", "ScalingLimited", "Draining",
+    "Ready", "Reconciling", "Stalled", "Migrated", "BrokerReachable", "KindsServed", "ScalingActive", "ScalingLimited", "Draining",
 )  # fmt: skip
 WORDS: Final = {True: "True", False: "False", None: "Unknown"}
 
@@ -38,6 +40,8 @@ _ENTERED: Final[dict[tuple[str, str], tuple[Literal["Normal", "Warning"], str]]]
     ("Migrated", Reason.CONTRACT_FAILED): ("Warning", "MigrationFailed"),
     ("Migrated", Reason.SCHEMA_AHEAD): ("Warning", "SchemaAhead"),
     ("Migrated", Reason.MANUAL): ("Normal", "MigrationSuspended"),
+    ("BrokerReachable", Reason.BROKER_UNREACHABLE): ("Warning", "BrokerUnreachable"),
+    ("KindsServed", Reason.KINDS_NOT_SERVED): ("Warning", "KindsNotServed"),
     ("ScalingActive", Reason.METRICS_STALE): ("Warning", "MetricsStale"),
     ("ScalingActive", Reason.FALLBACK_ACTIVE): ("Warning", "FallbackActivated"),
     ("Draining", Reason.WORKERS_DRAINING): ("Normal", "DrainStarted"),

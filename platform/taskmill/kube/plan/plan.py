@@ -18,6 +18,7 @@ from taskmill.kube.crd.model import parse_queue, queue_name, queue_status
 from taskmill.kube.plan import conditions
 from taskmill.kube.plan.draft import Draft
 from taskmill.kube.plan.end import is_deleted, keep_finalizer
+from taskmill.kube.plan.lights import lights
 from taskmill.kube.plan.pods import count_interrupted, record_deaths
 from taskmill.kube.plan.policy import policy
 from taskmill.kube.plan.reasons import Reason
@@ -59,6 +60,7 @@ def _go(draft: Draft) -> None:
         budget(draft)
     record_deaths(draft)
     count_interrupted(draft)
+    lights(draft)
     judge(draft)
     count(draft)
 

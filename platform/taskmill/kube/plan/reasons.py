@@ -18,7 +18,7 @@ class Reason(StrEnum):
         return made
 
     # Ready
-    AS_DESIRED = "AsDesired", "Workers, schema and policy are as the spec says; with 0 workers, none are wanted."
+    AS_DESIRED = "AsDesired", "Workers, schema and policy are as the spec says."
     WORKERS_STARTING = "WorkersStarting", "Workers are wanted and none of them is ready yet."
     ROLLING_OUT = "RollingOut", "A new template replaces the old workers, each after its tasks are done."
     ROLLOUT_WAITING = "RolloutWaiting", "A new template waits: as many rollouts as allowed are running."
@@ -41,6 +41,11 @@ class Reason(StrEnum):
     PAUSED = "Paused", "The annotation taskmill.dev/paused stops the operator from writing."
     DRAINING = "Draining", "The TaskQueue is being deleted; running tasks are finished first."
     DATABASE_UNREACHABLE = "DatabaseUnreachable", "The database does not answer; the number of workers stays as it is."
+    BROKER_UNREACHABLE = "BrokerUnreachable", "Workers cannot reach Valkey; the message has what it said to them."
+    KINDS_NOT_SERVED = (
+        "KindsNotServed",
+        "Tasks wait whose kind no worker of the queue serves; the message names kinds and plugins.",
+    )
     FORBIDDEN = "Forbidden", "The operator lacks a right; the message says which verb on which object."
     INTERNAL_ERROR = "InternalError", "The operator has a bug; its log has the details."
 
@@ -60,6 +65,10 @@ class Reason(StrEnum):
     SKIPPED = "Skipped", "Somebody else migrates the database."
     WAITING_FOR_LOCK = "WaitingForLock", "The migration waits for another one that holds the database's lock."
     UNKNOWN = "Unknown", "It cannot be known yet."
+
+    # BrokerReachable 与 KindsServed
+    REACHABLE = "Reachable", "All workers reach Valkey."
+    SERVED = "Served", "Workers serve the kind of every task that was offered to them."
 
     # ScalingActive
     COMPUTING = "Computing", "The operator computes the number of workers from the backlog."

@@ -18,6 +18,8 @@ from taskmill.kube.plan.reasons import Reason
 from taskmill.kube.render import workers as manifests
 from taskmill.kube.state import Event, Plan
 
+NONE_WANTED = "No worker is wanted: nothing waits that would need one."
+
 
 def judge(draft: Draft) -> None:
     """Say whether it is as desired, if no earlier stage has said otherwise."""
@@ -31,7 +33,7 @@ def judge(draft: Draft) -> None:
     if rollout.stuck and rollout.rolling:
         cause = trouble(draft)
         draft.not_ready(Reason.ROLLOUT_STUCK, f"{rollout.stuck} {cause[1] if cause else ''}".strip(), stalled=True)
-    if (ready < wanted or rollout.rolling) and (cause := trouble(draft)):
+    if (ready < wanted or rollout.rolling) and (cause := _cause(draft, rolling=rollout.rolling)):
         draft.not_ready(*cause, going=True)
     if draft.template_changes or rollout.rolling:
         draft.not_ready(Reason.ROLLING_OUT, "a new template replaces the old workers", going=True)
@@ -44,9 +46,19 @@ def judge(draft: Draft) -> None:
     if ready == 0 and wanted > 0:
         draft.not_ready(Reason.WORKERS_STARTING, "no worker is ready yet", going=True)
     if "Ready" not in draft.verdicts:
-        draft.report("Ready", True, Reason.AS_DESIRED, Reason.AS_DESIRED.about)
+        draft.report("Ready", True, Reason.AS_DESIRED, Reason.AS_DESIRED.about if wanted else NONE_WANTED)
         draft.report("Reconciling", False, Reason.SETTLED)
         draft.report("Stalled", False, Reason.NOT_STALLED)
+
+
+def _cause(draft: Draft, *, rolling: bool) -> tuple[Reason, str] | None:
+    cause = trouble(draft)
+    if cause is None or cause[0] is not Reason.WORKERS_UNSCHEDULABLE or not rolling:
+        return cause
+    if not any(pod.leaving for pod in draft.pods):
+        return cause
+    # 旧的工作进程还在收尾，它们走了才有地方：这不是毛病
+    return Reason.ROLLING_OUT, f"new workers wait for the room of old ones, which finish their tasks: {cause[1]}"
 
 
 def count(draft: Draft) -> None:

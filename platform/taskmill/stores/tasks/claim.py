@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 from asyncpg import Record
@@ -74,7 +73,7 @@ set state = case when u.delay_s is null then t.state else 'scheduled' end,
     run_at = coalesce(now() + u.delay_s * interval '1 second', t.run_at), ticket_at = null, updated_at = now()
 from u
 where t.id = u.id and t.claim_no = u.claim_no and {state_in(sources(By.CLAIM))}
-returning t.id
+returning case when u.delay_s = {sc.UNSERVED_DELAY_S} then t.kind || ':' || t.kind_version end as unserved
 """
 RUNNING_OF = """
 select id, claim_no from taskmill.tasks where worker_id = $1 and state = 'running'
@@ -101,14 +100,13 @@ async def suspects(connection: Queryable, tickets: Sequence[Fence], served: Sequ
     return int(await connection.fetchval(SUSPECTS, *fence_arrays(tickets), served) or 0)
 
 
-async def decline(connection: Queryable, tickets: Sequence[Fence], served: Sequence[str]) -> int:
-    """Take back tickets that were not claimed; returns how many.
+async def decline(connection: Queryable, tickets: Sequence[Fence], served: Sequence[str]) -> list[str | None]:
+    """Take back tickets that were not claimed; returns for each the `kind:version` if that is not served, else None.
 
     Unserved kinds wait 5 s, suspects whose turn it is not 1 s, others for the stager, and those that somebody else has
     locked for the auditor.
     """
-    rows: list[Any] = await connection.fetch(DECLINE, *fence_arrays(tickets), served)
-    return len(rows)
+    return [row["unserved"] for row in await connection.fetch(DECLINE, *fence_arrays(tickets), served)]
 
 
 async def running_of(connection: Queryable, worker_id: UUID) -> set[Fence]:

@@ -13,7 +13,9 @@ import asyncpg
 from taskmill.states import INFRASTRUCTURE, Cause, Order
 from taskmill.stores.database import AWAY, Queryable
 from taskmill.stores.tasks.rescue import DEATH_LEASE
+from taskmill.stores.workers.troubles import NONE, Troubles, decode
 
+# 迁移之前的库还没有 troubles 一列：经 jsonb 去取，没有就是空
 # 与热路径相反：这里要扫全表的汇总，计划交给规划器
 SETTINGS = {"application_name": "taskmill-operator", "statement_timeout": "5000", "jit": "off"}
 COMMAND_TIMEOUT_S = 8.0  # 比 statement_timeout 略长：连接断了也要有回音
@@ -45,8 +47,8 @@ from named n left join live l on l.queue = n.queue left join done d on d.queue =
 WORKERS = """
 select id, pod_uid, coalesce(pod, '') as pod, queues, coalesce(bundle, '') as bundle, concurrency, running, draining,
        order_kind as "order", order_token, case when order_seen = order_no then order_token else -1 end as order_seen,
-       started_at, ready
-from taskmill.workers
+       started_at, ready, kinds, to_jsonb(w) -> 'troubles' as troubles
+from taskmill.workers w
 where dead_at is null and lease_until > now() and pod_uid is not null
 order by started_at, id
 """
@@ -124,6 +126,8 @@ class WorkerFact:
     order_seen: int
     started_at: datetime
     ready: bool
+    kinds: tuple[str, ...] = ()
+    troubles: Troubles = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +148,13 @@ async def workers(connection: Queryable) -> list[WorkerFact]:
     """Return the incarnations in pods whose lease is not over, the oldest first."""
     found: list[WorkerFact] = []
     for row in await connection.fetch(WORKERS):
-        fact: dict[str, Any] = {**row, "queues": tuple(row["queues"]), "order": Order(row["order"])}
+        fact: dict[str, Any] = {
+            **row,
+            "queues": tuple(row["queues"]),
+            "kinds": tuple(row["kinds"]),
+            "order": Order(row["order"]),
+            "troubles": decode(row["troubles"]),
+        }
         found.append(WorkerFact(**fact))
     return found
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from taskmill.states import Order
 from taskmill.stores import wire
 from taskmill.stores.database import Queryable
+from taskmill.stores.workers.troubles import NONE, Troubles, encode
 
 # 命令跟着 pod 走：租约丢了换编号、容器重启，都还得遵命
 REGISTER = """
@@ -26,7 +27,8 @@ returning order_kind, order_no
 RENEW = """
 with renewed as (
   update taskmill.workers
-  set lease_until = now() + $2 * interval '1 second', running = $3, draining = $4, ready = $5, order_seen = $6, settling = $7
+  set lease_until = now() + $2 * interval '1 second', running = $3, draining = $4, ready = $5, order_seen = $6, settling = $7,
+      troubles = $8::text::jsonb
   where id = $1 and dead_at is null returning order_kind, order_no
 )
 select exists (select from renewed) as alive,
@@ -66,6 +68,7 @@ class Report:
     ready: bool = False
     order_seen: int = 0
     settling: Sequence[UUID] = ()
+    troubles: Troubles = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,7 @@ async def renew(connection: Queryable, worker_id: UUID, lease_s: float, report: 
         report.ready,
         report.order_seen,
         report.settling,
+        encode(report.troubles),
     )
     if row is None or not row["alive"]:
         return Renewal(alive=False)

@@ -251,7 +251,7 @@ async def test_invariant_4_a_ticket_of_another_generation_is_harmless(
         before = await live(platform, task_id)
         stale = [(task_id, claim_no), (new_id(), 0)]
         assert await task_claim.claim(platform.database.pool, stale, new_id(), SERVED) == []
-        assert await task_claim.decline(platform.database.pool, stale, []) == 0
+        assert await task_claim.decline(platform.database.pool, stale, []) == []
         await task_stage.unticket(platform.database.pool, stale)
         assert await live(platform, task_id) == before
 
