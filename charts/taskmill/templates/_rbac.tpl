@@ -38,6 +38,10 @@
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get]
+# 工作进程所用的 ConfigMap 变了，就换一遍工作进程
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get]
 # 哪个控制器管这个命名空间
 - apiGroups: [coordination.k8s.io]
   resources: [leases]

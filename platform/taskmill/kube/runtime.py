@@ -39,6 +39,7 @@ from taskmill.kube.loop.workers import work
 from taskmill.kube.loop.workqueue import WorkQueue
 from taskmill.kube.metrics import Metrics
 from taskmill.kube.observe.cache import Cache
+from taskmill.kube.observe.database_link import DatabaseLink
 from taskmill.kube.observe.databases import Databases
 from taskmill.kube.observe.facts import GROUPERS, Facts
 from taskmill.kube.observe.intake import Intake
@@ -79,7 +80,7 @@ class Operator:
         queue = self._queue = WorkQueue[Key]()
         cache = self._cache = Cache(GROUPERS)
         secrets = Secrets(client)
-        self._databases = Databases(self._tick, tick_s=config.tick_s)
+        self._databases = Databases(self._tick, tick_s=config.tick_s, refused=self._login_refused)
         self._facts = Facts(cache, secrets, self._databases, client, options)
         self._scaling = Scaling(self._facts, queue.add, metrics, tick_s=config.tick_s)
         self._intake = Intake(self._facts, queue.add, metrics)
@@ -101,6 +102,12 @@ class Operator:
 
     def _tick(self, link: Any) -> float:
         return self._scaling.tick(link)
+
+    def _login_refused(self, link: DatabaseLink) -> None:
+        for user in link.users:
+            if isinstance(user, Key):
+                self._facts.doubt(user)
+                self._queue.add(user)
 
     def _token(self) -> int | None:
         return self._lease.token if self._lease.held else None

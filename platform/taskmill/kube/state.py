@@ -29,7 +29,7 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class SecretFact:
-    """A Secret that a TaskQueue names: is it there, which keys it has, a digest of its values (never the values)."""
+    """A Secret or ConfigMap that a TaskQueue names: is it there, which keys it has, a digest of its values (never the values)."""
 
     name: str
     found: bool
@@ -69,6 +69,8 @@ class State:
     options: Options
     secrets: Mapping[str, SecretFact]
     database: DatabaseFact | None  # None：连接用的 Secret 还不能用
+    config_maps: Mapping[str, SecretFact] = field(default_factory=dict[str, SecretFact])
+    sees_config_maps: bool = True  # 没有读 ConfigMap 的权限时，说不出缺了哪个
     siblings: Iterable[Manifest] = ()  # 同一命名空间、同一数据库的其他 TaskQueue；可能有上千个，用到时才列出
     same_queue: tuple[str, ...] = ()  # 同一数据库里争用同一个队列名的其他 TaskQueue（namespace/name）
     namespace_terminating: bool = False

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from taskmill.errors import TaskmillError
 from taskmill.stores import faults
+from taskmill.stores.faults import hopeless
 from taskmill.stores.why import why
 
-__all__ = ["translate", "why"]
+__all__ = ["hopeless", "translate", "why"]
 
 
 def translate(error: BaseException) -> TaskmillError | None:

@@ -49,13 +49,14 @@ JOB = Kind("batch/v1", "Job", "jobs", MANAGED)
 DISRUPTION_BUDGET = Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets", MANAGED)
 SERVICE_ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts", MANAGED)
 SECRET = Kind("v1", "Secret", "secrets", f"{names.GROUP}/watch=true")
+CONFIG_MAP = Kind("v1", "ConfigMap", "configmaps")
 LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 EVENT = Kind("events.k8s.io/v1", "Event", "events")
 NAMESPACE = Kind("v1", "Namespace", "namespaces", namespaced=False)
 CRD = Kind("apiextensions.k8s.io/v1", "CustomResourceDefinition", "customresourcedefinitions", namespaced=False)
 
 WATCHED = (TASK_QUEUE, TASK_SCHEDULE, DEPLOYMENT, REPLICA_SET, POD, JOB, DISRUPTION_BUDGET, SERVICE_ACCOUNT, SECRET)
-ALL = (*WATCHED, LEASE, EVENT, NAMESPACE, CRD)
+ALL = (*WATCHED, CONFIG_MAP, LEASE, EVENT, NAMESPACE, CRD)
 _BY_NAME = {(each.api_version, each.kind): each for each in ALL}
 
 

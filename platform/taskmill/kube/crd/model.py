@@ -104,15 +104,50 @@ def schedule_name(schedule: TaskSchedule) -> str:
     return schedule.spec.schedule_name or schedule.name
 
 
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A Secret or ConfigMap whose content reaches the workers; `key` None: all of it."""
+
+    kind: str
+    name: str
+    key: str | None = None
+    optional: bool = False
+
+
+def named(queue: TaskQueue) -> list[Named]:
+    """Return every Secret and ConfigMap that a spec names: connection, plugins, env, envFrom, volumes, projected volumes."""
+    spec = queue.spec
+    connection = (spec.connection.database_secret_ref, spec.connection.broker_secret_ref)
+    found = [Named("Secret", ref.name, ref.key) for ref in connection]
+    found += [Named("Secret", plugin.config_secret_ref.name) for plugin in spec.plugins or () if plugin.config_secret_ref]
+    for source in spec.pod.env_from:
+        found += _named(source, "secretRef", "configMapRef")
+    for variable in spec.pod.env:
+        found += _named(variable.get("valueFrom") or {}, "secretKeyRef", "configMapKeyRef")
+    for volume in spec.pod.volumes:
+        found += _named(volume, "secret", "configMap")
+        for source in (volume.get("projected") or {}).get("sources") or ():
+            found += _named(source, "secret", "configMap")
+    return found
+
+
+def _named(source: Mapping[str, Any], secret: str, config_map: str) -> list[Named]:
+    pairs = (("Secret", source.get(secret)), ("ConfigMap", source.get(config_map)))
+    return [
+        Named(kind, str(ref.get("secretName") or ref.get("name")), ref.get("key"), bool(ref.get("optional")))
+        for kind, ref in pairs
+        if isinstance(ref, Mapping) and (ref.get("secretName") or ref.get("name"))
+    ]
+
+
 def secret_names(queue: TaskQueue) -> tuple[str, ...]:
     """Return the names of all Secrets whose content reaches the workers, sorted."""
-    spec = queue.spec
-    found = {spec.connection.database_secret_ref.name, spec.connection.broker_secret_ref.name}
-    found |= {plugin.config_secret_ref.name for plugin in spec.plugins or () if plugin.config_secret_ref}
-    refs = [source.get("secretRef") for source in spec.pod.env_from]
-    refs += [(variable.get("valueFrom") or {}).get("secretKeyRef") for variable in spec.pod.env]
-    found |= {str(ref["name"]) for ref in refs if ref and ref.get("name")}
-    return tuple(sorted(found))
+    return tuple(sorted({each.name for each in named(queue) if each.kind == "Secret"}))
+
+
+def config_map_names(queue: TaskQueue) -> tuple[str, ...]:
+    """Return the names of all ConfigMaps whose content reaches the workers, sorted."""
+    return tuple(sorted({each.name for each in named(queue) if each.kind == "ConfigMap"}))
 
 
 def _status(manifest: Mapping[str, Any], kind: type[T]) -> T:

@@ -1,6 +1,6 @@
 """Which database a URL is for, and the one connection to it that is open.
 
-A database is known by host, port and name. Objects may reach it with different users; the URL in use stays until no
+A database is known by its hosts, ports and name. Objects may reach it with different users; the URL in use stays until no
 object names it any more or it stops working, then another is tried.
 """
 
@@ -14,25 +14,32 @@ from urllib.parse import urlsplit
 from taskmill.errors import Code, SetupError
 from taskmill.kube import phrases
 from taskmill.services.fleet import FleetService
+from taskmill.urls import parse_database_url
 
 Opener = Callable[[str], Awaitable[FleetService]]
 
 
 def identity_of(database_url: str) -> str:
-    """Return a hash of host, port and name of a database; the user and the options do not matter.
+    """Return a hash of hosts, ports and name of a database; the user, the options and the order of hosts do not matter.
 
-    ValueError without any part of the URL: it ends in a condition that many may read.
+    ValueError without any secret of the URL: it ends in a condition that many may read.
     """
-    try:
-        parts = urlsplit(database_url)
-        name, host, port = parts.path.strip("/"), parts.hostname, parts.port or 5432
-    except ValueError:  # 它的文字里有密码的片段
-        message = "not a URL; percent-encode special characters of the password"
-        raise ValueError(message) from None
-    if not parts.scheme.startswith("postgres") or not host or not name:
-        message = "not a PostgreSQL URL"
+    found = parse_database_url(database_url)
+    parameters = dict(found.parameters)
+    hosts = found.hosts or parameters.get("host", "")
+    name = found.path.strip("/") or parameters.get("dbname", "")
+    if not hosts or not name:
+        message = "names no host" if not hosts else "names no database"
         raise ValueError(message)
-    return hashlib.sha256(f"{host.lower()}:{port}/{name}".encode()).hexdigest()[:16]
+    places = sorted(_place(host, parameters.get("port", "")) for host in hosts.split(","))
+    return hashlib.sha256(f"{','.join(places)}/{name}".encode()).hexdigest()[:16]
+
+
+def _place(host: str, port: str) -> str:
+    if host.startswith("/"):  # 目录里的套接字
+        return f"{host}:{port or 5432}"
+    parts = urlsplit(f"//{host}")
+    return f"{(parts.hostname or '').lower()}:{parts.port or port or 5432}"
 
 
 class DatabaseAccess:

@@ -13,13 +13,17 @@ from taskmill.kube import constants as kc
 from taskmill.kube.observe.database_access import DatabaseAccess, Opener
 from taskmill.kube.state import DatabaseFact
 from taskmill.log import get_logger
+from taskmill.services.faults import hopeless
 from taskmill.services.fleet import FleetService, Order, QueueLoad, QueuePolicy, WorkerFact
 
 log = get_logger(__name__)
 
 
 class DatabaseLink:
-    """One database: opened when needed, looked at every tick, backed off from while it is away."""
+    """One database: opened when needed, looked at every tick, backed off from while it is away.
+
+    `refused` is called when it answers in a way that waiting does not change, such as to a password that is no longer right.
+    """
 
     def __init__(
         self,
@@ -29,8 +33,9 @@ class DatabaseLink:
         tick_s: float = c.OPERATOR_TICK_S,
         clock: Clock = SYSTEM_CLOCK,
         opener: Opener = FleetService.open,
+        refused: Callable[[DatabaseLink], None] = lambda _: None,
     ) -> None:
-        self.identity = identity
+        self.identity, self._refused = identity, refused
         self._seen, self._tick_s, self._clock = seen, tick_s, clock
         self._access = DatabaseAccess(opener)
         self._failing_since: float | None = None
@@ -128,6 +133,8 @@ class DatabaseLink:
                 self._answered()
             else:
                 await self._failed(error.words.en)
+                if hopeless(error):
+                    self._refused(self)  # 也许换了密码：再读一次 Secret
         except (OSError, ValueError, TimeoutError) as error:
             await self._failed(str(error) or type(error).__name__)
         except Exception as error:  # 出了错也得接着看，否则这个库上的队列再也没人管；原文可能带着地址，不往外说

@@ -26,7 +26,9 @@ class Databases:
         tick_s: float = c.OPERATOR_TICK_S,
         clock: Clock = SYSTEM_CLOCK,
         opener: Opener = FleetService.open,
+        refused: Callable[[DatabaseLink], None] = lambda _: None,
     ) -> None:
+        self._refused = refused
         self._seen, self._tick_s, self._clock, self._opener = seen, tick_s, clock, opener
         self.links: dict[str, DatabaseLink] = {}
         self._of: dict[object, str] = {}
@@ -40,7 +42,12 @@ class Databases:
         link = self.links.get(identity)
         if link is None:
             link = self.links[identity] = DatabaseLink(
-                identity, self._seen, tick_s=self._tick_s, clock=self._clock, opener=self._opener
+                identity,
+                self._seen,
+                tick_s=self._tick_s,
+                clock=self._clock,
+                opener=self._opener,
+                refused=self._refused,
             )
             link.use(user, url)
             link.start()

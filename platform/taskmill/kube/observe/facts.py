@@ -16,6 +16,7 @@ from taskmill.kube.crd.check import InvalidSpec
 from taskmill.kube.crd.model import (
     TaskQueue,
     TaskSchedule,
+    config_map_names,
     parse_queue,
     parse_schedule,
     queue_name,
@@ -96,11 +97,15 @@ class Siblings:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The Secrets of an object, and the database that they lead to: None if they do not, `error` says why."""
+    """The Secrets of an object, and the database that they lead to: None if they do not, `error` says why.
+
+    `config_maps` None: they may not be read.
+    """
 
     secrets: dict[str, SecretFact]
     link: DatabaseLink | None
     error: str = ""
+    config_maps: dict[str, SecretFact] | None = None
 
 
 class Reader(ObjectReader, EventReader, Protocol):
@@ -121,6 +126,7 @@ class Facts:
     ) -> None:
         self.cache, self.secrets, self.databases = cache, secrets, databases
         self._reader, self._clock = reader, clock
+        self._config_maps = Secrets(reader, clock, k.CONFIG_MAP)
         self.refusals = Refusals(reader, clock)
         self.options = options
         self._parsed: dict[Key, tuple[str, TaskQueue | None]] = {}
@@ -144,6 +150,8 @@ class Facts:
 
     def prune(self) -> None:
         """Forget the Secrets that no object names any more."""
+        named = ((key.namespace, custom) for key, (_, custom) in self._parsed.items() if custom is not None)
+        self._config_maps.keep_only({(space, name) for space, custom in named for name in config_map_names(custom)})
         self.secrets.keep_only(self.cache.group_names(k.TASK_QUEUE) | self.cache.group_names(k.TASK_SCHEDULE))
 
     def forget(self, key: Key) -> None:
@@ -167,7 +175,20 @@ class Facts:
         if isinstance(custom.spec, TaskQueueSpec):
             name = custom.spec.queue_name or custom.name
             self._claim(key, (link.identity, name) if link is not None else None)
-        return Connected(facts, link, wrong)
+        return Connected(facts, link, wrong, await self._config_maps_of(key, custom))
+
+    async def _config_maps_of(self, key: Key, custom: TaskQueue | TaskSchedule) -> dict[str, SecretFact] | None:
+        wanted = config_map_names(custom) if isinstance(custom.spec, TaskQueueSpec) else ()  # type: ignore[arg-type] # 按 spec 分得清
+        try:
+            return await self._config_maps.facts(key.namespace, wanted)
+        except ForbiddenError:
+            return None  # 旧的角色没有这个权限：照旧不管它们
+
+    def doubt(self, key: Key) -> None:
+        """Have the Secret of an object's database read again: it may hold a new password by now."""
+        custom = self.parsed(key) if key.kind is k.TASK_QUEUE else None
+        if custom is not None:
+            self.secrets.doubt(key.namespace, custom.spec.connection.database_secret_ref.name)
 
     def database_fact(self, connected: Connected) -> DatabaseFact | None:
         """Return what is known of the database of an object."""
@@ -189,6 +210,8 @@ class Facts:
             options=self.options,
             secrets=connected.secrets,
             database=self.database_fact(connected),
+            config_maps=connected.config_maps or {},
+            sees_config_maps=connected.config_maps is not None,
             siblings=Siblings(self.cache, key, link),
             same_queue=self._older(key, manifest, own, link),
             namespace_terminating=terminating,

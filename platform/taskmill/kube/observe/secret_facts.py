@@ -1,4 +1,4 @@
-"""The Secrets that objects name: what the plan may know of them, and the URLs that the operator itself needs.
+"""The Secrets and ConfigMaps that objects name: what the plan may know of them, and the URLs that the operator itself needs.
 
 Those labelled `taskmill.dev/watch=true` come by the watch. Others are read by name when they are needed and again every
 few minutes, so the role needs no right to list the Secrets of a namespace.
@@ -45,17 +45,17 @@ class _Entry:
 
 
 class Secrets:
-    """Facts by namespace and name."""
+    """Facts by namespace and name, of Secrets or, read by name only, of ConfigMaps."""
 
-    def __init__(self, reader: Reader, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._reader, self._clock = reader, clock
+    def __init__(self, reader: Reader, clock: Clock = SYSTEM_CLOCK, kind: Kind = k.SECRET) -> None:
+        self._reader, self._clock, self._kind = reader, clock, kind
         self._entries: dict[Name, _Entry] = {}
         self.watching = True  # 看守能看到打了标签的 Secret；没有权限时要按名字重读
 
     def put(self, manifest: Manifest) -> bool:
         """Take in a Secret; returns whether its content differs from what was known."""
         metadata = manifest["metadata"]
-        data: dict[str, str] = manifest.get("data") or {}
+        data: dict[str, str] = {**(manifest.get("data") or {}), **(manifest.get("binaryData") or {})}
         name, uid, version = (metadata["namespace"], metadata["name"]), str(metadata.get("uid") or ""), version_of(manifest)
         old = self._entries.get(name)
         if old is not None and old.uid == uid and version < old.version:
@@ -71,6 +71,13 @@ class Secrets:
     def unknown(self, namespace: str, name: str) -> bool:
         """Forget a Secret that the watch no longer shows: deleted, or no longer labelled. It is read when next needed."""
         return self._entries.pop((namespace, name), None) is not None
+
+    def doubt(self, namespace: str, name: str) -> bool:
+        """Have a Secret read again when it is next needed, unless that was done lately; returns whether it will be."""
+        entry = self._entries.get((namespace, name))
+        if entry is None or self._clock.monotonic() - entry.read_at < c.KUBE_SECRET_MISSING_S:
+            return False
+        return self.unknown(namespace, name)
 
     def unlisted(self, namespace: str, listed: set[Name]) -> list[Name]:
         """Forget the labelled Secrets that a full list of one namespace (empty: of all) lacks; returns which."""
@@ -92,7 +99,7 @@ class Secrets:
         for name in wanted:
             entry = self._entries.get((namespace, name))
             if entry is None or self._stale(entry):
-                manifest = await self._reader.find(k.SECRET, namespace, name)
+                manifest = await self._reader.find(self._kind, namespace, name)
                 if manifest is None:
                     self.gone(namespace, name)
                 else:

@@ -22,6 +22,7 @@ WORDS: Final = {True: "True", False: "False", None: "Unknown"}
 # 条件的 (类型, 新 reason) → 事件；旧 reason 不同才发
 _ENTERED: Final[dict[tuple[str, str], tuple[Literal["Normal", "Warning"], str]]] = {
     ("Ready", Reason.CONNECTION_SECRET_MISSING): ("Warning", "SecretMissing"),
+    ("Ready", Reason.CONNECTION_INVALID): ("Warning", "ConnectionInvalid"),
     ("Ready", Reason.IMAGE_PULL_FAILED): ("Warning", "ImagePullFailed"),
     ("Ready", Reason.WORKERS_FAILING): ("Warning", "WorkersFailing"),
     ("Ready", Reason.WORKERS_UNSCHEDULABLE): ("Warning", "WorkersUnschedulable"),

@@ -26,6 +26,7 @@ class Reason(StrEnum):
     MIGRATION_PENDING = "MigrationPending", "Workers of the new image wait for the migration of the database."
     MIGRATION_FAILED = "MigrationFailed", "The migration failed; the old workers go on, the rollout is frozen."
     CONNECTION_SECRET_MISSING = "ConnectionSecretMissing", "A Secret that the spec names, or a key of it, is missing."
+    CONNECTION_INVALID = "ConnectionInvalid", "The Secret is there, and what it holds is no URL that can be used."
     IMAGE_PULL_FAILED = "ImagePullFailed", "The image cannot be pulled."
     WORKERS_FAILING = "WorkersFailing", "Workers end again and again before they are ready; their log says why."
     WORKERS_UNSCHEDULABLE = "WorkersUnschedulable", "No node has room for the workers, or may take them."

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from taskmill.kube import names
 from taskmill.kube.crd.check import InvalidSpec
-from taskmill.kube.crd.model import TaskQueue, parse_queue
+from taskmill.kube.crd.model import TaskQueue, named, parse_queue
 from taskmill.kube.plan import drift, jobs, migration
 from taskmill.kube.plan.conditions import stamp
 from taskmill.kube.plan.draft import Draft
@@ -25,8 +25,8 @@ def secrets_found(draft: Draft) -> bool:
         return False
     database = draft.state.database
     if database is None or not database.identity:
-        message = database.error if database else "the Secret of the database holds no usable URL"
-        draft.not_ready(Reason.CONNECTION_SECRET_MISSING, message or "no usable URL", stalled=True)
+        message = database.error if database else "the Secret of the database holds no text under its key"
+        draft.not_ready(Reason.CONNECTION_INVALID, message or "no usable URL", stalled=True)
         return False
     return True
 
@@ -40,7 +40,9 @@ def render(draft: Draft) -> Rendering:
     known = names.annotation(live, names.TEMPLATE_VERSION)
     version = int(known) if kept and known.isdigit() and int(known) in manifests.RENDERERS else manifests.LATEST
     image = queue.spec.image or (kept and names.annotation(live, names.IMAGE)) or state.options.default_image
-    secrets = names.digest(sorted((name, fact.digest) for name, fact in state.secrets.items()))
+    content = sorted((name, fact.digest) for name, fact in state.secrets.items())
+    content += sorted((f"ConfigMap {name}", fact.digest) for name, fact in state.config_maps.items())
+    secrets = names.digest(content)
     if not queue.spec.update.restart_on_secret_change:
         secrets = names.annotation(live, names.SECRETS_HASH) or secrets
     replicas = None if state.scaler_owns_replicas else int((live or {}).get("spec", {}).get("replicas", 0))
@@ -113,23 +115,15 @@ class Siblings:
 
 
 def _missing(draft: Draft) -> Iterator[str]:
-    spec, secrets = draft.queue.spec, draft.state.secrets
-    connection = spec.connection
-    wanted: list[tuple[str, str | None]] = [
-        (connection.database_secret_ref.name, connection.database_secret_ref.key),
-        (connection.broker_secret_ref.name, connection.broker_secret_ref.key),
-    ]
-    wanted += [(plugin.config_secret_ref.name, None) for plugin in spec.plugins or () if plugin.config_secret_ref]
-    sources = [(source.get("secretRef") or {}, None) for source in spec.pod.env_from]
-    keys = [(variable.get("valueFrom") or {}).get("secretKeyRef") or {} for variable in spec.pod.env]
-    refs = [*sources, *((ref, ref.get("key")) for ref in keys)]
-    wanted += [(str(ref["name"]), key) for ref, key in refs if ref.get("name") and not ref.get("optional")]
-    for name, key in wanted:
-        fact = secrets.get(name)
+    known = {"Secret": draft.state.secrets, "ConfigMap": draft.state.config_maps}
+    for each in named(draft.queue):
+        if each.optional or (each.kind == "ConfigMap" and not draft.state.sees_config_maps):
+            continue
+        fact = known[each.kind].get(each.name)
         if fact is None or not fact.found:
-            yield f"Secret {name} is missing"
-        elif key is not None and key not in fact.keys:
-            yield f"Secret {name} has no key {key}"
+            yield f"{each.kind} {each.name} is missing"
+        elif each.key is not None and each.key not in fact.keys:
+            yield f"{each.kind} {each.name} has no key {each.key}"
 
 
 def _target(draft: Draft, rendering: Rendering) -> Target:

@@ -61,6 +61,28 @@ def test_users_and_options_do_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "same"),
+    [
+        ("postgresql://u:hush@db1:5432,db2:5433/tasks?target_session_attrs=read-write", "postgresql://v@db2:5433,db1/tasks"),
+        ("postgresql://u:hush@/tasks?host=db1,db2&port=5432,5433", "postgresql://v@db1,db2:5433/tasks"),
+        ("postgresql:///tasks?host=/cloudsql/x", "postgresql://u:hush@/tasks?host=/cloudsql/x&port=5432"),
+        ("postgresql://u:hush@[::1]/tasks", "postgresql://u:hush@[::1]:5432/tasks"),
+    ],
+)
+def test_several_hosts_and_sockets_are_databases_too(url: str, same: str) -> None:
+    assert identity_of(url) == identity_of(same)
+    assert identity_of(url) != identity_of(URL)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"), [("postgresql:///tasks", "names no host"), ("postgresql://db", "names no database")]
+)
+def test_a_url_that_names_nothing_says_what_is_missing(url: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        identity_of(url)
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "postgresql://user:hush/hush@db/tasks",  # 密码里的 / 没有转义：后一半落在路径里，前一半成了端口
@@ -71,7 +93,7 @@ def test_users_and_options_do_not_matter() -> None:
     ],
 )
 def test_what_is_wrong_with_a_url_is_told_without_any_of_it(url: str) -> None:
-    with pytest.raises(ValueError, match="URL") as caught:
+    with pytest.raises(ValueError, match=r"URL|must begin with") as caught:
         identity_of(url)
     assert "hush" not in "".join(traceback.format_exception(caught.value))
 

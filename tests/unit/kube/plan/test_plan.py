@@ -81,8 +81,54 @@ def test_a_secret_that_is_missing_holds_everything_as_it_is() -> None:
 
 def test_a_secret_that_leads_nowhere_is_told() -> None:
     made = plan(state(database=DatabaseFact("", "no host in the URL")))
-    assert condition(made, "Ready") == ("False", "ConnectionSecretMissing")
+    assert condition(made, "Ready") == ("False", "ConnectionInvalid")
     assert condition(plan(state(database=None)), "Stalled")[0] == "True"
+
+
+NAMES: dict[str, Any] = {
+    "env": [{"name": "A", "valueFrom": {"configMapKeyRef": {"name": "in-env", "key": "a"}}}],
+    "envFrom": [{"secretRef": {"name": "in-from"}}, {"configMapRef": {"name": "maybe", "optional": True}}],
+    "volumes": [
+        {"name": "tls", "secret": {"secretName": "in-volume"}},
+        {"name": "both", "projected": {"sources": [{"secret": {"name": "in-part"}}, {"configMap": {"name": "part"}}]}},
+        {"name": "files", "configMap": {"name": "files"}},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    "lacking",
+    ["Secret in-from", "Secret in-volume", "Secret in-part", "ConfigMap in-env", "ConfigMap part", "ConfigMap files"],
+)
+def test_whatever_a_spec_names_is_missed_by_name(lacking: str) -> None:
+    secrets = {**SECRETS, **{name: SecretFact(name, True) for name in ("in-from", "in-volume", "in-part")}}
+    maps = {name: SecretFact(name, True, frozenset({"a"})) for name in ("in-env", "part", "files")}
+    assert condition(plan(state(queue(pod=NAMES), secrets=secrets, config_maps=maps)), "Stalled")[0] != "True"
+    kind, name = lacking.split()
+    (secrets if kind == "Secret" else maps)[name] = SecretFact(name, False)
+    made = plan(state(queue(pod=NAMES), secrets=secrets, config_maps=maps))
+    assert condition(made, "Ready") == ("False", "ConnectionSecretMissing")
+    assert f"{lacking} is missing" in next(each["message"] for each in made.status["conditions"] if each["type"] == "Ready")
+
+
+def test_without_the_right_to_read_config_maps_none_is_missed() -> None:
+    secrets = {**SECRETS, **{name: SecretFact(name, True) for name in ("in-from", "in-volume", "in-part")}}
+    made = plan(state(queue(pod=NAMES), secrets=secrets, sees_config_maps=False))
+    assert condition(made, "Ready")[1] != "ConnectionSecretMissing"
+
+
+@pytest.mark.parametrize("name", ["in-volume", "files"])
+def test_new_content_of_a_volume_rolls_the_workers(name: str) -> None:
+    lab = running(pod=NAMES)
+    facts = {each: SecretFact(each, True, frozenset({"a"}), "old") for each in ("in-from", "in-volume", "in-part")}
+    maps = {each: SecretFact(each, True, frozenset({"a"}), "old") for each in ("in-env", "part", "files")}
+    lab.facts |= {"secrets": {**SECRETS, **facts}, "config_maps": maps}
+    lab.settle()
+    assert of(lab.round(), Apply) == []
+    which = facts if name in facts else maps
+    which[name] = SecretFact(name, True, frozenset({"a"}), "new")
+    lab.facts |= {"secrets": {**SECRETS, **facts}, "config_maps": {**maps}}
+    assert [each.manifest["kind"] for each in of(lab.round(), Apply)] == ["Deployment"]
 
 
 @pytest.mark.parametrize(("restart", "rolls"), [(True, True), (False, False)])
