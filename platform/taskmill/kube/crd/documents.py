@@ -24,6 +24,15 @@ CHART = "charts/taskmill-crds/templates"
 HEAD = "# made by `make generate` from platform/taskmill/kube; do not edit\n"
 KEEP = {"helm.sh/resource-policy": "keep"}  # 卸载 chart 不删 CRD，也就不删所有 TaskQueue
 
+# 还没有控制器看过的对象：`kubectl get` 与 `helm --wait` 不当它好了
+UNSEEN = {
+    "observedGeneration": -1,
+    "conditions": [{
+        "type": "Ready", "status": "Unknown", "reason": "Pending", "lastTransitionTime": "1970-01-01T00:00:00Z",
+        "message": "No operator has looked at it yet. Is one running, and does it watch this namespace?",
+    }],
+}  # fmt: skip
+
 Crd = dict[str, Any]
 
 
@@ -144,7 +153,7 @@ def _version(about: str, spec: Schema, status: Schema, columns: list[dict[str, A
             "kind": {"type": "string", "description": "Kind of this object."},
             "metadata": {"type": "object"},
             "spec": spec,
-            "status": status,
+            "status": status | {"default": UNSEEN},
         },
     }
     return {

@@ -94,8 +94,8 @@ def count(words: str) -> Meta:
 
 
 def generation(words: str) -> Meta:
-    """Describe a metadata.generation."""
-    return Meta(description=words, ge=0, extra_json_schema={"format": "int64"})
+    """Describe a metadata.generation; -1: none yet."""
+    return Meta(description=words, ge=-1, extra_json_schema={"format": "int64"})
 
 
 def time(words: str) -> Meta:
