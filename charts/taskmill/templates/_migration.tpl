@@ -14,12 +14,12 @@ podFailurePolicy:
       onPodConditions: [{ type: DisruptionTarget }]
 template:
   metadata:
-    labels:
-      {{- include "taskmill.selector" (dict "root" $ "component" "migration") | nindent 6 }}
+    {{- include "taskmill.podMetadata" (dict "root" $ "component" "migration" "values" .Values.migrations) | nindent 4 }}
   spec:
     restartPolicy: Never
     automountServiceAccountToken: false
     enableServiceLinks: false
+    {{- include "taskmill.placement" .Values.migrations | nindent 4 }}
     {{- include "taskmill.pull" . | nindent 4 }}
     securityContext:
       {{- include "taskmill.podSecurity" . | nindent 6 }}
@@ -35,6 +35,9 @@ template:
         env:
           {{- include "taskmill.databaseEnv" . | nindent 10 }}
           - { name: TASKMILL_TERMINATION_MESSAGE, value: /dev/termination-log }
+          {{- with .Values.migrations.extraEnv }}
+          {{- toYaml . | nindent 10 }}
+          {{- end }}
         {{- with .Values.settingsFrom }}
         # 插件的设置决定插件是否加载，也就决定它的迁移是否要做
         envFrom:
@@ -43,8 +46,7 @@ template:
         resources:
           {{- toYaml .Values.migrations.resources | nindent 10 }}
         volumeMounts:
-          - { name: tmp, mountPath: /tmp }
+          {{- include "taskmill.mounts" .Values.migrations | nindent 10 }}
     volumes:
-      - name: tmp
-        emptyDir: { sizeLimit: 256Mi }
+      {{- include "taskmill.jobVolumes" (dict "values" .Values.migrations "size" "256Mi") | nindent 6 }}
 {{- end -}}

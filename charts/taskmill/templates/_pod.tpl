@@ -22,21 +22,7 @@ enableServiceLinks: false
 securityContext:
   {{- include "taskmill.podSecurity" . | nindent 2 }}
 terminationGracePeriodSeconds: {{ $values.terminationGracePeriodSeconds }}
-{{- with $values.priorityClassName }}
-priorityClassName: {{ . }}
-{{- end }}
-{{- with $values.nodeSelector }}
-nodeSelector:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $values.tolerations }}
-tolerations:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- with $values.affinity }}
-affinity:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
+{{- include "taskmill.placement" $values }}
 topologySpreadConstraints:
 {{- if $values.topologySpreadConstraints }}
   {{- toYaml $values.topologySpreadConstraints | nindent 2 }}
@@ -58,9 +44,46 @@ volumes:
   {{- end }}
 {{- end -}}
 
+{{/* 在哪里跑：(values 里的一段) */}}
+{{- define "taskmill.placement" -}}
+{{- with .priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* 做完就走的 Pod 的卷：(dict "values" values 里的一段 "size" 上限) */}}
+{{- define "taskmill.jobVolumes" -}}
+- name: tmp
+  emptyDir: { sizeLimit: {{ .size }} }
+{{- with .values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Recreate 不许带 rollingUpdate，而默认值里有它 */}}
+{{- define "taskmill.strategy" -}}
+{{- if eq .type "Recreate" -}}
+type: Recreate
+{{- else -}}
+{{- toYaml . -}}
+{{- end -}}
+{{- end -}}
+
 {{/* 不带 chart 的版本：chart 变了而内容没变时，Pod 不必重来 */}}
 {{- define "taskmill.podMetadata" -}}
-{{- $values := index .root.Values .component -}}
+{{- $values := default (index .root.Values .component) .values -}}
 labels:
   {{- include "taskmill.selector" . | nindent 2 }}
   app.kubernetes.io/part-of: taskmill
@@ -155,8 +178,10 @@ livenessProbe:
 {{- end }}
 {{- end -}}
 
-{{/* 数据库未就绪时角色会拒绝启动；在 init 里等，Pod 不会反复重启，helm --wait、Argo、Flux 都看得懂 */}}
+{{/* (dict "root" $ "component" "api")；数据库未就绪时角色会拒绝启动；在 init 里等，Pod 不会反复重启，helm --wait、Argo、Flux 都看得懂 */}}
 {{- define "taskmill.waitForSchema" -}}
+{{- $values := index .root.Values .component -}}
+{{- with .root -}}
 {{- if ne .Values.migrations.mode "off" -}}
 initContainers:
   - name: wait-for-schema
@@ -164,6 +189,9 @@ initContainers:
     args: [migrate, wait]
     env:
       {{- include "taskmill.databaseEnv" . | nindent 6 }}
+      {{- with $values.extraEnv }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
     {{- with .Values.settingsFrom }}
     envFrom:
       {{- toYaml . | nindent 6 }}
@@ -171,6 +199,7 @@ initContainers:
     resources:
       {{- toYaml .Values.migrations.resources | nindent 6 }}
     volumeMounts:
-      - { name: tmp, mountPath: /tmp }
+      {{- include "taskmill.mounts" $values | nindent 6 }}
 {{- end }}
+{{- end -}}
 {{- end -}}

@@ -11,6 +11,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import replace
+from enum import StrEnum
 
 import rich_click as click
 from prometheus_client import CollectorRegistry, Counter
@@ -27,10 +28,42 @@ from taskmill.settings import load_settings
 log = get_logger(__name__)
 
 
+class Others(StrEnum):
+    """What becomes of the objects in the namespace that the release did not make."""
+
+    REFUSE = "refuse"
+    DRAIN = "drain"
+    IGNORE = "ignore"
+
+
+class OthersError(Exception):
+    """There are objects that the release did not make; `names` are `kind/name`."""
+
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(", ".join(names))
+        self.names = names
+
+
 async def uninstall(
-    client: KubeClient, namespace: str, release: str, timeout_s: float, *, force_s: float = c.UNINSTALL_FORCE_S
+    client: KubeClient,
+    namespace: str,
+    release: str,
+    timeout_s: float,
+    *,
+    others: Others = Others.IGNORE,
+    force_s: float = c.UNINSTALL_FORCE_S,
 ) -> bool:
-    """Delete what the release made, by force after `timeout_s`, and return whether all of it is gone `force_s` later."""
+    """Delete what the release made, by force after `timeout_s`, and return whether all of it is gone `force_s` later.
+
+    OthersError if there are `others` that are to stop it; with DRAIN they go as well.
+    """
+    if others is Others.REFUSE:
+        mine = {_name(manifest) for manifest in await _left(client, namespace, release)}
+        foreign = [_name(each) for each in await _left(client, namespace, None) if _name(each) not in mine]
+        if foreign:
+            raise OthersError(foreign)
+    elif others is Others.DRAIN:
+        release = ""
     for manifest in await _left(client, namespace, release):
         await client.delete(manifest)
     if await _gone(client, namespace, release, timeout_s):
@@ -65,8 +98,9 @@ async def _gone(client: KubeClient, namespace: str, release: str, timeout_s: flo
         await asyncio.sleep(c.UNINSTALL_POLL_S)
 
 
-async def _left(client: KubeClient, namespace: str, release: str) -> list[Manifest]:
-    selector = f"app.kubernetes.io/managed-by=Helm,app.kubernetes.io/instance={release}"
+async def _left(client: KubeClient, namespace: str, release: str | None) -> list[Manifest]:
+    """这个 release 的，没有名字就是命名空间里所有的。"""
+    selector = f"app.kubernetes.io/managed-by=Helm,app.kubernetes.io/instance={release}" if release else ""
     found: list[Manifest] = []
     for kind in (k.TASK_SCHEDULE, k.TASK_QUEUE):
         items, _ = await client.list(replace(kind, selector=selector), namespace)
@@ -74,26 +108,45 @@ async def _left(client: KubeClient, namespace: str, release: str) -> list[Manife
     return found
 
 
-async def _run(namespace: str, release: str, timeout_s: float) -> bool:
+def _name(manifest: Manifest) -> str:
+    return f"{manifest['kind'].lower()}/{manifest['metadata']['name']}"
+
+
+async def _run(namespace: str, release: str, timeout_s: float, others: Others) -> bool:
     requests = Counter("taskmill_uninstall_api_requests", "Requests.", ["verb", "code"], registry=CollectorRegistry())
     async with KubeClient.open(requests) as client:
-        return await uninstall(client, namespace, release, timeout_s)
+        return await uninstall(client, namespace, release, timeout_s, others=others)
 
 
 @click.command()
 @click.option("--namespace", required=True, help="Namespace of the release.")
 @click.option("--release", required=True, help="Name of the release.")
 @click.option("--timeout", type=click.FloatRange(min=0), required=True, help="Seconds to wait for running tasks.")
+@click.option(
+    "--others",
+    type=click.Choice([each.value for each in Others]),
+    default=Others.IGNORE.value,
+    show_default=True,
+    help="What to do if the namespace has objects that the release did not make.",
+)
 @click.pass_context
-def main(ctx: click.Context, namespace: str, release: str, timeout: float) -> None:
+def main(ctx: click.Context, namespace: str, release: str, timeout: float, others: str) -> None:
     """Delete the TaskQueues and TaskSchedules of a Helm release and wait until they are gone; exit code 1 if they stay.
 
     Example: python -m taskmill.kube.uninstall --namespace jobs --release shop --timeout 660
     """
     settings = load_settings()
     configure_logging(level=settings.log_level, log_format=settings.log_format, language=settings.log_lang)
-    if not asyncio.run(_run(namespace, release, timeout)):
+    foreign: list[str] = []
+    try:
+        gone = asyncio.run(_run(namespace, release, timeout, Others(others)))
+    except OthersError as error:
+        gone, foreign = False, error.names
+    if foreign:
+        log.error("命名空间里有不是本 release 建的对象：先删掉它们，或设 uninstall.others", names=foreign)
+    elif not gone:
         log.error("仍有对象没有删掉；控制器在运行吗？", namespace=namespace, release=release)
+    if not gone:
         ctx.exit(1)
 
 
