@@ -15,6 +15,7 @@ from taskmill.kube.apiserver.keys import Key
 from taskmill.kube.apiserver.kinds import kind_of
 from taskmill.kube.observe.cache import Cache
 from taskmill.kube.observe.database_link import DatabaseLink
+from taskmill.kube.plan import drift
 from taskmill.kube.render import workers as manifests
 from taskmill.kube.state import (
     Action,
@@ -64,7 +65,9 @@ class Applier:
                 if fresh:
                     await self._is_free(manifest)
                 log.info("应用", object=str(key), kind=manifest["kind"], name=manifest["metadata"]["name"], why=why)
-                self._keep(await self._client.apply(manifest, names.CONTROLLER))
+                answer = await self._client.apply(manifest, names.CONTROLLER)
+                self._keep(answer)
+                self._cache.rewrote(kind_of(manifest), answer, drift.differences(manifest, answer))
             case Create(manifest, why):
                 await self._create(key, manifest, why)
             case Delete(manifest, why):

@@ -71,6 +71,7 @@ class Cache:
         self._groupers = groupers
         self._shelves: dict[Kind, _Shelf] = {kind: _Shelf() for kind in k.WATCHED}
         self._scaler_owned: set[Name] = set()
+        self._rewritten: dict[tuple[Kind, Name], frozenset[tuple[str, str]]] = {}
 
     def get(self, kind: Kind, namespace: str, name: str) -> Manifest | None:
         """Return one object or None."""
@@ -96,6 +97,14 @@ class Cache:
     def scaler_owns(self, namespace: str, name: str) -> bool:
         """Say whether the scaler owns the replicas of this Deployment."""
         return (namespace, name) in self._scaler_owned
+
+    def rewrote(self, kind: Kind, answer: Manifest, fields: Iterable[tuple[str, str]]) -> None:
+        """Note which fields of what we applied came back otherwise: an admission policy rewrites them, and would again."""
+        self._rewritten[kind, name_of(answer)] = frozenset(fields)
+
+    def rewritten(self, kind: Kind, manifest: Manifest | None) -> frozenset[tuple[str, str]]:
+        """Return those of an object, none if we have not applied it since we began."""
+        return self._rewritten.get((kind, name_of(manifest)), frozenset()) if manifest is not None else frozenset()
 
     def put(self, kind: Kind, manifest: Manifest) -> bool:
         """Take in an object; False if what we have is as new."""
@@ -135,6 +144,7 @@ class Cache:
             return False
         self._ungroup(kind, name, old)
         del shelf.objects[name]
+        self._rewritten.pop((kind, name), None)
         if kind is k.DEPLOYMENT:
             self._scaler_owned.discard(name)
         return True

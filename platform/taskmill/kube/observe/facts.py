@@ -204,6 +204,13 @@ class Facts:
         group = link.identity[: names.DATABASE_CHARS] if link is not None else ""
         own = queue_name(queue) if queue is not None else name
         policies = link.policies if link is not None else None
+        budget = next(iter(cache.group(k.DISRUPTION_BUDGET, namespace, name)), None)
+        account = next(iter(cache.group(k.SERVICE_ACCOUNT, namespace, name)), None)
+        ours = (
+            (k.DEPLOYMENT, deployments[0] if deployments else None),
+            (k.DISRUPTION_BUDGET, budget),
+            (k.SERVICE_ACCOUNT, account),
+        )
         return State(
             now=self._clock.now(),
             queue=manifest,
@@ -221,8 +228,9 @@ class Facts:
             pods=cache.group(k.POD, namespace, name),
             jobs=cache.group(k.JOB, namespace, group) if group else (),
             job_pods=cache.group(k.POD, namespace, f"db:{group}") if group else (),
-            disruption_budget=next(iter(cache.group(k.DISRUPTION_BUDGET, namespace, name)), None),
-            service_account=next(iter(cache.group(k.SERVICE_ACCOUNT, namespace, name)), None),
+            disruption_budget=budget,
+            service_account=account,
+            rewritten={kind.kind: cache.rewritten(kind, each) for kind, each in ours},
             workers=link.workers if link is not None else None,
             load=link.load_of(own) if link is not None else None,
             policy=policies.get(own, NO_POLICY) if policies is not None else None,

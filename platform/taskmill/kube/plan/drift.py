@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+import msgspec
+
 from taskmill.kube import names
 from taskmill.kube.render.pod import MERGE_KEYS
 from taskmill.kube.state import Manifest
@@ -19,17 +21,20 @@ SUFFIXES: Final = {
 QUANTITIES: Final = frozenset({"limits", "requests", "sizeLimit", "divisor"})  # 服务器会换一种写法
 
 
+Difference = tuple[str, str]
+
+
 def is_current(desired: Manifest, live: Manifest) -> bool:
     """Say whether the object was last written as `desired`."""
     return names.annotation(desired, names.APPLIED_HASH) == names.annotation(live, names.APPLIED_HASH)
 
 
-def differences(desired: Manifest, live: Manifest) -> list[str]:
-    """Return the paths of the fields in `desired` that the live object has differently."""
+def differences(desired: Manifest, live: Manifest) -> list[Difference]:
+    """Return the fields in `desired` that the live object has differently: their paths, and what it has as JSON text."""
     return list(_differences({key: desired[key] for key in desired if key not in {"apiVersion", "kind"}}, live, "", ""))
 
 
-def _differences(desired: Any, live: Any, path: str, name: str) -> Iterator[str]:
+def _differences(desired: Any, live: Any, path: str, name: str) -> Iterator[Difference]:
     if isinstance(desired, Mapping) and (isinstance(live, Mapping) or live is None):
         for key, value in desired.items():
             at = f"{path}.{key}" if path else str(key)
@@ -38,20 +43,24 @@ def _differences(desired: Any, live: Any, path: str, name: str) -> Iterator[str]
     elif isinstance(desired, list) and (isinstance(live, list) or live is None):
         yield from _lists(desired, live or [], path, name)
     elif not _same(desired, live, name):
-        yield path
+        yield path, _text(live)
 
 
-def _lists(desired: Sequence[Any], live: Sequence[Any], path: str, name: str) -> Iterator[str]:
+def _lists(desired: Sequence[Any], live: Sequence[Any], path: str, name: str) -> Iterator[Difference]:
     key = "uid" if name == "ownerReferences" else MERGE_KEYS.get(name)
     if key is not None:
         by_key = {item.get(key): item for item in live}
         for item in desired:
             yield from _differences(item, by_key.get(item.get(key)), f"{path}[{item.get(key)}]", "")
     elif len(desired) != len(live):
-        yield path
+        yield path, _text(live)
     else:
         for index, (ours, theirs) in enumerate(zip(desired, live, strict=True)):
             yield from _differences(ours, theirs, f"{path}[{index}]", "")
+
+
+def _text(live: Any) -> str:
+    return msgspec.json.encode(live, order="deterministic").decode()
 
 
 def _same(desired: Any, live: Any, name: str) -> bool:

@@ -46,7 +46,7 @@ def judge(draft: Draft) -> None:
     if ready == 0 and wanted > 0:
         draft.not_ready(Reason.WORKERS_STARTING, "no worker is ready yet", going=True)
     if "Ready" not in draft.verdicts:
-        draft.report("Ready", True, Reason.AS_DESIRED, Reason.AS_DESIRED.about if wanted else NONE_WANTED)
+        draft.report("Ready", True, Reason.AS_DESIRED, (Reason.AS_DESIRED.about if wanted else NONE_WANTED) + draft.note)
         draft.report("Reconciling", False, Reason.SETTLED)
         draft.report("Stalled", False, Reason.NOT_STALLED)
 

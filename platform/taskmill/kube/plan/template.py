@@ -43,6 +43,11 @@ def render(draft: Draft) -> Rendering:
     content = sorted((name, fact.digest) for name, fact in state.secrets.items())
     content += sorted((f"ConfigMap {name}", fact.digest) for name, fact in state.config_maps.items())
     secrets = names.digest(content)
+    if not queue.spec.image and image != state.options.default_image:
+        draft.note = (
+            f" The workers keep {image}; for this operator's {state.options.default_image}, "
+            f"kubectl annotate taskqueue {queue.name} {names.ADOPT_TEMPLATE}=latest"
+        )
     if not queue.spec.update.restart_on_secret_change:
         secrets = names.annotation(live, names.SECRETS_HASH) or secrets
     replicas = None if state.scaler_owns_replicas else int((live or {}).get("spec", {}).get("replicas", 0))
@@ -174,10 +179,16 @@ def _upsert(draft: Draft, desired: Manifest | None, live: Manifest | None) -> No
         draft.actions.append(Apply(desired, "创建", fresh=True))
     elif not drift.is_current(desired, live):
         draft.actions.append(Apply(desired, "按 spec 更新"))
-    elif changed := drift.differences(desired, live):
+    elif changed := _changed(draft, desired, live):
         if draft.state.options.correct_in_s > 0:
             draft.again_in(draft.state.options.correct_in_s)
             return
         draft.actions.append(Apply(desired, f"改回被别人改掉的字段：{', '.join(changed[:3])}"))
         message = f"{live['kind']} {live['metadata']['name']}: {', '.join(changed[:5])} had been changed from outside"
         draft.events.append(Event("Normal", "DriftCorrected", message))
+
+
+def _changed(draft: Draft, desired: Manifest, live: Manifest) -> list[str]:
+    """被别人改掉的字段；我们写下时准入策略就改写了的不算，改回去它又会改写。"""
+    rewritten = draft.state.rewritten.get(live["kind"], frozenset())
+    return [path for path, value in drift.differences(desired, live) if (path, value) not in rewritten]

@@ -10,6 +10,7 @@ import pytest
 
 from taskmill.kube import constants as c
 from taskmill.kube import names
+from taskmill.kube.plan import drift
 from taskmill.kube.plan.plan import plan
 from taskmill.kube.scale.decide import ActiveReason, Limit
 from taskmill.kube.state import (
@@ -177,6 +178,30 @@ def test_foreign_edits_are_taken_back_once() -> None:
     assert [event.reason for event in made.events] == ["DriftCorrected"]
     assert "image" in made.events[0].message
     assert lab.round().actions == ()
+
+
+def test_what_an_admission_policy_rewrote_when_we_applied_it_is_not_set_right() -> None:
+    lab = running()
+    deployment = lab.objects["Deployment"]
+    desired = copy.deepcopy(deployment)
+    deployment["spec"]["template"]["spec"]["containers"][0]["image"] = "mirror.example/taskmill:1"
+    rewritten = drift.differences(desired, deployment)
+    assert [path for path, _ in rewritten] == ["spec.template.spec.containers[worker].image"]
+    lab.facts["rewritten"] = {"Deployment": frozenset(rewritten)}
+    made = lab.round()
+    assert (of(made, Apply), made.events) == ([], ())
+    deployment["spec"]["template"]["spec"]["containers"][0]["image"] = "evil.example/miner:1"  # 别的改动照样改回
+    assert [event.reason for event in lab.round().events] == ["DriftCorrected"]
+
+
+def test_workers_that_keep_the_image_of_an_older_operator_say_so() -> None:
+    lab = running()
+    lab.facts["options"] = replace(OPTIONS, default_image="taskmill:9")
+    made = lab.round()
+    assert condition(made, "Ready")[1] == "AsDesired"
+    message = next(each["message"] for each in made.status["conditions"] if each["type"] == "Ready")
+    assert "taskmill:9" in message
+    assert "taskmill.dev/adopt-template=latest" in message
 
 
 def test_in_an_edit_war_the_next_blow_waits() -> None:

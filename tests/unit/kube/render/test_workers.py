@@ -241,7 +241,7 @@ def test_drift_is_named(change: Any, path: str) -> None:
     desired = manifests.deployment(rendering(pod={"resources": {"requests": {"cpu": "1"}}}))
     live = served(desired)
     change(live)
-    assert drift.differences(desired, live)[0] == path
+    assert drift.differences(desired, live)[0][0] == path
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [("1e3", "1k"), ("0.1", "100m"), ("1024Ki", "1Mi"), (2, "2"), ("1E", "1000P")])
