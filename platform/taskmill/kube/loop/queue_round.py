@@ -14,7 +14,9 @@ from taskmill.kube.loop.rounds import Rounds, Tools
 from taskmill.kube.loop.status import can_wait
 from taskmill.kube.loop.tick import Scaling
 from taskmill.kube.observe.facts import Connected
-from taskmill.kube.state import Manifest, Plan, State
+from taskmill.kube.state import Create, Manifest, Plan, State
+
+OBSERVED = frozenset({"Migrated", "BrokerReachable", "KindsServed"})  # 说的是看到的，与这一轮做成了什么无关
 
 Planner = Callable[[State], Plan]
 
@@ -49,6 +51,7 @@ class Reconciler(Rounds):
         made = self._plan(state)
         self._rollouts.note(key, rolling=made.rolling)
         self._corrections.note(key, made.events)
+        self._known[key] = _observed(made)
         await self._tools.applier.run(key, made.actions, connected.link)
         if key not in self._waiting and can_wait(manifest, made):  # 只等一回
             self._waiting.add(key)
@@ -74,6 +77,12 @@ class Reconciler(Rounds):
         self._rollouts.forget(key)
         self._corrections.forget(key)
         self._tools.metrics.forget(key.namespace, key.name)
+
+
+def _observed(made: Plan) -> list[Manifest]:
+    making = any(isinstance(action, Create) for action in made.actions)  # 「Job 建好了」要等它真的建好
+    types = OBSERVED - {"Migrated"} if making else OBSERVED
+    return [each for each in made.status.get("conditions") or () if each["type"] in types]
 
 
 def _measures(status: Manifest) -> dict[str, float]:

@@ -50,11 +50,22 @@ class Tools:
     claims: Claims | None = None
 
 
+def refusal(error: KubeError) -> Reason | None:
+    """Return the reason if a quota or a policy refused what we may do as such; None if it is something else."""
+    if not isinstance(error, ForbiddenError | InvalidError):
+        return None
+    if "exceeded quota" in error.message or "failed quota" in error.message:
+        return Reason.QUOTA_EXCEEDED
+    policies = ("ValidatingAdmissionPolicy", "admission webhook", "denied the request", "PodSecurity")
+    return Reason.ADMISSION_REFUSED if any(words in error.message for words in policies) else None
+
+
 class Rounds(ABC):
-    """One round at a time per object."""
+    """One round at a time per object. `_known`: conditions that hold whatever becomes of the round's actions."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
+        self._known: dict[Key, list[Manifest]] = {}
         self._forbidden: dict[tuple[Key, str, str], float] = {}  # (对象, 动词, 目标) → 从何时起一直被拒
 
     @abstractmethod
@@ -117,7 +128,9 @@ class Rounds(ABC):
     async def _failed(self, key: Key, error: KubeError | TaskmillError) -> None:
         pause = self._tools.queue.retry(key, getattr(error, "retry_after_s", None) or 0.0)
         log.warning("本轮未完成，稍后再试", object=str(key), error=str(error), pause_s=round(pause, 1))
-        if isinstance(error, InvalidError):
+        if isinstance(error, KubeError) and (reason := refusal(error)):
+            await self._mark(key, reason, f"{error.verb} {error.target}: {error.message}", status=False)
+        elif isinstance(error, InvalidError):
             await self._mark(key, Reason.INVALID_SPEC, f"{error.verb} {error.target}: {error.message}", status=False)
         elif isinstance(error, NameTakenError):
             await self._mark(key, Reason.OBJECT_NAME_TAKEN, error.message, status=False)
@@ -137,10 +150,12 @@ class Rounds(ABC):
         verdicts = [Verdict("Ready", status, reason, message), Verdict("Reconciling", False, Reason.SETTLED)]
         if status is False:
             verdicts.append(Verdict("Stalled", True, reason, message))
-        named = {verdict.type for verdict in verdicts}
+        named: set[str] = {verdict.type for verdict in verdicts}
+        known = [each for each in self._known.get(key, ()) if each["type"] not in named]
+        named |= {each["type"] for each in known}
         kept = [each for each in old.get("conditions") or () if each["type"] not in named]
         made = conditions.merge(old.get("conditions") or (), verdicts, generation, self._tools.clock.now())
-        new: Manifest = {**old, "observedGeneration": generation, "conditions": [*made, *kept]}
+        new: Manifest = {**old, "observedGeneration": generation, "conditions": [*made, *known, *kept]}
         try:
             await self._tools.status.write(key, manifest, new)
         except KubeError as error:
@@ -151,6 +166,7 @@ class Rounds(ABC):
 
     def _forget(self, key: Key) -> None:
         self._allow(key)
+        self._known.pop(key, None)
         for each in (self._tools.facts, self._tools.status, self._tools.queue):
             each.forget(key)
 

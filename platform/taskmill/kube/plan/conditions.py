@@ -28,6 +28,7 @@ _ENTERED: Final[dict[tuple[str, str], tuple[Literal["Normal", "Warning"], str]]]
     ("Ready", Reason.WORKERS_UNSCHEDULABLE): ("Warning", "WorkersUnschedulable"),
     ("Ready", Reason.QUOTA_EXCEEDED): ("Warning", "QuotaExceeded"),
     ("Ready", Reason.PODS_REFUSED): ("Warning", "PodsRefused"),
+    ("Ready", Reason.ADMISSION_REFUSED): ("Warning", "AdmissionRefused"),
     ("Ready", Reason.ROLLOUT_STUCK): ("Warning", "RolloutStuck"),
     ("Ready", Reason.INVALID_SPEC): ("Warning", "InvalidSpec"),
     ("Ready", Reason.QUEUE_NAME_TAKEN): ("Warning", "QueueNameTaken"),

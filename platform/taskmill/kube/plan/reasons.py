@@ -31,8 +31,12 @@ class Reason(StrEnum):
     IMAGE_PULL_FAILED = "ImagePullFailed", "The image cannot be pulled."
     WORKERS_FAILING = "WorkersFailing", "Workers end again and again before they are ready; their log says why."
     WORKERS_UNSCHEDULABLE = "WorkersUnschedulable", "No node has room for the workers, or may take them."
-    QUOTA_EXCEEDED = "QuotaExceeded", "A quota of the namespace allows no more pods."
+    QUOTA_EXCEEDED = "QuotaExceeded", "A quota of the namespace allows no more of what is to be made."
     PODS_REFUSED = "PodsRefused", "The API server refuses the pods, for example for the namespace's Pod Security level."
+    ADMISSION_REFUSED = (
+        "AdmissionRefused",
+        "A policy or webhook of the cluster refuses an object; the message has its words.",
+    )
     INVALID_SPEC = "InvalidSpec", "The spec cannot be carried out; the message names the field."
     QUEUE_NAME_TAKEN = "QueueNameTaken", "An older TaskQueue serves the same queue of the same database."
     OBJECT_NAME_TAKEN = (

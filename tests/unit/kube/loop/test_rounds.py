@@ -270,6 +270,34 @@ async def test_what_is_wrong_for_good_is_told_at_once_and_what_passes_is_not(wor
     assert world.reason == "InvalidSpec"
 
 
+@pytest.mark.parametrize(
+    ("kind", "words", "reason"),
+    [
+        (ForbiddenError, "exceeded quota: few, requested: count/jobs.batch=1", "QuotaExceeded"),
+        (ForbiddenError, "ValidatingAdmissionPolicy 'team' with binding 'team' denied request: label team", "AdmissionRefused"),
+        (InvalidError, 'admission webhook "x" denied the request: no', "AdmissionRefused"),
+        (InvalidError, "spec.template.spec.volumes[0].name: Invalid value", "InvalidSpec"),
+    ],
+)  # fmt: skip
+async def test_what_refuses_an_object_is_named_rightly(world: World, kind: Any, words: str, reason: str) -> None:
+    world.error = kind("create", "jobs app/j", 403, "x", words)
+    assert await world.go() == ["status", "create"]
+    assert world.reason == reason
+
+
+async def test_what_was_seen_is_written_even_if_the_round_fails(world: World) -> None:
+    seen = {
+        "type": "Migrated", "status": "True", "reason": "UpToDate", "message": "Job j is done",
+        "lastTransitionTime": "2026-11-24T12:00:00Z", "observedGeneration": 1,
+    }  # fmt: skip
+    world._known[KEY] = [seen]
+    world.error = ForbiddenError("apply", "deployments app/x", 403, "x", "exceeded quota: few")
+    await world.go()
+    found = world.cache.get(k.TASK_QUEUE, "app", "emails") or {}
+    assert seen in found["status"]["conditions"]
+    assert world.reason == "QuotaExceeded"
+
+
 async def test_an_object_that_went_while_its_status_was_written_is_no_error(world: World) -> None:
     world.status = {"replicas": 1}
     world.cluster.error = NotFoundError("apply", "x", 404, "NotFound", "")
