@@ -112,6 +112,7 @@ SECRET_MASK: Final = "***"  # 显示机密值时的替代文字  # noqa: S105
 
 # ── 集群控制器 ────────────────────────────────────────────────────────────
 OPERATOR_HEALTH_PORT: Final = 8802
+LOGIN_REFUSED_S: Final = 60.0  # PostgreSQL 拒绝登录这么久，接口与调度器就不算活着：重启才会读到新的密码
 PLUGIN_START_BUDGET_S: Final = 5.0  # 一个插件起来的时限；大的依赖在少的 CPU 上要久得多
 OPERATOR_TICK_S: Final = 5.0  # 观察数据库并决定规模的周期
 OPERATOR_WORKERS: Final = 8  # 同时对账的键数

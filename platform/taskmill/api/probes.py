@@ -1,6 +1,7 @@
 """Probes of the API on a port and a thread of their own: whoever fills up the API does not get it restarted.
 
-`/healthz` fails when the main loop has not come round for API_LIVE_S: only a restart helps then. `/readyz` asks the main loop,
+`/healthz` fails when the main loop has not come round for API_LIVE_S, or PostgreSQL has refused the login for LOGIN_REFUSED_S (the
+password was rotated, and the environment still has the old one): only a restart helps then. `/readyz` asks the main loop,
 which looks at its dependencies as the public route does, and fails once the process is stopping.
 """
 
@@ -13,6 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from taskmill.api import constants as c
+from taskmill.constants import LOGIN_REFUSED_S
 from taskmill.services.health import HealthService
 from taskmill.serving.connections import Connections
 from taskmill.serving.endpoint import Endpoint, listening
@@ -30,7 +32,9 @@ class ProbeApp(Endpoint):
     def answer(self, path: str) -> tuple[int, bytes]:
         """Return status and body for `/healthz`; 404 for what is not there."""
         if path == "/healthz":
-            late = time.monotonic() - self._connections.beat
+            late, refused = time.monotonic() - self._connections.beat, self._health.refused_s
+            if refused > LOGIN_REFUSED_S:
+                return 503, f"login refused: {refused:.0f} s\n".encode()
             return (200, b"ok\n") if late < c.API_LIVE_S else (503, f"stuck: {late:.0f} s\n".encode())
         return 404, b"/healthz /readyz\n"
 

@@ -67,6 +67,11 @@ class HealthService:
         self._head = CORE.head()
         self._good = MigrationState(ok=True, current=self._head, head=self._head)
 
+    @property
+    def refused_s(self) -> float:
+        """Return for how long PostgreSQL has refused the login, in seconds."""
+        return self._database.login.refused_s
+
     async def readiness(self) -> tuple[Readiness, TaskmillError | None]:
         """Return the report, and the error that makes the process unready (None: it is ready)."""
         (database, away), (broker, broker_away), plugins, schedulers = await asyncio.gather(

@@ -14,7 +14,7 @@ from taskmill import reasons
 from taskmill.errors import Code, UnavailableError
 from taskmill.stores import constants as sc
 from taskmill.stores import wire
-from taskmill.stores.reach import reach
+from taskmill.stores.login import Login
 from taskmill.stores.sqlstates import SERVER_FAULTS, coded
 from taskmill.stores.urls import asyncpg_url
 from taskmill.stores.why import why
@@ -93,6 +93,7 @@ class Database:
         command_timeout_s: float = c.COMMAND_TIMEOUT_S,
     ) -> None:
         self.url = url
+        self.login = Login()
         self._pool_size = pool_size
         self._hot = wire.arguments(command_timeout_s=command_timeout_s, server_settings=server_settings or HOT_SETTINGS)
         self._pool: asyncpg.Pool | None = None
@@ -113,7 +114,7 @@ class Database:
                 max_size=self._pool_size,
                 init=self._prepare,
                 loop=None,
-                connect=reach,
+                connect=self.login.connect,
                 max_queries=sc.POOL_MAX_QUERIES,
                 max_inactive_connection_lifetime=sc.POOL_IDLE_S,
                 record_class=asyncpg.Record,
@@ -175,7 +176,7 @@ class Database:
         if self._orm is None:
             from taskmill.stores.orm import Orm  # noqa: PLC0415 - 多半秒的导入；命令与工作进程大多用不到它
 
-            self._orm = Orm(self.url, self._orm_pool_size, self._plain, self.renew)
+            self._orm = Orm(self.url, self._orm_pool_size, self._plain, self.renew, self.login)
         return self._orm
 
     @asynccontextmanager

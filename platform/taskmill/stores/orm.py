@@ -15,7 +15,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from taskmill.stores import constants as c
-from taskmill.stores.reach import reach
+from taskmill.stores.login import Login
 from taskmill.stores.urls import sqlalchemy_url
 from taskmill.stores.wire import Wire
 
@@ -27,7 +27,9 @@ class Orm:
     found out by the first statement on it, within its time limit, and takes all others with it.
     """
 
-    def __init__(self, url: str, size: int, arguments: Mapping[str, Any], on_doubt: Callable[[], None]) -> None:
+    def __init__(
+        self, url: str, size: int, arguments: Mapping[str, Any], on_doubt: Callable[[], None], login: Login
+    ) -> None:
         self.generation = 0
         self._on_doubt = on_doubt
         self._wires: WeakSet[Wire] = WeakSet()
@@ -37,7 +39,7 @@ class Orm:
                 pool_size=size,
                 max_overflow=0,
                 pool_timeout=c.POOL_WAIT_S,
-                connect_args={**arguments, "async_creator_fn": reach},
+                connect_args={**arguments, "async_creator_fn": login.connect},
             ),
             session_config=AsyncSessionConfig(expire_on_commit=False),
             create_all=False,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+from taskmill.constants import LOGIN_REFUSED_S
 from taskmill.engine import constants as c
 from taskmill.engine.periodic.auditor import Auditor
 from taskmill.engine.periodic.cron import Cron
@@ -26,10 +27,16 @@ log = get_logger(__name__)
 
 
 class SchedulerHealth(Endpoint):
-    """`/healthz` and `/metrics` of a scheduler. Live: every loop has come round lately, whether it succeeded or not."""
+    """`/healthz`, `/readyz` and `/metrics` of a scheduler.
 
-    def __init__(self, loopers: Sequence[Looper], tally: Tally | None = None) -> None:
-        self._loopers = loopers
+    Live: every loop has come round lately, whether it succeeded or not, and PostgreSQL has not refused the login for
+    LOGIN_REFUSED_S: then only a restart reads the new password. Ready: every loop has succeeded lately.
+    """
+
+    def __init__(
+        self, loopers: Sequence[Looper], tally: Tally | None = None, refused_s: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        self._loopers, self._refused_s = loopers, refused_s
         counted = tally or Tally()
         self._telemetry = SchedulerTelemetry(self._facts, lambda: counted.counts)
 
@@ -38,9 +45,23 @@ class SchedulerHealth(Endpoint):
         if path == "/metrics":
             return 200, self._telemetry.render()
         if path == "/healthz":
+            if self._refused_s() > LOGIN_REFUSED_S:
+                return 503, f"login refused: {self._refused_s():.0f} s\n".encode()
             stuck = self.stuck()
             return (503, f"stuck: {', '.join(stuck)}\n".encode()) if stuck else (200, b"ok\n")
-        return 404, b"/healthz /metrics\n"
+        if path == "/readyz":
+            failing = self.failing()
+            return (503, f"failing: {', '.join(failing)}\n".encode()) if failing else (200, b"ready\n")
+        return 404, b"/healthz /readyz /metrics\n"
+
+    def failing(self) -> list[str]:
+        """Return the names of the loops that have not succeeded lately."""
+        now = time.monotonic()
+        return [
+            x.loop.name
+            for x in self._loopers
+            if x.last_success is None or now - x.last_success > x.loop.period_s + c.LOOP_READY_S
+        ]
 
     def stuck(self) -> list[str]:
         """Return the names of the loops that no longer come round."""
@@ -96,7 +117,8 @@ async def run_scheduler(platform: Platform, stop: asyncio.Event) -> None:
     tally = Tally()
     loopers = [Looper(loop) for loop in build_loops(platform, tally)]
     settings = platform.settings
-    app, port = SchedulerHealth(loopers, tally), settings.scheduler_health_port
+    app = SchedulerHealth(loopers, tally, lambda: platform.database.login.refused_s)
+    port = settings.scheduler_health_port
     presence = Presence(platform.database, app.stuck)
     async with listening(app, settings.bind_host, port, "TASKMILL_SCHEDULER_HEALTH_PORT"):
         if await _run([*loopers, Looper(presence)], stop):

@@ -9,13 +9,16 @@ import msgspec
 from taskmill.kube import names
 from taskmill.kube.crd.model import queue_name
 from taskmill.kube.crd.status import PolicyStatus
+from taskmill.kube.crd.task_queue import TaskQueueSpec
 from taskmill.kube.plan.draft import Draft
 from taskmill.kube.state import PutPolicy
 from taskmill.services.fleet import QueuePolicyChange, QueueSettings
 
-# 设置 → 规格与状态里的字段
+# 设置 → 规格与状态里的字段；CRD 里没有的，控制器不管
 FIELDS = {
-    name: f"{name.removesuffix('_s')}_seconds" if name.endswith("_s") else name for name in QueueSettings.__struct_fields__
+    name: field
+    for name in QueueSettings.__struct_fields__
+    if (field := f"{name.removesuffix('_s')}_seconds" if name.endswith("_s") else name) in TaskQueueSpec.__struct_fields__
 }
 
 
