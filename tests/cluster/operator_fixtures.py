@@ -42,10 +42,11 @@ async def bare(kubeconfig: Path, namespace: str, crds: None, database_url: str) 
 
 @pytest.fixture
 def operators(kubeconfig: Path, namespace: str, tmp_path: Path) -> Iterator[Started]:
-    """`operators(pod="operator-0", **settings)` starts a replica."""
+    """`operators(pod="operator-0", kubeconfig=…, **settings)` starts a replica, with all rights if no login is given."""
     started: list[OperatorProcess] = []
+    all_rights = kubeconfig
 
-    def start(**settings: str) -> OperatorProcess:
+    def start(*, kubeconfig: Path = all_rights, **settings: str) -> OperatorProcess:
         started.append(OperatorProcess(tmp_path, kubeconfig, namespace, **settings).start())
         return started[-1]
 
