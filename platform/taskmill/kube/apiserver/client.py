@@ -92,6 +92,13 @@ class KubeClient:
         found: list[Manifest] = (await self._call("list", "GET", EVENT, namespace, "", query=query))["items"] or []
         return found
 
+    async def described(self, kind: Kind) -> str:
+        """Return the description of a kind as the API server publishes it to everybody; empty if it has none."""
+        found = await self._call("get", "GET", kind, "", "", path=f"/openapi/v3/apis/{kind.api_version}")
+        schemas: dict[str, Any] = (found.get("components") or {}).get("schemas") or {}
+        name = next((each for each in schemas if each.endswith(f".{kind.kind}")), "")
+        return str((schemas.get(name) or {}).get("description") or "")
+
     async def apply(self, manifest: Manifest, manager: str, *, subresource: str = "") -> Manifest:
         """Apply on the server as `manager`, which takes over every field that it sends."""
         metadata = manifest["metadata"]
@@ -196,8 +203,9 @@ class KubeClient:
         query: dict[str, str] | None = None,
         body: Manifest | None = None,
         content_type: str = _JSON,
+        path: str = "",
     ) -> Manifest:
-        path = kind.path(namespace, name, subresource)
+        path = path or kind.path(namespace, name, subresource)
         target = f"{kind.plural}{'/' + subresource if subresource else ''} {namespace}/{name}"
         headers = {"Accept": _JSON, **await authorization(self._configuration)}
         data = None

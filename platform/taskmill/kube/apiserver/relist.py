@@ -12,7 +12,7 @@ from taskmill.kube.apiserver.client import KubeClient
 from taskmill.kube.apiserver.failures import ForbiddenError, KubeError, NotFoundError
 from taskmill.kube.apiserver.kinds import Kind
 from taskmill.kube.apiserver.tenants import Tenants
-from taskmill.kube.crd.documents import SCHEMA_VERSION_ANNOTATION
+from taskmill.kube.crd.documents import SCHEMA_VERSION_ANNOTATION, VERSION_WORDS
 from taskmill.kube.state import Manifest
 from taskmill.log import get_logger
 
@@ -186,11 +186,20 @@ async def missing_crds(client: KubeClient, namespaces: Sequence[str], needed: in
     for kind in (k.TASK_QUEUE, k.TASK_SCHEDULE):
         if wrong := await _unlisted(client, kind, namespaces):
             return wrong
-        try:
-            crd = await client.get(k.CRD, "", f"{kind.plural}.{kind.group}")
-        except KubeError:
-            continue  # 只装在自己命名空间里时没有看 CRD 的权限
-        found = str((crd["metadata"].get("annotations") or {}).get(SCHEMA_VERSION_ANNOTATION) or "0")
-        if not found.isdigit() or int(found) < needed:
+        found = await _schema_version(client, kind)
+        if found is not None and found < needed:
             return f"{kind.plural}.{kind.group} has schema version {found}, this operator needs {needed}"
     return ""
+
+
+async def _schema_version(client: KubeClient, kind: Kind) -> int | None:
+    """CRD 自己的注解；没有看 CRD 的权限（只装在自己的命名空间里）就看人人可读的说明。两样都读不到就不知道。"""
+    try:
+        crd = await client.get(k.CRD, "", f"{kind.plural}.{kind.group}")
+        text = str((crd["metadata"].get("annotations") or {}).get(SCHEMA_VERSION_ANNOTATION) or "")
+    except KubeError:
+        try:
+            text = (await client.described(kind)).rpartition(VERSION_WORDS)[2].strip(" .")
+        except KubeError:
+            return None
+    return int(text) if text.isdigit() else 0

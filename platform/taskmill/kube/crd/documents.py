@@ -17,6 +17,7 @@ from taskmill.kube.crd.task_schedule import ScheduleStatus, TaskScheduleSpec
 from taskmill.kube.names import API_VERSION, GROUP, VERSION
 
 SCHEMA_VERSION = 1  # 字段增加时加一；控制器据此认出比自己旧的 CRD
+VERSION_WORDS = "Schema version"  # 也写在说明里：谁都读得到 OpenAPI，读 CRD 却要集群级的权限
 SCHEMA_VERSION_ANNOTATION = f"{GROUP}/schema-version"
 ROOT = Path(__file__).parents[4]
 PLAIN = "crds"
@@ -145,7 +146,7 @@ def _crd(kind: str, plural: str, short: str, version: Mapping[str, Any]) -> Crd:
 def _version(about: str, spec: Schema, status: Schema, columns: list[dict[str, Any]]) -> dict[str, Any]:
     root = {
         "type": "object",
-        "description": about,
+        "description": f"{about} {VERSION_WORDS} {SCHEMA_VERSION}.",
         "required": ["spec"],
         "x-kubernetes-validations": [rule.schema() for rule in NAME_RULES],
         "properties": {

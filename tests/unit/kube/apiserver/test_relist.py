@@ -179,5 +179,38 @@ async def test_one_namespace_that_answers_shows_that_the_crds_are_there(refused:
         async def get(self, kind: Kind, namespace: str, name: str) -> None:
             raise ForbiddenError("get", kind.plural, 403, "Forbidden", "no right to read CRDs")
 
+        async def described(self, kind: Kind) -> str:
+            return "Workers of one queue. Schema version 1."
+
     client: Any = Client(*refused)
     assert await missing_crds(client, ("gone", "here"), 1) == words
+
+
+@pytest.mark.parametrize(
+    ("annotation", "description", "words"),
+    [
+        ("1", "", ""),
+        ("0", "", "has schema version 0, this operator needs 1"),
+        (None, "Workers. Schema version 1.", ""),
+        (None, "Workers.", "has schema version 0, this operator needs 1"),
+        (None, None, ""),  # 什么都读不到：不知道就不拦
+    ],
+)
+async def test_old_crds_are_noticed_without_the_right_to_read_crds(
+    annotation: str | None, description: str | None, words: str
+) -> None:
+    refused = ForbiddenError("get", "x", 403, "Forbidden", "no")
+
+    class Client(Lists):
+        async def get(self, kind: Kind, namespace: str, name: str) -> Any:
+            if annotation is None:
+                raise refused
+            return {"metadata": {"annotations": {"taskmill.dev/schema-version": annotation}}}
+
+        async def described(self, kind: Kind) -> str:
+            if description is None:
+                raise refused
+            return description
+
+    client: Any = Client()
+    assert (await missing_crds(client, (), 1)).removeprefix("taskqueues.taskmill.dev ") == words
