@@ -10,6 +10,7 @@ STAMP := .venv/.stamp
 UV := $(shell command -v uv || echo .venv/bin/uv)
 PG14 := .cache/servers/pg14
 LOWEST := .cache/lowest
+OLDEST_TESTS ?= tests/integration
 TESTS ?= tests/unit tests/integration plugins
 ARGS ?=
 SPREAD := -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0  # 每个核一套服务器；同一文件的测试在同一处；倒下的进程不再起，否则剩下的测试永远没有人跑
@@ -45,9 +46,9 @@ test/coverage: $(STAMP) ## All tests but test/cluster, with the floor of coverag
 	$(PY) -m pytest $(SPREAD) tests plugins --ignore=tests/cluster --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS) && $(PY) -m tests.support.coverage_floor
 $(PG14)/package/native/bin/postgres: | $(STAMP)
 	$(PY) -m tests.support.fetch_postgres14 $(PG14)
-test/oldest: $(PG14)/package/native/bin/postgres ## Integration tests on PostgreSQL 14 and Redis 6.2, the oldest supported
+test/oldest: $(PG14)/package/native/bin/postgres ## Integration tests on PostgreSQL 14 and Redis 6.2, the oldest supported; OLDEST_TESTS chooses some
 	TASKMILL_TEST_PG_BIN=$(CURDIR)/$(PG14)/package/native/bin TASKMILL_TEST_VALKEY_BIN=$(CURDIR)/$(BIN)/redis-server \
-		$(PY) -m pytest $(SPREAD) tests/integration $(ARGS)
+		$(PY) -m pytest $(SPREAD) $(OLDEST_TESTS) $(ARGS)
 test/lowest: $(STAMP) ## Tests with the lowest versions that pyproject.toml allows; TESTS="tests/unit" chooses some
 	$(UV) venv --quiet --clear --python $(PY) $(LOWEST)
 	$(UV) pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --group dev -e . $(addprefix -e ,$(wildcard plugins/*))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 import threading
 from collections import deque
@@ -20,6 +21,10 @@ from taskmill.dev import passwords
 from taskmill.dev.servers import PostgresServer, ValkeyServer
 from taskmill.words import speak
 from tests.support import databases, servers
+
+# 在后台起的（nohup、脚本里的 &）继承「忽略 SIGINT」，测试里的子进程也就谁都收不到 Ctrl-C
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # 在别处随机地找反例；CI 只重复同样的例子，免得一次无关的改动撞上它
 hypothesis.settings.register_profile("home", deadline=None)

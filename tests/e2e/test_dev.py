@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
 import socket
 import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -170,16 +173,27 @@ def test_the_tables_of_plugins_are_made(dev: Dev) -> None:
     assert json.loads(done.stdout)["result"] == "noted", done.stderr
 
 
-def test_who_follows_a_task_survives_a_restart_of_the_api_and_keeps_the_id_on_ctrl_c(dev: Dev) -> None:
-    dev.start()
+@contextlib.contextmanager
+def following(dev: Dev, heard: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Submit a task that is due in two hours and follow it, until it waits; killed at the end if it still does."""
     command = tied(TASKMILL, "task", "submit", "shell.run", "--args", '{"argv": ["/bin/true"]}', "--in", "2h", "--wait")
-    heard = dev.folder / "heard.txt"
     with heard.open("w") as output:
         waiting = subprocess.Popen(
             command, cwd=dev.folder, env={**dev.environment(), "LANG": "C"}, stdin=subprocess.DEVNULL, stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
+    try:
         assert wait_until(lambda: "NOT_DUE" in heard.read_text(), FINISH_S), heard.read_text()
+        yield waiting
+    finally:
+        waiting.kill()
+        waiting.wait()
+
+
+def test_who_follows_a_task_survives_a_restart_of_the_api_and_keeps_the_id_on_ctrl_c(dev: Dev) -> None:
+    dev.start()
+    heard = dev.folder / "heard.txt"
+    with following(dev, heard) as waiting:
         assert dev.signal(signal.SIGTERM, within=STOP_S) == 0, dev.told()
         assert wait_until(lambda: "still waiting" in heard.read_text(), FINISH_S), heard.read_text()
         dev.start()  # 令牌与端口都换了
@@ -188,12 +202,7 @@ def test_who_follows_a_task_survives_a_restart_of_the_api_and_keeps_the_id_on_ct
         assert run(dev, "task", "cancel", task_id[1]).returncode == 0
         assert waiting.wait(FINISH_S) == 1, heard.read_text()
     assert "cancelled" in heard.read_text()
-    with heard.open("w") as output:
-        waiting = subprocess.Popen(
-            command, cwd=dev.folder, env={**dev.environment(), "LANG": "C"}, stdin=subprocess.DEVNULL, stdout=output,
-            stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        assert wait_until(lambda: "NOT_DUE" in heard.read_text(), FINISH_S), heard.read_text()
+    with following(dev, heard) as waiting:
         os.killpg(waiting.pid, signal.SIGINT)
         assert waiting.wait(FINISH_S) == 130, heard.read_text()
     task_id = re.search(r"submitted (\S+)", heard.read_text())

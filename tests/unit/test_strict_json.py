@@ -53,6 +53,7 @@ def test_a_text_that_is_no_json_is_refused(text: str | bytes) -> None:
     st.recursive(
         st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=20,
     )
 )
 def test_everything_else_comes_back(value: Any) -> None:
