@@ -11,7 +11,7 @@ import pytest
 
 from taskmill.kube import names
 from taskmill.services.tasks.submit_request import SubmitRequest
-from tests.cluster.commands import Run
+from tests.cluster.conftest import Run
 from tests.cluster.kubelet.api import Json
 from tests.cluster.operator_support import QueueSpace, Started, reason_of, submitting
 from tests.support.waiting import eventually, slowness

@@ -143,6 +143,18 @@ ENGLISH: dict[str, str] = {
     "等待排空": "waiting for workers to drain",
     "API 服务器暂时没有答复": "the API server does not answer for now",
     "看守迟迟不收尾，丢下它": "the watch does not finish and is left behind",
+    "没有读写这个命名空间里租约的权限，当作只有我们": "no right to leases in this namespace, acting as if we were alone there",
+    "别的控制器管着这个命名空间，我们不动它": "another operator acts in this namespace, leaving it alone",
+    "接管这个命名空间": "taking over this namespace",
+    "没能交还命名空间，等它自己到期": "a namespace could not be given up, its claim will run out",
+    "没来得及交还所有命名空间，等它们自己到期": "not all namespaces could be given up in time, their claims will run out",
+    "能读的命名空间变了": "other namespaces can be read now",
+    "读不了这个命名空间，先照看别的": "this namespace cannot be read, looking after the others",
+    "命名空间又能读了": "the namespace can be read again",
+    "迁移已做完，停下 Pod 里剩下的容器": "the migration is over, stopping what else runs in its pod",
+    "命名空间里有不是本 release 建的对象：先删掉它们，或设 uninstall.others": (
+        "the namespace has objects that this release did not make: delete them first, or set uninstall.others"
+    ),
     "看守线程退出，重新启动": "the watch thread ended, starting it again",
     "有看守断了": "a watch broke off",
     "看守线程出错": "error in the watch thread",
