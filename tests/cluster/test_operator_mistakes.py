@@ -83,7 +83,8 @@ async def test_a_sidecar_that_does_not_end_keeps_no_migration_open(
     space: QueueSpace, operators: Started, connected: None
 ) -> None:
     name = f"sidecar-{space.namespace}"
-    container = "Object.spec.containers{name: 'proxy', image: 'shell:test', command: ['sh', '-c', 'sleep 600']}"
+    user = "securityContext: Object.spec.containers.securityContext{runAsUser: 65534}"
+    container = f"Object.spec.containers{{name: 'proxy', image: 'shell:test', command: ['sh', '-c', 'sleep 600'], {user}}}"
     pods = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
     here = {"matchLabels": {"kubernetes.io/metadata.name": space.namespace}}
     spec = {
@@ -107,8 +108,10 @@ async def test_a_sidecar_that_does_not_end_keeps_no_migration_open(
         await operators().leads()
         await space.queue(QUEUE, scaling={"minReplicas": 1})
         await space.serving(QUEUE, 1, timeout=120)
-        (job, *_) = [each for each in await space.list("Job") if names.label(each, names.LABEL_PHASE) == "expand"]
-        assert job["spec"]["suspend"] is True
+        (job,) = [each for each in await space.list("Job") if names.label(each, names.LABEL_PHASE) == "expand"]
+        job = await space.until(
+            "Job", job["metadata"]["name"], lambda it: it["spec"].get("suspend"), timeout=60, why="concluded"
+        )
         assert names.annotation(job, names.MIGRATION_DONE)
         await eventually(lambda: _no_pods_of(space, job), timeout=60, why="the sidecar was stopped")
     finally:
@@ -239,7 +242,7 @@ async def test_workers_that_are_refused_by_valkey_are_no_green_light(
     await operators().leads()
     await space.queue(QUEUE, migration=SKIP, scaling={"minReplicas": 1})
     queue = await space.condition(QUEUE, "BrokerReachable", "BrokerUnreachable", timeout=120)
-    assert "WRONGPASS" in message(queue, "BrokerReachable")
+    assert "invalid username-password pair" in message(queue, "BrokerReachable")
     await space.condition(QUEUE, "Ready", "BrokerUnreachable", timeout=60)
     await eventually(lambda: space.events("BrokerUnreachable"), why="one warning")
     await space.secret("broker", broker_url)

@@ -138,9 +138,11 @@ def _has_run(pod: Manifest) -> bool:
 
 
 def _runs_on(pod: Manifest) -> bool:
-    """迁移结束了，别的容器还在跑：这样的 Job 永远不会自己结束。"""
+    """迁移结束了，别的容器还在跑，或者起不来：这样的 Job 永远不会自己结束。"""
     end = _end(pod)
-    return end is not None and end.get("exitCode") == 0 and any(status["state"].get("running") for status in _statuses(pod))
+    return (
+        end is not None and end.get("exitCode") == 0 and not all(each["state"].get("terminated") for each in _statuses(pod))
+    )
 
 
 def _statuses(pod: Manifest) -> list[Mapping[str, Any]]:

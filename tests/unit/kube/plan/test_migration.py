@@ -342,9 +342,10 @@ def test_a_mistake_in_the_pod_that_is_mended_goes_on_at_once() -> None:
     assert deleted(gate(target("more"), made, pods=pods)) == [made["metadata"]["name"]]  # 要它的队列已经没了
 
 
-def test_a_migration_that_is_done_counts_whatever_else_runs_in_its_pod() -> None:
+@pytest.mark.parametrize("state", [{"running": {"startedAt": at(-90)}}, {"waiting": {"reason": "ImagePullBackOff"}}])
+def test_a_migration_that_is_done_counts_whatever_else_is_in_its_pod(state: dict[str, Any]) -> None:
     made = job()
-    sidecar = {"name": "proxy", "state": {"running": {"startedAt": at(-90)}}}
+    sidecar = {"name": "proxy", "state": state}
     pod = job_pod(made, code=0, message=RESULT)
     pod["status"] |= {"phase": "Running", "containerStatuses": [*pod["status"]["containerStatuses"], sidecar]}
     (fact,) = facts.read([made], [pod])
