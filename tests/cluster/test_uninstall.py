@@ -49,6 +49,29 @@ def test_only_the_release_is_removed(kubectl: Run, commands: Commands, namespace
     assert left == ["taskqueue.taskmill.dev/by-hand", "taskqueue.taskmill.dev/theirs"]
 
 
+@pytest.mark.parametrize(
+    ("others", "code", "left"),
+    [
+        ("refuse", 1, ["taskqueue.taskmill.dev/by-hand", "taskqueue.taskmill.dev/ours"]),
+        ("drain", 0, []),
+        ("ignore", 0, ["taskqueue.taskmill.dev/by-hand"]),
+    ],
+)
+def test_objects_of_others_stop_it_by_name_or_go_or_stay(
+    kubectl: Run, commands: Commands, namespace: str, others: str, code: int, left: list[str]
+) -> None:
+    create(kubectl, namespace, task_queue("ours"), "demo")
+    kubectl("create", "-n", namespace, "-f", "-", stdin=text(task_queue("by-hand")))
+    arguments = [f"--namespace={namespace}", "--release=demo", "--timeout=20", f"--others={others}"]
+    done = subprocess.run(
+        [sys.executable, "-m", "taskmill.kube.uninstall", *arguments],
+        env=commands.environment, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert ("taskqueue/by-hand" in done.stderr + done.stdout) is (code == 1)
+    assert kubectl("get", "tq,tsched", "-n", namespace, "-o", "name").split() == left
+
+
 async def test_what_hangs_is_forced_and_told(kubectl: Run, kubeconfig: Path, namespace: str) -> None:
     create(kubectl, namespace, task_queue("stuck"), "demo", FINALIZER)
     configuration = Configuration()
