@@ -77,8 +77,10 @@ async def test_what_hangs_is_forced_and_told(kubectl: Run, kubeconfig: Path, nam
     configuration = Configuration()
     await load_kube_config(str(kubeconfig), client_configuration=configuration, persist_config=False)
     client = KubeClient(configuration, Counter("requests", "Requests.", ["verb", "code"], registry=CollectorRegistry()))
-    assert not await uninstall(client, namespace, "demo", 0, force_s=0)
-    await client.close()
+    try:
+        assert not await uninstall(client, namespace, "demo", 0, force_s=0)
+    finally:
+        await client.close()
     stuck = json.loads(kubectl("get", "tq", "stuck", "-n", namespace, "-o", "json"))["metadata"]
     assert stuck["deletionTimestamp"]
     assert stuck["annotations"][FORCE_DELETE] == "true"

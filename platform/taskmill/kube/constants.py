@@ -37,6 +37,7 @@ KUBE_SECRET_REFRESH_S: Final = 300.0  # 没有打标签、看守不到的 Secret
 KUBE_SECRET_MISSING_S: Final = 10.0  # 缺失的 Secret 多久再找一次
 LEASE_RELEASE_S: Final = 3.0  # 停止时释放租约最多等这么久：服务器不答，租约自会到期，进程不能为它误了时限
 UNINSTALL_POLL_S: Final = 1.0  # 卸载时查看还剩什么的间隔
+UNINSTALL_TRIES: Final = 10  # API 服务器暂时不答，列表再试这么多次
 UNINSTALL_FORCE_S: Final = 60.0  # 强制删除之后再等多久
 LEASE_DURATION_S: Final = 15.0  # 与 client-go 相同：租约 15 秒，10 秒续不上就放手，每 2 秒一试
 LEASE_RENEW_S: Final = 10.0

@@ -103,9 +103,19 @@ async def _left(client: KubeClient, namespace: str, release: str | None) -> list
     selector = f"app.kubernetes.io/managed-by=Helm,app.kubernetes.io/instance={release}" if release else ""
     found: list[Manifest] = []
     for kind in (k.TASK_SCHEDULE, k.TASK_QUEUE):
-        items, _ = await client.list(replace(kind, selector=selector), namespace)
-        found += items
+        found += await _listed(client, replace(kind, selector=selector), namespace)
     return found
+
+
+async def _listed(client: KubeClient, kind: k.Kind, namespace: str) -> list[Manifest]:
+    """API 服务器刚起来、正忙的时候再试几次：一次 429 不该让整个卸载失败。"""
+    for _ in range(c.UNINSTALL_TRIES):
+        try:
+            return (await client.list(kind, namespace))[0]
+        except TransientError as error:
+            log.warning("API 服务器暂时没有答复", error=str(error))
+        await asyncio.sleep(c.UNINSTALL_POLL_S)
+    return (await client.list(kind, namespace))[0]
 
 
 def _name(manifest: Manifest) -> str:
