@@ -135,7 +135,7 @@ async def test_valkey_is_away(
     scheduler(database_url, server.url)
     await space.secret("database", database_url)
     await space.secret("broker", server.url)
-    found = await away(space, server, (database_url, server.url), seconds, told="")
+    found = await away(space, server, (database_url, server.url), seconds, told="BrokerUnreachable")
     assert (found.again, found.causes) == (0, {})
 
 
