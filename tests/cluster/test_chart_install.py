@@ -230,4 +230,7 @@ RARE: set[Right] = {
     ("patch", "events.k8s.io", "events"),  # 同样的事件又来一次
     ("delete", "policy", "poddisruptionbudgets"), ("delete", "", "serviceaccounts"),  # spec 不再要它们
     ("delete", "batch", "jobs"),  # 旧的迁移 Job
+    ("patch", "batch", "jobs"),  # 迁移做完而边车不肯结束
+    ("list", "events.k8s.io", "events"),  # 迁移 Job 没有 Pod
+    ("get", "", "configmaps"),  # spec 里写了它们
 }  # fmt: skip
