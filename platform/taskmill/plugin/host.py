@@ -95,7 +95,7 @@ class PluginHost:
 
     def failures(self) -> dict[str, str]:
         """Return what the plugins say that are not up, by name; one that was asked for by name and is not installed, too."""
-        failed = {entry.name: entry.problem.en for entry in self._entries if entry.problem is not None}
+        failed = {entry.name: entry.problem.en for entry in self._entries if entry.loaded is None and entry.problem}
         return dict.fromkeys(self.missing, reasons.NOT_INSTALLED.en) | failed
 
     def middlewares(self) -> list[Any]:

@@ -186,8 +186,10 @@ def test_a_schedule_may_name_a_kind_of_a_plugin_that_loads_later() -> None:
 
 def test_a_schedule_of_a_kind_that_is_not_here_is_told_and_stops_nothing() -> None:
     early = registering("a", lambda registry: registry.schedule("s", "calc.duble", {"value": 1}, every="5m"))
-    told = found(load({"a": early, "calc": serving("calc", "calc.double")}))[0]
+    host = load({"a": early, "calc": serving("calc", "calc.double")})
+    told = found(host)[0]
     assert told.state is PluginState.LOADED
+    assert host.failures() == {}
     assert told.error is not None
     assert "calc.duble" in told.error.en
     assert "did you mean calc.double" in told.error.en

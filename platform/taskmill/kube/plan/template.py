@@ -48,7 +48,7 @@ def render(draft: Draft) -> Rendering:
             f" The workers keep {image}; for this operator's {state.options.default_image}, "
             f"kubectl annotate taskqueue {queue.name} {names.ADOPT_TEMPLATE}=latest"
         )
-    if not queue.spec.update.restart_on_secret_change:
+    if not queue.spec.update.restart_on_secret_change or not state.sees_config_maps:  # 一时读不了，不能当作内容变了
         secrets = names.annotation(live, names.SECRETS_HASH) or secrets
     replicas = None if state.scaler_owns_replicas else int((live or {}).get("spec", {}).get("replicas", 0))
     return Rendering(

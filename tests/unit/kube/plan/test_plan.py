@@ -132,6 +132,16 @@ def test_new_content_of_a_volume_rolls_the_workers(name: str) -> None:
     assert [each.manifest["kind"] for each in of(lab.round(), Apply)] == ["Deployment"]
 
 
+def test_config_maps_that_cannot_be_read_for_a_while_roll_nothing() -> None:
+    lab = running(pod=NAMES)
+    facts = {each: SecretFact(each, True, frozenset({"a"}), "old") for each in ("in-from", "in-volume", "in-part")}
+    maps = {each: SecretFact(each, True, frozenset({"a"}), "old") for each in ("in-env", "part", "files")}
+    lab.facts |= {"secrets": {**SECRETS, **facts}, "config_maps": maps}
+    lab.settle()
+    lab.facts |= {"config_maps": {}, "sees_config_maps": False}
+    assert of(lab.round(), Apply) == []
+
+
 @pytest.mark.parametrize(("restart", "rolls"), [(True, True), (False, False)])
 def test_a_new_secret_rolls_the_workers_if_wanted(restart: bool, rolls: bool) -> None:
     lab = running(update={"restartOnSecretChange": restart})
