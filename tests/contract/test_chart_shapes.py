@@ -6,19 +6,12 @@ import json
 
 import pytest
 
-from tests.cluster import binaries
-from tests.support.charts import find, objects, render
-from tests.support.requires import missing
-
-MINIMAL = ("--set", "database.existingSecret=db,broker.existingSecret=br")
+from tests.support.charts import MINIMAL, find, objects, render, require_helm
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _helm() -> None:
-    try:
-        binaries.client("helm")
-    except LookupError:
-        missing("helm", target="controlplane")
+    require_helm()
 
 
 SHAPE = {

@@ -14,13 +14,23 @@ from taskmill.kube.crd import documents as crds
 from taskmill.kube.crd.model import parse_queue, parse_schedule
 from taskmill.kube.metrics import Metrics
 from taskmill.settings import Settings
-from tests.cluster import binaries
 from tests.support import chart_readme, charts
-from tests.support.charts import CHART, CRDS_CHART, GOLDEN, SETS, RefusedError, find, objects, pod_specs, render, rendered
-from tests.support.requires import missing
+from tests.support.charts import (
+    CHART,
+    CRDS_CHART,
+    GOLDEN,
+    MINIMAL,
+    SETS,
+    RefusedError,
+    find,
+    objects,
+    pod_specs,
+    render,
+    rendered,
+    require_helm,
+)  # fmt: skip
 
 RUNBOOKS = charts.ROOT / "docs" / "runbooks"
-MINIMAL = ("--set", "database.existingSecret=db,broker.existingSecret=br")
 # 启动后约 140 MiB；请求体在处理时约占自己的五倍
 IDLE_BYTES, BODY_FACTOR = 140 * 2**20, 5
 every_set = pytest.mark.parametrize("name", list(SETS))
@@ -28,10 +38,7 @@ every_set = pytest.mark.parametrize("name", list(SETS))
 
 @pytest.fixture(scope="module", autouse=True)
 def _helm() -> None:
-    try:
-        binaries.client("helm")
-    except LookupError:
-        missing("helm", target="controlplane")
+    require_helm()
 
 
 def refused(*options: str) -> str:

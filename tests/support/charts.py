@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,14 @@ from typing import Any
 import yaml
 
 from tests.cluster import binaries
+from tests.support.requires import missing
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "taskmill"
 CRDS_CHART = ROOT / "charts" / "taskmill-crds"
 SETS = {path.stem: path for path in sorted((CHART / "ci").glob("*.yaml"))}
 RELEASE, NAMESPACE = "demo", "taskmill"
+MINIMAL: Sequence[str] = ("--set", "database.existingSecret=db,broker.existingSecret=br")
 Object = dict[str, Any]
 # 这些字段一出现就不再是 restricted
 HOST_FIELDS = ("hostNetwork", "hostPID", "hostIPC")
@@ -35,6 +37,14 @@ VOLUMES_ALLOWED = {
 
 class RefusedError(Exception):
     """Helm refused to render."""
+
+
+def require_helm() -> None:
+    """Skip the test without Helm, or fail where it must be there."""
+    try:
+        binaries.client("helm")
+    except LookupError:
+        missing("helm", target="controlplane")
 
 
 def helm(*arguments: str) -> str:

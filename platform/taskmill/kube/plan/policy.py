@@ -32,7 +32,7 @@ def policy(draft: Draft) -> None:
         return
     hold = spec.stop_policy != "None"
     by = names.holder(draft.queue.namespace, draft.queue.name)
-    ours = known.paused_by in {by, draft.state.options.instance}  # 0.1 记的是控制器的名字
+    ours = known.paused_by in {by, draft.state.options.instance}  # 从前记的是控制器的名字
     paused = hold if hold != known.paused and (hold or ours) else msgspec.UNSET
     wanted: dict[str, Any] = {name: getattr(spec, field) for name, field in FIELDS.items()}
     changed = {name: value for name, value in wanted.items() if value != getattr(known, name)}
