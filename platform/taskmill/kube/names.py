@@ -48,6 +48,7 @@ MIGRATION_DONE: Final = f"{GROUP}/migration-done"  # 何时做完、说了什么
 DELETION_COST: Final = "controller.kubernetes.io/pod-deletion-cost"
 
 CLAIM: Final = "taskmill-operator-claim"  # 每个命名空间里的 Lease：哪个控制器管它
+JOB_NAME: Final = "batch.kubernetes.io/job-name"  # Job 控制器给它的 Pod 的标签
 FINALIZER: Final = f"{GROUP}/drain"
 
 # ── 服务端应用时的字段管理者 ──

@@ -26,6 +26,7 @@ from taskmill.kube.observe.facts import Facts
 from taskmill.kube.plan import conditions
 from taskmill.kube.plan.conditions import Verdict
 from taskmill.kube.plan.reasons import Reason
+from taskmill.kube.plan.symptoms import is_quota
 from taskmill.kube.state import Event, Manifest
 from taskmill.log import get_logger
 
@@ -54,7 +55,7 @@ def refusal(error: KubeError) -> Reason | None:
     """Return the reason if a quota or a policy refused what we may do as such; None if it is something else."""
     if not isinstance(error, ForbiddenError | InvalidError):
         return None
-    if "exceeded quota" in error.message or "failed quota" in error.message:
+    if is_quota(error.message):
         return Reason.QUOTA_EXCEEDED
     policies = ("ValidatingAdmissionPolicy", "admission webhook", "denied the request", "PodSecurity")
     return Reason.ADMISSION_REFUSED if any(words in error.message for words in policies) else None

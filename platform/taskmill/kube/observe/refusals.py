@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.kube import constants as c
+from taskmill.kube import names
 from taskmill.kube.apiserver.failures import ForbiddenError
 from taskmill.kube.crd.model import parse_time
 from taskmill.kube.state import Manifest
@@ -32,7 +33,7 @@ class Refusals:
 
     async def of(self, jobs: Iterable[Manifest], pods: Sequence[Manifest]) -> dict[str, str]:
         """Return by name of the Job what its last refusal says; KubeError."""
-        made = {name for pod in pods for name in _jobs_of(pod)}
+        made = {names.label(pod, names.JOB_NAME) for pod in pods}
         waiting = [job for job in jobs if job["metadata"]["name"] not in made and _waits(job, self._clock.now())]
         if not waiting:
             self._known.clear()
@@ -59,11 +60,6 @@ def _waits(job: Manifest, now: datetime) -> bool:
     began = parse_time(status.get("startTime"))
     ended = any(each.get("status") == "True" for each in status.get("conditions") or ())
     return began is not None and not ended and (now - began).total_seconds() >= c.JOB_POD_S
-
-
-def _jobs_of(pod: Manifest) -> tuple[str, ...]:
-    labels = pod["metadata"].get("labels") or {}
-    return tuple(filter(None, (labels.get("batch.kubernetes.io/job-name"), labels.get("job-name"))))
 
 
 def _at(event: Manifest) -> str:

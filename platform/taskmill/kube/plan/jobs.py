@@ -81,7 +81,7 @@ def _fact(job: Manifest, pods: Sequence[Manifest], refused: str) -> JobFact:
     conditions = {str(each["type"]): each for each in status.get("conditions") or () if each.get("status") == "True"}
     failed = conditions.get("Failed") or conditions.get("FailureTarget") or {}
     over = conditions.get("Complete") or conditions.get("Failed") or {}
-    own = tuple(pod for pod in pods if job["metadata"]["name"] in _made_by(pod))
+    own = tuple(pod for pod in pods if names.label(pod, names.JOB_NAME) == job["metadata"]["name"])
     noted = names.annotation(job, names.MIGRATION_DONE)
     ends = [end for pod in own if (end := _end(pod))]
     last = _noted(noted) if noted else max(ends, key=_finished_at, default={})
@@ -120,10 +120,6 @@ def _state(job: Manifest, conditions: Mapping[str, Any]) -> JobState:
     if "FailureTarget" in conditions or job["metadata"].get("deletionTimestamp"):
         return JobState.ENDING
     return JobState.SUSPENDED if job["spec"].get("suspend") else JobState.ACTIVE
-
-
-def _made_by(pod: Manifest) -> tuple[str, str]:
-    return names.label(pod, "batch.kubernetes.io/job-name"), names.label(pod, "job-name")
 
 
 def _end(pod: Manifest) -> Mapping[str, Any] | None:

@@ -22,7 +22,7 @@ def trouble(draft: Draft) -> tuple[Reason, str] | None:
     """Return why workers that are wanted don't come up, the gravest reason first."""
     rollout = draft.rollout
     if rollout is not None and rollout.refused:
-        return symptoms.quota(rollout.refused), rollout.refused
+        return (Reason.QUOTA_EXCEEDED if symptoms.is_quota(rollout.refused) else Reason.PODS_REFUSED), rollout.refused
     found = symptoms.gravest([pod for pod in draft.state.pods if pod_workers.is_active(pod)], draft.state.now)
     if found is None:
         return None

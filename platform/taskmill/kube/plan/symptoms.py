@@ -35,9 +35,9 @@ def gravest(pods: Iterable[Manifest], now: datetime) -> Symptom | None:
     return min(found, key=lambda each: (each.due_s, ORDER.index(each.reason)), default=None)
 
 
-def quota(words: str) -> Reason:
-    """Return the reason for pods that the API server refuses, from its words."""
-    return Reason.QUOTA_EXCEEDED if "exceeded quota" in words or "failed quota" in words else Reason.PODS_REFUSED
+def is_quota(words: str) -> bool:
+    """Say whether a refusal of the API server is a quota's, from its words."""
+    return "exceeded quota" in words or "failed quota" in words
 
 
 def _symptoms(pod: Manifest, now: datetime) -> Iterator[Symptom]:
