@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from taskmill.controls.unique import Unique
     from taskmill.errors import Discard, Retry, Snooze, TaskmillError
     from taskmill.plugin.context import TaskContext
     from taskmill.plugin.definition import OnOom, RetryPolicy, task
@@ -21,6 +22,7 @@ __all__ = [
     "Snooze",
     "TaskContext",
     "TaskmillError",
+    "Unique",
     "__version__",
     "hookimpl",
     "task",
@@ -35,6 +37,7 @@ _HOMES = {
     "Snooze": "taskmill.errors",
     "TaskContext": "taskmill.plugin.context",
     "TaskmillError": "taskmill.errors",
+    "Unique": "taskmill.controls.unique",
     "hookimpl": "taskmill.plugin.specs",
     "task": "taskmill.plugin.definition",
 }

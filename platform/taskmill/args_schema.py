@@ -94,3 +94,14 @@ _KEYWORDS: dict[str, Any] = {"contentEncoding": _Encoding}
 def compiled(schema: Any) -> jsonschema_rs.Validator:
     """Return the validator of a schema; ValueError if it is not one, for example a pattern that ECMA 262 does not know."""
     return jsonschema_rs.validator_for(schema, formats=_FORMATS, validate_formats=True, keywords=_KEYWORDS)
+
+
+def names(schema: Any) -> frozenset[str]:
+    """Return the names of the args that a schema describes; a reference at its top is followed, as msgspec makes them."""
+    found = schema
+    for _ in range(2):
+        reference = found.get("$ref", "") if isinstance(found, dict) else ""
+        if not reference.startswith("#/$defs/"):
+            break
+        found = schema.get("$defs", {}).get(reference.removeprefix("#/$defs/"), {})
+    return frozenset(found.get("properties", ())) if isinstance(found, dict) else frozenset()

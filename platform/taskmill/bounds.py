@@ -42,6 +42,7 @@ TIMEOUT_S: Final = Range(0, c.TIMEOUT_MAX_S, above=True)
 DELAY_S: Final = Range(0, c.DELAY_MAX_S)
 INTERVAL_S: Final = Range(c.INTERVAL_MIN_S, c.DELAY_MAX_S)
 CATCH_UP_S: Final = Range(0, c.CATCH_UP_MAX_S)
+UNIQUE_PERIOD_S: Final = Range(0, c.UNIQUE_PERIOD_MAX_S, above=True)
 RETENTION_S: Final = Range(0, c.QUEUE_RETENTION_MAX_S)
 
 

@@ -59,6 +59,8 @@ class Code(StrEnum):
     TASK_NOT_FOUND = "TASK_NOT_FOUND"
     TASK_NOT_RETRYABLE = "TASK_NOT_RETRYABLE"
     UNAUTHORIZED = "UNAUTHORIZED"
+    UNIQUE_BUSY = "UNIQUE_BUSY"
+    UNIQUE_TAKEN = "UNIQUE_TAKEN"
     UNSUPPORTED_MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
     URL_TOO_LONG = "URL_TOO_LONG"
     USAGE = "USAGE"
@@ -280,6 +282,14 @@ ERRORS: dict[Code, ErrorSpec] = {
         401, 4, "需要有效的密钥：{reason}", "a valid key is needed: {reason}",
         "请求头 Authorization: Bearer <密钥>；创建：taskmill key create",
         "send Authorization: Bearer <key>; make one with taskmill key create",
+    ),
+    Code.UNIQUE_BUSY: ErrorSpec(
+        503, 5, "唯一键 {key} 被一个尚未结束的事务占着，等了 {seconds} 秒", "the unique key {key} is held by a transaction that is still open; waited {seconds} s",
+        "稍后再试；什么都没有存", "try again shortly; nothing was stored",
+    ),
+    Code.UNIQUE_TAKEN: ErrorSpec(
+        409, 4, "唯一键 {key} 已有任务 {id}", "the unique key {key} is taken by the task {id}",
+        "taskmill task show {id}", "taskmill task show {id}",
     ),
     Code.UNSUPPORTED_MEDIA_TYPE: ErrorSpec(
         415, 2, "不支持的内容类型：{content_type}", "unsupported content type: {content_type}",

@@ -68,6 +68,12 @@ UNKNOWN_EXECUTOR: Final = Words("没有执行器 {name}；有 {known}", "there i
 EXECUTOR_BROKEN: Final = Words("执行器 {name} 造不出来：{error}", "the executor {name} could not be made: {error}")
 NOT_EXCEPTIONS: Final = Words("{field} 只能放异常类型：{value}", "{field} takes exception types only: {value}")
 NOT_STORABLE: Final = Words("{field} 含有存不了的字符", "{field} has characters that cannot be stored")
+KEY_OR_BY: Final = Words("key 与 by 只给一个", "give key or by, not both")
+KEY_TWICE: Final = Words(
+    "unique_key 与 unique 只给一个；unique 里有 key", "give unique_key or unique, not both; unique has a key too"
+)
+TEXT_OF: Final = Words("须为 1 到 {limit} 个字符，不含 NUL", "must have 1 to {limit} characters, none of them NUL")
+NOT_IN_ARGS: Final = Words("参数里没有 {name}", "the args have no {name}")
 NOT_TEXT: Final = Words("{field} 须是文字", "{field} must be a text")
 NOT_A_TASK: Final = Words("不是 @task，也不是 taskiq 任务：{value}", "neither a @task nor a taskiq task: {value}")
 SCHEDULE_OF: Final = Words("计划 {name}：{reason}", "schedule {name}: {reason}")

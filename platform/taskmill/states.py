@@ -25,8 +25,8 @@ Invariants
  (8)  Infrastructure interruptions burn no attempts, worker crashes burn `crash_count`; an outage that the
       rescuer's own ticks shared burns neither.
  (9)  Rollups count transitions: finals − reopened − pruned − unretained = rows in history, per queue and kind.
+ (10) A unique key has at most one live task.
  (11) Ids are made by the service only, and an id is in at most one of `tasks` and `task_history`.
-(Number 10 belongs to unique keys and limits.)
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ class By(StrEnum):
     CANCEL = "cancel"
     EXPIRE = "expire"
     RETRY = "retry"
+    REPLACE = "replace"
 
 
 # (由谁, 从, 到)；从 None 表示新建
@@ -118,6 +119,11 @@ TRANSITIONS: frozenset[tuple[By, State | None, State]] = frozenset(
         (By.EXPIRE, State.SCHEDULED, State.DISCARDED),
         (By.EXPIRE, State.AVAILABLE, State.DISCARDED),
         (By.EXPIRE, State.RETRYABLE, State.DISCARDED),
+        # 换了参数与时间：还没到时间的照旧等 stager，已可运行而时间改到将来的退回去等
+        (By.REPLACE, State.AVAILABLE, State.SCHEDULED),
+        (By.REPLACE, State.AVAILABLE, State.AVAILABLE),
+        (By.REPLACE, State.SCHEDULED, State.SCHEDULED),
+        (By.REPLACE, State.RETRYABLE, State.RETRYABLE),
         (By.RETRY, State.COMPLETED, State.AVAILABLE),
         (By.RETRY, State.CANCELLED, State.AVAILABLE),
         (By.RETRY, State.DISCARDED, State.AVAILABLE),

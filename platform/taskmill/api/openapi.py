@@ -1,6 +1,7 @@
 """The API description: Litestar's, with our own schemas, bodies, query parameters, errors and security put in.
 
-A route says what Litestar cannot know in its `opt`: `body` and `query` (Structs), `errors` (codes beyond the usual).
+A route says what Litestar cannot know in its `opt`: `body` and `query` (Structs), `errors` (codes beyond the usual), `also`
+(a second status of success).
 """
 
 from __future__ import annotations
@@ -117,6 +118,8 @@ def _is_envelope(handler: HTTPRouteHandler) -> bool:
 def _complete(operation: Json, path: str, method: str, handler: HTTPRouteHandler, names: Mapping[Any, str]) -> None:
     options = handler.opt
     answers = {status: answer for status, answer in operation.get("responses", {}).items() if status.startswith("2")}
+    if "also" in options:
+        answers[str(options["also"])] = dict(next(iter(answers.values())))
     if _is_envelope(handler):
         for answer in answers.values():
             answer["description"] = "OK"

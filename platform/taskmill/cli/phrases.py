@@ -78,3 +78,4 @@ BENCH_TITLE: Final = Words(
 )
 FIGURE: Final = Words("指标", "figure")
 MEDIAN: Final = Words("中位数", "median")
+NOT_UNIQUE_ALONE: Final = Words("--not-unique 不与其他 --unique 选项同用", "--not-unique goes with no other --unique option")

@@ -16,7 +16,7 @@ from taskiq_redis import RedisStreamBroker
 
 from taskmill import keys, reasons
 from taskmill.engine import constants as ec
-from taskmill.errors import Code, SetupError
+from taskmill.errors import Code, ConflictError, SetupError
 from taskmill.ids import new_id
 from taskmill.plugin.registry import Registry
 from taskmill.services.tasks.submit import SubmitService
@@ -93,7 +93,7 @@ class TaskmillBroker(RedisStreamBroker):
         return True
 
     async def kick(self, message: BrokerMessage) -> None:
-        """Submit what `kiq` built; errors as in SubmitService.submit."""
+        """Submit what `kiq` built; errors as in SubmitService.submit, and UNIQUE_TAKEN for every duplicate, whatever its kind says."""
         sent = self.formatter.loads(message.message)
         definition = max(
             (d for d in self._registry.tasks.values() if d.kind == sent.task_name), key=lambda d: d.version, default=None
@@ -110,7 +110,9 @@ class TaskmillBroker(RedisStreamBroker):
             {"kind": sent.task_name, "version": definition.version, "args": msgspec.to_builtins(args), **options},
             SubmitRequest,
         )
-        await self._submit.submit_as(sent.task_id, request)
+        done = await self._submit.submit_as(sent.task_id, request)
+        if done.duplicate:  # kiq 已经给了编号，换不成别的：等它的结果会永远等下去
+            raise ConflictError(Code.UNIQUE_TAKEN, key=sent.task_name, id=str(done.id))
 
     async def listen(self) -> AsyncGenerator[AckableMessage, None]:
         """Refuse: the stock taskiq worker would run tasks without claim and lease. Use `taskmill worker`."""

@@ -10,6 +10,7 @@ from taskmill.models.schema_info import SchemaInfo
 from taskmill.models.task import Task, TaskHistory
 from taskmill.models.task_attempt import TaskAttempt
 from taskmill.models.task_queue import TaskQueue
+from taskmill.models.unique_key import UniqueKey
 from taskmill.models.worker import Worker
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "TaskAttempt",
     "TaskHistory",
     "TaskQueue",
+    "UniqueKey",
     "Worker",
     "metadata",
 ]

@@ -30,3 +30,4 @@ class Kind(Base):
     result_schema: Mapped[Any | None] = mapped_column(Json)
     seen_at: Mapped[datetime] = mapped_column(server_default=text("now()"))
     on_oom_queue: Mapped[str | None]
+    controls: Mapped[Any] = mapped_column(Json, server_default=text("'{}'"))

@@ -13,6 +13,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 from taskmill.models.base import Base, Json, Timestamps
 from taskmill.states import FINAL, LIVE
 
+# 占着键的行；语句里的条件与索引的必须一字不差，规划器才认得
+UNIQUE_HELD = "unique_key is not null and (unique_while = 'live' or claim_no = 0)"
+
 
 def _one_of(column: str, values: frozenset[Any]) -> str:
     return f"{column} in ({', '.join(sorted(repr(str(value)) for value in values))})"
@@ -45,6 +48,8 @@ class TaskColumns(Timestamps):
     fire_at: Mapped[datetime | None]
     created_by: Mapped[str | None]
     cancel_requested_at: Mapped[datetime | None]
+    unique_key: Mapped[str | None] = mapped_column(sort_order=910)
+    unique_while: Mapped[str | None] = mapped_column(sort_order=911)
 
 
 class Task(TaskColumns, Base):
@@ -69,6 +74,8 @@ class Task(TaskColumns, Base):
         # stager：到期的行
         Index("tasks_due", "run_at", postgresql_where=text("state in ('scheduled', 'retryable')")),
         Index("tasks_running", "worker_id", postgresql_where=text("state = 'running'")),
+        # 键被占着的期间：live 直到结束，waiting 直到第一次被领取
+        Index("tasks_unique", "unique_key", unique=True, postgresql_where=text(UNIQUE_HELD)),
         Index("tasks_expiring", "expires_at", postgresql_where=text("expires_at is not null and state <> 'running'")),
     )
 

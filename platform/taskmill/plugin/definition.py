@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
@@ -15,6 +15,7 @@ import msgspec
 from taskmill import args_schema, naming, reasons
 from taskmill import constants as c
 from taskmill.bounds import bad_delay
+from taskmill.controls.unique import Unique
 from taskmill.errors import KindError, UnfitError
 from taskmill.plugin import constants as pc
 from taskmill.plugin.call_plan import CallPlan, as_function, first_line
@@ -107,6 +108,7 @@ class TaskDefinition(Generic[P, R]):
     executor: str = "async"
     summary: str = ""
     on_oom: OnOom | None = None
+    unique: Unique | None = None
     taskiq: Any = None  # 原来的 taskiq 任务；为 None 时由引擎登记
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -129,11 +131,13 @@ def task(
     retry: RetryPolicy | None = None,
     executor: str | None = None,
     on_oom: OnOom | None = None,
+    unique: Unique | None = None,
 ) -> Callable[[Callable[P, R]], TaskDefinition[P, R]]:
     """Turn a function into a kind of task; its first docstring line becomes the summary.
 
     `kind` is `<area>.<verb>`; `timeout` seconds, timedelta or text such as `2m`; `executor` defaults to `async` for
-    coroutine functions and `thread` for others; `on_oom` says where to go after a death for want of memory.
+    coroutine functions and `thread` for others; `on_oom` says where to go after a death for want of memory; `unique` that
+    a task shall be there once only, unless a submit says otherwise.
     KindError, both a ValueError and a TypeError, if something does not fit.
     """
     if not naming.is_kind(kind):
@@ -153,6 +157,7 @@ def task(
                 executor=executor or ("async" if plan.coroutine else "thread"),
                 summary=(inspect.getdoc(function) or "").split("\n", 1)[0],
                 on_oom=on_oom,
+                unique=unique,
             )
             check(definition)
         except UnfitError as error:
@@ -185,6 +190,7 @@ def check(definition: TaskDefinition[..., Any]) -> None:
     if definition.executor == "async" and not plan.coroutine and not _makes_coroutine(definition.function):
         raise UnfitError(reasons.PLAIN_ON_LOOP)
     schema = plan.schema()
+    _check_unique(definition.unique, args_schema.names(schema))
     for name, written in (("args", schema), ("return", plan.result_schema())):
         if b"\\u0000" in msgspec.json.encode(written):
             raise UnfitError(reasons.NOT_STORABLE(field=name))
@@ -192,6 +198,16 @@ def check(definition: TaskDefinition[..., Any]) -> None:
         args_schema.compiled(schema)
     except ValueError as error:
         raise UnfitError(reasons.SCHEMA_BROKEN(error=first_line(error))) from error
+
+
+def _check_unique(unique: Unique | None, names: Collection[str]) -> None:
+    if unique is None:
+        return
+    if (found := unique.refusal()) is not None:
+        raise UnfitError(Words(zh=f"unique.{found[0]} {found[1].zh}", en=f"unique.{found[0]} {found[1].en}"))
+    for path in unique.by or ():
+        if (first := path.split(".")[0]) not in names:
+            raise UnfitError(reasons.NOT_IN_ARGS(name=first))
 
 
 def storable(text: Any) -> bool:

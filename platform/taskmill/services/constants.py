@@ -20,6 +20,10 @@ GROUP_COMMIT_MAX_TASKS: Final = 500  # 一次组提交最多多少个
 GROUP_COMMIT_FLUSHERS: Final = 2  # 两个并行，让 fsync 与 CPU 重叠
 GROUP_COMMIT_QUEUE_MAX: Final = 20_000  # 等待组提交的上限，满了就拒绝
 SUBMIT_CHUNK: Final = 1_000  # 批量提交时每条 INSERT 的行数
+UNIQUE_GROUP_MS: Final = 50  # 一组里有键被别的事务占着，等这么久就拆开，各等各的
+UNIQUE_LOOK_MS: Final = 10  # 拆开之后每看一次占用连接的上限
+UNIQUE_AGAIN_S: Final = 0.05  # 多久再看一次
+UNIQUE_WAIT_S: Final = 1.0  # 等一个被占着的键的最长时间，之后是 UNIQUE_BUSY
 KIND_CACHE_S: Final = 5.0  # 提交方缓存 kinds 表的时间
 QUEUE_KNOWN_S: Final = 60.0  # 提交方记住一个队列已经登记的时间；队列被删除之后最迟这么久重新登记
 

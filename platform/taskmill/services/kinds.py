@@ -9,6 +9,7 @@ import msgspec
 
 from taskmill import args_schema, reasons
 from taskmill.clock import Clock
+from taskmill.controls.unique import Unique
 from taskmill.errors import Code, InputError, NotFoundError, SetupError
 from taskmill.log import get_logger
 from taskmill.plugin.registry import Registry
@@ -38,11 +39,18 @@ async def publish(database: Database, registry: Registry) -> None:
             args_schema=msgspec.json.encode(definition.call.schema()),
             result_schema=_encoded(definition.call.result_schema()),
             on_oom_queue=definition.on_oom.queue if definition.on_oom else None,
+            controls=msgspec.json.encode(Controls(unique=definition.unique)),
         )
         for definition in registry.tasks.values()
     ]
     if rows:
         await database.unit(lambda connection: store.publish(connection, rows))
+
+
+class Controls(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a kind declares of its tasks, as it stands in the table; what a newer program wrote there besides is skipped."""
+
+    unique: Unique | None = None
 
 
 def _encoded(schema: dict[str, Any] | None) -> bytes | None:
@@ -52,13 +60,16 @@ def _encoded(schema: dict[str, Any] | None) -> bytes | None:
 class KindPolicy:
     """One kind as submit sees it: defaults and a compiled validator."""
 
-    __slots__ = ("kind", "max_attempts", "priority", "queue", "timeout_ms", "validator", "version")
+    __slots__ = ("kind", "max_attempts", "names", "priority", "queue", "timeout_ms", "unique", "validator", "version")
 
     def __init__(self, row: store.KindDefaults) -> None:
         self.kind, self.version, self.queue, self.priority = row.kind, row.version, row.queue, row.priority
         self.max_attempts, self.timeout_ms = row.max_attempts, row.timeout_ms
+        self.unique = msgspec.json.decode(row.controls, type=Controls).unique
+        schema = msgspec.json.decode(row.args_schema)
+        self.names = args_schema.names(schema)
         try:
-            self.validator = args_schema.compiled(msgspec.json.decode(row.args_schema))
+            self.validator = args_schema.compiled(schema)
         except ValueError as error:  # 一个插件的坏样式不能挡住别的类型
             log.error("参数的 JSON Schema 无法编译", kind=row.kind, error=str(error))  # noqa: TRY400
             self.validator = None

@@ -52,6 +52,7 @@ DATA_ERRORS = (
 )  # 某一行存不进去
 MISSING_PARTITION = asyncpg.CheckViolationError  # 没有当天分区时的错误类别，等 pruner 建好
 MISSING_SCHEMA = asyncpg.UndefinedTableError  # 还没有迁移
+UNIQUE_VIOLATION = asyncpg.UniqueViolationError
 LOCKED_OUT = asyncpg.LockNotAvailableError  # 等别人的锁等过了 lock_timeout
 SERIALIZATION = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 

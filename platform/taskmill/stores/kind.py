@@ -13,18 +13,18 @@ from taskmill.stores.database import Queryable
 
 PUBLISH = """
 insert into taskmill.kinds as k (kind, version, plugin, plugin_version, summary, queue, priority, max_attempts, timeout_ms,
-                                 executor, args_schema, result_schema, on_oom_queue, seen_at)
+                                 executor, args_schema, result_schema, on_oom_queue, controls, seen_at)
 select u.*, now()
 from unnest($1::text[], $2::int[], $3::text[], $4::text[], $5::text[], $6::text[], $7::smallint[], $8::int[], $9::int[],
-            $10::text[], $11::jsonb[], $12::jsonb[], $13::text[]) as u
+            $10::text[], $11::jsonb[], $12::jsonb[], $13::text[], $14::jsonb[]) as u
 on conflict (kind, version) do update
 set plugin = excluded.plugin, plugin_version = excluded.plugin_version, summary = excluded.summary, queue = excluded.queue,
     priority = excluded.priority, max_attempts = excluded.max_attempts, timeout_ms = excluded.timeout_ms,
     executor = excluded.executor, args_schema = excluded.args_schema, result_schema = excluded.result_schema,
-    on_oom_queue = excluded.on_oom_queue, seen_at = now()
+    on_oom_queue = excluded.on_oom_queue, controls = excluded.controls, seen_at = now()
 """
 LOAD = """
-select kind, version, queue, priority, max_attempts, timeout_ms, args_schema from taskmill.kinds
+select kind, version, queue, priority, max_attempts, timeout_ms, args_schema, controls from taskmill.kinds
 """
 
 
@@ -45,6 +45,7 @@ class KindRow:
     args_schema: bytes
     result_schema: bytes | None
     on_oom_queue: str | None = None
+    controls: bytes = b"{}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class KindDefaults:
     max_attempts: int
     timeout_ms: int
     args_schema: bytes
+    controls: bytes = b"{}"
 
 
 async def publish(connection: Queryable, kinds: Sequence[KindRow]) -> None:
@@ -78,6 +80,7 @@ async def publish(connection: Queryable, kinds: Sequence[KindRow]) -> None:
         [k.args_schema for k in rows],
         [k.result_schema for k in rows],
         [k.on_oom_queue for k in rows],
+        [k.controls for k in rows],
     )
 
 

@@ -87,6 +87,10 @@ insert into taskmill.schedule_fires (schedule_id, fire_at, task_id)
 select * from unnest($1::uuid[], $2::timestamptz[], $3::uuid[]) order by 1, 2
 on conflict do nothing returning task_id
 """
+RENAME = """
+update taskmill.schedule_fires f set task_id = u.holder
+from unnest($1::uuid[], $2::uuid[]) as u(task_id, holder) where f.task_id = u.task_id and f.created_at = now()
+"""
 ADVANCE = """
 update taskmill.schedules s
 set next_fire_at = u.next_fire_at, last_fire_at = coalesce(u.last_fire_at, s.last_fire_at),
@@ -138,6 +142,11 @@ async def record_fires(connection: Connection, fires: Sequence[tuple[UUID, datet
     """Record (schedule_id, fire_at, task_id); returns the task ids of fires that had not been recorded before."""
     rows = await connection.fetch(FIRE, [f[0] for f in fires], [f[1] for f in fires], [f[2] for f in fires])
     return {row["task_id"] for row in rows}
+
+
+async def rename_fires(connection: Connection, holders: Mapping[UUID, UUID]) -> None:
+    """Let fires that this transaction recorded name the tasks that stand for theirs."""
+    await connection.execute(RENAME, list(holders), list(holders.values()))
 
 
 async def advance(connection: Queryable, changes: Sequence[Advance]) -> None:

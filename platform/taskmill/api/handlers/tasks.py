@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import msgspec
-from litestar import Router, get, post
+from litestar import Response, Router, get, post
 from litestar.status_codes import HTTP_200_OK
 
 from taskmill.api import body, task_body
@@ -24,13 +24,19 @@ from taskmill.states import State
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
-    """A task that is stored: it will run whatever happens to this process."""
+    """A task that is stored: it will run whatever happens to this process.
+
+    A `duplicate` was not stored: `id` is the task that has its unique key, with its state and time (null once it is
+    pruned); `replaced` says that it got the args and the time of this one.
+    """
 
     id: UUID
     kind: str
     queue: str
-    state: State
-    run_at: Timestamp
+    state: State | None
+    run_at: Timestamp | None
+    duplicate: bool = False
+    replaced: bool = False
 
 
 class AcceptedItem(Accepted, frozen=True, kw_only=True):
@@ -59,6 +65,8 @@ SUBMIT_ERRORS = (
     Code.INVALID_REQUEST,
     Code.KIND_NOT_FOUND,
     Code.SUBMIT_BUSY,
+    Code.UNIQUE_BUSY,
+    Code.UNIQUE_TAKEN,
 )
 
 
@@ -66,15 +74,18 @@ SUBMIT_ERRORS = (
     "/",
     operation_id="submitTask",
     summary="Submit one task",
-    opt={"body": SubmitRequest, "errors": SUBMIT_ERRORS},
+    opt={"body": SubmitRequest, "errors": SUBMIT_ERRORS, "also": HTTP_200_OK},
 )
 async def submit(request: Call) -> Envelope[Accepted]:
-    """Store one task; once this is answered, it runs at least once."""
+    """Store one task; once this is answered, it runs at least once. 200 instead of 201: a duplicate, nothing was stored."""
     platform = platform_of(request)
     # 不留名字：解码后的参数比正文大许多倍，等提交时不必占着
     done = await platform.submit.submit(await task_body.one(request, platform.settings), created_by=caller(request))
+    answer = ok(request, Accepted(**_accepted(done)))
+    if done.duplicate:
+        return cast("Envelope[Accepted]", Response(answer, status_code=HTTP_200_OK))
     telemetry_of(request).submitted((done.queue,))
-    return ok(request, Accepted(**_accepted(done)))
+    return answer
 
 
 @post(
@@ -88,7 +99,7 @@ async def submit_batch(request: Call) -> Envelope[AcceptedBatch]:
     platform = platform_of(request)
     batch = await task_body.many(request, platform.settings)
     done = await platform.submit.submit_many(batch, created_by=caller(request))
-    telemetry_of(request).submitted(task.queue for task in done)
+    telemetry_of(request).submitted(task.queue for task in done if not task.duplicate)
     items = [AcceptedItem(index=index, **_accepted(task)) for index, task in enumerate(done)]
     return ok(request, AcceptedBatch(items=items, count=len(items)))
 
@@ -145,7 +156,7 @@ async def cancel(request: Call, task_id: TaskId) -> Envelope[TaskState]:
     operation_id="retryTask",
     summary="Run a finished task again",
     status_code=HTTP_200_OK,
-    opt={"errors": (Code.TASK_NOT_FOUND, Code.TASK_NOT_RETRYABLE)},
+    opt={"errors": (Code.TASK_NOT_FOUND, Code.TASK_NOT_RETRYABLE, Code.UNIQUE_TAKEN)},
 )
 async def retry(request: Call, task_id: TaskId) -> Envelope[TaskState]:
     """Bring a finished task back with the same id and fresh budgets. A live one answers 409."""
@@ -158,8 +169,10 @@ def _accepted(done: Submitted) -> dict[str, Any]:
         "id": done.id,
         "kind": done.kind,
         "queue": done.queue,
-        "state": State(done.state),
-        "run_at": rfc3339(done.run_at),
+        "state": None if done.state is None else State(done.state),
+        "run_at": None if done.run_at is None else rfc3339(done.run_at),
+        "duplicate": done.duplicate,
+        "replaced": done.replaced,
     }
 
 

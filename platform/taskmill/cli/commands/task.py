@@ -15,6 +15,8 @@ from taskmill.cli.commands.task_watch import told
 from taskmill.cli.language import words
 from taskmill.cli.output import Column, Output, age, duration, emit, output_option, plain, record, say
 from taskmill.cli.rest import Api, paged, remote, segment
+from taskmill.cli.unique_options import NAMES as UNIQUE_NAMES
+from taskmill.cli.unique_options import unique_of, unique_options
 from taskmill.states import State
 
 
@@ -62,6 +64,8 @@ ACCEPTED = (
     Column("queue", "队列", "QUEUE"),
     Column("state", "状态", "STATE"),
     Column("run_at", "计划时间", "RUN_AT", rank=1),
+    Column("duplicate", "重复", "DUPLICATE", wide=True),
+    Column("replaced", "已替换", "REPLACED", wide=True),
 )
 DETAIL = (
     *COLUMNS[:4],
@@ -79,6 +83,7 @@ DETAIL = (
     Column("worker_id", "工作进程", "WORKER"),
     Column("schedule_id", "计划", "SCHEDULE"),
     Column("tags", "标签", "TAGS"),
+    Column("unique_key", "唯一键", "UNIQUE_KEY"),
     Column("args", "参数", "ARGS"),
     Column("meta", "附注", "META"),
     Column("waiting", "在等什么", "WAITING", show=_reasons, when=_waits),
@@ -94,7 +99,7 @@ RESULT = (
     Column("error", "错误", "ERROR", show=_error, when=_unfinished),
 )
 # 接口的字段 → 这里的选项：错误说的是用户敲的东西
-NAMES = {"delay_s": "--in", "expires_at": "--expires", "timeout_s": "--timeout", "tags": "--tag"}
+NAMES = {**UNIQUE_NAMES, "delay_s": "--in", "expires_at": "--expires", "timeout_s": "--timeout", "tags": "--tag"}
 ATTEMPTS = (
     Column("claim_no", "认领", "CLAIM"),
     Column("attempt", "尝试", "ATTEMPT"),
@@ -132,6 +137,7 @@ def task() -> None:
 @click.option("--tag", "tags", multiple=True, help="A tag to find it by; repeatable.")
 @click.option("--meta", default=None, metavar="JSON", help="Notes of your own, a JSON object.")
 @click.option("--kind-version", "version", type=click.IntRange(min=1), default=None, help="Version of the kind.")
+@unique_options
 @click.option("--wait", is_flag=True, help="Follow it until it is finished, as `task watch` does.")
 @click.option("--wait-timeout", default=None, metavar="DURATION", help="With --wait: give up following, exit code 124.")
 @output_option
@@ -159,6 +165,7 @@ def submit(
     Example: taskmill task submit http.request --args '{"url": "https://example.org"}' --in 5m --tag nightly
     """
     patience = seconds(wait_timeout, "--wait-timeout")
+    unique = unique_of(plain)
     request = compact(
         {
             "kind": kind,
@@ -173,9 +180,10 @@ def submit(
         }
     )
     api.names = NAMES
-    accepted = api.post("/tasks", request)
+    accepted = api.post("/tasks", request | unique)
+    if wait or accepted["duplicate"]:
+        say(_told(accepted), err=True)
     if wait:
-        say(words(f"已提交 {accepted['id']}", f"submitted {accepted['id']}"), err=True)
         _follow(ctx, api, accepted["id"], patience, output)
     else:
         emit(accepted, output, ACCEPTED)
@@ -299,6 +307,12 @@ def retry(ctx: click.Context, api: Api, task_ids: tuple[str, ...], output: Outpu
     Example: taskmill task list --state discarded -o name | xargs taskmill task retry
     """
     ctx.exit(each(task_ids, lambda item: api.post(f"/tasks/{segment(item)}/retry"), output, STATE))
+
+
+def _told(accepted: Mapping[str, Any]) -> str:
+    if accepted["duplicate"]:
+        return words(f"重复：已有任务 {accepted['id']}", f"a duplicate: the task {accepted['id']} is there")
+    return words(f"已提交 {accepted['id']}", f"submitted {accepted['id']}")
 
 
 def _one(found: dict[str, Any], output: Output, rows: tuple[Column, ...]) -> None:

@@ -93,18 +93,28 @@ class Cron:
         request = SubmitRequest(kind=row.kind, args=msgspec.json.decode(row.args), queue=row.queue, priority=row.priority)
         return await self._submit.prepare(request, created_by=f"schedule:{row.name}", schedule_id=row.id, fire_at=fire_at)
 
-    async def _fire(self, connection: Connection, plans: list[_Plan]) -> set[UUID]:
+    async def _fire(self, connection: Connection, plans: list[_Plan]) -> dict[UUID, UUID]:
+        """返回 交的任务 → 替它的任务：类型要求唯一而键被占着时，是占着键的那一个。"""
         tasks = {task.id: task for plan in plans for _, task in plan.tasks}
         if not tasks:
-            return set()
+            return {}
         fires = [(plan.row.id, fire_at, task.id) for plan in plans for fire_at, task in plan.tasks]
         fired = await store.record_fires(connection, fires)
-        if fired:
-            await self._submit.store(connection, [tasks[task_id] for task_id in fired])
-        return fired
+        if not fired:
+            return {}
+        instead = await self._submit.store(connection, [tasks[task_id] for task_id in fired])
+        held = {task_id: holder for task_id, holder in instead.items() if isinstance(holder, UUID)}
+        if held:
+            await store.rename_fires(connection, held)
+        for plan in plans:
+            errors = [error for _, task in plan.tasks if isinstance(error := instead.get(task.id), TaskmillError)]
+            if errors:
+                plan.error = errors[-1].words.en[: c.ERROR_MESSAGE_MAX_CHARS]
+                log.warning("计划触发失败", schedule=plan.row.name, schedule_id=str(plan.row.id), error=plan.error)
+        return {task_id: held.get(task_id, task_id) for task_id in fired if task_id in held or task_id not in instead}
 
 
-def _advance(plan: _Plan, fired: set[UUID]) -> Advance:
-    done = [(fire_at, task.id) for fire_at, task in plan.tasks if task.id in fired]
+def _advance(plan: _Plan, fired: dict[UUID, UUID]) -> Advance:
+    done = [(fire_at, fired[task.id]) for fire_at, task in plan.tasks if task.id in fired]
     last_fire_at, last_task_id = done[-1] if done else (None, None)
     return Advance(plan.row.id, plan.due.next_fire_at, last_fire_at, last_task_id, plan.due.missed, plan.error)

@@ -44,7 +44,7 @@ class Pruner:
         """Do one round.
 
         Returns made and dropped (partitions), pruned (their rows), expired (rows past the retention of their queue),
-        busy (partitions left for later), attempts, fires, workers, rollups (rows merged) and more (a batch was full).
+        busy (partitions left for later), attempts, fires, unique_keys, workers, rollups (rows merged) and more (a batch was full).
         """
         config = self._config
         async with self._database.pool.acquire(timeout=c.CONNECT_TIMEOUT_S) as connection:
@@ -54,6 +54,7 @@ class Pruner:
         expired, full = await prune.prune_queues(pool, self._writer, config.batch)
         attempts = await prune.prune_attempts(pool, config.retention_days, config.batch)
         fires = await prune.prune_fires(pool, config.retention_days, config.batch)
+        keys = await prune.prune_unique_keys(pool, config.batch)
         workers = await prune.prune_workers(pool, config.worker_keep_s)
         rollups = await prune.merge_rollups(pool, config.retention_days, config.batch)
         return {
@@ -64,9 +65,10 @@ class Pruner:
             "busy": busy,
             "attempts": attempts,
             "fires": fires,
+            "unique_keys": keys,
             "workers": workers,
             "rollups": rollups,
-            "more": int(full or config.batch in {attempts, fires, rollups}),
+            "more": int(full or config.batch in {attempts, fires, keys, rollups}),
         }
 
     async def _drop_expired(self) -> tuple[int, int, int]:

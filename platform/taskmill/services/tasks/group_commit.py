@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any
 from uuid import UUID
 
 from taskmill.errors import Code, LimitError
@@ -12,10 +13,12 @@ from taskmill.log import get_logger
 from taskmill.services import constants as c
 from taskmill.stores.database import DATA_ERRORS
 from taskmill.stores.tasks.submit import Inserted, NewTask
+from taskmill.stores.tasks.unique import KeyHeldError
 from taskmill.stores.why import why
 
 log = get_logger(__name__)
 Insert = Callable[[Sequence[NewTask]], Awaitable[dict[UUID, Inserted]]]
+Alone = Callable[[NewTask], Awaitable[Inserted]]
 After = Callable[[Sequence[NewTask], dict[UUID, Inserted]], None]
 Waiting = tuple[NewTask, asyncio.Future[Inserted]]
 
@@ -24,14 +27,17 @@ class GroupCommit:
     """Takes tasks one by one and hands them to `insert` by the group.
 
     `insert` stores all of a group or none; what it raises goes to those who wait. `after` hears of each group that was
-    stored, once its submitters have their answer. `under_way`: what an orderly end waits for.
+    stored, once its submitters have their answer. With `alone`, a group of which some task's key is held elsewhere is taken
+    apart, and each task waits for itself. `under_way` and `apart`: what an orderly end waits for.
     """
 
-    def __init__(self, insert: Insert, after: After) -> None:
+    def __init__(self, insert: Insert, after: After, alone: Alone | None = None) -> None:
         self._insert = insert
         self._after = after
+        self._alone = alone
         self._waiting: deque[Waiting] = deque()
         self.under_way: set[asyncio.Task[None]] = set()
+        self.apart: set[asyncio.Task[None]] = set()
 
     async def put(self, task: NewTask) -> Inserted:
         """Return what became of the task after its commit; LimitError SUBMIT_BUSY, and the errors of `insert`."""
@@ -42,6 +48,22 @@ class GroupCommit:
         if len(self.under_way) < c.GROUP_COMMIT_FLUSHERS:
             self.under_way.add(asyncio.create_task(self._flush()))
         return await future
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self.apart.add(task)
+        task.add_done_callback(self.apart.discard)
+
+    async def _wait(self, task: NewTask, future: asyncio.Future[Inserted], alone: Alone) -> None:
+        try:
+            inserted = await alone(task)
+        except Exception as error:  # noqa: BLE001 - 同上
+            if not future.done():
+                future.set_exception(error)
+            return
+        if not future.done():
+            future.set_result(inserted)
+        self._after([task], {task.id: inserted})
 
     async def _flush(self) -> None:
         try:
@@ -58,6 +80,10 @@ class GroupCommit:
         try:
             inserted = await self._insert(tasks)
         except Exception as error:  # noqa: BLE001 - 原样交给每个等待者
+            if self._alone is not None and isinstance(error, KeyHeldError):
+                for task, future in batch:
+                    self._start(self._wait(task, future, self._alone))
+                return
             if len(batch) > 1 and isinstance(error, (*DATA_ERRORS, LimitError)):
                 # 错在某一行，整组已回滚：逐个再存，只让那一个得到错误
                 log.warning("组提交中有存不进去的任务，改为逐个提交", count=len(batch), error=why(error))

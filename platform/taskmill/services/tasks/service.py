@@ -144,10 +144,17 @@ class TaskService:
         raise ConflictError(Code.TASK_NOT_CANCELLABLE, id=str(task_id), state=reasons.MOVING)
 
     async def retry(self, task_id: UUID) -> TaskState:
-        """Bring a final task back with fresh budgets; ConflictError TASK_NOT_RETRYABLE if it is live."""
+        """Bring a final task back with fresh budgets.
+
+        ConflictError TASK_NOT_RETRYABLE if it is live, UNIQUE_TAKEN if another live task has its unique key.
+        """
         for _ in range(MOVES):
             work = partial(task_control.reopen, task_id=task_id, writer=self._writer)
-            if await self._database.unit(work):
+            try:
+                reopened = await self._database.unit(work)
+            except task_control.KeyTakenError as error:
+                raise ConflictError(Code.UNIQUE_TAKEN, key=error.key, id=str(error.task_id or "?")) from error
+            if reopened:
                 log.info("任务已重新打开", task_id=str(task_id))
                 return TaskState(id=task_id, state=State.AVAILABLE)
             state = await self._state(task_id)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
+from msgspec import UNSET
 
 from taskmill import constants as c
 from taskmill import naming, reasons
@@ -23,11 +24,14 @@ from taskmill.services.tasks.group_commit import GroupCommit
 from taskmill.services.tasks.payload import encode
 from taskmill.services.tasks.submit_request import SubmitRequest, check_request, refuse
 from taskmill.services.tasks.ticketing import Ticketing
+from taskmill.services.tasks.unique import KeyWait, busy, taken, uniqueness
 from taskmill.settings import Settings
 from taskmill.stores.broker.tickets import Tickets
 from taskmill.stores.database import AWAY, MISSING_SCHEMA, Connection, Database
 from taskmill.stores.tasks import submit as store
-from taskmill.stores.tasks.submit import Inserted, NewTask
+from taskmill.stores.tasks import unique
+from taskmill.stores.tasks.submit import Inserted, NewTask, Uniqueness
+from taskmill.stores.tasks.unique import KeyHeldError
 from taskmill.stores.why import why
 from taskmill.text.validation import in_both
 
@@ -35,13 +39,19 @@ log = get_logger(__name__)
 
 
 class Submitted(msgspec.Struct):
-    """What became of it: the id is final once this is returned."""
+    """What became of it: the id is final once this is returned.
+
+    A `duplicate` was not stored: id, state and time (None once it is pruned) are those of the task that has its key, which
+    was `replaced` if it got its args and time.
+    """
 
     id: UUID
     kind: str
     queue: str
-    state: str
-    run_at: datetime
+    state: str | None
+    run_at: datetime | None
+    duplicate: bool = False
+    replaced: bool = False
 
 
 class Requests(Protocol):
@@ -66,6 +76,8 @@ class SubmitService:
         self.kinds = KindCache(database, clock)
         self._ticketing = Ticketing(database, tickets, clock)
         self._group = GroupCommit(self._insert, self._send)
+        # 有键的另成一组：一个打开的事务占着键，只耽误问同一个键的人
+        self._keyed = GroupCommit(self._insert_keyed, self._send, KeyWait(self._insert, clock).insert)
         self._sending: set[asyncio.Task[None]] = set()
         self._known_queues: dict[str, float] = {}  # 队列 → 登记到何时可信
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -73,8 +85,8 @@ class SubmitService:
     async def submit(self, request: SubmitRequest, *, created_by: str | None = None) -> Submitted:
         """Accept one task and return after its commit.
 
-        Raises InputError or NotFoundError (nothing is stored), LimitError SUBMIT_BUSY or QUEUE_LIMIT, UnavailableError
-        DATABASE_UNAVAILABLE (the task was stored once or not at all).
+        Raises InputError, NotFoundError or ConflictError UNIQUE_TAKEN (nothing is stored), LimitError SUBMIT_BUSY or
+        QUEUE_LIMIT, UnavailableError UNIQUE_BUSY or DATABASE_UNAVAILABLE (the task was stored once or not at all).
         """
         task = await self.prepare(request, created_by=created_by)
         del request  # 等提交时只需要编码好的
@@ -95,8 +107,10 @@ class SubmitService:
         return await self._submit(await self.prepare(request, task_id=UUID(task_id)))
 
     async def _submit(self, task: NewTask) -> Submitted:
-        done = await self._group.put(task)
-        return Submitted(task.id, task.kind, task.queue, done.state, done.run_at)
+        done = await (self._group if task.unique is None else self._keyed).put(task)
+        if (error := taken(task, done)) is not None:
+            raise error
+        return _submitted(task, done)
 
     async def submit_many(self, requests: Requests, *, created_by: str | None = None) -> list[Submitted]:
         """Accept all tasks or none, in one transaction; errors as in `submit`, with `index` in the details.
@@ -113,11 +127,12 @@ class SubmitService:
         except TaskmillError as error:
             error.details["index"] = len(tasks)
             raise
-        inserted = await self._insert(tasks)
+        try:
+            inserted = await self._insert(tasks, round(svc.UNIQUE_WAIT_S * 1000), all_or_none=True)
+        except KeyHeldError:
+            raise busy(None) from None
         self._send(tasks, inserted)
-        return [
-            Submitted(task.id, task.kind, task.queue, inserted[task.id].state, inserted[task.id].run_at) for task in tasks
-        ]
+        return [_submitted(task, inserted[task.id]) for task in tasks]
 
     async def prepare(
         self,
@@ -138,8 +153,7 @@ class SubmitService:
             raise InputError(Code.ARGS_INVALID, field="args", reason=reasons.NOT_AN_OBJECT, kind=request.kind)
         if policy is not None:
             policy.check(request.args)
-        queue = request.queue or (policy.queue if policy else c.QUEUE_DEFAULT)
-        priority = request.priority or (policy.priority if policy else c.PRIORITY_DEFAULT)
+        queue, priority = _lane(request, policy)
         default_ms = policy.timeout_ms if policy else round(c.TIMEOUT_DEFAULT_S * 1000)
         return NewTask(
             id=task_id or new_id(),
@@ -159,7 +173,14 @@ class SubmitService:
             fire_at=fire_at,
             created_by=created_by,
             ticketed=self._ticketing.wanted(queue, priority),
+            unique=self._unique(request, policy, args),
         )
+
+    def _unique(self, request: SubmitRequest, policy: KindPolicy | None, args: bytes) -> Uniqueness | None:
+        if request.unique is UNSET and request.unique_key is None and (policy is None or policy.unique is None):
+            return None
+        limits = self._settings
+        return uniqueness(request, policy, args, max_bytes=limits.args_max_bytes, max_depth=limits.args_max_depth)
 
     def _meta(self, request: SubmitRequest) -> bytes | None:
         if request.meta is None:
@@ -174,12 +195,29 @@ class SubmitService:
         elif self._loop is not running:
             raise InputError(Code.USAGE, reason=reasons.OTHER_LOOP)
 
-    async def store(self, connection: Connection, tasks: Sequence[NewTask]) -> None:
-        """Insert prepared tasks in the caller's transaction; the stager tickets them after the commit. Errors as in `admit`."""
+    async def store(self, connection: Connection, tasks: Sequence[NewTask]) -> dict[UUID, UUID | TaskmillError]:
+        """Insert prepared tasks in the caller's transaction; the stager tickets them after the commit.
+
+        Returns for each that was not stored the task that has its key, or why there is none. Errors as in `admit`.
+        """
         for task in tasks:
             task.ticketed = False
         await self.admit(connection, {task.queue for task in tasks})
-        await store.insert(connection, tasks)
+        if plain := [task for task in tasks if task.unique is None]:
+            await store.insert(connection, plain)
+        missing: dict[UUID, UUID | TaskmillError] = {}
+        for task in tasks:
+            if task.unique is not None and (instead := await self._store_keyed(connection, task)) is not None:
+                missing[task.id] = instead
+        return missing
+
+    async def _store_keyed(self, connection: Connection, task: NewTask) -> UUID | TaskmillError | None:
+        try:
+            async with connection.transaction():  # 键被占着，只赔上这一个
+                done = (await unique.insert(connection, [task], svc.UNIQUE_GROUP_MS))[task.id]
+        except KeyHeldError:
+            return busy(task.unique.key if task.unique else None)
+        return taken(task, done) or done.duplicate_of
 
     async def admit(self, connection: Connection, queues: set[str]) -> None:
         """Make the queues that are missing; LimitError QUEUE_LIMIT, which leaves the caller's transaction as it was."""
@@ -190,12 +228,16 @@ class SubmitService:
         """Wait for submits that are under way, for at most SHUTDOWN_GRACE_S; what hangs longer is cut off."""
         try:
             async with asyncio.timeout(c.SHUTDOWN_GRACE_S):
-                while under_way := self._group.under_way | self._sending:
+                while under_way := self._under_way():
                     await asyncio.wait(under_way)
         except TimeoutError:
-            log.warning("有提交没能及时结束，不再等", flushers=len(self._group.under_way), sending=len(self._sending))
-            for task in self._group.under_way | self._sending:
+            left = self._under_way()
+            log.warning("有提交没能及时结束，不再等", flushers=len(left - self._sending), sending=len(self._sending))
+            for task in left:
                 task.cancel()
+
+    def _under_way(self) -> set[asyncio.Task[None]]:
+        return self._group.under_way | self._keyed.under_way | self._keyed.apart | self._sending
 
     async def _policy(self, request: SubmitRequest) -> KindPolicy | None:
         if not naming.may_be_kind(request.kind):
@@ -214,18 +256,29 @@ class SubmitService:
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)
 
-    async def _insert(self, tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:
+    async def _insert_keyed(self, tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:
+        return await self._insert(tasks, svc.UNIQUE_GROUP_MS)
+
+    async def _insert(
+        self, tasks: Sequence[NewTask], wait_ms: int = 0, *, all_or_none: bool = False
+    ) -> dict[UUID, Inserted]:
+        """`wait_ms`: how long for keys that another transaction holds; then KeyHeldError."""
         if not tasks:
             return {}
         now = self._clock.monotonic()
+        plain, keyed = [task for task in tasks if task.unique is None], [task for task in tasks if task.unique is not None]
         fresh = {task.queue for task in tasks if self._known_queues.get(task.queue, now) <= now}
 
         async def work(connection: Connection) -> dict[UUID, Inserted]:
             if fresh:
                 await self._register(connection, fresh)
             inserted: dict[UUID, Inserted] = {}
-            for start in range(0, len(tasks), svc.SUBMIT_CHUNK):
-                inserted |= await store.insert(connection, tasks[start : start + svc.SUBMIT_CHUNK])
+            for start in range(0, len(plain), svc.SUBMIT_CHUNK):
+                inserted |= await store.insert(connection, plain[start : start + svc.SUBMIT_CHUNK])
+            if keyed:
+                inserted |= await unique.insert(connection, keyed, wait_ms)
+            if all_or_none:
+                _refuse_duplicates(tasks, inserted)
             return inserted
 
         try:
@@ -241,6 +294,25 @@ class SubmitService:
         made, limit = await store.ensure_queues(connection, sorted(queues)), self._settings.queues_max
         if made and await store.count_queues(connection) > limit:
             raise LimitError(Code.QUEUE_LIMIT, queue=made[0], limit=limit)
+
+
+def _lane(request: SubmitRequest, policy: KindPolicy | None) -> tuple[str, int]:
+    queue = request.queue or (policy.queue if policy else c.QUEUE_DEFAULT)
+    return queue, request.priority or (policy.priority if policy else c.PRIORITY_DEFAULT)
+
+
+def _submitted(task: NewTask, done: Inserted) -> Submitted:
+    duplicate = done.duplicate_of is not None
+    return Submitted(
+        done.duplicate_of or task.id, task.kind, task.queue, done.state, done.run_at, duplicate, replaced=done.replaced
+    )
+
+
+def _refuse_duplicates(tasks: Sequence[NewTask], inserted: dict[UUID, Inserted]) -> None:
+    for index, task in enumerate(tasks):
+        if (error := taken(task, inserted[task.id])) is not None:
+            error.details["index"] = index
+            raise error
 
 
 def _away(error: BaseException) -> TaskmillError:

@@ -6,11 +6,12 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from taskmill import bounds, naming, reasons
 from taskmill import constants as c
 from taskmill.bounds import Range, bad_delay, bad_moment
+from taskmill.controls.unique import Unique, bad_key
 from taskmill.errors import Code, InputError
 from taskmill.services import constants as svc
 from taskmill.words import Words
@@ -45,6 +46,10 @@ class SubmitRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     max_attempts: Annotated[int, bounds.ATTEMPTS.meta()] | None = None
     timeout_s: Annotated[float, bounds.TIMEOUT_S.meta()] | None = None
     tags: Annotated[list[str], Meta(extra_json_schema={"maxItems": svc.TAGS_MAX})] = []
+    unique: (
+        Annotated[Unique, Meta(description="There once only; null: however often. Default: the kind's.")] | UnsetType | None
+    ) = UNSET
+    unique_key: Annotated[str, Meta(description="Short for `unique.key`; the rest as the kind has it.")] | None = None
     meta: Annotated[dict[str, Any], Meta(description="Free facts of the client, kept with the task.")] | None = None
 
 
@@ -64,6 +69,17 @@ def check_request(request: SubmitRequest) -> None:
         _check_tags(request.tags)
     _check_range("max_attempts", request.max_attempts, bounds.ATTEMPTS)
     _check_range("timeout_s", request.timeout_s, bounds.TIMEOUT_S)
+    _check_unique(request)
+
+
+def _check_unique(request: SubmitRequest) -> None:
+    if request.unique_key is not None:
+        if isinstance(request.unique, Unique):
+            raise refuse("unique_key", reasons.KEY_TWICE)
+        if (reason := bad_key(request.unique_key)) is not None:
+            raise refuse("unique_key", reason)
+    elif isinstance(request.unique, Unique) and (found := request.unique.refusal()) is not None:
+        raise refuse(f"unique.{found[0]}", found[1])
 
 
 def _check_range(field: str, value: float | None, allowed: Range) -> None:

@@ -40,6 +40,7 @@ class TaskSummary(msgspec.Struct, frozen=True, kw_only=True):
     schedule_id: UUID | None
     fire_at: Timestamp | None
     created_by: str | None
+    unique_key: str | None
     error: Any
 
 

@@ -6,8 +6,16 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from taskmill.states import By, State, sources
-from taskmill.stores.database import Connection
+from taskmill.stores.database import UNIQUE_VIOLATION, Connection
 from taskmill.stores.tasks.history import counted, counts, ended, into_history, into_live, state_in
+
+
+class KeyTakenError(Exception):
+    """Another live task has the unique key of the task that shall come back."""
+
+    def __init__(self, key: str, task_id: UUID | None) -> None:
+        super().__init__(key)
+        self.key, self.task_id = key, task_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,8 @@ _REOPENED = {
     **dict.fromkeys(("expires_at", "ticket_at", "deadline_at", "started_at", "cancel_requested_at"), "null::timestamptz"),
     "worker_id": "null::uuid",
     "error": "null::jsonb",
+    # 只在等待时占的键，重试不再占
+    "unique_key": "case when unique_while = 'live' then unique_key end",
 }
 LOCK = "select state from taskmill.tasks where id = $1 for update"
 # 转移 cancel：等待 → cancelled，同一条语句移入历史并计数；行已由 LOCK 锁住
@@ -62,6 +72,12 @@ with gone as (
 )
 select count(*) from moved
 """
+TAKEN = "t.unique_key is not null and (t.unique_while = 'live' or t.claim_no = 0)"
+KEY_HOLDER = f"""
+select h.unique_key, t.id from taskmill.task_history h
+left join taskmill.tasks t on t.unique_key = h.unique_key and {TAKEN}
+where h.id = $1
+"""
 STATE = """
 select state from taskmill.tasks where id = $1
 union all
@@ -81,8 +97,16 @@ async def cancel(connection: Connection, task_id: UUID, writer: UUID) -> Cancell
 
 
 async def reopen(connection: Connection, task_id: UUID, writer: UUID) -> bool:
-    """Bring a final task back as available with fresh budgets; False if history does not have it."""
-    return bool(await connection.fetchval(REOPEN, task_id, writer))
+    """Bring a final task back as available with fresh budgets; False if history does not have it.
+
+    KeyTakenError if another live task has its unique key: nothing is changed then.
+    """
+    try:
+        async with connection.transaction():
+            return bool(await connection.fetchval(REOPEN, task_id, writer))
+    except UNIQUE_VIOLATION:
+        holder = await connection.fetchrow(KEY_HOLDER, task_id)
+        raise KeyTakenError(*("?", None) if holder is None else (holder["unique_key"], holder["id"])) from None
 
 
 async def state_of(connection: Connection, task_id: UUID) -> State | None:

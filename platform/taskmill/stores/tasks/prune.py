@@ -31,6 +31,12 @@ with old as materialized (
 delete from taskmill.schedule_fires f using old where f.schedule_id = old.schedule_id and f.fire_at = old.fire_at
 returning f.fire_at
 """
+UNIQUE_KEYS = """
+with old as materialized (
+  select key from taskmill.unique_keys where until <= now() order by until limit $1 for update skip locked
+)
+delete from taskmill.unique_keys k using old where k.key = old.key and k.until <= now() returning k.key
+"""
 # 删掉死者的行不影响救援：救援者把「无此工作进程」与「已死」同等看待
 WORKERS = """
 delete from taskmill.workers where dead_at < now() - $1 * interval '1 second' returning id
@@ -96,6 +102,11 @@ async def prune_attempts(connection: Queryable, retention_days: int, limit: int)
 async def prune_fires(connection: Queryable, retention_days: int, limit: int) -> int:
     """Delete records of fires older than the retention; returns how many."""
     return len(await connection.fetch(FIRES, retention_days, limit, timeout=c.LONG_COMMAND_TIMEOUT_S))
+
+
+async def prune_unique_keys(connection: Queryable, limit: int) -> int:
+    """Delete keys that nobody holds any more; returns how many."""
+    return len(await connection.fetch(UNIQUE_KEYS, limit, timeout=c.LONG_COMMAND_TIMEOUT_S))
 
 
 async def prune_workers(connection: Queryable, keep_s: float) -> int:

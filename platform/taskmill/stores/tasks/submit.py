@@ -17,6 +17,17 @@ from taskmill.stores.tasks.history import NOW_MS
 TAG_SEPARATOR = "\x1f"
 
 
+@dataclass(frozen=True, slots=True)
+class Uniqueness:
+    """Of what a new task may be there once: its `key`, or JSON bytes `of` which the key is made; see `controls.unique`."""
+
+    key: str | None
+    of: bytes | None
+    while_: str
+    period_s: float | None
+    on_duplicate: str
+
+
 @dataclass(slots=True)
 class NewTask:
     """One task to insert; `args` and `meta` are JSON bytes, `delay_s` counts from the database's now().
@@ -41,20 +52,29 @@ class NewTask:
     fire_at: datetime | None = None
     created_by: str | None = None
     ticketed: bool = True
+    unique: Uniqueness | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Inserted:
-    """What the database decided: `available` and `ticket_ms` (None: no ticket wanted, the stager will)."""
+    """What the database decided: `available` and `ticket_ms` (None: no ticket wanted, the stager will).
 
-    state: str
-    run_at: datetime
+    `duplicate_of` is the task that has the key, if that is why this one was not stored; state and time are that task's
+    then, None once it is pruned, and `replaced` says that it got this one's args and time.
+    """
+
+    state: str | None
+    run_at: datetime | None
     ticket_ms: int | None
+    duplicate_of: UUID | None = None
+    replaced: bool = False
+    unique_key: str | None = None
 
 
 # 批里的一列：名字、类型、从任务取值、全批都是它就不传的默认值（NEVER：总是传）
 NEVER: Final = object()
-_FORM: Final[Sequence[tuple[str, str, Callable[[NewTask], Any], Any]]] = (
+Form = Sequence[tuple[str, str, Callable[[NewTask], Any], Any]]
+FORM: Final[Form] = (
     ("id", "uuid", attrgetter("id"), NEVER),
     ("queue", "text", attrgetter("queue"), NEVER),
     ("kind", "text", attrgetter("kind"), NEVER),
@@ -73,28 +93,30 @@ _FORM: Final[Sequence[tuple[str, str, Callable[[NewTask], Any], Any]]] = (
     ("created_by", "text", attrgetter("created_by"), None),
     ("ticketed", "bool", attrgetter("ticketed"), True),
 )
-_NAMES: Final = [name for name, *_ in _FORM]
+_NAMES: Final = [name for name, *_ in FORM]
 # 行里的值：多半就是批里的那一列
-_VALUES: Final = {
+VALUES: Final = {
     **{name: f"u.{name}" for name in _NAMES if name not in {"delay", "ticketed"}},
     "tags": "string_to_array(u.tags, E'\\x1f')",
     "state": "case when d.due <= now() then 'available' else 'scheduled' end",
     "run_at": "d.due",
     "ticket_at": f"case when coalesce(u.ticketed, true) and d.due <= now() then {NOW_MS} end",
 }
+DUE: Final = "select coalesce(u.run_at, now() + coalesce(u.delay, interval '0')) as due"
 # 转移 submit：None → available / scheduled。run_at 不晚于现在即可运行
 INSERT = f"""
-insert into taskmill.tasks ({", ".join(_VALUES)})
-select {", ".join(_VALUES.values())}
-from unnest({", ".join(f"${n}::{sort}[]" for n, (_, sort, *_) in enumerate(_FORM, 1))}) as u({", ".join(_NAMES)})
-cross join lateral (select coalesce(u.run_at, now() + coalesce(u.delay, interval '0')) as due) d
+insert into taskmill.tasks ({", ".join(VALUES)})
+select {", ".join(VALUES.values())}
+from unnest({", ".join(f"${n}::{sort}[]" for n, (_, sort, *_) in enumerate(FORM, 1))}) as u({", ".join(_NAMES)})
+cross join lateral ({DUE}) d
 returning id, state, run_at, (extract(epoch from ticket_at) * 1000)::bigint as ticket_ms
 """
 QUEUES = "insert into taskmill.queues (name) select unnest($1::text[]) on conflict do nothing returning name"
 
 
-def _columns(tasks: Sequence[NewTask]) -> Iterator[list[Any]]:
-    for _, _, value, default in _FORM:
+def columns(tasks: Sequence[NewTask], form: Form = FORM) -> Iterator[list[Any]]:
+    """Return the arrays of a batch, one for each column of `form`."""
+    for _, _, value, default in form:
         values = [value(task) for task in tasks]
         yield values if default is NEVER else sparse(values, default)
 
@@ -102,7 +124,7 @@ def _columns(tasks: Sequence[NewTask]) -> Iterator[list[Any]]:
 async def insert(connection: Connection, tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:
     """Insert all `tasks` in one statement, sorted by id; returns one Inserted per id. Errors: asyncpg's."""
     ordered = sorted(tasks, key=lambda t: t.id)
-    rows = await connection.fetch(INSERT, *_columns(ordered))
+    rows = await connection.fetch(INSERT, *columns(ordered))
     return {row["id"]: Inserted(row["state"], row["run_at"], row["ticket_ms"]) for row in rows}
 
 

@@ -1,0 +1,84 @@
+"""What makes a task unique, and the wait for a key that somebody's open transaction holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from taskmill.clock import Clock
+from taskmill.controls.unique import Unique
+from taskmill.errors import Code, ConflictError, UnavailableError
+from taskmill.services import constants as c
+from taskmill.services.kinds import KindPolicy
+from taskmill.services.tasks.payload import encode
+from taskmill.services.tasks.submit_request import SubmitRequest
+from taskmill.stores.tasks.submit import Inserted, NewTask, Uniqueness
+from taskmill.stores.tasks.unique import KeyHeldError
+
+Insert = Callable[[Sequence[NewTask], int], Awaitable[dict[UUID, Inserted]]]
+
+
+def uniqueness(
+    request: SubmitRequest, policy: KindPolicy | None, args: bytes, *, max_bytes: int, max_depth: int
+) -> Uniqueness | None:
+    """Return of what a task may be there once: what the request says, else its kind, None for an ordinary task.
+
+    `args` are those of the request as JSON bytes. InputError INVALID_REQUEST if `by` names what the args do not have.
+    """
+    rule = _rule(request, policy.unique if policy else None)
+    if rule is None:
+        return None
+    chosen: bytes | None = None
+    if rule.key is None:
+        value: Any = rule.chosen(request.args, policy.names if policy else ())
+        chosen = (
+            args if value is request.args else encode(value, field="unique.by", max_bytes=max_bytes, max_depth=max_depth)
+        )
+    return Uniqueness(rule.key, chosen, rule.while_, rule.period_s, rule.on_duplicate)
+
+
+def _rule(request: SubmitRequest, of_kind: Unique | None) -> Unique | None:
+    if request.unique_key is not None:
+        return replace(of_kind or Unique(), key=request.unique_key, by=None)
+    return of_kind if request.unique is UNSET else request.unique
+
+
+def taken(task: NewTask, inserted: Inserted) -> ConflictError | None:
+    """Return the error UNIQUE_TAKEN if the task is a duplicate and asked to be refused then."""
+    if inserted.duplicate_of is None or task.unique is None or task.unique.on_duplicate != "refuse":
+        return None
+    return ConflictError(Code.UNIQUE_TAKEN, key=inserted.unique_key, id=str(inserted.duplicate_of))
+
+
+def busy(key: str | None) -> UnavailableError:
+    """Return the error of a key that another transaction did not let go of."""
+    return UnavailableError(Code.UNIQUE_BUSY, key=key or "?", seconds=c.UNIQUE_WAIT_S)
+
+
+class KeyWait:
+    """Inserts tasks one by one, each of which waits UNIQUE_WAIT_S for its key.
+
+    Nobody else waits behind one: what holds a connection lasts UNIQUE_LOOK_MS, and only two do so at a time.
+    """
+
+    def __init__(self, insert: Insert, clock: Clock) -> None:
+        self._insert = insert
+        self._clock = clock
+        self._turn = asyncio.Semaphore(c.GROUP_COMMIT_FLUSHERS)
+
+    async def insert(self, task: NewTask) -> Inserted:
+        """Return what became of the task; UnavailableError UNIQUE_BUSY, and the errors of a submit."""
+        until = self._clock.monotonic() + c.UNIQUE_WAIT_S
+        while True:
+            async with self._turn:
+                try:
+                    return (await self._insert([task], c.UNIQUE_LOOK_MS))[task.id]
+                except KeyHeldError:
+                    if self._clock.monotonic() >= until:
+                        raise busy(task.unique.key if task.unique else None) from None
+            await asyncio.sleep(c.UNIQUE_AGAIN_S)
