@@ -9,11 +9,12 @@ from uuid import UUID
 
 import pytest
 from taskiq import InMemoryBroker, TaskiqDepends, TaskiqMessage, TaskiqMiddleware, TaskiqResult
+from taskiq.exceptions import SendTaskError
 
-from taskmill import TaskContext, task
+from taskmill import TaskContext, Unique, task
 from taskmill.engine import constants as ec
 from taskmill.engine.broker import TaskmillBroker
-from taskmill.errors import Code, SetupError
+from taskmill.errors import Code, ConflictError, SetupError
 from taskmill.plugin.definition import RetryPolicy
 from taskmill.services.platform import Platform
 from tests.support.engines import Host, attempts, decoded, final, live, platform_of, running, submit
@@ -204,3 +205,18 @@ async def test_the_stock_taskiq_worker_is_refused(database_url: str, broker_url:
         with pytest.raises(SetupError) as caught:
             await anext(broker_of(platform).listen())
         assert caught.value.code is Code.USAGE
+
+
+async def test_kiq_of_a_duplicate_is_refused_with_the_task_that_is_there(database_url: str, broker_url: str) -> None:
+    @task("test.once", unique=Unique(by=["a"]))
+    async def once(a: int, b: int = 0) -> None: ...
+
+    async with platform_of(database_url, broker_url, once) as platform:
+        first = await submit(platform, "test.once", {"a": 1})
+        kicked = broker_of(platform).find_task("test.once")
+        assert kicked is not None
+        with pytest.raises(SendTaskError) as caught:
+            await kicked.kiq(1, b=2)
+        cause = caught.value.__cause__
+        assert isinstance(cause, ConflictError)
+        assert (cause.code, cause.details["id"]) == (Code.UNIQUE_TAKEN, str(first))

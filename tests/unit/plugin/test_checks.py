@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,7 @@ import pydantic
 import pytest
 from taskiq import InMemoryBroker
 
+from taskmill.controls.unique import Unique
 from taskmill.errors import KindError, PluginError
 from taskmill.plugin.call_plan import CallPlan
 from taskmill.plugin.definition import OnOom, RetryPolicy, TaskDefinition, task
@@ -237,3 +239,20 @@ def test_a_second_owner_of_an_executor_is_refused() -> None:
     host.registry.executor("own", object)  # type: ignore[arg-type]
     with pytest.raises(PluginError):
         host.registry.executor("own", object)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("unique", "words"),
+    [
+        (Unique(by=["url", "colour"]), "the args have no colour"),
+        (Unique(by=["url"], key="k"), "unique.by give key or by"),
+        (Unique(period_s=-1), "unique.period_s"),
+        (Unique(by=[""]), "unique.by[0]"),
+    ],
+    ids=str,
+)
+def test_a_kind_whose_uniqueness_cannot_work_is_refused_where_it_is_made(unique: Unique, words: str) -> None:
+    with pytest.raises(KindError, match=re.escape(words)):
+
+        @task("calc.bad", unique=unique)
+        async def bad(url: str) -> None: ...

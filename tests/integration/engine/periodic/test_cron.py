@@ -11,11 +11,13 @@ from typing import Any
 import asyncpg
 import pytest
 
+from taskmill import Unique, task
 from taskmill.engine import constants as c
 from taskmill.engine.periodic.cron import Cron
 from taskmill.services.platform import Platform
 from taskmill.services.schedules.service import ScheduleRequest
 from tests.support import cron_replicas
+from tests.support.engines import platform_of
 from tests.support.platforms import opened
 from tests.support.waiting import eventually
 
@@ -144,6 +146,27 @@ async def test_a_time_that_has_fired_never_fires_again(platform: Platform, cron:
     assert len(await tasks(platform)) == 1
     view = await platform.schedules.get("hourly")
     assert datetime.fromisoformat(view.next_fire_at or "") > datetime.now(UTC)
+
+
+@pytest.mark.parametrize(("on_duplicate", "error"), [("return", None), ("refuse", "UNIQUE_TAKEN")])
+async def test_a_schedule_whose_task_is_there_already_names_that_one_and_makes_no_second(
+    database_url: str, broker_url: str, on_duplicate: Any, error: str | None
+) -> None:
+    @task("demo.once", unique=Unique(on_duplicate=on_duplicate))
+    async def once() -> None: ...
+
+    async with platform_of(database_url, broker_url, once) as platform:
+        cron = Cron(platform.database, platform.submit)
+        await make(platform, "first", kind="demo.once")
+        await make(platform, "second", kind="demo.once")
+        assert (await cron.run_once())["fired"] == (2 if error is None else 1)
+        (row,) = await tasks(platform)
+        views = [await platform.schedules.get(name) for name in ("first", "second")]
+        named = {view.last_task_id for view in views}
+        assert named == ({row["id"]} if error is None else {row["id"], None})
+        assert sorted(str(view.last_error).split(" ", 1)[0] for view in views) == sorted(["None", str(error)])
+        fires = await platform.database.pool.fetch("select task_id from taskmill.schedule_fires")
+        assert [fire["task_id"] == row["id"] for fire in fires].count(True) == (2 if error is None else 1)
 
 
 async def test_a_full_batch_asks_for_more(platform: Platform) -> None:
