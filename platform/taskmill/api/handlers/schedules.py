@@ -108,10 +108,19 @@ async def resume(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]
     "/{schedule:str}/run",
     operation_id="runSchedule",
     summary="Submit the task of a schedule at once",
-    opt={"errors": (Code.SCHEDULE_NOT_FOUND, Code.ARGS_INVALID, Code.KIND_NOT_FOUND, Code.QUEUE_LIMIT)},
+    opt={
+        "errors": (
+            Code.SCHEDULE_NOT_FOUND,
+            Code.ARGS_INVALID,
+            Code.KIND_NOT_FOUND,
+            Code.QUEUE_LIMIT,
+            Code.UNIQUE_BUSY,
+            Code.UNIQUE_TAKEN,
+        )
+    },
 )
 async def run(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleRun]:
-    """Submit its task now, paused or not; its timetable does not change."""
+    """Submit its task now, paused or not; its timetable does not change. Names the one that is there if the kind is unique."""
     await body.refuse_body(request)
     return ok(request, await platform_of(request).schedules.run(_key(schedule), by=caller(request)))
 

@@ -13,7 +13,7 @@ from msgspec import Meta
 from taskmill import bounds
 from taskmill import constants as c
 from taskmill.clock import Timestamp, rfc3339
-from taskmill.errors import Code, ConflictError, NotFoundError
+from taskmill.errors import Code, ConflictError, NotFoundError, TaskmillError
 from taskmill.ids import as_id, new_id
 from taskmill.log import get_logger
 from taskmill.models import Schedule
@@ -185,13 +185,19 @@ class ScheduleService:
         return made
 
     async def run(self, key: str, *, by: str | None = None) -> ScheduleRun:
-        """Submit its task at once, paused or not; its timetable does not change. Errors as in `create`, and QUEUE_LIMIT."""
+        """Submit its task at once, paused or not; its timetable does not change.
+
+        Errors as in `create`, QUEUE_LIMIT, UNIQUE_BUSY and UNIQUE_TAKEN. Of a unique task that is there already it names that one.
+        """
         row = await self._fetch(key)
         request = SubmitRequest(kind=row.kind, args=row.args, queue=row.queue, priority=row.priority)
         task = await self._submit.prepare(request, created_by=by, schedule_id=row.id)
-        await self._database.unit(lambda connection: self._submit.store(connection, [task]))
-        log.info("计划已手动触发", schedule=row.name, schedule_id=str(row.id), task_id=str(task.id), by=by)
-        return ScheduleRun(schedule_id=row.id, task_id=task.id)
+        instead = await self._database.unit(lambda connection: self._submit.store(connection, [task]))
+        made = instead.get(task.id, task.id)
+        if isinstance(made, TaskmillError):
+            raise made
+        log.info("计划已手动触发", schedule=row.name, schedule_id=str(row.id), task_id=str(made), by=by)
+        return ScheduleRun(schedule_id=row.id, task_id=made)
 
     async def next(self, key: str, count: int) -> list[Timestamp]:
         """Return the times of the next fires, at most NEXT_FIRES_MAX; of a paused one, as if it were resumed now."""
