@@ -3,15 +3,15 @@
 Live means that reading and renewing were *tried* lately, not that they succeeded: while PostgreSQL or Valkey is away the
 worker keeps running what it has and waits, and a restart would only interrupt that. A handler that blocks the main loop
 stops the turns of reading; after WORKER_LIVE_S a restart is the only cure. Ready never depends on load: it is false until
-reading has begun, after an order to drain once nothing is in flight, and after SIGTERM.
+reading has begun, while a plugin asked for by name is not up, after an order to drain once nothing is in flight, and after SIGTERM.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from taskmill.engine import constants as c
 from taskmill.engine.telemetry import WorkerTelemetry
@@ -22,7 +22,10 @@ from taskmill.telemetry import Attempts
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """How a worker is; times are monotonic. `turn_at`: reading last came round; `tried_at`: the last try to renew."""
+    """How a worker is; times are monotonic. `turn_at`: reading last came round; `tried_at`: the last try to renew.
+
+    `wanting`: plugins asked for by name that are not up, with their words.
+    """
 
     turn_at: float
     tried_at: float
@@ -37,6 +40,7 @@ class Vitals:
     unsettled: int
     paused: int
     abandoned: int = 0
+    wanting: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def stuck(self, now: float) -> str | None:
         """Return what has not been tried for too long, None if the worker lives."""
@@ -64,6 +68,11 @@ class Vitals:
         return {f"taskmill_worker_{name}": float(value) for name, value in values.items()}
 
 
+def told(wanting: Mapping[str, str]) -> str:
+    """Return what plugins that are not up say, to stand behind the verdict; empty without."""
+    return "".join(f"; plugin {name}: {words}" for name, words in sorted(wanting.items()))
+
+
 class HealthApp(Endpoint):
     """The ASGI application; it only looks at the vitals, so that an answer costs the worker nothing."""
 
@@ -80,7 +89,7 @@ class HealthApp(Endpoint):
             stuck = vitals.stuck(time.monotonic())
             return (200, b"ok\n") if stuck is None else (503, f"stuck: {stuck}\n".encode())
         if path == "/readyz":
-            return (200, b"ready\n") if vitals.ready else (503, b"not ready\n")
+            return (200, b"ready\n") if vitals.ready else (503, f"not ready{told(vitals.wanting)}\n".encode())
         return 404, b"/healthz /readyz /metrics\n"
 
 

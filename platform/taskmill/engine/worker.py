@@ -100,6 +100,7 @@ class WorkerRole:
             unsettled=self.settler.backlog,
             paused=len(incarnation.reader.paused & set(process.queues)),
             abandoned=len(self.slots.abandoned),
+            wanting=self._platform.host.wanting(),
         )
 
     async def run(self, stop: asyncio.Event, now: asyncio.Event | None = None) -> int:

@@ -61,10 +61,10 @@ def worker(ctx: click.Context, queues: tuple[str, ...], concurrency: int | None)
     settings = configured(queues=list(queues), concurrency=concurrency)
 
     async def work(stop: asyncio.Event, now: asyncio.Event) -> None:
-        from taskmill.engine.worker import WorkerRole
+        from taskmill.engine.succession import run_worker
 
         async with opened(settings, "worker", stop) as platform:
-            await WorkerRole(platform, settings.queues, settings.concurrency).run(stop, now)
+            await run_worker(platform, settings.queues, settings.concurrency, stop, now)
 
     until_signal(work, settings.drain_grace_s)
 
