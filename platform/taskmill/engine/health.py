@@ -2,7 +2,8 @@
 
 Live means that reading and renewing were *tried* lately, not that they succeeded: while PostgreSQL or Valkey is away the
 worker keeps running what it has and waits, and a restart would only interrupt that. A handler that blocks the main loop
-stops the turns of reading; after WORKER_LIVE_S a restart is the only cure. Ready never depends on load: it is false until
+stops the turns of reading; after WORKER_LIVE_S a restart is the only cure. A process that starts lives: plugins may take as
+long as their budget says, and the wait for PostgreSQL has a limit of its own. Ready never depends on load: it is false until
 reading has begun, while a plugin asked for by name is not up, after an order to drain once nothing is in flight, and after SIGTERM.
 """
 
@@ -68,6 +69,25 @@ class Vitals:
         return {f"taskmill_worker_{name}": float(value) for name, value in values.items()}
 
 
+def starting() -> Vitals:
+    """Return how a process is whose plugins are on their way up: alive, and not ready."""
+    now = time.monotonic()
+    return Vitals(
+        turn_at=now,
+        tried_at=now,
+        renewed_at=None,
+        ready=False,
+        draining=False,
+        cordoned=False,
+        slots=0,
+        running=0,
+        claimed=0,
+        settled=0,
+        unsettled=0,
+        paused=0,
+    )
+
+
 def told(wanting: Mapping[str, str]) -> str:
     """Return what plugins that are not up say, to stand behind the verdict; empty without."""
     return "".join(f"; plugin {name}: {words}" for name, words in sorted(wanting.items()))
@@ -76,9 +96,13 @@ def told(wanting: Mapping[str, str]) -> str:
 class HealthApp(Endpoint):
     """The ASGI application; it only looks at the vitals, so that an answer costs the worker nothing."""
 
-    def __init__(self, vitals: Callable[[], Vitals], attempts: Callable[[], Attempts] = dict) -> None:
-        self._vitals = vitals
-        self._telemetry = WorkerTelemetry(lambda: vitals().metrics(time.monotonic()), attempts)
+    def __init__(self, vitals: Callable[[], Vitals] = starting, attempts: Callable[[], Attempts] = dict) -> None:
+        self._vitals, self._attempts = vitals, attempts
+        self._telemetry = WorkerTelemetry(lambda: self._vitals().metrics(time.monotonic()), self._counts)
+
+    def attend(self, vitals: Callable[[], Vitals], attempts: Callable[[], Attempts]) -> None:
+        """Speak for the worker whose vitals and attempts these are, from now on."""
+        self._vitals, self._attempts = vitals, attempts
 
     def answer(self, path: str) -> tuple[int, bytes]:
         """Return status and body for a path."""
@@ -92,12 +116,13 @@ class HealthApp(Endpoint):
             return (200, b"ready\n") if vitals.ready else (503, f"not ready{told(vitals.wanting)}\n".encode())
         return 404, b"/healthz /readyz /metrics\n"
 
+    def _counts(self) -> Attempts:
+        return self._attempts()
+
 
 @asynccontextmanager
-async def serving(
-    settings: Settings, vitals: Callable[[], Vitals], attempts: Callable[[], Attempts] = dict
-) -> AsyncIterator[int | None]:
-    """Serve during the block if a port is set, and give the port; SetupError CONFIG_INVALID if it cannot be bound."""
-    app, port = HealthApp(vitals, attempts), settings.worker_health_port
-    async with listening(app, settings.bind_host, port, "TASKMILL_WORKER_HEALTH_PORT") as bound:
-        yield bound
+async def serving(settings: Settings) -> AsyncIterator[HealthApp]:
+    """Serve during the block if a port is set, and give what answers; SetupError CONFIG_INVALID if it cannot be bound."""
+    app, port = HealthApp(), settings.worker_health_port
+    async with listening(app, settings.bind_host, port, "TASKMILL_WORKER_HEALTH_PORT"):
+        yield app

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 from taskmill.engine import constants as c
+from taskmill.engine.health import HealthApp
 from taskmill.engine.worker import WorkerRole
 from taskmill.log import get_logger
 from taskmill.services import kinds
@@ -18,14 +18,15 @@ log = get_logger(__name__)
 
 
 async def run_worker(
-    platform: Platform, queues: Sequence[str], concurrency: int, stop: asyncio.Event, now: asyncio.Event | None = None
+    platform: Platform, stop: asyncio.Event, now: asyncio.Event | None = None, health: HealthApp | None = None
 ) -> None:
     """Run a worker until `stop`; it drains and begins anew with each plugin that comes up later. Errors as of `WorkerRole.run`."""
+    settings = platform.settings
     while not stop.is_set():
         turn = asyncio.Event()
         watching = asyncio.create_task(_watch(platform, stop, turn), name="plugin-watch")
         try:
-            await WorkerRole(platform, queues, concurrency).run(turn, now)
+            await WorkerRole(platform, settings.queues, settings.concurrency).run(turn, now, health)
         finally:
             watching.cancel()
             await asyncio.gather(watching, return_exceptions=True)

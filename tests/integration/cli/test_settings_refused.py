@@ -16,7 +16,10 @@ from tests.support.command import Command
 
 START_S = 90.0
 COUNTED = """
-import sys
+import sys, time
+(Path(__file__).parent / "begun").touch()
+while not (Path(__file__).parent / "go").exists():
+    time.sleep(0.05)
 with (Path(__file__).parent / "imported").open("a") as counted:
     counted.write(sys.argv[-1] + " ")
 """
@@ -76,10 +79,11 @@ def test_doctor_knows_who_waits_for_whom(command: Command, database_url: str) ->
 
 def test_a_worker_does_not_run_a_plugin_whose_tables_are_behind(command: Command) -> None:
     port = ports.choose(None)
-    with_count = ledger_plugin.write(command.folder)
+    files = ledger_plugin.write(command.folder)
     with (command.folder / "ledger_plugin.py").open("a") as module:
         module.write(COUNTED)
-    command.environment |= with_count | {"TASKMILL_WORKER_HEALTH_PORT": str(port)}
+    (command.folder / "go").touch()
+    command.environment |= files | {"TASKMILL_WORKER_HEALTH_PORT": str(port)}
 
     def answer(path: str) -> tuple[int, str]:
         try:
@@ -99,7 +103,14 @@ def test_a_worker_does_not_run_a_plugin_whose_tables_are_behind(command: Command
         command.ok("migrate", "up")
         assert wait_until(lambda: answer("/readyz") == (200, "ready\n"), START_S), command.told("worker")
     assert command.told("worker").count("插件的表没有迁移好") == 1
+    (command.folder / "go").unlink()
+    (command.folder / "begun").unlink()
+    command.environment["TASKMILL_PLUGIN_START_BUDGET_S"] = "200"
     with command.started("worker"):
+        assert wait_until((command.folder / "begun").exists, START_S), command.told("worker")
+        assert answer("/healthz") == (200, "ok\n"), "no probe ends what the budget allows"
+        assert answer("/readyz")[0] == 503
+        (command.folder / "go").touch()
         assert wait_until(lambda: answer("/readyz")[0] == 200, START_S), command.told("worker")
     assert "等着的插件" not in command.told("worker")
     assert "插件的表没有迁移好" not in command.told("worker")
