@@ -42,19 +42,18 @@ def role(database_url: str) -> Iterator[str]:
         yield made
 
 
-@pytest.mark.parametrize("taken", TAKEN.values(), ids=TAKEN.keys())
 @pytest.mark.parametrize(
-    ("tries", "refused_s"),
+    ("taken", "tries", "refused_s"),
     [
-        ([], 0),
-        ([(0, T), (500, T)], 0),
-        ([(0, F)], 0),
-        ([(0, T), (10, F), (500, None)], 0),  # 再没有人试过：也许早就好了
-        ([(0, F), (7, F)], 7),
-        ([(0, F), (7, F), (500, None)], 7),
-        ([(0, T), (10, F), (40, F), (71, F)], 61),
-        ([(0, F), (80, F), (81, T)], 0),
-        ([(0, F), (80, F), (81, T), (90, F), (95, F)], 5),
+        ("password rotated", [], 0),
+        ("password rotated", [(0, T), (500, T)], 0),
+        ("password rotated", [(0, F)], 0),
+        ("password rotated", [(0, T), (10, F), (500, None)], 0),  # 再没有人试过：也许早就好了
+        ("no login", [(0, F), (7, F)], 7),
+        ("out of date", [(0, F), (7, F), (500, None)], 7),
+        ("password rotated", [(0, T), (10, F), (40, F), (71, F)], 61),
+        ("password rotated", [(0, F), (80, F), (81, T)], 0),
+        ("password rotated", [(0, F), (80, F), (81, T), (90, F), (95, F)], 5),
     ],
 )
 async def test_a_login_is_refused_from_its_first_refusal_to_its_last(
@@ -67,7 +66,7 @@ async def test_a_login_is_refused_from_its_first_refusal_to_its_last(
         if good is None:
             continue
         if good is not lets_in:
-            await execute(database_url, (GIVEN if good else taken).format(role=role))
+            await execute(database_url, (GIVEN if good else TAKEN[taken]).format(role=role))
             lets_in = good
         try:
             connection = await login.connect(as_role(database_url, role))
@@ -99,9 +98,8 @@ def of_a_scheduler(platform: Platform) -> Endpoint:
 
 
 @pytest.mark.parametrize("probes", [of_the_api, of_a_scheduler])
-@pytest.mark.parametrize("taken", TAKEN.values(), ids=TAKEN.keys())
 async def test_a_role_whose_password_was_rotated_asks_to_be_started_anew(
-    database_url: str, broker_url: str, role: str, taken: str, probes: Callable[[Platform], Endpoint]
+    database_url: str, broker_url: str, role: str, probes: Callable[[Platform], Endpoint]
 ) -> None:
     async with opened(as_role(database_url, role), broker_url) as platform:
         app, clock = probes(platform), FakeClock()
@@ -117,7 +115,7 @@ async def test_a_role_whose_password_was_rotated_asks_to_be_started_anew(
         async def live() -> tuple[int, bytes]:
             return await app.respond("/healthz")
 
-        await execute(database_url, taken.format(role=role))
+        await execute(database_url, TAKEN["password rotated"].format(role=role))
         await execute(database_url, ENDED.format(role=role))
         await eventually(refused)
         clock.advance(LOGIN_REFUSED_S + 1)
