@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from taskmill.controls.concurrency import Concurrency
     from taskmill.controls.unique import Unique
     from taskmill.errors import Discard, Retry, Snooze, TaskmillError
     from taskmill.plugin.context import TaskContext
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Concurrency",
     "Discard",
     "OnOom",
     "Retry",
@@ -30,6 +32,7 @@ __all__ = [
 
 # 用到才导入：插件接口要带上 taskiq，而命令行的 --help 等不起那一秒
 _HOMES = {
+    "Concurrency": "taskmill.controls.concurrency",
     "Discard": "taskmill.errors",
     "OnOom": "taskmill.plugin.definition",
     "Retry": "taskmill.errors",

@@ -39,6 +39,7 @@ class Code(StrEnum):
     PLUGIN_FAILED = "PLUGIN_FAILED"
     PLUGIN_INCOMPATIBLE = "PLUGIN_INCOMPATIBLE"
     PLUGIN_NOT_FOUND = "PLUGIN_NOT_FOUND"
+    QUEUE_FULL = "QUEUE_FULL"
     QUEUE_LIMIT = "QUEUE_LIMIT"
     QUEUE_NOT_EMPTY = "QUEUE_NOT_EMPTY"
     QUEUE_NOT_FOUND = "QUEUE_NOT_FOUND"
@@ -202,6 +203,10 @@ ERRORS: dict[Code, ErrorSpec] = {
     Code.PLUGIN_NOT_FOUND: ErrorSpec(
         404, 3, "没有自带迁移的插件：{plugin}", "no plugin with migrations: {plugin}",
         "taskmill plugin list", "taskmill plugin list",
+    ),
+    Code.QUEUE_FULL: ErrorSpec(
+        429, 1, "队列 {queue} 里已有 {waiting} 个在等，上限 {limit}，什么都没有存", "{waiting} tasks wait in queue {queue}, the limit is {limit}; nothing was stored",
+        "稍后再试，或调高：taskmill queue set {queue} --max-backlog N", "try again shortly, or raise it: taskmill queue set {queue} --max-backlog N",
     ),
     Code.QUEUE_LIMIT: ErrorSpec(
         429, 1, "队列已有 {limit} 个，到了上限，不能再建 {queue}", "there are {limit} queues, the limit; {queue} cannot be made",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from uuid import UUID
 
@@ -20,6 +20,7 @@ from taskmill.states import State
 from taskmill.stores.arrays import Fence
 from taskmill.stores.database import DATA_ERRORS, LOCKED_OUT, Connection, Database
 from taskmill.stores.tasks import settle as store
+from taskmill.stores.tasks.limits import Place
 from taskmill.stores.tasks.settle import Outcome
 from taskmill.stores.why import why
 
@@ -28,12 +29,14 @@ log = get_logger(__name__)
 
 class Settler:
     """Two coroutines, so that one's fsync overlaps the other's work. `backlog` counts outcomes not yet committed.
+    `freed` hears after the commit whose slots of limits are free.
 
     A row that a stranger has locked delays only itself: it is put aside and tried again by a third coroutine.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, freed: Callable[[Iterable[Place]], None] | None = None) -> None:
         self._database = database
+        self._freed = freed
         self._waiting: deque[Outcome] = deque()
         self._locked: list[Outcome] = []
         self._wake, self._aside = asyncio.Event(), asyncio.Event()
@@ -151,6 +154,8 @@ class Settler:
             self.unsettled.pop((outcome.id, outcome.claim_no), None)
         self.settled += len(done)
         self.tally.note(batch, done)
+        if self._freed is not None and (places := {outcome.place for outcome in batch if outcome.place is not None}):
+            self._freed(places)
         if len(done) < len(batch):
             log.warning("结果作废：租约已失或任务已改", count=len(batch) - len(done))
 

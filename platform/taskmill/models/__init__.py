@@ -3,6 +3,7 @@
 from taskmill.models.api_key import ApiKey
 from taskmill.models.base import Base, metadata
 from taskmill.models.kind import Kind
+from taskmill.models.rate_bucket import RateBucket
 from taskmill.models.rollup import Rollup
 from taskmill.models.schedule import Schedule, ScheduleFire
 from taskmill.models.scheduler import Scheduler
@@ -17,6 +18,7 @@ __all__ = [
     "ApiKey",
     "Base",
     "Kind",
+    "RateBucket",
     "Rollup",
     "Schedule",
     "ScheduleFire",

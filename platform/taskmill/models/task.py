@@ -16,6 +16,8 @@ from taskmill.states import FINAL, LIVE
 # 占着键的行；语句里的条件与索引的必须一字不差，规划器才认得
 UNIQUE_HELD = "unique_key is not null and (unique_while = 'live' or claim_no = 0)"
 
+TICKETLESS = "state = 'available' and ticket_at is null and (slot is null or slot = 2)"
+
 
 def _one_of(column: str, values: frozenset[Any]) -> str:
     return f"{column} in ({', '.join(sorted(repr(str(value)) for value in values))})"
@@ -50,6 +52,8 @@ class TaskColumns(Timestamps):
     cancel_requested_at: Mapped[datetime | None]
     unique_key: Mapped[str | None] = mapped_column(sort_order=910)
     unique_while: Mapped[str | None] = mapped_column(sort_order=911)
+    concurrency_key: Mapped[str | None] = mapped_column(sort_order=912)
+    slot: Mapped[int | None] = mapped_column(SmallInteger, sort_order=913)
 
 
 class Task(TaskColumns, Base):
@@ -63,14 +67,13 @@ class Task(TaskColumns, Base):
         CheckConstraint(_one_of("state", LIVE), name="state"),
         # 审计：按票据时间找丢票
         Index("tasks_available", "queue", "priority", "ticket_at", postgresql_where=text("state = 'available'")),
-        # stager：无票的行，按 id 次序补票
-        Index(
-            "tasks_unticketed",
-            "queue",
-            "priority",
-            "id",
-            postgresql_where=text("state = 'available' and ticket_at is null"),
-        ),
+        # stager：无票的行，按 id 次序补票；被上限挡着的不归它
+        Index("tasks_ticketless", "queue", "priority", "id", postgresql_where=text(TICKETLESS)),
+        # 放行者：被挡着的按次序，占着空位的数一数；没有上限的队列里一行也没有
+        Index("tasks_held_by_key", "queue", "concurrency_key", "priority", "id", postgresql_where=text("slot = 0")),
+        Index("tasks_held_by_queue", "queue", "priority", "id", postgresql_where=text("slot = 1")),
+        Index("tasks_slots", "queue", "concurrency_key", postgresql_where=text("slot >= 1")),
+        Index("tasks_running_slots", "queue", "state", postgresql_where=text("slot = 2")),
         # stager：到期的行
         Index("tasks_due", "run_at", postgresql_where=text("state in ('scheduled', 'retryable')")),
         Index("tasks_running", "worker_id", postgresql_where=text("state = 'running'")),

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Index, text
+from typing import Any
+
+from sqlalchemy import Computed, Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from taskmill.models.base import Base, Timestamps
+from taskmill.models.base import Base, Json, Timestamps
+
+LIMITED = "max_running is not null or max_running_per_key is not null or rate is not null"
 
 
 class TaskQueue(Timestamps, Base):
-    """One queue; the row appears with its first task. `retention_s` null: the platform's; 0: keep nothing."""
+    """One queue; the row appears with its first task. `retention_s` null: the platform's; 0: keep nothing. Limits null: none."""
 
     __tablename__ = "queues"
 
@@ -19,5 +23,13 @@ class TaskQueue(Timestamps, Base):
     paused_at: Mapped[datetime | None]
     paused_by: Mapped[str | None]
     retention_s: Mapped[int | None]
+    max_running: Mapped[int | None]
+    max_running_per_key: Mapped[int | None]
+    rate: Mapped[Any | None] = mapped_column(Json)
+    max_backlog: Mapped[int | None]
+    limited: Mapped[bool] = mapped_column(Computed(LIMITED, persisted=True))
 
-    __table_args__ = (Index("queues_unretained", "name", postgresql_where=text("retention_s = 0")),)
+    __table_args__ = (
+        Index("queues_unretained", "name", postgresql_where=text("retention_s = 0")),
+        Index("queues_limited", "name", postgresql_where=text("limited")),
+    )

@@ -15,6 +15,7 @@ import msgspec
 from taskmill import args_schema, naming, reasons
 from taskmill import constants as c
 from taskmill.bounds import bad_delay
+from taskmill.controls.concurrency import Concurrency
 from taskmill.controls.unique import Unique
 from taskmill.errors import KindError, UnfitError
 from taskmill.plugin import constants as pc
@@ -109,6 +110,7 @@ class TaskDefinition(Generic[P, R]):
     summary: str = ""
     on_oom: OnOom | None = None
     unique: Unique | None = None
+    concurrency: Concurrency | None = None
     taskiq: Any = None  # 原来的 taskiq 任务；为 None 时由引擎登记
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -132,12 +134,14 @@ def task(
     executor: str | None = None,
     on_oom: OnOom | None = None,
     unique: Unique | None = None,
+    concurrency: Concurrency | None = None,
 ) -> Callable[[Callable[P, R]], TaskDefinition[P, R]]:
     """Turn a function into a kind of task; its first docstring line becomes the summary.
 
     `kind` is `<area>.<verb>`; `timeout` seconds, timedelta or text such as `2m`; `executor` defaults to `async` for
     coroutine functions and `thread` for others; `on_oom` says where to go after a death for want of memory; `unique` that
-    a task shall be there once only, unless a submit says otherwise.
+    a task shall be there once only, `concurrency` what it counts against where a queue has a limit per key, unless a submit says
+    otherwise.
     KindError, both a ValueError and a TypeError, if something does not fit.
     """
     if not naming.is_kind(kind):
@@ -158,6 +162,7 @@ def task(
                 summary=(inspect.getdoc(function) or "").split("\n", 1)[0],
                 on_oom=on_oom,
                 unique=unique,
+                concurrency=concurrency,
             )
             check(definition)
         except UnfitError as error:
@@ -190,7 +195,7 @@ def check(definition: TaskDefinition[..., Any]) -> None:
     if definition.executor == "async" and not plan.coroutine and not _makes_coroutine(definition.function):
         raise UnfitError(reasons.PLAIN_ON_LOOP)
     schema = plan.schema()
-    _check_unique(definition.unique, args_schema.names(schema))
+    _check_controls(definition, args_schema.names(schema))
     for name, written in (("args", schema), ("return", plan.result_schema())):
         if b"\\u0000" in msgspec.json.encode(written):
             raise UnfitError(reasons.NOT_STORABLE(field=name))
@@ -200,12 +205,12 @@ def check(definition: TaskDefinition[..., Any]) -> None:
         raise UnfitError(reasons.SCHEMA_BROKEN(error=first_line(error))) from error
 
 
-def _check_unique(unique: Unique | None, names: Collection[str]) -> None:
-    if unique is None:
-        return
-    if (found := unique.refusal()) is not None:
-        raise UnfitError(Words(zh=f"unique.{found[0]} {found[1].zh}", en=f"unique.{found[0]} {found[1].en}"))
-    for path in unique.by or ():
+def _check_controls(definition: TaskDefinition[..., Any], names: Collection[str]) -> None:
+    unique, concurrency = definition.unique, definition.concurrency
+    for name, control in (("unique", unique), ("concurrency", concurrency)):
+        if control is not None and (found := control.refusal()) is not None:
+            raise UnfitError(Words(zh=f"{name}.{found[0]} {found[1].zh}", en=f"{name}.{found[0]} {found[1].en}"))
+    for path in [*((unique and unique.by) or ()), *(concurrency.paths() if concurrency else ())]:
         if (first := path.split(".")[0]) not in names:
             raise UnfitError(reasons.NOT_IN_ARGS(name=first))
 

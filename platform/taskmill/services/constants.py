@@ -27,6 +27,9 @@ UNIQUE_WAIT_S: Final = 1.0  # 等一个被占着的键的最长时间，之后�
 KIND_CACHE_S: Final = 5.0  # 提交方缓存 kinds 表的时间
 QUEUE_KNOWN_S: Final = 60.0  # 提交方记住一个队列已经登记的时间；队列被删除之后最迟这么久重新登记
 
+LIMIT_CACHE_S: Final = 5.0  # 提交方缓存哪些队列有上限的时间；过时了也无妨，领取时以表为准
+PROMOTE_MAX: Final = 1_000  # 一次最多放行一个队列的多少个任务
+
 # ── 票据与流 ──────────────────────────────────────────────────────────────
 TICKET_SENDS_MAX: Final = 100  # 同时在途的送票数；再多就是 Valkey 跟不上，留给 stager
 TICKET_HANG_S: Final = 0.5  # 一次送票这么久没有回音，后面的就不再送，留给 stager

@@ -9,6 +9,7 @@ import msgspec
 
 from taskmill import args_schema, reasons
 from taskmill.clock import Clock
+from taskmill.controls.concurrency import Concurrency
 from taskmill.controls.unique import Unique
 from taskmill.errors import Code, InputError, NotFoundError, SetupError
 from taskmill.log import get_logger
@@ -39,7 +40,7 @@ async def publish(database: Database, registry: Registry) -> None:
             args_schema=msgspec.json.encode(definition.call.schema()),
             result_schema=_encoded(definition.call.result_schema()),
             on_oom_queue=definition.on_oom.queue if definition.on_oom else None,
-            controls=msgspec.json.encode(Controls(unique=definition.unique)),
+            controls=msgspec.json.encode(Controls(unique=definition.unique, concurrency=definition.concurrency)),
         )
         for definition in registry.tasks.values()
     ]
@@ -51,6 +52,7 @@ class Controls(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a kind declares of its tasks, as it stands in the table; what a newer program wrote there besides is skipped."""
 
     unique: Unique | None = None
+    concurrency: Concurrency | None = None
 
 
 def _encoded(schema: dict[str, Any] | None) -> bytes | None:
@@ -60,12 +62,13 @@ def _encoded(schema: dict[str, Any] | None) -> bytes | None:
 class KindPolicy:
     """One kind as submit sees it: defaults and a compiled validator."""
 
-    __slots__ = ("kind", "max_attempts", "names", "priority", "queue", "timeout_ms", "unique", "validator", "version")
+    __slots__ = ("concurrency", "kind", "max_attempts", "names", "priority", "queue", "timeout_ms", "unique", "validator", "version")
 
     def __init__(self, row: store.KindDefaults) -> None:
         self.kind, self.version, self.queue, self.priority = row.kind, row.version, row.queue, row.priority
         self.max_attempts, self.timeout_ms = row.max_attempts, row.timeout_ms
-        self.unique = msgspec.json.decode(row.controls, type=Controls).unique
+        controls = msgspec.json.decode(row.controls, type=Controls)
+        self.unique, self.concurrency = controls.unique, controls.concurrency
         schema = msgspec.json.decode(row.args_schema)
         self.names = args_schema.names(schema)
         try:

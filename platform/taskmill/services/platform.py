@@ -13,6 +13,7 @@ from taskmill.services import kinds
 from taskmill.services.catalog import CatalogService
 from taskmill.services.health import HealthService
 from taskmill.services.keys import KeyService
+from taskmill.services.limits import LimitCache, Promoter
 from taskmill.services.queues.backlog import BacklogService
 from taskmill.services.queues.service import QueueService
 from taskmill.services.queues.stats import StatsService
@@ -37,10 +38,14 @@ class Platform:
     clock: Clock
 
     def __post_init__(self) -> None:
-        self.submit = SubmitService(self.settings, self.database, self.tickets, self.clock)
+        self.limits = LimitCache(self.database, self.clock)
+        self.promoter = Promoter(self.database, self.tickets)
+        self.submit = SubmitService(
+            self.settings, self.database, self.tickets, self.clock, self.limits, self.promoter
+        )
         self.backlog = BacklogService(self.database, self.clock)
-        self.tasks = TaskService(self.database, self.tickets)
-        self.queues = QueueService(self.database, self.tickets, self.backlog, self.submit)
+        self.tasks = TaskService(self.database, self.tickets, self.promoter)
+        self.queues = QueueService(self.database, self.tickets, self.backlog, self.submit, self.promoter)
         self.catalog = CatalogService(self.database, self.host)
         self.workers = WorkerService(self.database)
         self.stats = StatsService(self.database, self.backlog, self.workers)

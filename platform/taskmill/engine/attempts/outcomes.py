@@ -72,6 +72,7 @@ def _of(attempt: Attempt, state: State, **fields: Any) -> Outcome:
         kind=row["kind"],
         home=row["queue"],
         attempt=row["attempt"],
+        place=None if row["slot"] is None else (row["queue"], row["concurrency_key"]),
         **fields,
     )
 
@@ -221,6 +222,7 @@ def _rescued(row: RunningRow, state: State, cause: Cause, error_type: str, words
         kind=row.kind,
         home=row.queue,
         attempt=row.attempt,
+        place=None if row.slot is None else (row.queue, row.concurrency_key),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from taskmill.log import get_logger
 from taskmill.services import constants as svc
 from taskmill.services.faults import translate
 from taskmill.services.kinds import KindCache, KindPolicy
+from taskmill.services.limits import LimitCache, Promoter
 from taskmill.services.tasks.group_commit import GroupCommit
 from taskmill.services.tasks.payload import encode
 from taskmill.services.tasks.submit_request import SubmitRequest, check_request, refuse
@@ -29,7 +31,7 @@ from taskmill.settings import Settings
 from taskmill.stores.broker.tickets import Tickets
 from taskmill.stores.database import AWAY, MISSING_SCHEMA, Connection, Database
 from taskmill.stores.tasks import submit as store
-from taskmill.stores.tasks import unique
+from taskmill.stores.tasks import limits, unique
 from taskmill.stores.tasks.submit import Inserted, NewTask, Uniqueness
 from taskmill.stores.tasks.unique import KeyHeldError
 from taskmill.stores.why import why
@@ -69,7 +71,17 @@ class Requests(Protocol):
 class SubmitService:
     """Accepts tasks. Concurrent single submits of one process share a commit; `close` waits for them."""
 
-    def __init__(self, settings: Settings, database: Database, tickets: Tickets, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        tickets: Tickets,
+        clock: Clock,
+        limits: LimitCache | None = None,
+        promoter: Promoter | None = None,
+    ) -> None:
+        self._limits = limits or LimitCache(database, clock)
+        self._promoter = promoter or Promoter(database, tickets)
         self._settings = settings
         self._database = database
         self._clock = clock
@@ -145,6 +157,8 @@ class SubmitService:
     ) -> NewTask:
         """Check one request and fill in the defaults, without storing it; InputError or NotFoundError."""
         self._check_loop()
+        if not self._limits.fresh:
+            await self._refresh_limits()
         policy = self.kinds.peek(request.kind, request.version) or await self._policy(request)
         check_request(request)
         limits = self._settings
@@ -154,6 +168,8 @@ class SubmitService:
         if policy is not None:
             policy.check(request.args)
         queue, priority = _lane(request, policy)
+        key = self._key(request, policy)
+        slot = self._limits.slot(queue, key)
         default_ms = policy.timeout_ms if policy else round(c.TIMEOUT_DEFAULT_S * 1000)
         return NewTask(
             id=task_id or new_id(),
@@ -172,9 +188,17 @@ class SubmitService:
             schedule_id=schedule_id,
             fire_at=fire_at,
             created_by=created_by,
-            ticketed=self._ticketing.wanted(queue, priority),
+            ticketed=slot is None and self._ticketing.wanted(queue, priority),
+            concurrency_key=key,
+            slot=slot,
             unique=self._unique(request, policy, args),
         )
+
+    @staticmethod
+    def _key(request: SubmitRequest, policy: KindPolicy | None) -> str | None:
+        if request.concurrency_key is not None or policy is None or policy.concurrency is None:
+            return request.concurrency_key
+        return policy.concurrency.of(request.args)
 
     def _unique(self, request: SubmitRequest, policy: KindPolicy | None, args: bytes) -> Uniqueness | None:
         if request.unique is UNSET and request.unique_key is None and (policy is None or policy.unique is None):
@@ -237,7 +261,15 @@ class SubmitService:
                 task.cancel()
 
     def _under_way(self) -> set[asyncio.Task[None]]:
-        return self._group.under_way | self._keyed.under_way | self._keyed.apart | self._sending
+        return self._group.under_way | self._keyed.under_way | self._keyed.apart | self._sending | self._promoter.under_way
+
+    async def _refresh_limits(self) -> None:
+        try:
+            await self._limits.refresh()
+        except MISSING_SCHEMA as error:
+            raise SetupError(Code.SCHEMA_BEHIND, found="empty", expected="head") from error
+        except AWAY as error:
+            raise _away(error) from error
 
     async def _policy(self, request: SubmitRequest) -> KindPolicy | None:
         if not naming.may_be_kind(request.kind):
@@ -252,6 +284,8 @@ class SubmitService:
         """任务已在 PostgreSQL 里，回答不等票据：Valkey 卡住也与提交者无关。"""
         for task in tasks:
             task.args, task.meta = b"", None  # 卡住的送票不必留着内容
+        if held := {(task.queue, task.concurrency_key) for task in tasks if task.slot is not None}:
+            self._promoter.soon(held)
         sending = asyncio.create_task(self._ticketing.send(tasks, inserted))
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)
@@ -266,12 +300,15 @@ class SubmitService:
         if not tasks:
             return {}
         now = self._clock.monotonic()
+        full = self._limits.most({task.queue for task in tasks})
         plain, keyed = [task for task in tasks if task.unique is None], [task for task in tasks if task.unique is not None]
         fresh = {task.queue for task in tasks if self._known_queues.get(task.queue, now) <= now}
 
         async def work(connection: Connection) -> dict[UUID, Inserted]:
             if fresh:
                 await self._register(connection, fresh)
+            if full:
+                await _check_room(connection, tasks, full)
             inserted: dict[UUID, Inserted] = {}
             for start in range(0, len(plain), svc.SUBMIT_CHUNK):
                 inserted |= await store.insert(connection, plain[start : start + svc.SUBMIT_CHUNK])
@@ -306,6 +343,15 @@ def _submitted(task: NewTask, done: Inserted) -> Submitted:
     return Submitted(
         done.duplicate_of or task.id, task.kind, task.queue, done.state, done.run_at, duplicate, replaced=done.replaced
     )
+
+
+async def _check_room(connection: Connection, tasks: Sequence[NewTask], most: dict[str, int]) -> None:
+    """整批一起算：放不下就一个也不收。"""
+    rooms = await limits.room(connection, most)
+    wanted = Counter(task.queue for task in tasks)
+    for queue, room in rooms.items():
+        if wanted[queue] > room:
+            raise LimitError(Code.QUEUE_FULL, queue=queue, limit=most[queue], waiting=most[queue] - room)
 
 
 def _refuse_duplicates(tasks: Sequence[NewTask], inserted: dict[UUID, Inserted]) -> None:

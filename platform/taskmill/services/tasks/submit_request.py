@@ -50,6 +50,7 @@ class SubmitRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         Annotated[Unique, Meta(description="There once only; null: however often. Default: the kind's.")] | UnsetType | None
     ) = UNSET
     unique_key: Annotated[str, Meta(description="Short for `unique.key`; the rest as the kind has it.")] | None = None
+    concurrency_key: Annotated[str, Meta(description="Counts against the queue's limit per key; default: the kind's.")] | None = None
     meta: Annotated[dict[str, Any], Meta(description="Free facts of the client, kept with the task.")] | None = None
 
 
@@ -70,6 +71,8 @@ def check_request(request: SubmitRequest) -> None:
     _check_range("max_attempts", request.max_attempts, bounds.ATTEMPTS)
     _check_range("timeout_s", request.timeout_s, bounds.TIMEOUT_S)
     _check_unique(request)
+    if request.concurrency_key is not None and (reason := bad_key(request.concurrency_key)) is not None:
+        raise refuse("concurrency_key", reason)
 
 
 def _check_unique(request: SubmitRequest) -> None:

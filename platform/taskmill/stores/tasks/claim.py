@@ -23,11 +23,12 @@ _CLAIMABLE = f"""
       t.id = u.id and t.claim_no = u.claim_no and {state_in(sources(By.CLAIM))}
   and (t.kind || ':' || t.kind_version) = any ($4::text[])
   and (t.expires_at is null or t.expires_at > now())
-  and not exists (select from taskmill.queues q where q.name = t.queue and q.paused_at is not null)
+  and not exists (select from taskmill.queues q
+                  where q.name = t.queue and (q.paused_at is not null or (q.limited and t.slot is distinct from 2)))
 """
 _RETURNING = """
 returning t.id, t.claim_no, t.attempt, t.max_attempts, t.crash_count, t.queue, t.kind, t.kind_version, t.args, t.meta,
-          t.tags, t.deadline_at, t.timeout_ms, t.started_at
+          t.tags, t.deadline_at, t.timeout_ms, t.started_at, t.concurrency_key, t.slot
 """
 # 转移 claim：available → running。
 # 别人锁着的行跳过：一把锁不能让同一批里的几百个任务陪着等
@@ -57,7 +58,7 @@ SUSPECTS = f"""
 select count(*) from unnest($1::uuid[], $2::int[]) as u(id, claim_no) join taskmill.tasks t on {_CLAIMABLE.replace("$4", "$3")}
 where t.crash_count >= {c.SUSPECT_FROM}
 """
-# 转移 decline：available → scheduled（类型不归我管，5 秒后再试；可疑而没轮到，1 秒后再试）；暂停或过期的只撕票。
+# 转移 decline：available → scheduled（类型不归我管，5 秒后再试；可疑而没轮到，1 秒后再试）；暂停、过期或被上限挡着的只撕票。
 # 别人锁着的不动：票照样撕，行由审计者当作丢了票的找回
 DECLINE = f"""
 with u as materialized (
@@ -69,7 +70,7 @@ with u as materialized (
   for update of t skip locked
 )
 update taskmill.tasks t
-set state = case when u.delay_s is null then t.state else 'scheduled' end,
+set state = case when u.delay_s is null then t.state else 'scheduled' end, slot = case when u.delay_s is null then t.slot end,
     run_at = coalesce(now() + u.delay_s * interval '1 second', t.run_at), ticket_at = null, updated_at = now()
 from u
 where t.id = u.id and t.claim_no = u.claim_no and {state_in(sources(By.CLAIM))}

@@ -40,6 +40,7 @@ _REOPENED = {
     "updated_at": "clock_timestamp()",
     **dict.fromkeys(("expires_at", "ticket_at", "deadline_at", "started_at", "cancel_requested_at"), "null::timestamptz"),
     "worker_id": "null::uuid",
+    "slot": "null::smallint",
     "error": "null::jsonb",
     # 只在等待时占的键，重试不再占
     "unique_key": "case when unique_while = 'live' then unique_key end",

@@ -47,7 +47,7 @@ with recursive holders as (
   where w.id is null or w.dead_at is not null
 )
 select t.id, t.claim_no, t.worker_id, t.attempt, t.max_attempts, t.crash_count,
-       t.cancel_requested_at is not null as cancelling, g.cause, g.held, t.queue, t.kind, k.on_oom_queue
+       t.cancel_requested_at is not null as cancelling, g.cause, g.held, t.queue, t.kind, k.on_oom_queue, t.concurrency_key, t.slot
 from gone g join taskmill.tasks t on t.worker_id = g.worker_id and t.state = 'running'
 left join taskmill.kinds k on k.kind = t.kind and k.version = t.kind_version
 order by t.id for update of t skip locked
@@ -56,7 +56,7 @@ order by t.id for update of t skip locked
 # 时钟往前跳过（$5 秒，跳到 $6）：在那之前开始的，截止按今天的钟晚这么多
 OVERDUE = """
 select t.id, t.claim_no, t.worker_id, t.attempt, t.max_attempts, t.crash_count,
-       t.cancel_requested_at is not null as cancelling, null as cause, 0::bigint as held, t.queue, t.kind, null as on_oom_queue
+       t.cancel_requested_at is not null as cancelling, null as cause, 0::bigint as held, t.queue, t.kind, null as on_oom_queue, t.concurrency_key, t.slot
 from taskmill.tasks t
 where t.state = 'running' and t.deadline_at < now() - $1 * interval '1 second'
   and (t.started_at >= to_timestamp($6) or t.deadline_at + $5 * interval '1 second' < now() - $1 * interval '1 second')
@@ -88,6 +88,8 @@ class RunningRow:
     queue: str
     kind: str
     on_oom_queue: str | None
+    concurrency_key: str | None = None
+    slot: int | None = None
 
 
 async def look(connection: Queryable) -> float:

@@ -13,6 +13,7 @@ from taskmill.states import FINAL, By, Cause, State, TransitionError, allowed, s
 from taskmill.stores import constants as c
 from taskmill.stores.arrays import sparse
 from taskmill.stores.database import Connection, Record
+from taskmill.stores.tasks.limits import Place
 from taskmill.stores.tasks.history import counted, counts, ended, into_history, state_in
 
 
@@ -21,7 +22,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
 
     `result` and `error` are JSON bytes; `run_at` or `delay_s` (from the database's now) say when a waiting target may
     run; `attempt_delta` −1 refunds the attempt; `crash_delta` 1 counts a crash; a `cause` leaves a row in
-    task_attempts; `queue` moves a waiting target there. `kind`, `home` (the queue it ran in) and `attempt` are for people.
+    task_attempts; `queue` moves a waiting target there. `kind`, `home` (the queue it ran in) and `attempt` are for people. `place`: whose slot it had.
     """
 
     id: UUID
@@ -44,6 +45,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     kind: str = ""
     home: str = ""
     attempt: int = 0
+    place: Place | None = None
 
 
 _SET = {
@@ -84,6 +86,7 @@ WAIT = f"""
 update taskmill.tasks t
 set state = u.state, queue = coalesce(u.queue, t.queue), attempt = t.attempt + u.attempt_delta, crash_count = t.crash_count + u.crash_delta,
     error = coalesce(u.error, t.error), worker_id = null, deadline_at = null, ticket_at = null,
+    slot = case when u.state = 'available' and u.queue is null then t.slot end,
     run_at = case when u.state = 'available' then t.run_at
                   else coalesce(u.run_at, now() + u.delay_s * interval '1 second') end,
     updated_at = clock_timestamp()

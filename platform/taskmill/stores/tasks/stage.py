@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from taskmill import reasons
+from taskmill.models.task import TICKETLESS
 from taskmill.states import By, State, sources
 from taskmill.stores.arrays import Fence, fence_arrays
 from taskmill.stores.broker.lanes import Lane
@@ -25,15 +26,16 @@ update taskmill.tasks t set state = 'available', ticket_at = null, updated_at = 
 from due where t.id = due.id and {state_in(sources(By.STAGE))}
 returning t.queue, t.priority
 """
-# 有无票行的 (队列, 优先级)：索引通常是空的，一次扫描即可知道；暂停的队列不补
-LANES = """
+# 有无票行的 (队列, 优先级)：索引通常是空的，一次扫描即可知道；暂停的队列不补。
+# 有上限的队列里，还没排进去的也在索引里：排进去是放行者的事，补票的跳过它们
+LANES = f"""
 with recursive lanes as (
   (select queue, priority from taskmill.tasks
-   where state = 'available' and ticket_at is null order by queue, priority limit 1)
+   where {TICKETLESS} order by queue, priority limit 1)
   union all
   select n.queue, n.priority from lanes l cross join lateral (
     select queue, priority from taskmill.tasks
-    where state = 'available' and ticket_at is null and (queue, priority) > (l.queue, l.priority)
+    where {TICKETLESS} and (queue, priority) > (l.queue, l.priority)
     order by queue, priority limit 1) n
 )
 select l.queue, l.priority from lanes l
@@ -58,9 +60,10 @@ where l.ticket_at is not null
 FEED = f"""
 with next as materialized (
   select n.id from unnest($1::text[], $2::smallint[], $3::int[]) as l(queue, priority, room)
+  left join taskmill.queues q on q.name = l.queue
   cross join lateral (
     select id from taskmill.tasks
-    where state = 'available' and ticket_at is null and queue = l.queue and priority = l.priority
+    where {TICKETLESS} and queue = l.queue and priority = l.priority and (slot = 2 or q.limited is not true)
     order by id limit l.room for update skip locked) n
 )
 update taskmill.tasks t

@@ -32,7 +32,8 @@ class Uniqueness:
 class NewTask:
     """One task to insert; `args` and `meta` are JSON bytes, `delay_s` counts from the database's now().
 
-    `run_at` None and `delay_s` 0 make it available at once. `ticketed` says that the submitter will ticket it.
+    `run_at` None and `delay_s` 0 make it available at once. `ticketed` says that the submitter will ticket it; `slot` where
+    it lines up in a queue with limits (see `stores.tasks.limits`).
     """
 
     id: UUID
@@ -53,6 +54,8 @@ class NewTask:
     created_by: str | None = None
     ticketed: bool = True
     unique: Uniqueness | None = None
+    concurrency_key: str | None = None
+    slot: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,8 @@ FORM: Final[Form] = (
     ("fire_at", "timestamptz", attrgetter("fire_at"), None),
     ("created_by", "text", attrgetter("created_by"), None),
     ("ticketed", "bool", attrgetter("ticketed"), True),
+    ("concurrency_key", "text", attrgetter("concurrency_key"), None),
+    ("slot", "smallint", attrgetter("slot"), None),
 )
 _NAMES: Final = [name for name, *_ in FORM]
 # 行里的值：多半就是批里的那一列
@@ -100,6 +105,7 @@ VALUES: Final = {
     "tags": "string_to_array(u.tags, E'\\x1f')",
     "state": "case when d.due <= now() then 'available' else 'scheduled' end",
     "run_at": "d.due",
+    "slot": "case when d.due <= now() then u.slot end",
     "ticket_at": f"case when coalesce(u.ticketed, true) and d.due <= now() then {NOW_MS} end",
 }
 DUE: Final = "select coalesce(u.run_at, now() + coalesce(u.delay, interval '0')) as due"

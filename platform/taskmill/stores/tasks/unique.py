@@ -70,7 +70,8 @@ REPLACE = f"""
 update taskmill.tasks t
 set args = u.args, kind_version = u.kind_version, run_at = d.due, updated_at = clock_timestamp(),
     state = case when t.state = 'available' and d.due > now() then 'scheduled' else t.state end,
-    ticket_at = case when t.state = 'available' and d.due <= now() then t.ticket_at end
+    ticket_at = case when t.state = 'available' and d.due <= now() then t.ticket_at end,
+    slot = case when t.state = 'available' and d.due <= now() then t.slot end
 from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::jsonb[], $6::timestamptz[], $7::interval[])
   as u(id, key, kind, kind_version, args, run_at, delay)
 cross join lateral ({DUE}) d

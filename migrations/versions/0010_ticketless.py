@@ -1,0 +1,23 @@
+"""The index of rows without a ticket that `tasks_ticketless` has replaced."""
+
+from __future__ import annotations
+
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+phase = "contract"  # 旧程序的 stager 还在用它
+
+
+def upgrade() -> None:
+    """Drop it."""
+    op.execute("DROP INDEX taskmill.tasks_unticketed")
+
+
+def downgrade() -> None:
+    """Make it again."""
+    op.execute(
+        "CREATE INDEX tasks_unticketed ON taskmill.tasks (queue, priority, id) WHERE state = 'available' and ticket_at is null"
+    )
