@@ -9,10 +9,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from taskmill.clock import Timestamp
+from taskmill.controls.unique import Unique
 from taskmill.errors import Code, NotFoundError
 from taskmill.models import Kind
 from taskmill.plugin.host import PluginHost
 from taskmill.plugin.info import PluginInfo
+from taskmill.services.kinds import Controls
 from taskmill.services.page import Page, Paging, cut
 from taskmill.services.view import view
 from taskmill.stores import kind as store
@@ -24,7 +26,8 @@ from taskmill.words import Words
 class KindSummary(msgspec.Struct, frozen=True, kw_only=True):
     """The newest version of a kind and its defaults; `versions` lists all, ascending.
 
-    `on_oom_queue`: where its tasks go after a death for want of memory (null: they stay in their queue).
+    `on_oom_queue`: where its tasks go after a death for want of memory (null: they stay in their queue). `unique`: of what a
+    task is there once only, unless its submit says otherwise (null: nothing).
     """
 
     kind: str
@@ -39,6 +42,7 @@ class KindSummary(msgspec.Struct, frozen=True, kw_only=True):
     timeout_s: float
     executor: str
     on_oom_queue: str | None
+    unique: Unique | None
     seen_at: Timestamp
 
 
@@ -96,4 +100,5 @@ class CatalogService:
 
 def _newest(form: type[S], versions: Sequence[Kind], **given: Any) -> S:
     newest = versions[-1]
+    given["unique"] = msgspec.convert(newest.controls, Controls).unique
     return view(form, newest, versions=[row.version for row in versions], timeout_s=newest.timeout_ms / 1000, **given)

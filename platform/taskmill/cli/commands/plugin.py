@@ -35,6 +35,7 @@ KINDS = (
     Column("timeout_s", "时限", "TIMEOUT", show=duration, rank=2),
     Column("priority", "优先级", "PRIORITY", wide=True),
     Column("executor", "执行器", "EXECUTOR", wide=True),
+    Column("unique", "唯一", "UNIQUE", wide=True),
     Column("seen_at", "最近登记", "SEEN", show=age, wide=True),
     Column("summary", "说明", "SUMMARY", rank=1),
 )

@@ -142,7 +142,7 @@ class SubmitService:
         try:
             inserted = await self._insert(tasks, round(svc.UNIQUE_WAIT_S * 1000), all_or_none=True)
         except KeyHeldError:
-            raise busy(None) from None
+            raise busy(tasks) from None
         self._send(tasks, inserted)
         return [_submitted(task, inserted[task.id]) for task in tasks]
 
@@ -240,7 +240,7 @@ class SubmitService:
             async with connection.transaction():  # 键被占着，只赔上这一个
                 done = (await unique.insert(connection, [task], svc.UNIQUE_GROUP_MS))[task.id]
         except KeyHeldError:
-            return busy(task.unique.key if task.unique else None)
+            return busy([task], svc.UNIQUE_GROUP_MS / 1000)
         return taken(task, done) or done.duplicate_of
 
     async def admit(self, connection: Connection, queues: set[str]) -> None:

@@ -55,9 +55,10 @@ def taken(task: NewTask, inserted: Inserted) -> ConflictError | None:
     return ConflictError(Code.UNIQUE_TAKEN, key=inserted.unique_key, id=str(inserted.duplicate_of))
 
 
-def busy(key: str | None) -> UnavailableError:
-    """Return the error of a key that another transaction did not let go of."""
-    return UnavailableError(Code.UNIQUE_BUSY, key=key or "?", seconds=c.UNIQUE_WAIT_S)
+def busy(tasks: Sequence[NewTask], seconds: float = c.UNIQUE_WAIT_S) -> UnavailableError:
+    """Return the error of keys that another transaction did not let go of; a key made of args is named by its kind."""
+    keys = {task.unique.key or f"{task.kind}:…" for task in tasks if task.unique is not None}
+    return UnavailableError(Code.UNIQUE_BUSY, key=", ".join(sorted(keys)[: c.LOG_KEYS_MAX]), seconds=seconds)
 
 
 class KeyWait:
@@ -80,5 +81,5 @@ class KeyWait:
                     return (await self._insert([task], c.UNIQUE_LOOK_MS))[task.id]
                 except KeyHeldError:
                     if self._clock.monotonic() >= until:
-                        raise busy(task.unique.key if task.unique else None) from None
+                        raise busy([task]) from None
             await asyncio.sleep(c.UNIQUE_AGAIN_S)

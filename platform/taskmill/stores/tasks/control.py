@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from taskmill.models.task import UNIQUE_HELD
 from taskmill.states import By, State, sources
 from taskmill.stores.database import UNIQUE_VIOLATION, Connection
 from taskmill.stores.tasks.history import counted, counts, ended, into_history, into_live, state_in
@@ -73,10 +74,9 @@ with gone as (
 )
 select count(*) from moved
 """
-TAKEN = "t.unique_key is not null and (t.unique_while = 'live' or t.claim_no = 0)"
 KEY_HOLDER = f"""
-select h.unique_key, t.id from taskmill.task_history h
-left join taskmill.tasks t on t.unique_key = h.unique_key and {TAKEN}
+select h.unique_key, holder.id from taskmill.task_history h left join lateral (
+  select id from taskmill.tasks where unique_key = h.unique_key and {UNIQUE_HELD}) holder on true
 where h.id = $1
 """
 STATE = """

@@ -355,3 +355,8 @@ async def test_the_detail_of_a_task_names_its_key(platform: Platform) -> None:
     named, plain = await ask(platform, unique_key="order-17"), await ask(platform)
     assert (await platform.tasks.get(named.id)).unique_key == "order-17"
     assert (await platform.tasks.get(plain.id)).unique_key is None
+
+
+async def test_the_catalog_shows_what_a_kind_declares(platform: Platform) -> None:
+    assert (await platform.catalog.kind("shop.bounce")).unique == Unique(by=["to"], on_duplicate="replace")
+    assert (await platform.catalog.kind("shop.mail")).unique is None
