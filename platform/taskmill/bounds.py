@@ -43,6 +43,9 @@ DELAY_S: Final = Range(0, c.DELAY_MAX_S)
 INTERVAL_S: Final = Range(c.INTERVAL_MIN_S, c.DELAY_MAX_S)
 CATCH_UP_S: Final = Range(0, c.CATCH_UP_MAX_S)
 UNIQUE_PERIOD_S: Final = Range(0, c.UNIQUE_PERIOD_MAX_S, above=True)
+LIMIT: Final = Range(1, c.LIMIT_MAX)
+RATE_PERIOD_S: Final = Range(0, c.RATE_PERIOD_MAX_S, above=True)
+BACKLOG: Final = Range(1, c.BACKLOG_MAX)
 RETENTION_S: Final = Range(0, c.QUEUE_RETENTION_MAX_S)
 
 

@@ -74,7 +74,9 @@ KEY_TWICE: Final = Words(
 )
 TEXT_OF: Final = Words("须为 1 到 {limit} 个字符，不含 NUL", "must have 1 to {limit} characters, none of them NUL")
 NOT_IN_ARGS: Final = Words("参数里没有 {name}", "the args have no {name}")
-NOT_A_TEMPLATE: Final = Words("不是键的样板：{value}；参数写作 {{name}}", "not a template of a key: {value}; args are written {{name}}")
+NOT_A_TEMPLATE: Final = Words(
+    "不是键的样板：{value}；参数写作 {{name}}", "not a template of a key: {value}; args are written {{name}}"
+)
 NOT_TEXT: Final = Words("{field} 须是文字", "{field} must be a text")
 NOT_A_TASK: Final = Words("不是 @task，也不是 taskiq 任务：{value}", "neither a @task nor a taskiq task: {value}")
 SCHEDULE_OF: Final = Words("计划 {name}：{reason}", "schedule {name}: {reason}")

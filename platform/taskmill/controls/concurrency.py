@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import msgspec
 
-from taskmill import reasons
 from taskmill import constants as c
+from taskmill import reasons
 from taskmill.controls.unique import bad_key
 from taskmill.errors import Code, InputError
 from taskmill.words import Words

@@ -62,7 +62,18 @@ def _encoded(schema: dict[str, Any] | None) -> bytes | None:
 class KindPolicy:
     """One kind as submit sees it: defaults and a compiled validator."""
 
-    __slots__ = ("concurrency", "kind", "max_attempts", "names", "priority", "queue", "timeout_ms", "unique", "validator", "version")
+    __slots__ = (
+        "concurrency",
+        "kind",
+        "max_attempts",
+        "names",
+        "priority",
+        "queue",
+        "timeout_ms",
+        "unique",
+        "validator",
+        "version",
+    )
 
     def __init__(self, row: store.KindDefaults) -> None:
         self.kind, self.version, self.queue, self.priority = row.kind, row.version, row.queue, row.priority

@@ -40,12 +40,10 @@ class Platform:
     def __post_init__(self) -> None:
         self.limits = LimitCache(self.database, self.clock)
         self.promoter = Promoter(self.database, self.tickets)
-        self.submit = SubmitService(
-            self.settings, self.database, self.tickets, self.clock, self.limits, self.promoter
-        )
+        self.submit = SubmitService(self.settings, self.database, self.tickets, self.clock, self.limits, self.promoter)
         self.backlog = BacklogService(self.database, self.clock)
         self.tasks = TaskService(self.database, self.tickets, self.promoter)
-        self.queues = QueueService(self.database, self.tickets, self.backlog, self.submit, self.promoter)
+        self.queues = QueueService(self.database, self.tickets, self.backlog, self.submit, self.promoter, self.limits)
         self.catalog = CatalogService(self.database, self.host)
         self.workers = WorkerService(self.database)
         self.stats = StatsService(self.database, self.backlog, self.workers)

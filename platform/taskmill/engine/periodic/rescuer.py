@@ -8,7 +8,7 @@ database's clock stepped forward: then every lease looks expired at once, until 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
@@ -26,6 +26,7 @@ from taskmill.stores.database import Connection, Database
 from taskmill.stores.tasks import rescue as store
 from taskmill.stores.tasks import settle as task_settle
 from taskmill.stores.tasks import submit as task_submit
+from taskmill.stores.tasks.limits import Place
 from taskmill.stores.tasks.settle import Outcome
 
 log = get_logger(__name__)
@@ -80,12 +81,14 @@ class Rescuer:
         *,
         clock: Clock = SYSTEM_CLOCK,
         tally: Tally | None = None,
+        freed: Callable[[Iterable[Place]], None] | None = None,
     ) -> None:
         self._database = database
         self._config = config or RescuerConfig()
         self._clock = clock
         self._writer = new_id()
         self.tally = tally or Tally()
+        self._freed = freed
         self._since: float | None = None  # 不间断的一串成功从何时开始
         self._seen = clock.monotonic()  # 上一次成功
         self._watch = ClockWatch(self._config.step_s)
@@ -161,3 +164,5 @@ class Rescuer:
                     cause=outcome.cause.value if outcome.cause else None,
                 )
         self.tally.note(done.outcomes, done.settled)
+        if self._freed is not None and (places := {each.place for each in done.outcomes if each.place is not None}):
+            self._freed(places)

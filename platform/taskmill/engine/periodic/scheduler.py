@@ -11,6 +11,7 @@ from taskmill.engine import constants as c
 from taskmill.engine.periodic.auditor import Auditor
 from taskmill.engine.periodic.cron import Cron
 from taskmill.engine.periodic.key_guard import KeyGuard
+from taskmill.engine.periodic.limiter import Limiter
 from taskmill.engine.periodic.looper import Loop, Looper
 from taskmill.engine.periodic.presence import Presence
 from taskmill.engine.periodic.pruner import Pruner, PrunerConfig
@@ -110,7 +111,14 @@ def build_loops(platform: Platform, tally: Tally | None = None) -> list[Loop]:
         KeyGuard(database, tickets),  # 在 stager 之前：它清出地方，stager 才能重建
         Stager(database, tickets, tally=tally),
         Cron(database, platform.submit),
-        Rescuer(database, RescuerConfig(lease_s=settings.lease_s), clock=platform.clock, tally=tally),
+        Rescuer(
+            database,
+            RescuerConfig(lease_s=settings.lease_s),
+            clock=platform.clock,
+            tally=tally,
+            freed=platform.promoter.soon,
+        ),
+        Limiter(database, platform.promoter),
         Pruner(database, PrunerConfig(retention_days=settings.history_retention_days)),
         Auditor(database, tickets, clock=platform.clock),
     ]

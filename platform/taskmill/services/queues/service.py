@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
 from taskmill import constants as c
 from taskmill import naming, reasons
 from taskmill.errors import Code, ConflictError, InputError, NotFoundError
 from taskmill.log import get_logger
 from taskmill.models import TaskQueue
 from taskmill.services import constants as svc
+from taskmill.services.limits import LimitCache, Promoter
 from taskmill.services.page import Page, Paging, cut
 from taskmill.services.queues.backlog import BacklogService
-from taskmill.services.queues.policy import LiveCounts, QueuePolicyChange, QueueView
+from taskmill.services.queues.policy import LiveCounts, QueuePolicyChange, QueueView, Rate
 from taskmill.services.tasks.submit import SubmitService
 from taskmill.services.view import view
 from taskmill.stores.broker.tickets import BROKER_AWAY, Tickets
@@ -27,8 +30,17 @@ log = get_logger(__name__)
 class QueueService:
     """Queues appear with their first task, or when somebody sets their policy."""
 
-    def __init__(self, database: Database, tickets: Tickets, backlog: BacklogService, submit: SubmitService) -> None:
+    def __init__(
+        self,
+        database: Database,
+        tickets: Tickets,
+        backlog: BacklogService,
+        submit: SubmitService,
+        promoter: Promoter,
+        limits: LimitCache,
+    ) -> None:
         self._database = database
+        self._promoter, self._limits = promoter, limits
         self._submit = submit
         self._tickets = tickets
         self._backlog = backlog
@@ -74,6 +86,8 @@ class QueueService:
         async with self._database.sessions.begin() as session:
             await task_queue.put(session, name, change.values(), by)
         log.info("队列策略已设置", queue=name, by=by)
+        self._limits.forget()
+        self._promoter.soon([(name, None)])  # 放宽了就马上放行；按键的由调度器一一看过
         return await self.get(name)
 
     async def delete(self, name: str, *, by: str | None = None) -> QueueView:
@@ -116,6 +130,7 @@ def _view(row: TaskQueue, counts: Backlog | None) -> QueueView:
         QueueView,
         row,
         paused=row.paused_at is not None,
+        rate=None if row.rate is None else msgspec.convert(row.rate, Rate),
         live=live(found),
         oldest_wait_s=round(found.oldest_wait_s, 3),
     )

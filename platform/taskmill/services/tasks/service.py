@@ -18,6 +18,7 @@ from taskmill.errors import Code, ConflictError, InputError, NotFoundError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.services import constants as svc
+from taskmill.services.limits import Promoter
 from taskmill.services.page import Page, Paging
 from taskmill.services.tasks import view as task_view
 from taskmill.services.tasks import waiting
@@ -84,8 +85,9 @@ def _given(value: T | UnsetType) -> T | None:
 class TaskService:
     """What people do with tasks that exist. `tickets` None: running tasks hear of a cancel by heartbeat only."""
 
-    def __init__(self, database: Database, tickets: Tickets | None = None) -> None:
+    def __init__(self, database: Database, tickets: Tickets | None = None, promoter: Promoter | None = None) -> None:
         self._database = database
+        self._promoter = promoter
         self._tickets = tickets
         self._writer = new_id()  # 计数行按写入者分开，互不争锁
 
@@ -136,6 +138,8 @@ class TaskService:
             done = await self._database.unit(work)
             if done is not None:
                 await self._hint(done.worker_id)
+                if done.place is not None and self._promoter is not None:
+                    self._promoter.soon([done.place])
                 log.info("任务已取消", task_id=str(task_id), state=done.state)
                 return TaskState(id=task_id, state=done.state, cancel_requested=done.state is State.RUNNING)
             state = await self._state(task_id)

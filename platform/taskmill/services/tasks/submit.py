@@ -30,8 +30,8 @@ from taskmill.services.tasks.unique import KeyWait, busy, taken, uniqueness
 from taskmill.settings import Settings
 from taskmill.stores.broker.tickets import Tickets
 from taskmill.stores.database import AWAY, MISSING_SCHEMA, Connection, Database
-from taskmill.stores.tasks import submit as store
 from taskmill.stores.tasks import limits, unique
+from taskmill.stores.tasks import submit as store
 from taskmill.stores.tasks.submit import Inserted, NewTask, Uniqueness
 from taskmill.stores.tasks.unique import KeyHeldError
 from taskmill.stores.why import why

@@ -50,7 +50,9 @@ class SubmitRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         Annotated[Unique, Meta(description="There once only; null: however often. Default: the kind's.")] | UnsetType | None
     ) = UNSET
     unique_key: Annotated[str, Meta(description="Short for `unique.key`; the rest as the kind has it.")] | None = None
-    concurrency_key: Annotated[str, Meta(description="Counts against the queue's limit per key; default: the kind's.")] | None = None
+    concurrency_key: (
+        Annotated[str, Meta(description="Counts against the queue's limit per key; default: the kind's.")] | None
+    ) = None
     meta: Annotated[dict[str, Any], Meta(description="Free facts of the client, kept with the task.")] | None = None
 
 

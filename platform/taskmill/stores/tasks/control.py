@@ -9,6 +9,7 @@ from taskmill.models.task import UNIQUE_HELD
 from taskmill.states import By, State, sources
 from taskmill.stores.database import UNIQUE_VIOLATION, Connection
 from taskmill.stores.tasks.history import counted, counts, ended, into_history, into_live, state_in
+from taskmill.stores.tasks.limits import Place
 
 
 class KeyTakenError(Exception):
@@ -21,10 +22,11 @@ class KeyTakenError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """What a cancel did: the state afterwards, and the worker to be hinted if the task runs."""
+    """What a cancel did: the state afterwards, the worker to be hinted if the task runs, and where a slot became free."""
 
     state: State
     worker_id: UUID | None
+    place: Place | None = None
 
 
 _CANCELLED = {
@@ -46,7 +48,7 @@ _REOPENED = {
     # 只在等待时占的键，重试不再占
     "unique_key": "case when unique_while = 'live' then unique_key end",
 }
-LOCK = "select state from taskmill.tasks where id = $1 for update"
+LOCK = "select state, queue, concurrency_key, slot from taskmill.tasks where id = $1 for update"
 # 转移 cancel：等待 → cancelled，同一条语句移入历史并计数；行已由 LOCK 锁住
 CANCEL_WAITING = f"""
 with d as (
@@ -88,13 +90,14 @@ select state from taskmill.task_history where id = $1
 
 async def cancel(connection: Connection, task_id: UUID, writer: UUID) -> Cancelled | None:
     """End a waiting task or ask for the end of a running one; None if no live row has this id. Needs a transaction."""
-    state = await connection.fetchval(LOCK, task_id)
-    if state is None:
+    row = await connection.fetchrow(LOCK, task_id)
+    if row is None:
         return None
-    if state == State.RUNNING:
+    if row["state"] == State.RUNNING:
         return Cancelled(State.RUNNING, await connection.fetchval(REQUEST_CANCEL, task_id))
     await connection.execute(CANCEL_WAITING, task_id, writer)
-    return Cancelled(State.CANCELLED, None)
+    freed = None if row["slot"] is None else (row["queue"], row["concurrency_key"])
+    return Cancelled(State.CANCELLED, None, freed)
 
 
 async def reopen(connection: Connection, task_id: UUID, writer: UUID) -> bool:

@@ -32,7 +32,12 @@ def columns(names: Iterable[str], changes: Mapping[str, str], row: str) -> str:
 
 def ended(changes: Mapping[str, str]) -> str:
     """Return the `returning` list of a delete from the live table that makes a final row of `t`."""
-    always = {"ticket_at": "null::timestamptz", "slot": "null::smallint", "finished_at": "clock_timestamp()", "updated_at": "clock_timestamp()"}
+    always = {
+        "ticket_at": "null::timestamptz",
+        "slot": "null::smallint",
+        "finished_at": "clock_timestamp()",
+        "updated_at": "clock_timestamp()",
+    }
     return columns(FINAL_COLUMNS, {**always, **changes}, "t")
 
 

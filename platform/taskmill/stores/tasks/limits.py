@@ -8,8 +8,10 @@ leak. Slots are given under a lock on the row of the queue, so that two who coun
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -228,7 +230,7 @@ async def _by_queue(connection: Connection, queues: Sequence[Limits], most: int)
     open_ = {queue: room for queue, room in rooms.items() if room > 0}
     rows = await connection.fetch(BY_QUEUE, list(open_), list(open_.values())) if open_ else []
     tickets: dict[Lane, list[Ticket]] = {}
-    for row in sorted(rows, key=lambda row: row["id"]):
+    for row in sorted(rows, key=itemgetter("id")):
         tickets.setdefault((row["queue"], row["priority"]), []).append(Ticket(row["id"], row["claim_no"], row["at_ms"]))
     spent = {queue: sum(len(found) for (name, _), found in tickets.items() if name == queue) for queue in tokens}
     left = {queue: tokens[queue] - number for queue, number in spent.items()}
@@ -269,10 +271,10 @@ async def adopt(connection: Queryable) -> int:
     return len(await connection.fetch(ADOPT))
 
 
-async def enrol(connection: Queryable, most: int) -> set[Place]:
-    """Line up available tasks of queues with limits that are not yet, at most `most` a queue; returns where."""
+async def enrol(connection: Queryable, most: int) -> Counter[Place]:
+    """Line up available tasks of queues with limits that are not yet, at most `most` a queue; returns how many where."""
     rows = await connection.fetch(ENROL, most)
-    return {(row["queue"], row["concurrency_key"] if row["slot"] == HELD_BY_KEY else None) for row in rows}
+    return Counter((row["queue"], row["concurrency_key"] if row["slot"] == HELD_BY_KEY else None) for row in rows)
 
 
 async def release(connection: Queryable, most: int) -> int:

@@ -13,8 +13,8 @@ from taskmill.states import FINAL, By, Cause, State, TransitionError, allowed, s
 from taskmill.stores import constants as c
 from taskmill.stores.arrays import sparse
 from taskmill.stores.database import Connection, Record
-from taskmill.stores.tasks.limits import Place
 from taskmill.stores.tasks.history import counted, counts, ended, into_history, state_in
+from taskmill.stores.tasks.limits import Place
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
