@@ -51,6 +51,12 @@ class Draft:
         moving = going and not stalled
         self.report("Reconciling", moving, reason if moving else Reason.SETTLED, message if moving else "")
 
+    def moving(self, reason: Reason, message: str) -> None:
+        """Say that the operator is on its way all the same, where Ready tells of something graver; not if it is stalled."""
+        known, stalled = self.verdicts.get("Reconciling"), self.verdicts.get("Stalled")
+        if known is not None and not known.status and not (stalled and stalled.status):
+            self.verdicts["Reconciling"] = Verdict("Reconciling", True, reason, message)
+
     def again_in(self, seconds: float | None) -> None:
         """Look again after so many seconds at the latest."""
         if seconds is not None:
