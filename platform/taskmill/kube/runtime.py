@@ -89,7 +89,7 @@ class Operator:
         )
         self._claims = Claims(client, f"{config.home}/{config.lease_name}")
         self._tenants = Tenants(config.namespaces, self._wake)
-        self._relister = Relister(client, self._tenants, self._intake.replace, self._facts.prune)
+        self._relister = Relister(client, self._tenants, self._intake.replace, self._prune)
         status, events = StatusWriter(client, cache), EventPoster(client, config.identity, metrics)
         applier = Applier(client, cache, self._token)
         tools = Tools(
@@ -105,8 +105,7 @@ class Operator:
 
     def _login_refused(self, link: DatabaseLink) -> None:
         for user in link.users:
-            if isinstance(user, Key):
-                self._facts.doubt(user)
+            if isinstance(user, Key) and self._facts.doubt(user):
                 self._queue.add(user)
 
     def _token(self) -> int | None:
@@ -166,12 +165,17 @@ class Operator:
                 if name[0] == namespace:
                     self._queue.add(Key(kind, *name))
 
+    def _prune(self) -> None:
+        self._facts.prune()
+        both = (*self._cache.names(k.TASK_QUEUE), *self._cache.names(k.TASK_SCHEDULE))
+        self._claims.prune({namespace for namespace, _ in both})
+
     async def _settled(self) -> None:
         while not self._queue.idle:  # noqa: ASYNC110 - 只在停止时看几眼，不值得一个事件
             await asyncio.sleep(kc.SETTLED_POLL_S)
 
     def _lead(self, leading: bool) -> None:  # noqa: FBT001 - 租约的回调
-        self._metrics.leader.set(int(leading))
+        self._metrics.act(leading)
         self._leadership.lead(leading)
 
     async def _begin(self) -> None:

@@ -165,11 +165,12 @@ class OrderWorkers:
 
 @dataclass(frozen=True, slots=True)
 class PutPolicy:
-    """Write pause and settings of the queue to its database; `by` is who pauses."""
+    """Write pause and settings of the queue to its database; `by` is who pauses, also instead of `former`, if not empty."""
 
     queue: str
     change: QueuePolicyChange
     by: str
+    former: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,6 +80,17 @@ class Claims:
         elif not other and known is not None and known.other:
             log.warning("接管这个命名空间", namespace=namespace, before=known.other)
 
+    def prune(self, namespaces: set[str]) -> None:
+        """Forget the other namespaces, such as those that are gone; a claim of ours only once it has run out."""
+        now = self._clock.monotonic()
+        for namespace in self._seen.keys() - namespaces:
+            seen = self._seen[namespace]
+            if seen.other or seen.lease is None or now - seen.until >= c.CLAIM_DURATION_S:
+                del self._seen[namespace]
+        for namespace in self._asking.keys() - namespaces - self._seen.keys():
+            if not self._asking[namespace].locked():
+                del self._asking[namespace]
+
     async def release(self) -> None:
         """Give up what we hold, so that another operator need not wait for its end; failures are only told."""
         for namespace, seen in self._seen.items():

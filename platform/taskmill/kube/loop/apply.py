@@ -134,8 +134,8 @@ class Applier:
             case OrderWorkers(pod_uids, order):
                 await service.order(pod_uids, order, token)
                 link.wake()
-            case PutPolicy(queue, change, by):
-                await service.put_queue(queue, change, by)
+            case PutPolicy(queue, change, by, former):
+                await service.put_queue(queue, change, by, former)
                 await link.refresh_policies()
             case DeleteSchedule(name, owner):
                 await service.delete_schedule(name, owner=owner)

@@ -66,6 +66,12 @@ class Verdict:
     message: str = ""
 
 
+def verdict(condition: Manifest) -> Verdict:
+    """Return what a condition says, without its times."""
+    status = {words: status for status, words in WORDS.items()}[condition["status"]]
+    return Verdict(condition["type"], status, condition["reason"], condition.get("message", ""))
+
+
 def merge(old: Sequence[Manifest], verdicts: Iterable[Verdict], generation: int, now: datetime) -> list[Manifest]:
     """Return the conditions; a status that stays the same keeps the time of its last transition."""
     by_type = {condition.get("type"): condition for condition in old}

@@ -31,6 +31,7 @@ class Draft:
     status: QueueStatus = field(init=False)  # 从上次写下的开始，各阶段改自己的那几项
     requeue_s: float = c.RESYNC_S
     template_changes: bool = False
+    paused_by: str = ""  # 别人在库里停了这个队列：是谁
     note: str = ""  # 一切如愿时还值得一提的
     rolling: bool = False
     interrupted: tuple[str, ...] = ()

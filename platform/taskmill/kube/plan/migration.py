@@ -221,10 +221,19 @@ def _stuck(job: JobFact, now: datetime) -> tuple[str, float | None]:
 
 def _is_corrected(target: Target, job: JobFact) -> bool:
     """要它的队列改了 Pod 的样子，而它一个容器也没跑起来过：不必等它到时限。别的队列只在那个队列没了之后才管。"""
-    if job.ran or job.template in {"", template_hash(target.queue)}:
+    if job.ran or not _differs(target, job):
         return False
     others = (queue.name for queue in target.siblings)
     return job.asked_by in {"", target.queue.name} or job.asked_by not in others
+
+
+def _is_reshaped(target: Target, job: JobFact) -> bool:
+    """要它的队列改了 Pod 的样子：不等退避就再试。别的队列的 Pod 本来就不同，那不是理由。"""
+    return job.asked_by == target.queue.name and _differs(target, job)
+
+
+def _differs(target: Target, job: JobFact) -> bool:
+    return job.template not in {"", template_hash(target.queue)}
 
 
 def _begun(target: Target, job: JobFact) -> tuple[Event, ...]:
@@ -245,9 +254,11 @@ def _failed(target: Target, job: JobFact, jobs: Sequence[JobFact], now: datetime
     verdict, fields = Verdict("Migrated", False, reason, message), _fields(target, job, message)
     wanted = marks(target.queue)
     lasting = job.exit_code in {EXIT_BROKEN, EXIT_AHEAD}
-    wait_s = 0.0 if wanted - job.marks else _backoff_s(job, now)
+    wait_s = _backoff_s(job, now)
+    if wanted - job.marks or _is_reshaped(target, job):
+        lasting, wait_s = False, 0.0
     stalled = reason is not Reason.WAITING_FOR_LOCK
-    if lasting and not wanted - job.marks:
+    if lasting:
         return Gate(False, verdict, fields, stalled=stalled)
     if wait_s > 0 or _in_the_way(target, jobs)[0]:
         return Gate(False, verdict, fields, requeue_s=wait_s or None, stalled=stalled)

@@ -26,7 +26,10 @@ class Reason(StrEnum):
     ROLLOUT_STUCK = "RolloutStuck", "The rollout makes no progress; the Deployment says why."
     MIGRATION_PENDING = "MigrationPending", "Workers of the new image wait for the migration of the database."
     MIGRATION_FAILED = "MigrationFailed", "The migration failed; the old workers go on, the rollout is frozen."
-    CONNECTION_SECRET_MISSING = "ConnectionSecretMissing", "A Secret that the spec names, or a key of it, is missing."
+    CONNECTION_SECRET_MISSING = (
+        "ConnectionSecretMissing",
+        "A Secret or ConfigMap that the spec names, or a key of it, is missing.",
+    )
     CONNECTION_INVALID = "ConnectionInvalid", "The Secret is there, and what it holds is no URL that can be used."
     IMAGE_PULL_FAILED = "ImagePullFailed", "The image cannot be pulled."
     WORKERS_FAILING = "WorkersFailing", "Workers end again and again before they are ready; their log says why."
@@ -43,7 +46,7 @@ class Reason(StrEnum):
         "ObjectNameTaken",
         "An object that the operator would make exists already and belongs to somebody else.",
     )
-    SUSPENDED = "Suspended", "The stop policy holds the queue."
+    SUSPENDED = "Suspended", "The stop policy holds the queue, or somebody has paused it in the database."
     PAUSED = "Paused", "The annotation taskmill.dev/paused stops the operator from writing."
     DRAINING = "Draining", "The TaskQueue is being deleted; running tasks are finished first."
     DATABASE_UNREACHABLE = "DatabaseUnreachable", "The database does not answer; the number of workers stays as it is."

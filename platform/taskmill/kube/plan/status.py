@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from taskmill.kube import constants as c
 from taskmill.kube import names
-from taskmill.kube.crd.model import parse_time
+from taskmill.kube.crd.model import parse_time, queue_name
 from taskmill.kube.crd.status import RevisionStatus, ScalingStatus, WorkStatus
 from taskmill.kube.plan import conditions, pod_workers
 from taskmill.kube.plan.conditions import stamp
@@ -46,18 +46,26 @@ def judge(draft: Draft) -> None:
         draft.not_ready(Reason.ROLLING_OUT, ROLLS, going=True)
         draft.moving(Reason.ROLLING_OUT, ROLLS)
     kinds(draft)
-    if draft.queue.spec.stop_policy != "None":
-        draft.not_ready(Reason.SUSPENDED, f"spec.stopPolicy is {draft.queue.spec.stop_policy}")
-    spec = draft.queue.spec
-    undecided = spec.scaling.mode == "Auto" and spec.stop_policy == "None" and draft.state.decision is None
-    if undecided and conditions.reason_of(draft.queue.status.conditions, "Ready") != Reason.AS_DESIRED.value:
-        draft.not_ready(Reason.WORKERS_STARTING, "the number of workers is not decided yet", going=True)
+    _stopped(draft)
     if ready == 0 and wanted > 0:
         draft.not_ready(Reason.WORKERS_STARTING, "no worker is ready yet", going=True)
     if "Ready" not in draft.verdicts:
         draft.report("Ready", True, Reason.AS_DESIRED, (Reason.AS_DESIRED.about if wanted else NONE_WANTED) + draft.note)
         draft.report("Reconciling", False, Reason.SETTLED)
         draft.report("Stalled", False, Reason.NOT_STALLED)
+
+
+def _stopped(draft: Draft) -> None:
+    """有意停着的，和还没决定要几个的。"""
+    spec = draft.queue.spec
+    if spec.stop_policy != "None":
+        draft.not_ready(Reason.SUSPENDED, f"spec.stopPolicy is {spec.stop_policy}")
+    if draft.paused_by:
+        resume = f"taskmill queue resume {queue_name(draft.queue)}"
+        draft.not_ready(Reason.SUSPENDED, f"{draft.paused_by} has paused the queue in the database; {resume} goes on")
+    undecided = spec.scaling.mode == "Auto" and spec.stop_policy == "None" and draft.state.decision is None
+    if undecided and conditions.reason_of(draft.queue.status.conditions, "Ready") != Reason.AS_DESIRED.value:
+        draft.not_ready(Reason.WORKERS_STARTING, "the number of workers is not decided yet", going=True)
 
 
 def _cause(draft: Draft, rollout: Rollout) -> tuple[Reason, str] | None:

@@ -70,9 +70,12 @@ def migration_job(order: JobOrder) -> Manifest:
 
 
 def marks(queue: TaskQueue) -> frozenset[str]:
-    """Return the hashes of what justifies one more attempt: the settings of the Job, and the nonce of the user."""
+    """Return the hashes of what justifies one more attempt: the settings of the Job, and the nonce of the user.
+
+    Its pod is no part of them: fifty queues with fifty kinds of pods share a database, and are no reasons for fifty attempts.
+    """
     settings = queue.spec.migration
-    found = {names.digest(["settings", settings.backoff_limit, settings.active_deadline_seconds, template_hash(queue)])}
+    found = {names.digest(["settings", settings.backoff_limit, settings.active_deadline_seconds])}
     if nonce := queue.annotations.get(names.RETRY_MIGRATION):
         found.add(names.digest(["nonce", nonce]))
     return frozenset(found)

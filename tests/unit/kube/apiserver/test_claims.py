@@ -133,3 +133,22 @@ async def test_without_rights_on_leases_it_acts_as_before(server: Server, clock:
     assert await ours.other("shop") == ""
     assert await ours.other("shop") == ""
     assert server.reads == 1
+
+
+async def test_namespaces_that_are_gone_are_forgotten_and_what_we_hold_is_given_back(
+    server: Server, clock: FakeClock
+) -> None:
+    ours, theirs = Claims(server, "ours", clock), Claims(server, "theirs", clock)
+    await theirs.other("b")
+    for namespace in ("a", "b"):
+        await ours.other(namespace)
+    assert ours.foreign == ["b"]
+    ours.prune({"a"})
+    assert ours.foreign == []
+    ours.prune(set())
+    await ours.release()
+    assert server.leases["a"]["spec"]["holderIdentity"] == ""  # 没有对象了，也还是我们占着：还得交还
+    await ours.other("a")
+    clock.advance(c.CLAIM_RENEW_S + c.CLAIM_DURATION_S)
+    ours.prune(set())
+    assert (ours._seen, ours._asking) == ({}, {})

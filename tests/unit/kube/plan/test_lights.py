@@ -84,7 +84,7 @@ def test_without_a_worker_nothing_is_known() -> None:
 def test_who_is_on_its_way_out_is_not_asked(leaving: str) -> None:
     lab, found, _ = told(away(60), None)
     assert found["BrokerReachable"][0] == "False"
-    name = sorted(lab.workers)[0]
+    name = min(lab.workers)
     if leaving == "terminating":
         lab.pods[name]["metadata"]["deletionTimestamp"] = at(30)
     elif leaving == "ordered":

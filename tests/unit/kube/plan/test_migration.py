@@ -120,6 +120,19 @@ def test_a_nonce_or_new_settings_retry_at_once_and_only_once() -> None:
     assert created(gate(slower, failed, second, pods=pods)) == ["tq-migrate-d1d2d3d4-abcdefabcd-r2"]
 
 
+def test_a_changed_pod_is_a_reason_to_try_again_only_for_the_queue_that_asked() -> None:
+    failed = job(failed="PodFailurePolicy")
+    pods = (job_pod(failed, code=42),)
+    fixed = {"pod": {"nodeSelector": {"disk": "big"}}}
+    again = gate(target(**fixed), failed, pods=pods)
+    assert created(again) == ["tq-migrate-d1d2d3d4-abcdefabcd-r1"]
+    assert created(gate(target("others", **fixed), failed, pods=pods)) == []  # 它的 Pod 本来就是这样
+    second = job_of(again.actions[0].manifest, failed="PodFailurePolicy")  # type: ignore[union-attr]
+    pods += (job_pod(second, code=42),)
+    assert created(gate(target(**fixed), failed, second, pods=pods)) == []
+    assert created(gate(target(), failed, second, pods=pods)) == ["tq-migrate-d1d2d3d4-abcdefabcd-r2"]  # 又改回去
+
+
 def test_manual_waits_for_a_person_and_auto_starts_anew() -> None:
     by_hand = target(migration={"policy": "Manual"})
     made = gate(by_hand).actions[0]
