@@ -149,6 +149,8 @@ ENGLISH: dict[str, str] = {
     "没能交还命名空间，等它自己到期": "a namespace could not be given up, its claim will run out",
     "没来得及交还所有命名空间，等它们自己到期": "not all namespaces could be given up in time, their claims will run out",
     "能读的命名空间变了": "other namespaces can be read now",
+    "列得出来却不许看守，变化要等下次列表": "may be listed and not watched: changes are seen with the next lists only",
+    "读不到 CRD，看它的说明": "the CRD cannot be read, looking at its description",
     "读不到 Job 的事件": "the events of a Job cannot be read",
     "读不了这个命名空间，先照看别的": "this namespace cannot be read, looking after the others",
     "命名空间又能读了": "the namespace can be read again",
