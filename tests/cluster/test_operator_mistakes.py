@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from taskmill.kube import names
 from taskmill.services.tasks.submit_request import SubmitRequest
 from tests.cluster.conftest import Run
 from tests.cluster.kubelet.api import Json
-from tests.cluster.operator_support import QueueSpace, Started, reason_of, submitting
+from tests.cluster.operator_support import OperatorProcess, QueueSpace, Started, reason_of, submitting
 from tests.support.waiting import eventually, slowness
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(400), pytest.mark.slow]
@@ -117,6 +119,74 @@ async def test_a_sidecar_that_does_not_end_keeps_no_migration_open(
     finally:
         for plural in ("mutatingadmissionpolicybindings", "mutatingadmissionpolicies"):
             await space.api.request("DELETE", f"{GROUPS}/{plural}/{name}")
+
+
+async def test_a_restarted_operator_takes_what_a_policy_rewrote_for_no_edit(
+    space: QueueSpace, operators: Started, connected: None
+) -> None:
+    """Whose a field is stands in the object; a field that somebody changed meanwhile is set right all the same."""
+    name, grace = f"grace-{space.namespace}", "spec.template.spec"
+    rules = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["deployments"]}
+    value = f"Object{{spec: Object.spec{{template: Object.spec.template{{spec: Object.{grace}{{terminationGracePeriodSeconds: 77}}}}}}}}"
+    spec = {
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "Never",
+        "matchConstraints": {
+            "resourceRules": [rules],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": space.namespace}},
+        },
+        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": value}}],
+    }
+    policy = {"kind": "MutatingAdmissionPolicy", "apiVersion": GROUPS.removeprefix("/apis/"), "metadata": {"name": name}}
+    await space.api.request("POST", f"{GROUPS}/mutatingadmissionpolicies", {**policy, "spec": spec})
+    binding = {**policy, "kind": "MutatingAdmissionPolicyBinding", "spec": {"policyName": name}}
+    await space.api.request("POST", f"{GROUPS}/mutatingadmissionpolicybindings", binding)
+    try:
+        await eventually(lambda: _grace_is(space, 77), timeout=60, poll=1, why="the policy is in force")
+        first = operators()
+        await first.leads()
+        await space.queue(QUEUE)
+        await space.condition(QUEUE, "Ready", "AsDesired", timeout=120)
+        (before,) = await space.list("Deployment")
+        assert before["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 77
+        first.stop()
+        second = operators()
+        await second.leads()
+        await eventually(lambda: _has_looked(second), timeout=60, why="it has looked at the queue")
+        await asyncio.sleep(2)  # 若有多余的写，这时也已写了
+        (after,) = await space.list("Deployment")
+        assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+        second.stop()
+        await space.change("Deployment", after["metadata"]["name"], spec={"revisionHistoryLimit": 9})
+        await operators().leads()
+        await space.until(
+            "Deployment",
+            after["metadata"]["name"],
+            lambda it: it["spec"]["revisionHistoryLimit"] != 9,
+            timeout=60,
+            why="set right",
+        )
+    finally:
+        for plural in ("mutatingadmissionpolicybindings", "mutatingadmissionpolicies"):
+            await space.api.request("DELETE", f"{GROUPS}/{plural}/{name}")
+
+
+def _has_looked(operator: OperatorProcess) -> bool:
+    try:
+        return operator.metric("taskmill_operator_reconciles_total", kind="TaskQueue", result="ok") > 0
+    except httpx2.HTTPError:
+        return False
+
+
+async def _grace_is(space: QueueSpace, seconds: int) -> bool:
+    labels = {"app": "probe"}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "shell:test"}]}}
+    body = {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "probe"},
+        "spec": {"selector": {"matchLabels": labels}, "template": pod},
+    }  # fmt: skip
+    made = await space.api.request("POST", space.path("Deployment") + "?dryRun=All", body)
+    return made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == seconds
 
 
 async def _is_injected(space: QueueSpace) -> bool:

@@ -102,9 +102,9 @@ class Cache:
         """Note which fields of what we applied came back otherwise: an admission policy rewrites them, and would again."""
         self._rewritten[kind, name_of(answer)] = frozenset(fields)
 
-    def rewritten(self, kind: Kind, manifest: Manifest | None) -> frozenset[tuple[str, str]]:
-        """Return those of an object, none if we have not applied it since we began."""
-        return self._rewritten.get((kind, name_of(manifest)), frozenset()) if manifest is not None else frozenset()
+    def rewritten(self, kind: Kind, manifest: Manifest | None) -> frozenset[tuple[str, str]] | None:
+        """Return those of an object; None if we have not applied it since we began, and do not know."""
+        return self._rewritten.get((kind, name_of(manifest))) if manifest is not None else frozenset()
 
     def put(self, kind: Kind, manifest: Manifest) -> bool:
         """Take in an object; False if what we have is as new."""

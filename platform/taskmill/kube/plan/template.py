@@ -16,7 +16,7 @@ from taskmill.kube.plan.migration import Gate, Target
 from taskmill.kube.plan.reasons import Reason
 from taskmill.kube.render import workers as manifests
 from taskmill.kube.render.workers import Rendering
-from taskmill.kube.state import Apply, Conclude, Delete, Event, Manifest
+from taskmill.kube.state import Apply, Conclude, Delete, Event, Manifest, Recall
 
 
 def secrets_found(draft: Draft) -> bool:
@@ -180,6 +180,10 @@ def _upsert(draft: Draft, desired: Manifest | None, live: Manifest | None) -> No
     elif not drift.is_current(desired, live):
         draft.actions.append(Apply(desired, "按 spec 更新"))
     elif changed := _changed(draft, desired, live):
+        if draft.state.rewritten.get(live["kind"], frozenset()) is None:
+            draft.actions.append(Recall(desired))
+            draft.again_in(0.0)
+            return
         if draft.state.options.correct_in_s > 0:
             draft.again_in(draft.state.options.correct_in_s)
             return
@@ -190,5 +194,5 @@ def _upsert(draft: Draft, desired: Manifest | None, live: Manifest | None) -> No
 
 def _changed(draft: Draft, desired: Manifest, live: Manifest) -> list[str]:
     """被别人改掉的字段；我们写下时准入策略就改写了的不算，改回去它又会改写。"""
-    rewritten = draft.state.rewritten.get(live["kind"], frozenset())
+    rewritten = draft.state.rewritten.get(live["kind"]) or frozenset()
     return [path for path, value in drift.differences(desired, live) if (path, value) not in rewritten]

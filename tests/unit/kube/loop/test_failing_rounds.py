@@ -26,6 +26,7 @@ from taskmill.kube.state import (
     Event,
     Manifest,
     Plan,
+    Recall,
     State,
 )
 from tests.unit.kube.loop.world import KEY, Cluster, World, account
@@ -180,6 +181,12 @@ async def test_what_comes_back_otherwise_than_it_was_applied_is_remembered_until
     live = world.cache.get(k.SERVICE_ACCOUNT, "app", "emails-worker")
     assert live is not None and live["automountServiceAccountToken"]
     assert world.cache.rewritten(k.SERVICE_ACCOUNT, live) == {("automountServiceAccountToken", "true")}
+    managed = [{"manager": names.CONTROLLER, "operation": "Apply", "fieldsV1": {"f:automountServiceAccountToken": {}}}]
+    world.cache._rewritten.clear()  # 重启就忘了：从归属里认出来
+    for fields, known in ((managed, {("automountServiceAccountToken", "true")}), ([], set())):
+        world.cluster.there = {"emails-worker": {**live, "metadata": {**live["metadata"], "managedFields": fields}}}
+        await world.applier.run(KEY, [Recall(desired)], None)
+        assert world.cache.rewritten(k.SERVICE_ACCOUNT, live) == known
     world.cluster.rewrites = {}
     await world.applier.run(KEY, [Apply(desired, "w")], None)
     assert world.cache.rewritten(k.SERVICE_ACCOUNT, live) == frozenset()

@@ -142,6 +142,6 @@ def test_what_a_list_lacks_is_forgotten_whole_and_what_it_has_is_kept(cache: Cac
     gone = deployment(1, name="goes")
     cache.replace(k.DEPLOYMENT, "ns", [deployment(2, name="stays", owned=True)], "5")
     assert cache.rewritten(k.DEPLOYMENT, deployment(2, name="stays")) == set(fields)
-    assert not cache.rewritten(k.DEPLOYMENT, gone)
+    assert cache.rewritten(k.DEPLOYMENT, gone) is None
     assert not cache.scaler_owns("ns", "goes")
     assert cache.scaler_owns("ns", "stays")

@@ -20,6 +20,7 @@ from taskmill.kube.state import (
     Delete,
     OrderWorkers,
     PutPolicy,
+    Recall,
     Scale,
     ScaleQueue,
     SecretFact,
@@ -217,6 +218,16 @@ def test_what_an_admission_policy_rewrote_when_we_applied_it_is_not_set_right() 
     assert (of(made, Apply), made.events) == ([], ())
     deployment["spec"]["template"]["spec"]["containers"][0]["image"] = "evil.example/miner:1"  # 别的改动照样改回
     assert [event.reason for event in lab.round().events] == ["DriftCorrected"]
+
+
+def test_after_a_restart_it_is_asked_who_changed_a_field_before_it_is_set_right() -> None:
+    lab = running()
+    lab.facts["rewritten"] = {"Deployment": None}
+    assert lab.round().actions == ()  # 没有差异就不用问
+    lab.objects["Deployment"]["spec"]["template"]["spec"]["containers"][0]["image"] = "mirror.example/taskmill:1"
+    made = plan(lab.state())
+    assert [type(action) for action in made.actions] == [Recall]
+    assert (made.events, made.requeue_s) == ((), 0.0)
 
 
 def test_workers_that_keep_the_image_of_an_older_operator_say_so() -> None:
