@@ -16,7 +16,6 @@ from taskmill.kube.apiserver.kinds import kind_of
 from taskmill.kube.observe.cache import Cache
 from taskmill.kube.observe.database_link import DatabaseLink
 from taskmill.kube.plan import drift
-from taskmill.kube.plan.owners import owns
 from taskmill.kube.render import workers as manifests
 from taskmill.kube.state import (
     Action,
@@ -111,7 +110,7 @@ class Applier:
         found = await self._client.find(kind, metadata["namespace"], metadata["name"])
         if found is not None:
             changed = drift.differences(manifest, found)
-            self._cache.rewrote(kind, found, [each for each in changed if owns(found, names.CONTROLLER, each[0])])
+            self._cache.rewrote(kind, found, [each for each in changed if drift.owns(found, names.CONTROLLER, each[0])])
 
     async def _is_free(self, manifest: Manifest) -> None:
         """服务端应用会无声地接管同名的对象，而看守按标签只看得见自己的：新建之前先问一声。"""

@@ -10,7 +10,6 @@ import pytest
 
 from taskmill.kube import constants as c
 from taskmill.kube import names
-from taskmill.kube.plan import drift
 from taskmill.kube.plan.plan import plan
 from taskmill.kube.scale.decide import ActiveReason, Limit
 from taskmill.kube.state import (
@@ -20,7 +19,6 @@ from taskmill.kube.state import (
     Delete,
     OrderWorkers,
     PutPolicy,
-    Recall,
     Scale,
     ScaleQueue,
     SecretFact,
@@ -204,30 +202,6 @@ def test_foreign_edits_are_taken_back_once() -> None:
     assert [event.reason for event in made.events] == ["DriftCorrected"]
     assert "image" in made.events[0].message
     assert lab.round().actions == ()
-
-
-def test_what_an_admission_policy_rewrote_when_we_applied_it_is_not_set_right() -> None:
-    lab = running()
-    deployment = lab.objects["Deployment"]
-    desired = copy.deepcopy(deployment)
-    deployment["spec"]["template"]["spec"]["containers"][0]["image"] = "mirror.example/taskmill:1"
-    rewritten = drift.differences(desired, deployment)
-    assert [path for path, _ in rewritten] == ["spec.template.spec.containers[worker].image"]
-    lab.facts["rewritten"] = {"Deployment": frozenset(rewritten)}
-    made = lab.round()
-    assert (of(made, Apply), made.events) == ([], ())
-    deployment["spec"]["template"]["spec"]["containers"][0]["image"] = "evil.example/miner:1"  # 别的改动照样改回
-    assert [event.reason for event in lab.round().events] == ["DriftCorrected"]
-
-
-def test_after_a_restart_it_is_asked_who_changed_a_field_before_it_is_set_right() -> None:
-    lab = running()
-    lab.facts["rewritten"] = {"Deployment": None}
-    assert lab.round().actions == ()  # 没有差异就不用问
-    lab.objects["Deployment"]["spec"]["template"]["spec"]["containers"][0]["image"] = "mirror.example/taskmill:1"
-    made = plan(lab.state())
-    assert [type(action) for action in made.actions] == [Recall]
-    assert (made.events, made.requeue_s) == ((), 0.0)
 
 
 def test_workers_that_keep_the_image_of_an_older_operator_say_so() -> None:
