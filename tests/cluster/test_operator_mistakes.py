@@ -150,7 +150,7 @@ async def test_a_restarted_operator_takes_what_a_policy_rewrote_for_no_edit(
         (before,) = await space.list("Deployment")
         assert before["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 77
         first.stop()
-        second = operators()
+        second = operators(pod="operator-1")
         await second.leads()
         await eventually(lambda: _has_looked(second), timeout=60, why="it has looked at the queue")
         await asyncio.sleep(2)  # 若有多余的写，这时也已写了
@@ -158,7 +158,7 @@ async def test_a_restarted_operator_takes_what_a_policy_rewrote_for_no_edit(
         assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
         second.stop()
         await space.change("Deployment", after["metadata"]["name"], spec={"revisionHistoryLimit": 9})
-        await operators().leads()
+        await operators(pod="operator-2").leads()
         await space.until(
             "Deployment",
             after["metadata"]["name"],
