@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.services.tasks.submit_request import SubmitRequest
 from tests.cluster.conftest import Run
@@ -227,6 +228,25 @@ async def test_of_two_operators_one_acts_and_the_other_says_so(
     await bare.change("TaskQueue", QUEUE, spec={"stopPolicy": "None"})
     queue = await bare.condition(QUEUE, "Ready", "AsDesired", timeout=60)
     assert queue["status"]["queue"]["paused"] is False
+
+
+async def test_after_an_operator_that_was_killed_another_says_for_whom_it_waits_and_takes_over(
+    bare: QueueSpace, tenants: list[str], operators: Started
+) -> None:
+    homes = [{"POD_NAMESPACE": home, "OPERATOR_LEASE_NAME": f"release-{home}"} for home in tenants]
+    gone = operators(**homes[0])
+    await gone.leads()
+    await bare.queue(QUEUE, migration=SKIP)
+    await bare.condition(QUEUE, "Ready", "AsDesired", timeout=60)
+    gone.kill()
+    began = time.monotonic()
+    other = operators(pod="operator-1", **homes[1])
+    await other.leads()
+    await bare.queue("late", migration=SKIP, queueName="late")
+    queue = await bare.condition("late", "Ready", "ClaimedByOther", timeout=60 * slowness())
+    assert f"{tenants[0]}/release-{tenants[0]}" in message(queue, "Ready")
+    await bare.condition("late", "Ready", "AsDesired", timeout=180 * slowness())
+    assert time.monotonic() - began < c.CLAIM_MISSED * c.CLAIM_RENEW_S + c.CLAIM_LOOK_S * 2 * slowness()
 
 
 def writes(operator: Any) -> float:

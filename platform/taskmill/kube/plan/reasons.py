@@ -20,6 +20,7 @@ class Reason(StrEnum):
     # Ready
     AS_DESIRED = "AsDesired", "Workers, schema and policy are as the spec says."
     PENDING = "Pending", "No operator has looked at it yet: none runs, or none watches the namespace."
+    CLAIMED = "ClaimedByOther", "It waits for another operator, which the Lease of its namespace names; see the message."
     WORKERS_STARTING = "WorkersStarting", "Workers are wanted and none of them is ready yet."
     ROLLING_OUT = "RollingOut", "A new template replaces the old workers, each after its tasks are done."
     ROLLOUT_WAITING = "RolloutWaiting", "A new template waits: as many rollouts as allowed are running."
