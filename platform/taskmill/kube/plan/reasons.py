@@ -66,6 +66,10 @@ class Reason(StrEnum):
     JOB_RUNNING = "JobRunning", "A migration Job runs, or waits for another one to end."
     JOB_STUCK = "JobStuck", "The pod of the migration Job does not start; the message says why."
     JOB_FAILED = "JobFailed", "The migration Job failed; the message has its last words."
+    CONTRACT_STUCK = (
+        "ContractStuck",
+        "The pod of the clean-up phase of the migration does not start; workers are not affected, the message says why.",
+    )
     CONTRACT_FAILED = "ContractFailed", "The clean-up phase of the migration failed; workers are not affected."
     SCHEMA_AHEAD = "SchemaAhead", "The database is newer than the image can read."
     MANUAL = "Manual", "Somebody else decides: the migration Job is suspended, or spec.replicas holds."
