@@ -72,7 +72,7 @@ async def test_a_quota_that_refuses_the_migration_is_told_by_its_own_words(
     assert "limits.cpu" in message(queue, "Ready")
     began = time.monotonic()
     sized = {"requests": {"cpu": "100m"}, "limits": {"cpu": "1"}}
-    await space.change("TaskQueue", QUEUE, spec={"migration": {"pod": {"resources": sized}}, "pod": {"resources": sized}})
+    await space.change("TaskQueue", QUEUE, spec={"pod": {"resources": sized}})  # 迁移也跟着限了 CPU
     await mended(space, began)
 
 
