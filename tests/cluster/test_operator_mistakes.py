@@ -80,6 +80,23 @@ async def _measured(space: QueueSpace, path: str) -> bool:
     return bool((await space.api.get(path)).get("status", {}).get("hard"))
 
 
+async def test_overrides_of_a_wrong_shape_are_told_with_their_place_and_their_correction_goes_on(
+    bare: QueueSpace, operators: Started
+) -> None:
+    operator = operators()
+    await operator.leads()
+    wrong = {"policy": "Skip", "pod": {"overrides": {"spec": "text"}}}
+    await bare.queue(QUEUE, migration=wrong, pod={"serviceAccountName": "mine"})
+    queue = await bare.condition(QUEUE, "Ready", "InvalidSpec", timeout=TOLD_S * slowness())
+    assert "spec.migration.pod.overrides.spec: Expected `object`, got `str`" in message(queue, "Ready")
+    await bare.change("TaskQueue", QUEUE, spec={"migration": {"pod": None}})
+    await bare.condition(QUEUE, "Ready", "AsDesired", timeout=TOLD_S * slowness())
+    assert operator.metric("taskmill_operator_reconciles_total", result="bug") == 0
+    pod = (await bare.find("Deployment", names.workload(QUEUE)) or {})["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == "mine"
+    assert "automountServiceAccountToken" not in pod  # 指名的 ServiceAccount 自己说要不要令牌
+
+
 async def test_a_sidecar_that_does_not_end_keeps_no_migration_open(
     space: QueueSpace, operators: Started, connected: None
 ) -> None:
