@@ -211,10 +211,11 @@ class Pod(Record, frozen=True):
 
     # 渲染要用户写下的原样；记录只管形状
     SHAPES: ClassVar[Mapping[str, type[msgspec.Struct]]] = {
-        "overrides": Overrides,
         "resources": Resources, "env": Variable, "env_from": VariableSource, "volumes": Volume, "volume_mounts": Mount,
         "tolerations": Toleration,
     }  # fmt: skip
+
+    OPAQUE: ClassVar[Mapping[str, type[msgspec.Struct]]] = {"overrides": Overrides}
 
     labels: Annotated[
         dict[str, Label], mapping("More labels of the pods. Labels under taskmill.dev/ belong to the operator.", limit=64)

@@ -102,7 +102,8 @@ class MigrationPod(Record, frozen=True):
     environment and the overrides of the pod, not those of its containers. A change makes a Job anew that never ran.
     """
 
-    SHAPES: ClassVar[Mapping[str, type[msgspec.Struct]]] = {"resources": Resources, "overrides": Overrides}
+    SHAPES: ClassVar[Mapping[str, type[msgspec.Struct]]] = {"resources": Resources}
+    OPAQUE: ClassVar[Mapping[str, type[msgspec.Struct]]] = {"overrides": Overrides}
 
     resources: Annotated[
         Object, about("CPU and memory of the migration. Absent: requests of 100m and 128Mi, a memory limit of 1Gi.")
