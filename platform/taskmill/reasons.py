@@ -246,6 +246,14 @@ NO_FOLDER: Final = Words("迁移目录不存在：{folder}", "its migrations fol
 UNREADABLE_MIGRATIONS: Final = Words(
     "迁移目录 {folder} 读不了：{error}", "its migrations folder {folder} cannot be read: {error}"
 )
+TABLES_BEHIND: Final = Words(
+    "它自己的表在 {current}，需要 {head}：taskmill migrate up",
+    "its own tables are at {current}, {head} is needed: taskmill migrate up",
+)
+TABLES_AHEAD: Final = Words(
+    "它自己的表在 {current}，比这里装的新，读不了：装新一些的版本",
+    "its own tables are at {current}, newer than what is installed here can read: install a newer version",
+)
 NOT_INSTALLED: Final = Words("没有安装", "is not installed")
 NOT_A_MIDDLEWARE: Final = Words("{name} 不是 taskiq 的中间件", "{name} is no middleware of taskiq")
 SETTINGS: Final = Words("设置", "settings")

@@ -263,6 +263,23 @@ def test_probes_ask_a_port_of_their_own(role: str, given: int | None) -> None:
     assert found["startupProbe"]["failureThreshold"] > Settings.model_fields["database_wait_s"].default
 
 
+@pytest.mark.parametrize("role", ["api", "scheduler"])
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ({}, 90),
+        ({"TASKMILL_PLUGIN_START_BUDGET_S": "0.5"}, 86),
+        ({"TASKMILL_PLUGIN_START_BUDGET_S": "120"}, 205),
+        ({"TASKMILL_PLUGIN_START_BUDGET_S": "120", "TASKMILL_PLUGINS_ALLOW": "a\\,b"}, 325),
+        ({"TASKMILL_DATABASE_WAIT_S": "300"}, 330),
+    ],
+)
+def test_no_startup_probe_ends_a_start_that_the_settings_allow(role: str, given: dict[str, str], seconds: int) -> None:
+    text = render(*MINIMAL, *(part for name, value in given.items() for part in ("--set", f"settings.{name}={value}")))
+    probe = container(text, role)["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] == seconds
+
+
 def test_no_pod_reaches_the_probes_of_the_api_and_only_scrapers_those_of_the_scheduler() -> None:
     assert ports_open_to(rendered("default"), "api") == {8800: None}
     assert list(ports_open_to(rendered("production"), "api")) == [8800]

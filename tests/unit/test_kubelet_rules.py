@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.cluster.kubelet.expand import expand
 from tests.cluster.kubelet.fields import quantity, resource
 from tests.cluster.kubelet.network import Network
 from tests.cluster.kubelet.status import Container, conditions, phase
+from tests.cluster.kubelet.support import hidden
 
 
 @pytest.mark.parametrize(
@@ -86,3 +89,11 @@ def test_two_kubelets_of_one_machine_never_share_addresses() -> None:
     assert second.local(address) == address
     first.close()
     second.close()
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [("/tmp/a/taskmill", False), ("/tmp", False), ("/srv/taskmill", True), ("/tmpfiles/taskmill", True)],  # noqa: S108 - 只是名字
+)
+def test_a_checkout_that_pods_cannot_see_is_told_before_they_fail(path: str, found: bool) -> None:
+    assert ("check out elsewhere" in hidden([Path("/usr"), Path(path)])) is not found

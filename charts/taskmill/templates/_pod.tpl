@@ -152,12 +152,20 @@ annotations:
 {{- default (index (dict "api" 8803 "scheduler" 8804) .component) $given -}}
 {{- end -}}
 
-{{/* 启动最多等数据库 TASKMILL_DATABASE_WAIT_S（60 秒），然后自己带着原因退出：探针不该抢在它前面 */}}
+{{/* 启动最多等数据库 TASKMILL_DATABASE_WAIT_S（60 秒）、每个点了名的插件 TASKMILL_PLUGIN_START_BUDGET_S（5 秒），
+     然后自己带着原因退出：探针不该抢在它前面，再留 25 秒；两个设置写在 settings 里，别处来的这里看不见 */}}
+{{- define "taskmill.startupSeconds" -}}
+{{- $plugins := compact (splitList "," (default "one" .Values.settings.TASKMILL_PLUGINS_ALLOW | toString)) -}}
+{{- $wait := default 60 .Values.settings.TASKMILL_DATABASE_WAIT_S -}}
+{{- $budget := default 5 .Values.settings.TASKMILL_PLUGIN_START_BUDGET_S -}}
+{{- add 25 (ceil $wait) (ceil (mulf $budget (len $plugins))) -}}
+{{- end -}}
+
 {{- define "taskmill.probes" -}}
 startupProbe:
   httpGet: { path: /healthz, port: health }
   periodSeconds: 1
-  failureThreshold: 90
+  failureThreshold: {{ include "taskmill.startupSeconds" . }}
 livenessProbe:
   httpGet: { path: /healthz, port: health }
   periodSeconds: 10

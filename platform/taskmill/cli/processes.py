@@ -33,7 +33,8 @@ async def opened(settings: Settings, role: str, stop: asyncio.Event) -> AsyncIte
     """
     from taskmill.plugin.host import PluginHost
     from taskmill.services.platform import Platform
-    from taskmill.services.schema import behind, verify
+    from taskmill.services.plugin_stock import take_stock
+    from taskmill.services.schema import verify
     from taskmill.services.startup import patiently
 
     url = settings.require_database_url()
@@ -42,16 +43,7 @@ async def opened(settings: Settings, role: str, stop: asyncio.Event) -> AsyncIte
     await patiently(lambda: verify(url), settings.database_wait_s, stop)
     host = PluginHost.load(settings)
     if role == "worker":
-        late = await patiently(lambda: behind(url, host.migrations()), settings.database_wait_s, stop)
-        for name, chain in late.items():
-            log.error(
-                "插件的表没有迁移好，这个工作进程不运行它：taskmill migrate up",
-                plugin=name,
-                current=chain.current,
-                head=chain.head,
-            )
-        if late:
-            host = PluginHost.load(settings.model_copy(update={"plugins_deny": [*settings.plugins_deny, *late]}))
+        await patiently(lambda: take_stock(url, host, starting=True), settings.database_wait_s, stop)
     platform = await patiently(lambda: Platform.open(settings, host), settings.database_wait_s, stop)
     try:
         yield platform

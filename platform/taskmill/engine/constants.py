@@ -68,6 +68,7 @@ CRON_BATCH: Final = 100
 PRUNE_BATCH: Final = 5_000
 AUDIT_BATCH: Final = 5_000
 AUDIT_CONSUMERS_S: Final = 30.0  # 遍查所有队列、清理死去的消费者的周期；留着它们无害，只是占内存
+PLUGIN_LOOK_S: Final = 10.0  # 有插件还没起来（表没迁移好、超了时限）时，隔多久再看一次
 SYNC_RETRY_S: Final = 5.0  # 插件的计划没同步成时多久后再试
 CRON_RETRY_S: Final = 60.0  # 时间表算不出来时多久后再试
 WORKER_KEEP_S: Final = 3_600.0  # 死去的工作进程行保留多久

@@ -2,16 +2,17 @@
 
 Live means that reading and renewing were *tried* lately, not that they succeeded: while PostgreSQL or Valkey is away the
 worker keeps running what it has and waits, and a restart would only interrupt that. A handler that blocks the main loop
-stops the turns of reading; after WORKER_LIVE_S a restart is the only cure. Ready never depends on load: it is false until
-reading has begun, after an order to drain once nothing is in flight, and after SIGTERM.
+stops the turns of reading; after WORKER_LIVE_S a restart is the only cure. A process that starts lives: plugins may take as
+long as their budget says, and the wait for PostgreSQL has a limit of its own. Ready never depends on load: it is false until
+reading has begun, while a plugin asked for by name is not up, after an order to drain once nothing is in flight, and after SIGTERM.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from taskmill.engine import constants as c
 from taskmill.engine.telemetry import WorkerTelemetry
@@ -22,7 +23,10 @@ from taskmill.telemetry import Attempts
 
 @dataclass(frozen=True, slots=True)
 class Vitals:
-    """How a worker is; times are monotonic. `turn_at`: reading last came round; `tried_at`: the last try to renew."""
+    """How a worker is; times are monotonic. `turn_at`: reading last came round; `tried_at`: the last try to renew.
+
+    `wanting`: plugins asked for by name that are not up, with their words.
+    """
 
     turn_at: float
     tried_at: float
@@ -37,6 +41,7 @@ class Vitals:
     unsettled: int
     paused: int
     abandoned: int = 0
+    wanting: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def stuck(self, now: float) -> str | None:
         """Return what has not been tried for too long, None if the worker lives."""
@@ -64,12 +69,40 @@ class Vitals:
         return {f"taskmill_worker_{name}": float(value) for name, value in values.items()}
 
 
+def starting() -> Vitals:
+    """Return how a process is whose plugins are on their way up: alive, and not ready."""
+    now = time.monotonic()
+    return Vitals(
+        turn_at=now,
+        tried_at=now,
+        renewed_at=None,
+        ready=False,
+        draining=False,
+        cordoned=False,
+        slots=0,
+        running=0,
+        claimed=0,
+        settled=0,
+        unsettled=0,
+        paused=0,
+    )
+
+
+def told(wanting: Mapping[str, str]) -> str:
+    """Return what plugins that are not up say, to stand behind the verdict; empty without."""
+    return "".join(f"; plugin {name}: {words}" for name, words in sorted(wanting.items()))
+
+
 class HealthApp(Endpoint):
     """The ASGI application; it only looks at the vitals, so that an answer costs the worker nothing."""
 
-    def __init__(self, vitals: Callable[[], Vitals], attempts: Callable[[], Attempts] = dict) -> None:
-        self._vitals = vitals
-        self._telemetry = WorkerTelemetry(lambda: vitals().metrics(time.monotonic()), attempts)
+    def __init__(self, vitals: Callable[[], Vitals] = starting, attempts: Callable[[], Attempts] = dict) -> None:
+        self._vitals, self._attempts = vitals, attempts
+        self._telemetry = WorkerTelemetry(lambda: self._vitals().metrics(time.monotonic()), self._counts)
+
+    def attend(self, vitals: Callable[[], Vitals], attempts: Callable[[], Attempts]) -> None:
+        """Speak for the worker whose vitals and attempts these are, from now on."""
+        self._vitals, self._attempts = vitals, attempts
 
     def answer(self, path: str) -> tuple[int, bytes]:
         """Return status and body for a path."""
@@ -80,15 +113,16 @@ class HealthApp(Endpoint):
             stuck = vitals.stuck(time.monotonic())
             return (200, b"ok\n") if stuck is None else (503, f"stuck: {stuck}\n".encode())
         if path == "/readyz":
-            return (200, b"ready\n") if vitals.ready else (503, b"not ready\n")
+            return (200, b"ready\n") if vitals.ready else (503, f"not ready{told(vitals.wanting)}\n".encode())
         return 404, b"/healthz /readyz /metrics\n"
+
+    def _counts(self) -> Attempts:
+        return self._attempts()
 
 
 @asynccontextmanager
-async def serving(
-    settings: Settings, vitals: Callable[[], Vitals], attempts: Callable[[], Attempts] = dict
-) -> AsyncIterator[int | None]:
-    """Serve during the block if a port is set, and give the port; SetupError CONFIG_INVALID if it cannot be bound."""
-    app, port = HealthApp(vitals, attempts), settings.worker_health_port
-    async with listening(app, settings.bind_host, port, "TASKMILL_WORKER_HEALTH_PORT") as bound:
-        yield bound
+async def serving(settings: Settings) -> AsyncIterator[HealthApp]:
+    """Serve during the block if a port is set, and give what answers; SetupError CONFIG_INVALID if it cannot be bound."""
+    app, port = HealthApp(), settings.worker_health_port
+    async with listening(app, settings.bind_host, port, "TASKMILL_WORKER_HEALTH_PORT"):
+        yield app

@@ -70,12 +70,6 @@ class Process:
         """Return `kind:version` of every kind that runs here."""
         return [f"{kind}:{version}" for kind, version in self.platform.host.registry.tasks]
 
-    @property
-    def crippled(self) -> bool:
-        """Say whether a plugin that was asked for by name is not up: what it should serve waits for nothing."""
-        asked = self.platform.settings.plugins_allow
-        return bool(asked) and not self.platform.host.failures().keys().isdisjoint(asked)
-
     def registration(self, worker_id: UUID) -> Registration:
         """Return what this process says of itself under a new id."""
         settings = self.platform.settings
@@ -221,7 +215,7 @@ class Incarnation:
         report = process.orders.report(
             began=process.began.is_set(), stopping=process.stop.is_set(), doubtful=self.claimer.doubtful
         )
-        if self._process.crippled:
+        if self._process.platform.host.wanting():
             report = replace(report, ready=False)
         if report == said:
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from uuid import UUID
 
 from taskmill import constants as c
@@ -14,7 +15,7 @@ from taskmill.engine.attempts.receiver import TaskmillReceiver
 from taskmill.engine.attempts.slots import Slots
 from taskmill.engine.backoff import Backoff
 from taskmill.engine.broker import TaskmillBroker
-from taskmill.engine.health import Vitals, serving
+from taskmill.engine.health import HealthApp, Vitals, serving
 from taskmill.engine.incarnation import Incarnation, Process
 from taskmill.engine.isolation import Isolation
 from taskmill.engine.orders import Orders
@@ -100,16 +101,19 @@ class WorkerRole:
             unsettled=self.settler.backlog,
             paused=len(incarnation.reader.paused & set(process.queues)),
             abandoned=len(self.slots.abandoned),
+            wanting=self._platform.host.wanting(),
         )
 
-    async def run(self, stop: asyncio.Event, now: asyncio.Event | None = None) -> int:
+    async def run(self, stop: asyncio.Event, now: asyncio.Event | None = None, health: HealthApp | None = None) -> int:
         """Work until `stop` is set, then drain: finish within the grace, hand the rest back; `now` cuts the grace.
 
+        `health` answers for the process already; without, an endpoint is opened for the run.
         Returns how many attempts were handed back. Raises UnavailableError WORKER_WORN_OUT after a drain of its own because
         too many threads hang, SetupError CONFIG_INVALID if the port of the health endpoint is taken.
         """
         self.broker.is_worker_process = True
-        async with serving(self._platform.settings, lambda: self.vitals, lambda: self.settler.tally.counts):
+        async with nullcontext(health) if health else serving(self._platform.settings) as answering:
+            answering.attend(lambda: self.vitals, lambda: self.settler.tally.counts)
             return await self._run(stop, now or asyncio.Event())
 
     async def _run(self, stop: asyncio.Event, now: asyncio.Event) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from taskmill.plugin.checks import unknown_kinds
 from taskmill.plugin.config import masked
 from taskmill.plugin.executors import register_builtin
 from taskmill.plugin.info import PluginInfo, PluginProblem, PluginState
-from taskmill.plugin.loader import Loaded, Loader, environment
+from taskmill.plugin.loader import Coming, Loaded, Loader, environment
 from taskmill.plugin.manifest import Health, Manifest
 from taskmill.plugin.registry import Registry
 from taskmill.plugin.source import Candidate, candidates
@@ -43,6 +43,8 @@ class _Entry:
     problem: PluginProblem | None = None
     loaded: Loaded | None = None
     manifest: Manifest | None = None
+    coming: Coming | None = None  # 时限之后还在起
+    held: bool = False  # 起来了，但现在不用它
 
     @property
     def name(self) -> str:
@@ -57,6 +59,7 @@ class PluginHost:
     clock: Clock = SYSTEM_CLOCK
     health_timeout_s: float = c.PLUGIN_HEALTH_TIMEOUT_S
     missing: tuple[str, ...] = ()
+    asked: frozenset[str] = frozenset()  # 设置里点了名的
     _entries: list[_Entry] = field(default_factory=list[_Entry])
 
     @classmethod
@@ -86,6 +89,7 @@ class PluginHost:
             host._load_one(candidate, loader, settings)
         host._look_at_schedules()
         known = names | {entry.name for entry in host._entries}
+        host.asked = frozenset(settings.plugins_allow) | {each.name for each in host._entries if each.candidate.guessed}
         host.missing = tuple(name for name in settings.plugins_allow if name not in known)
         return host
 
@@ -95,8 +99,40 @@ class PluginHost:
 
     def failures(self) -> dict[str, str]:
         """Return what the plugins say that are not up, by name; one that was asked for by name and is not installed, too."""
-        failed = {entry.name: entry.problem.en for entry in self._entries if entry.loaded is None and entry.problem}
+        failed = {entry.name: entry.problem.en for entry in self._entries if entry.state in _NOT_UP and entry.problem}
         return dict.fromkeys(self.missing, reasons.NOT_INSTALLED.en) | failed
+
+    def wanting(self) -> dict[str, str]:
+        """Return those of the failures that the settings ask for by name: what they should serve waits for nothing."""
+        return {name: words for name, words in self.failures().items() if name in self.asked}
+
+    @property
+    def waiting(self) -> bool:
+        """Say whether a plugin may still come up: it is held back, or takes longer than its budget."""
+        return any(entry.held or entry.coming is not None for entry in self._entries)
+
+    def hold(self, name: str, error: TaskmillError) -> bool:
+        """Take a plugin out of service, with all that it brought, until `release`; says whether it was in service.
+
+        `error` is what it says meanwhile.
+        """
+        for entry in self._entries:
+            if entry.name == name and entry.loaded is not None:
+                if up := not entry.held:
+                    self.registry.drop(entry.loaded.registry.brought())
+                entry.held, entry.state, entry.problem = True, PluginState.FAILED, PluginProblem.of(error)
+                return up
+        return False
+
+    def release(self, fit: Iterable[str]) -> list[str]:
+        """Put those of the named plugins that are held back into service, and return them."""
+        held = [entry for entry in self._entries if entry.held and entry.name in set(fit)]
+        return [entry.name for entry in held if self._join(entry)]
+
+    def arrive(self) -> list[str]:
+        """Put plugins into service that came up after their budget, and return them; one that failed says so from now on."""
+        over = [entry for entry in self._entries if entry.coming is not None and entry.coming.over]
+        return [entry.name for entry in over if self._take(entry)]
 
     def middlewares(self) -> list[Any]:
         """Return the taskiq middlewares of all plugins, in load order."""
@@ -123,7 +159,8 @@ class PluginHost:
 
     def migrations(self) -> dict[str, Path]:
         """Return folders of alembic versions by plugin name."""
-        return {name: loaded.migrations for name, loaded in self._up() if loaded.migrations is not None}
+        loaded = [(entry.name, entry.loaded) for entry in self._entries if entry.loaded is not None]
+        return {name: each.migrations for name, each in loaded if each.migrations is not None}
 
     def add_cli(self, group: click.Group) -> None:
         """Add one command group per plugin that has commands; a name that is taken is left to its owner."""
@@ -136,13 +173,13 @@ class PluginHost:
         checked = [
             (entry, loaded)
             for entry in self._entries
-            if (loaded := entry.loaded) is not None and loaded.implements("taskmill_health")
+            if (loaded := entry.loaded) is not None and not entry.held and loaded.implements("taskmill_health")
         ]
         answers = await asyncio.gather(*(entry.breaker.check(partial(_health, loaded)) for entry, loaded in checked))
         return {entry.name: answer for (entry, _), answer in zip(checked, answers, strict=True)}
 
     def _up(self) -> list[tuple[str, Loaded]]:
-        return [(entry.name, entry.loaded) for entry in self._entries if entry.loaded is not None]
+        return [(entry.name, entry.loaded) for entry in self._entries if entry.loaded is not None and not entry.held]
 
     def _load_one(self, candidate: Candidate, loader: Loader, settings: Settings) -> None:
         entry = _Entry(candidate, Breaker(candidate.name, clock=self.clock, timeout_s=self.health_timeout_s))
@@ -153,22 +190,44 @@ class PluginHost:
 
         def admit(manifest: Manifest) -> bool:
             entry.manifest = manifest
-            self._check_unique(candidate, manifest.name)
+            self._check_unique(entry, manifest.name)
             return _wanted(manifest.name, settings)
 
+        entry.coming = loader.start(candidate, self.registry, admit)
+        self._take(entry)
+
+    def _take(self, entry: _Entry) -> bool:
+        """等它起来，最多到时限；说它是否投入使用。时限之后才起来的，`arrive` 再来接。"""
+        assert entry.coming is not None  # noqa: S101 - 两处调用都看过
+        over = entry.coming.wait()
         try:
-            entry.loaded = loader.load(candidate, self.registry, admit)
+            entry.loaded = entry.coming.result()
         except TaskmillError as error:
+            entry.coming = None if over else entry.coming
             incompatible = error.code is Code.PLUGIN_INCOMPATIBLE
             entry.state = PluginState.INCOMPATIBLE if incompatible else PluginState.FAILED
             entry.problem = PluginProblem.of(error)
             log.error("插件加载失败", plugin=entry.name, state=entry.state.value, error=str(error), trace=_trace(error))  # noqa: TRY400 - 带局部变量的调用栈会泄露机密
-            return
+            return False
+        entry.coming = None
         if entry.loaded is None:
-            entry.state = PluginState.DISABLED
-            return
-        self.registry.adopt(entry.loaded.registry)
+            entry.state, entry.problem = PluginState.DISABLED, None
+            return False
+        return self._join(entry)
+
+    def _join(self, entry: _Entry) -> bool:
+        assert entry.loaded is not None  # noqa: S101 - 调用处看过
+        try:
+            self._check_unique(entry, entry.name)
+            self.registry.join(entry.loaded.registry.brought())
+        except TaskmillError as error:  # 起得晚，名字已归了别人
+            entry.loaded, entry.held = None, False
+            entry.state, entry.problem = PluginState.FAILED, PluginProblem.of(error)
+            log.error("插件加载失败", plugin=entry.name, state=entry.state.value, error=str(error))  # noqa: TRY400 - 同上
+            return False
+        entry.held, entry.state, entry.problem = False, PluginState.LOADED, None
         log.info("插件已加载", plugin=entry.name, version=entry.loaded.manifest.version, kinds=self._kinds(entry))
+        return True
 
     def _look_at_schedules(self) -> None:
         """全部加载之后再看：计划可以用别的插件的类型；这里没有的，也许别处装着，所以只提醒。"""
@@ -178,12 +237,12 @@ class PluginHost:
                 entry.problem = PluginProblem(code=Code.SCHEDULE_INVALID.value, en=words[0].en, zh=words[0].zh)
                 log.warning("插件的计划用了这里没有的类型", plugin=entry.name, reasons=[each.en for each in words])
 
-    def _check_unique(self, candidate: Candidate, name: str) -> None:
+    def _check_unique(self, entry: _Entry, name: str) -> None:
         for other in self._entries:
-            if other.loaded is not None and other.name == name:
+            if other is not entry and other.loaded is not None and other.name == name:
                 where = other.candidate.distribution or reasons.SETTINGS
                 reason = reasons.NAME_TAKEN(where=where)
-                raise PluginError(Code.PLUGIN_FAILED, plugin=candidate.name, reason=reason)
+                raise PluginError(Code.PLUGIN_FAILED, plugin=entry.candidate.name, reason=reason)
 
     def _kinds(self, entry: _Entry) -> list[str]:
         if entry.loaded is None:
@@ -219,6 +278,9 @@ class PluginHost:
             log.warning("命令名已被占用", plugin=entry.name)
         elif commands.commands:
             group.add_command(commands)
+
+
+_NOT_UP = frozenset({PluginState.FAILED, PluginState.INCOMPATIBLE})
 
 
 def _wanted(name: str, settings: Settings) -> bool:

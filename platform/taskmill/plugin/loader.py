@@ -45,6 +45,43 @@ class Loaded:
         return bool(getattr(self.manager.hook, hook).get_hookimpls())
 
 
+class Coming:
+    """A plugin on its way up, on a daemon thread: one that hangs stays there, and writes only to its own copy."""
+
+    def __init__(self, name: str, bring_up: Callable[[], Loaded | None], budget_s: float) -> None:
+        self._name, self._bring_up, self._budget_s = name, bring_up, budget_s
+        self._outcome: list[Loaded | BaseException | None] = []
+        self._thread = threading.Thread(target=self._run, name=f"plugin-{name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def over(self) -> bool:
+        """Say whether it is up or has failed."""
+        return bool(self._outcome)
+
+    def wait(self) -> bool:
+        """Wait up to the budget; says whether it is over."""
+        self._thread.join(self._budget_s)
+        return self.over
+
+    def result(self) -> Loaded | None:
+        """Return the plugin, None if its manifest was not admitted; TaskmillError tells why it failed, or that it is not over."""
+        if not self._outcome:
+            raise PluginError(Code.PLUGIN_FAILED, plugin=self._name, reason=reasons.NOT_UP(seconds=f"{self._budget_s:g}"))
+        result = self._outcome[0]
+        if isinstance(result, BaseException):
+            raise _as_error(self._name, result) from result
+        if result is not None:
+            check_schedules(result.registry, result.manifest.name)
+        return result
+
+    def _run(self) -> None:
+        try:
+            self._outcome.append(self._bring_up())
+        except BaseException as error:  # noqa: BLE001 - 插件可能抛出任何东西，包括 SystemExit；result 统一转换
+            self._outcome.append(error)
+
+
 @dataclass(slots=True)
 class Loader:
     """Loads candidates one by one under a time budget, so that one broken plugin never stops the others."""
@@ -53,32 +90,9 @@ class Loader:
     names: Collection[str]  # 所有候选名，用来区分前缀相近的环境变量
     budget_s: float
 
-    def load(self, candidate: Candidate, registry: Registry, admit: Callable[[Manifest], bool]) -> Loaded | None:
-        """Return the plugin, with `registry` forked and extended, or None if `admit` refuses its manifest.
-
-        TaskmillError tells why it failed, whatever the plugin raised, and also if the budget (seconds) was used up.
-        """
-        outcome: list[Loaded | BaseException | None] = []
-
-        def bring_up() -> None:
-            try:
-                outcome.append(self._bring_up(candidate, registry, admit))
-            except BaseException as error:  # noqa: BLE001 - 插件可能抛出任何东西，包括 SystemExit；下面统一转换
-                outcome.append(error)
-
-        # 守护线程：卡死的插件留在原地，它写的只是自己的副本，不会影响别人
-        thread = threading.Thread(target=bring_up, name=f"plugin-{candidate.name}", daemon=True)
-        thread.start()
-        thread.join(self.budget_s)
-        if not outcome:
-            reason = reasons.NOT_UP(seconds=f"{self.budget_s:g}")
-            raise PluginError(Code.PLUGIN_FAILED, plugin=candidate.name, reason=reason)
-        result = outcome[0]
-        if isinstance(result, BaseException):
-            raise _as_error(candidate.name, result) from result
-        if result is not None:
-            check_schedules(result.registry, result.manifest.name)
-        return result
+    def start(self, candidate: Candidate, registry: Registry, admit: Callable[[Manifest], bool]) -> Coming:
+        """Begin to bring it up, with `registry` forked and extended; `admit` may refuse its manifest."""
+        return Coming(candidate.name, lambda: self._bring_up(candidate, registry, admit), self.budget_s)
 
     def _bring_up(self, candidate: Candidate, registry: Registry, admit: Callable[[Manifest], bool]) -> Loaded | None:
         plugin = candidate.load()

@@ -64,6 +64,7 @@ class Registry:
         self.schedules: dict[str, ScheduleDefinition] = {}
         self.database_url: Secret | None = None  # postgresql://…：插件自己的连接用它；没有设就是 None
         self._plugin = "taskmill"
+        self._inherited: Registry | None = None
 
     def bound(self, plugin: str, version: str) -> None:
         """Attribute what is registered from now on to `plugin`."""
@@ -118,7 +119,39 @@ class Registry:
         copy = Registry()
         copy.adopt(self)
         copy.bound(plugin, version)
+        copy._inherited = Registry()
+        copy._inherited.adopt(self)
         return copy
+
+    def brought(self) -> Registry:
+        """Return what was registered since the fork, alone."""
+        base, made = self._inherited or Registry(), Registry()
+        made.bound(self._plugin, self.versions[self._plugin])
+        made.tasks = {key: item for key, item in self.tasks.items() if key not in base.tasks}
+        made.owners = {key: item for key, item in self.owners.items() if key not in base.owners}
+        made.executors = {key: item for key, item in self.executors.items() if key not in base.executors}
+        made.schedules = {key: item for key, item in self.schedules.items() if key not in base.schedules}
+        return made
+
+    def join(self, brought: Registry) -> None:
+        """Take over what a plugin `brought`; PluginError, and nothing is taken, if another has one of the names meanwhile."""
+        copy = self.fork(brought._plugin, brought.versions[brought._plugin])
+        copy.add(*brought.tasks.values())
+        for name, factory in brought.executors.items():
+            copy.executor(name, factory)
+        for name, item in brought.schedules.items():
+            if copy.schedules.setdefault(name, item) is not item:
+                reason = reasons.SCHEDULE_OF(name=name, reason=reasons.SCHEDULE_TWICE)
+                raise PluginError(Code.PLUGIN_FAILED, plugin=brought._plugin, reason=reason)
+        self.adopt(copy)
+
+    def drop(self, brought: Registry) -> None:
+        """Forget what a plugin `brought`; `join` takes it back."""
+        self.tasks = {key: item for key, item in self.tasks.items() if key not in brought.tasks}
+        self.owners = {key: item for key, item in self.owners.items() if key not in brought.owners}
+        self.versions = {key: item for key, item in self.versions.items() if key not in brought.versions}
+        self.executors = {key: item for key, item in self.executors.items() if key not in brought.executors}
+        self.schedules = {key: item for key, item in self.schedules.items() if key not in brought.schedules}
 
     def adopt(self, other: Registry) -> None:
         """Take over everything that `other`, a fork of this one, knows."""

@@ -78,12 +78,13 @@ class HealthService:
             self._timed(self._ping_database), self._timed(self._tickets.ping), self._host.health(), self._schedulers()
         )
         state, wrong = await self._migrations() if away is None else (self._unknown(), away)
+        wanting = self._host.wanting()  # 少一个插件的路由，不值得停掉整个接口
         report = Readiness(
             ready=wrong is None,
-            degraded=broker_away is not None or not all(health.ok for health in plugins.values()),
+            degraded=broker_away is not None or bool(wanting) or not all(health.ok for health in plugins.values()),
             dependencies={"postgresql": database, "valkey": broker},
             migrations=state,
-            plugins={name: health.ok for name, health in plugins.items()},
+            plugins=dict.fromkeys(wanting, False) | {name: health.ok for name, health in plugins.items()},
             schedulers=schedulers,
         )
         return report, wrong

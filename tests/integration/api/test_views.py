@@ -175,6 +175,15 @@ async def test_readiness_names_each_dependency(client: httpx2.AsyncClient) -> No
     assert ready["migrations"] == {"ok": True, "current": CORE.head(), "head": CORE.head(), "code": None}
 
 
+async def test_a_plugin_that_was_asked_for_and_is_not_up_degrades_the_api_and_does_not_stop_it(
+    client: httpx2.AsyncClient, platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(platform.host, "missing", ("ledger", "other"))
+    monkeypatch.setattr(platform.host, "asked", frozenset({"ledger"}))
+    ready = data(await client.get("/readyz"))
+    assert (ready["ready"], ready["degraded"], ready["plugins"]) == (True, True, {"ledger": False})
+
+
 async def test_readiness_tells_how_many_schedulers_live_and_does_not_depend_on_it(
     client: httpx2.AsyncClient, platform: Platform
 ) -> None:

@@ -40,6 +40,20 @@ def test_answers(change: dict[str, float], path: str, status: int) -> None:
     assert HealthApp(lambda: replace(WELL, **change)).answer(path)[0] == status  # type: ignore[arg-type]
 
 
+def test_a_worker_that_starts_is_alive_and_not_ready() -> None:
+    app = HealthApp()
+    assert app.answer("/healthz") == (200, b"ok\n")
+    assert app.answer("/readyz") == (503, b"not ready\n")
+    assert app.answer("/metrics")[0] == 200
+
+
+@pytest.mark.usefixtures("at_now")
+def test_plugins_that_are_not_up_say_why_the_worker_is_not_ready() -> None:
+    app = HealthApp()
+    app.attend(lambda: replace(WELL, ready=False, wanting={"b": "is not installed", "a": "broken"}), dict)
+    assert app.answer("/readyz") == (503, b"not ready; plugin a: broken; plugin b: is not installed\n")
+
+
 @pytest.mark.usefixtures("at_now")
 def test_metrics() -> None:
     status, body = HealthApp(lambda: WELL).answer("/metrics")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,8 @@ import pytest
 from taskiq import TaskiqMiddleware
 
 from taskmill.clock import FakeClock
+from taskmill.engine.troubles import Watchful
+from taskmill.errors import Code, PluginError
 from taskmill.plugin import constants as c
 from taskmill.plugin import task
 from taskmill.plugin.config import Secret
@@ -335,3 +338,74 @@ async def test_health_isolates_and_the_breaker_opens_and_closes() -> None:
     clock.advance(c.PLUGIN_BREAKER_OPEN_S)
     assert (await host.health())["flaky"] == FINE
     assert info(host, "flaky").state is PluginState.LOADED
+
+
+def test_a_plugin_that_is_held_back_serves_nothing_until_it_is_released() -> None:
+    host = load({"calc": serving("calc", "calc.double"), "fine": FINE}, allow=["calc"])
+    versions = dict(host.registry.versions)
+    assert host.hold("calc", PluginError(Code.PLUGIN_FAILED, plugin="calc", reason="no tables"))
+    assert not host.hold("calc", PluginError(Code.PLUGIN_FAILED, plugin="calc", reason="still none"))
+    assert (host.registry.tasks, host.registry.owners, host.registry.versions) == ({}, {}, {})
+    assert host.waiting
+    assert "still none" in host.wanting()["calc"]
+    assert info(host, "calc").state is PluginState.FAILED
+    assert host.release(["other", "calc"]) == ["calc"]
+    assert host.release(["calc"]) == []
+    assert host.registry.owners == {"calc.double": "calc"}
+    assert host.registry.versions == versions
+    assert (host.failures(), host.waiting, info(host, "calc").state) == ({}, False, PluginState.LOADED)
+
+
+def test_only_what_was_asked_for_by_name_is_wanting() -> None:
+    def taskmill_register(registry: Any) -> None:
+        raise RuntimeError("broken")
+
+    plugins = {"bad": plugin("bad", taskmill_register), "calc": serving("calc", "calc.double")}
+    assert set(load(plugins).failures()) == {"bad"}
+    assert load(plugins).wanting() == {}
+    assert set(load(plugins, allow=["bad", "absent"]).wanting()) == {"bad", "absent"}
+    assert set(load({}, modules=["no_such_module"]).wanting()) == {"no_such_module"}
+
+
+@pytest.mark.parametrize("rival", [False, True], ids=["free", "taken"])
+def test_a_plugin_that_passes_its_budget_is_a_failure_only_until_it_is_up(rival: bool) -> None:
+    begun, go = threading.Event(), threading.Event()
+    quick = serving("quick", "slow.kind" if rival else "quick.kind")
+
+    def taskmill_register(registry: Any) -> None:
+        begun.set()
+        assert go.wait(10)
+        registry.add(late)
+
+    @task("slow.kind")
+    async def late() -> None: ...
+
+    host = load({"slow": plugin("slow", taskmill_register), "quick": quick}, budget_s=0.05, allow=["slow", "quick"])
+    watchful = Watchful(host.failures)
+    assert begun.wait(10)
+    assert host.arrive() == []
+    assert set(watchful.told().plugins) == set(host.wanting()) == {"slow"}
+    go.set()
+    deadline = time.monotonic() + 10
+    while not (came := host.arrive()) and host.waiting and time.monotonic() < deadline:
+        threading.Event().wait(0.01)
+    assert not host.waiting
+    if rival:
+        assert came == []
+        assert "quick" in host.wanting()["slow"]
+        assert host.registry.owners == {"slow.kind": "quick"}
+    else:
+        assert came == ["slow"]
+        assert (host.failures(), watchful.told().plugins) == ({}, {})
+        assert host.registry.owners == {"slow.kind": "slow", "quick.kind": "quick"}
+
+
+def test_a_plugin_whose_middleware_does_not_start_is_a_failure() -> None:
+    middleware = TaskiqMiddleware()
+
+    def taskmill_middlewares() -> list[object]:
+        return [middleware]
+
+    host = load({"mid": plugin("mid", taskmill_middlewares)}, allow=["mid"])
+    host.fail_middleware(middleware, RuntimeError("no socket"))
+    assert "no socket" in host.wanting()["mid"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from taskmill.constants import LOGIN_REFUSED_S
 from taskmill.engine import constants as c
@@ -30,13 +30,18 @@ class SchedulerHealth(Endpoint):
     """`/healthz`, `/readyz` and `/metrics` of a scheduler.
 
     Live: every loop has come round lately, whether it succeeded or not, and PostgreSQL has not refused the login for
-    LOGIN_REFUSED_S: then only a restart reads the new password. Ready: every loop has succeeded lately.
+    LOGIN_REFUSED_S: then only a restart reads the new password. Ready: every loop has succeeded lately, and every plugin
+    asked for by name is up (`wanting` are those that are not): nobody else brings their schedules.
     """
 
     def __init__(
-        self, loopers: Sequence[Looper], tally: Tally | None = None, refused_s: Callable[[], float] = lambda: 0.0
+        self,
+        loopers: Sequence[Looper],
+        tally: Tally | None = None,
+        refused_s: Callable[[], float] = lambda: 0.0,
+        wanting: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
-        self._loopers, self._refused_s = loopers, refused_s
+        self._loopers, self._refused_s, self._wanting = loopers, refused_s, wanting
         counted = tally or Tally()
         self._telemetry = SchedulerTelemetry(self._facts, lambda: counted.counts)
 
@@ -50,7 +55,7 @@ class SchedulerHealth(Endpoint):
             stuck = self.stuck()
             return (503, f"stuck: {', '.join(stuck)}\n".encode()) if stuck else (200, b"ok\n")
         if path == "/readyz":
-            failing = self.failing()
+            failing = [*self.failing(), *(f"plugin {name}: {words}" for name, words in sorted(self._wanting().items()))]
             return (503, f"failing: {', '.join(failing)}\n".encode()) if failing else (200, b"ready\n")
         return 404, b"/healthz /readyz /metrics\n"
 
@@ -77,7 +82,7 @@ class SchedulerHealth(Endpoint):
 
 
 class ScheduleSync:
-    """Writes the plugins' schedules once; a loop, so that a database that is away at the start only delays it."""
+    """Writes the plugins' schedules once; a loop, so that a database that is away at the start only delays it, or a slow plugin."""
 
     name = "schedule_sync"
     period_s = c.SYNC_RETRY_S
@@ -88,6 +93,8 @@ class ScheduleSync:
 
     async def run_once(self) -> dict[str, int]:
         """Sync unless that has succeeded before; returns what `sync` did."""
+        if self._platform.host.arrive():
+            self._done = False
         if self._done:
             return {}
         counts = dict(await sync(self._platform.database, self._platform.host.registry))
@@ -117,7 +124,7 @@ async def run_scheduler(platform: Platform, stop: asyncio.Event) -> None:
     tally = Tally()
     loopers = [Looper(loop) for loop in build_loops(platform, tally)]
     settings = platform.settings
-    app = SchedulerHealth(loopers, tally, lambda: platform.database.login.refused_s)
+    app = SchedulerHealth(loopers, tally, lambda: platform.database.login.refused_s, platform.host.wanting)
     port = settings.scheduler_health_port
     presence = Presence(platform.database, app.stuck)
     async with listening(app, settings.bind_host, port, "TASKMILL_SCHEDULER_HEALTH_PORT"):

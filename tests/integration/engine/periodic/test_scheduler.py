@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -135,3 +136,77 @@ async def test_a_taken_health_port_is_named(database_url: str, broker_url: str) 
         async with opened(database_url, broker_url, scheduler_health_port=port, bind_host=ports.HOST) as platform:
             with pytest.raises(SetupError, match="TASKMILL_SCHEDULER_HEALTH_PORT"):
                 await run_scheduler(platform, asyncio.Event())
+
+
+LOOPS = ("schedule_sync", "key_guard", "stager", "cron", "rescuer", "pruner", "auditor")
+
+
+async def rounds(loopers: list[Looper]) -> None:
+    """Start the loops and wait until each has succeeded once."""
+    for looper in loopers:
+        looper.start()
+    await eventually(lambda: _all_succeeded(loopers))
+
+
+async def _all_succeeded(loopers: list[Looper]) -> bool:
+    return all(looper.last_success is not None for looper in loopers)
+
+
+@pytest.mark.parametrize("how", ["hangs", "fails", "is gone"])
+async def test_a_scheduler_is_not_ready_while_one_of_its_loops_does_not_succeed(
+    database_url: str, broker_url: str, how: str
+) -> None:
+    async with opened(database_url, broker_url) as platform:
+        loops = build_loops(platform)
+        assert tuple(loop.name for loop in loops) == LOOPS
+        loopers = [Looper(loop) for loop in loops]
+        health = SchedulerHealth(loopers)
+        assert health.answer("/readyz") == (503, f"failing: {', '.join(LOOPS)}\n".encode()), "nothing has succeeded yet"
+        try:
+            await rounds(loopers)
+            for victim in loopers:
+                assert health.answer("/readyz") == (200, b"ready\n")
+                await _break(victim, how)
+                _look_later(health, victim)
+                del victim.loop.__dict__["run_once"]
+                victim.last_success = victim.last_turn = time.monotonic()
+        finally:
+            await asyncio.gather(*(looper.stop(grace_s=0.1) for looper in loopers))
+
+
+async def _break(victim: Looper, how: str) -> None:
+    """Let its next round hang or fail, or end it; returns once that is so."""
+    entered = asyncio.Event()
+
+    async def run_once() -> dict[str, int]:
+        entered.set()
+        if how == "fails":
+            raise RuntimeError("no luck")
+        await asyncio.Event().wait()
+        return {}
+
+    await victim.stop(grace_s=10)
+    victim.loop.run_once = run_once  # type: ignore[method-assign]
+    if how != "is gone":
+        victim._stop.clear()
+        victim.start()
+        await asyncio.wait_for(entered.wait(), 10)
+
+
+def _look_later(health: SchedulerHealth, victim: Looper) -> None:
+    name, period_s = victim.loop.name, victim.loop.period_s
+    victim.last_success = time.monotonic() - period_s - ec.LOOP_READY_S + 10
+    assert health.answer("/readyz") == (200, b"ready\n")
+    victim.last_success -= 20
+    assert health.answer("/readyz") == (503, f"failing: {name}\n".encode())
+    victim.last_turn -= period_s + ec.LOOP_LIVE_S + 1
+    assert health.answer("/healthz") == (503, f"stuck: {name}\n".encode())
+
+
+def test_a_scheduler_is_not_ready_without_a_plugin_that_it_was_asked_for() -> None:
+    wanting: dict[str, str] = {"ledger": "is not installed"}
+    health = SchedulerHealth([], wanting=lambda: wanting)
+    assert health.answer("/readyz") == (503, b"failing: plugin ledger: is not installed\n")
+    assert health.answer("/healthz") == (200, b"ok\n")
+    wanting.clear()
+    assert health.answer("/readyz") == (200, b"ready\n")
