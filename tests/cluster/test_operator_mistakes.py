@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.services.tasks.submit_request import SubmitRequest
 from tests.cluster.conftest import Run
@@ -73,12 +74,29 @@ async def test_a_quota_that_refuses_the_migration_is_told_by_its_own_words(
     assert "limits.cpu" in message(queue, "Ready")
     began = time.monotonic()
     sized = {"requests": {"cpu": "100m"}, "limits": {"cpu": "1"}}
-    await space.change("TaskQueue", QUEUE, spec={"migration": {"pod": {"resources": sized}}, "pod": {"resources": sized}})
+    await space.change("TaskQueue", QUEUE, spec={"pod": {"resources": sized}})  # 迁移也跟着限了 CPU
     await mended(space, began)
 
 
 async def _measured(space: QueueSpace, path: str) -> bool:
     return bool((await space.api.get(path)).get("status", {}).get("hard"))
+
+
+async def test_overrides_of_a_wrong_shape_are_told_with_their_place_and_their_correction_goes_on(
+    bare: QueueSpace, operators: Started
+) -> None:
+    operator = operators()
+    await operator.leads()
+    wrong = {"policy": "Skip", "pod": {"overrides": {"spec": "text"}}}
+    await bare.queue(QUEUE, migration=wrong, pod={"serviceAccountName": "mine"})
+    queue = await bare.condition(QUEUE, "Ready", "InvalidSpec", timeout=TOLD_S * slowness())
+    assert "spec.migration.pod.overrides.spec: Expected `object`, got `str`" in message(queue, "Ready")
+    await bare.change("TaskQueue", QUEUE, spec={"migration": {"pod": None}})
+    await bare.condition(QUEUE, "Ready", "AsDesired", timeout=TOLD_S * slowness())
+    assert operator.metric("taskmill_operator_reconciles_total", result="bug") == 0
+    pod = (await bare.find("Deployment", names.workload(QUEUE)) or {})["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == "mine"
+    assert "automountServiceAccountToken" not in pod  # 指名的 ServiceAccount 自己说要不要令牌
 
 
 async def test_a_sidecar_that_does_not_end_keeps_no_migration_open(
@@ -297,6 +315,25 @@ async def test_of_two_operators_one_acts_and_the_other_says_so(
     await bare.change("TaskQueue", QUEUE, spec={"stopPolicy": "None"})
     queue = await bare.condition(QUEUE, "Ready", "AsDesired", timeout=60)
     assert queue["status"]["queue"]["paused"] is False
+
+
+async def test_after_an_operator_that_was_killed_another_says_for_whom_it_waits_and_takes_over(
+    bare: QueueSpace, tenants: list[str], operators: Started
+) -> None:
+    homes = [{"POD_NAMESPACE": home, "OPERATOR_LEASE_NAME": f"release-{home}"} for home in tenants]
+    gone = operators(**homes[0])
+    await gone.leads()
+    await bare.queue(QUEUE, migration=SKIP)
+    await bare.condition(QUEUE, "Ready", "AsDesired", timeout=60)
+    gone.kill()
+    began = time.monotonic()
+    other = operators(pod="operator-1", **homes[1])
+    await other.leads()
+    await bare.queue("late", migration=SKIP, queueName="late")
+    queue = await bare.condition("late", "Ready", "ClaimedByOther", timeout=60 * slowness())
+    assert f"{tenants[0]}/release-{tenants[0]}" in message(queue, "Ready")
+    await bare.condition("late", "Ready", "AsDesired", timeout=180 * slowness())
+    assert time.monotonic() - began < c.CLAIM_MISSED * c.CLAIM_RENEW_S + c.CLAIM_LOOK_S * 2 * slowness()
 
 
 def writes(operator: Any) -> float:

@@ -133,8 +133,8 @@ class Operator:
                     _running(work(self._queue, self._leadership, self._round), f"worker-{number}")
                 )
             await stack.enter_async_context(_running(self._relister.run(stop), "relist"))
+            await stack.enter_async_context(_running(self._keep_claims(), "claims"))
             await self._lease.run(stop)
-            await self._release()
             log.info("控制器正在停止")
 
     async def _sync(self, stop: asyncio.Event) -> bool:
@@ -153,11 +153,12 @@ class Operator:
             return True
         return False
 
-    async def _release(self) -> None:
-        try:
-            await asyncio.wait_for(self._claims.release(), kc.LEASE_RELEASE_S)
-        except TimeoutError:
-            log.warning("没来得及交还所有命名空间，等它们自己到期")
+    async def _keep_claims(self) -> None:
+        while True:
+            await asyncio.sleep(kc.CLAIM_KEEP_S)
+            if self._leadership.acts:
+                kinds = (k.TASK_QUEUE, k.TASK_SCHEDULE)
+                await self._claims.keep({namespace for kind in kinds for namespace, _ in self._cache.names(kind)})
 
     def _wake(self, namespace: str) -> None:
         for kind in (k.TASK_QUEUE, k.TASK_SCHEDULE):
@@ -173,6 +174,7 @@ class Operator:
     async def _settled(self) -> None:
         while not self._queue.idle:  # noqa: ASYNC110 - 只在停止时看几眼，不值得一个事件
             await asyncio.sleep(kc.SETTLED_POLL_S)
+        await self._claims.release()  # 只有主控、而且手上的都收了尾：别的控制器可以动手了
 
     def _lead(self, leading: bool) -> None:  # noqa: FBT001 - 租约的回调
         self._metrics.act(leading)

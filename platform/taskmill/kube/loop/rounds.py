@@ -10,12 +10,21 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.errors import TaskmillError
 from taskmill.kube import constants as c
+from taskmill.kube import names
 from taskmill.kube.apiserver.claims import Claims
-from taskmill.kube.apiserver.failures import ForbiddenError, InvalidError, KubeError, NameTakenError, NotFoundError
+from taskmill.kube.apiserver.failures import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    KubeError,
+    NameTakenError,
+    NotFoundError,
+)
 from taskmill.kube.apiserver.keys import Key
 from taskmill.kube.loop.apply import Applier, NotLeadingError
 from taskmill.kube.loop.events import EventPoster
@@ -31,6 +40,10 @@ from taskmill.kube.state import Event, Manifest
 from taskmill.log import get_logger
 
 log = get_logger(__name__)
+CLAIMED: Final = (
+    "waits for the operator {holder}, which holds Lease {lease} of this namespace and has not looked at this spec; "
+    "the Lease ends by itself when that operator is gone, at once with kubectl delete lease {lease} -n {namespace}"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +91,7 @@ class Rounds(ABC):
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
         self._known: dict[Key, Known] = {}
+        self._unseen: dict[Key, tuple[int, float]] = {}  # 别人管着的：哪一代 spec，从何时看着它
         self._forbidden: dict[tuple[Key, str, str], float] = {}  # (对象, 动词, 目标) → 从何时起一直被拒
 
     @abstractmethod
@@ -97,10 +111,10 @@ class Rounds(ABC):
                 raise NotLeadingError  # noqa: TRY301 - 与中途失去租约同样处理
             if error := tools.lost(key.namespace):
                 raise error  # noqa: TRY301 - 同上
-            foreign = tools.claims is not None and await tools.claims.other(key.namespace)
+            foreign = await tools.claims.other(key.namespace) if tools.claims is not None else ""
             if foreign:
                 self._leave(key)
-            pause = c.CLAIM_LOOK_S if foreign else await self._round(key, manifest, token)
+            pause = await (self._wait(key, manifest, foreign) if foreign else self._round(key, manifest, token))
             result = "foreign" if foreign else result
             tools.queue.succeeded(key)
             self._allow(key)
@@ -138,6 +152,24 @@ class Rounds(ABC):
         for event in events:
             await self._tools.events.post(manifest, event)
         return wait
+
+    async def _wait(self, key: Key, manifest: Manifest, holder: str) -> float:
+        """别人管着它。过了一阵那一位还没看过这一代 spec，多半已经不在了：说出在等谁，它来写状态就让它写。"""
+        status, metadata, now = manifest.get("status") or {}, manifest["metadata"], self._tools.clock.monotonic()
+        generation = int(metadata.get("generation") or 0)
+        seen, since = self._unseen.get(key, (0, now))
+        self._unseen[key] = (generation, since if seen == generation else now)
+        if status.get("observedGeneration") == generation or now - self._unseen[key][1] < c.CLAIM_LOOK_S:
+            return c.CLAIM_LOOK_S
+        message = CLAIMED.format(holder=holder, lease=names.CLAIM, namespace=key.namespace)
+        old = status.get("conditions") or ()
+        made = conditions.merge(old, [Verdict("Ready", None, Reason.CLAIMED, message)], generation, self._tools.clock.now())
+        kept = [each for each in old if each["type"] != "Ready"]
+        try:
+            await self._tools.status.write(key, manifest, {**status, "conditions": [*made, *kept]}, unchanged=True)
+        except (ConflictError, NotFoundError):
+            log.info("它刚被改过，不去写它的状态", object=str(key), other=holder)
+        return c.CLAIM_LOOK_S
 
     async def _failed(self, key: Key, error: KubeError | TaskmillError) -> None:
         pause = self._tools.queue.retry(key, getattr(error, "retry_after_s", None) or 0.0)
@@ -189,6 +221,7 @@ class Rounds(ABC):
     def _forget(self, key: Key) -> None:
         self._allow(key)
         self._known.pop(key, None)
+        self._unseen.pop(key, None)
         for each in (self._tools.facts, self._tools.status, self._tools.queue):
             each.forget(key)
 

@@ -38,6 +38,7 @@ _ENTERED: Final[dict[tuple[str, str], tuple[Literal["Normal", "Warning"], str]]]
     ("Ready", Reason.SCHEDULE_REFUSED): ("Warning", "ScheduleRefused"),
     ("Ready", Reason.SCHEDULE_NAME_TAKEN): ("Warning", "ScheduleNameTaken"),
     ("Migrated", Reason.JOB_STUCK): ("Warning", "MigrationStuck"),
+    ("Migrated", Reason.CONTRACT_STUCK): ("Warning", "MigrationStuck"),
     ("Migrated", Reason.JOB_FAILED): ("Warning", "MigrationFailed"),
     ("Migrated", Reason.CONTRACT_FAILED): ("Warning", "MigrationFailed"),
     ("Migrated", Reason.SCHEMA_AHEAD): ("Warning", "SchemaAhead"),

@@ -20,6 +20,7 @@ class Reason(StrEnum):
     # Ready
     AS_DESIRED = "AsDesired", "Workers, schema and policy are as the spec says."
     PENDING = "Pending", "No operator has looked at it yet: none runs, or none watches the namespace."
+    CLAIMED = "ClaimedByOther", "It waits for another operator, which the Lease of its namespace names; see the message."
     WORKERS_STARTING = "WorkersStarting", "Workers are wanted and none of them is ready yet."
     ROLLING_OUT = "RollingOut", "A new template replaces the old workers, each after its tasks are done."
     ROLLOUT_WAITING = "RolloutWaiting", "A new template waits: as many rollouts as allowed are running."
@@ -68,6 +69,10 @@ class Reason(StrEnum):
     JOB_RUNNING = "JobRunning", "A migration Job runs, or waits for another one to end."
     JOB_STUCK = "JobStuck", "The pod of the migration Job does not start; the message says why."
     JOB_FAILED = "JobFailed", "The migration Job failed; the message has its last words."
+    CONTRACT_STUCK = (
+        "ContractStuck",
+        "The pod of the clean-up phase of the migration does not start; workers are not affected, the message says why.",
+    )
     CONTRACT_FAILED = "ContractFailed", "The clean-up phase of the migration failed; workers are not affected."
     SCHEMA_AHEAD = "SchemaAhead", "The database is newer than the image can read."
     MANUAL = "Manual", "Somebody else decides: the migration Job is suspended, or spec.replicas holds."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.failures import (
+    ConflictError,
     ExistsError,
     ForbiddenError,
     InvalidError,
@@ -145,6 +147,44 @@ async def test_a_bug_marks_the_object_without_the_words_of_the_error(world: Worl
     assert world.reason == "InternalError"
     assert await world.go(60) == []  # 同样的错再来一次，不必再说
     assert world.queue.take_nowait() == KEY
+
+
+class Held:
+    """Claims of another operator."""
+
+    def __init__(self, holder: str) -> None:
+        self.holder = holder
+
+    async def other(self, namespace: str) -> str:
+        return self.holder
+
+
+async def test_who_waits_for_a_claim_says_for_whom_unless_the_holder_has_seen_to_it(world: World) -> None:
+    claims: Any = Held("old/release")
+    world._tools = replace(world._tools, claims=claims)
+    assert await world.go() == []
+    assert await world.go(c.CLAIM_LOOK_S - 1) == []  # 那一位也许正要来看
+    assert await world.go(1) == ["status"]
+    ((_, body),) = world.cluster.writes
+    assert body["metadata"]["resourceVersion"] == "1"  # 它刚写过，就不写
+    (ready,) = body["status"]["conditions"]
+    assert (ready["status"], ready["reason"]) == ("Unknown", "ClaimedByOther")
+    assert all(words in ready["message"] for words in ("old/release", "Lease taskmill-operator-claim", "-n app"))
+    assert await world.go(c.CLAIM_LOOK_S) == []  # 说过了
+    claims.holder, world.status = "", {"observedGeneration": 1, "conditions": []}
+    assert await world.go(c.CLAIM_LOOK_S) == ["status"]
+    claims.holder = "old/release"
+    for _ in range(3):
+        assert await world.go(c.CLAIM_LOOK_S) == []  # 这一代有人看过
+
+
+async def test_a_status_that_the_holder_of_the_claim_has_just_written_is_left_alone(world: World) -> None:
+    claims: Any = Held("old/release")
+    world._tools = replace(world._tools, claims=claims)
+    await world.go()
+    world.cluster.error = ConflictError("apply", "taskqueues/status app/emails", 409, "Conflict", "changed")
+    assert await world.go(c.CLAIM_LOOK_S) == []
+    assert world.queue.depth == 0  # 不算失败，不必急着再试
 
 
 async def test_what_is_forbidden_is_told_only_when_it_lasts(world: World) -> None:
