@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
+from taskmill.kube.names import CLAIM
 from tests.cluster import binaries
 from tests.cluster.audit import AuditLine
 from tests.cluster.crd_support import task_queue
@@ -160,6 +161,7 @@ def test_from_install_to_uninstall(cluster: Cluster) -> None:
     cluster.helm("uninstall", RELEASE, "-n", NAMESPACE, "--wait", f"--timeout={HELM_S}s")
     assert cluster.names("tq") | cluster.names("tsched") == set()
     assert cluster.names("deploy") == set()
+    assert cluster.get("lease", CLAIM)["spec"]["holderIdentity"] == ""  # 另装一个别的名字的，不必等
     assert "taskqueues.taskmill.dev" in cluster.plane.commands.kubectl("get", "crd", "-o", "name")
     granted, done = allowed(cluster), used(cluster, mark)
     assert sorted(done - granted - DISCOVERY) == []

@@ -187,6 +187,18 @@ def test_scaling_by_hand_in_mode_manual(kubectl: Run, namespace: str) -> None:
     assert (scale["spec"], scale["status"]) == ({"replicas": 3}, status)
 
 
+@pytest.mark.parametrize(
+    "spec", [{"scaling": {"mode": "Manual"}}, {"scaling": {"mode": "External"}}, {"scaling": {"mode": "External"}, "stopPolicy": "Hold"}],
+)  # fmt: skip
+def test_the_scale_can_be_read_before_any_status_and_in_mode_auto_too(kubectl: Run, namespace: str, spec: Manifest) -> None:
+    create(kubectl, namespace, task_queue(replicas=2, **spec))
+    path = f"/apis/{names.API_VERSION}/namespaces/{namespace}/taskqueues/emails/scale"
+    assert json.loads(kubectl("get", "--raw", path))["spec"] == {"replicas": 2}
+    kubectl("scale", "tq/emails", "--current-replicas=2", "--replicas=3", "-n", namespace)
+    patch(kubectl, namespace, "tq/emails", spec={"scaling": {"mode": "Auto"}})
+    assert json.loads(kubectl("get", "--raw", path))["spec"] == {"replicas": 3}
+
+
 def test_back_to_auto_a_left_over_number_is_tolerated_but_not_changed(kubectl: Run, namespace: str) -> None:
     create(kubectl, namespace, task_queue(replicas=4, scaling={"mode": "External"}))
     patch(kubectl, namespace, "tq/emails", spec={"scaling": {"mode": "Auto"}})

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.services.tasks.submit_request import SubmitRequest
 from tests.cluster.conftest import Run
 from tests.cluster.kubelet.api import Json
-from tests.cluster.operator_support import QueueSpace, Started, reason_of, submitting
+from tests.cluster.operator_support import OperatorProcess, QueueSpace, Started, reason_of, submitting
 from tests.support.waiting import eventually, slowness
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(400), pytest.mark.slow]
@@ -71,12 +74,29 @@ async def test_a_quota_that_refuses_the_migration_is_told_by_its_own_words(
     assert "limits.cpu" in message(queue, "Ready")
     began = time.monotonic()
     sized = {"requests": {"cpu": "100m"}, "limits": {"cpu": "1"}}
-    await space.change("TaskQueue", QUEUE, spec={"migration": {"pod": {"resources": sized}}, "pod": {"resources": sized}})
+    await space.change("TaskQueue", QUEUE, spec={"pod": {"resources": sized}})  # 迁移也跟着限了 CPU
     await mended(space, began)
 
 
 async def _measured(space: QueueSpace, path: str) -> bool:
     return bool((await space.api.get(path)).get("status", {}).get("hard"))
+
+
+async def test_overrides_of_a_wrong_shape_are_told_with_their_place_and_their_correction_goes_on(
+    bare: QueueSpace, operators: Started
+) -> None:
+    operator = operators()
+    await operator.leads()
+    wrong = {"policy": "Skip", "pod": {"overrides": {"spec": "text"}}}
+    await bare.queue(QUEUE, migration=wrong, pod={"serviceAccountName": "mine"})
+    queue = await bare.condition(QUEUE, "Ready", "InvalidSpec", timeout=TOLD_S * slowness())
+    assert "spec.migration.pod.overrides.spec: Expected `object`, got `str`" in message(queue, "Ready")
+    await bare.change("TaskQueue", QUEUE, spec={"migration": {"pod": None}})
+    await bare.condition(QUEUE, "Ready", "AsDesired", timeout=TOLD_S * slowness())
+    assert operator.metric("taskmill_operator_reconciles_total", result="bug") == 0
+    pod = (await bare.find("Deployment", names.workload(QUEUE)) or {})["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == "mine"
+    assert "automountServiceAccountToken" not in pod  # 指名的 ServiceAccount 自己说要不要令牌
 
 
 async def test_a_sidecar_that_does_not_end_keeps_no_migration_open(
@@ -117,6 +137,74 @@ async def test_a_sidecar_that_does_not_end_keeps_no_migration_open(
     finally:
         for plural in ("mutatingadmissionpolicybindings", "mutatingadmissionpolicies"):
             await space.api.request("DELETE", f"{GROUPS}/{plural}/{name}")
+
+
+async def test_a_restarted_operator_takes_what_a_policy_rewrote_for_no_edit(
+    space: QueueSpace, operators: Started, connected: None
+) -> None:
+    """Whose a field is stands in the object; a field that somebody changed meanwhile is set right all the same."""
+    name, grace = f"grace-{space.namespace}", "spec.template.spec"
+    rules = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["deployments"]}
+    value = f"Object{{spec: Object.spec{{template: Object.spec.template{{spec: Object.{grace}{{terminationGracePeriodSeconds: 77}}}}}}}}"
+    spec = {
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "Never",
+        "matchConstraints": {
+            "resourceRules": [rules],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": space.namespace}},
+        },
+        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": value}}],
+    }
+    policy = {"kind": "MutatingAdmissionPolicy", "apiVersion": GROUPS.removeprefix("/apis/"), "metadata": {"name": name}}
+    await space.api.request("POST", f"{GROUPS}/mutatingadmissionpolicies", {**policy, "spec": spec})
+    binding = {**policy, "kind": "MutatingAdmissionPolicyBinding", "spec": {"policyName": name}}
+    await space.api.request("POST", f"{GROUPS}/mutatingadmissionpolicybindings", binding)
+    try:
+        await eventually(lambda: _grace_is(space, 77), timeout=60, poll=1, why="the policy is in force")
+        first = operators()
+        await first.leads()
+        await space.queue(QUEUE)
+        await space.condition(QUEUE, "Ready", "AsDesired", timeout=120)
+        (before,) = await space.list("Deployment")
+        assert before["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 77
+        first.stop()
+        second = operators(pod="operator-1")
+        await second.leads()
+        await eventually(lambda: _has_looked(second), timeout=60, why="it has looked at the queue")
+        await asyncio.sleep(2)  # 若有多余的写，这时也已写了
+        (after,) = await space.list("Deployment")
+        assert after["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
+        second.stop()
+        await space.change("Deployment", after["metadata"]["name"], spec={"revisionHistoryLimit": 9})
+        await operators(pod="operator-2").leads()
+        await space.until(
+            "Deployment",
+            after["metadata"]["name"],
+            lambda it: it["spec"]["revisionHistoryLimit"] != 9,
+            timeout=60,
+            why="set right",
+        )
+    finally:
+        for plural in ("mutatingadmissionpolicybindings", "mutatingadmissionpolicies"):
+            await space.api.request("DELETE", f"{GROUPS}/{plural}/{name}")
+
+
+def _has_looked(operator: OperatorProcess) -> bool:
+    try:
+        return operator.metric("taskmill_operator_reconciles_total", kind="TaskQueue", result="ok") > 0
+    except httpx2.HTTPError:
+        return False
+
+
+async def _grace_is(space: QueueSpace, seconds: int) -> bool:
+    labels = {"app": "probe"}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "main", "image": "shell:test"}]}}
+    body = {
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "probe"},
+        "spec": {"selector": {"matchLabels": labels}, "template": pod},
+    }  # fmt: skip
+    made = await space.api.request("POST", space.path("Deployment") + "?dryRun=All", body)
+    return made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == seconds
 
 
 async def _is_injected(space: QueueSpace) -> bool:
@@ -227,6 +315,25 @@ async def test_of_two_operators_one_acts_and_the_other_says_so(
     await bare.change("TaskQueue", QUEUE, spec={"stopPolicy": "None"})
     queue = await bare.condition(QUEUE, "Ready", "AsDesired", timeout=60)
     assert queue["status"]["queue"]["paused"] is False
+
+
+async def test_after_an_operator_that_was_killed_another_says_for_whom_it_waits_and_takes_over(
+    bare: QueueSpace, tenants: list[str], operators: Started
+) -> None:
+    homes = [{"POD_NAMESPACE": home, "OPERATOR_LEASE_NAME": f"release-{home}"} for home in tenants]
+    gone = operators(**homes[0])
+    await gone.leads()
+    await bare.queue(QUEUE, migration=SKIP)
+    await bare.condition(QUEUE, "Ready", "AsDesired", timeout=60)
+    gone.kill()
+    began = time.monotonic()
+    other = operators(pod="operator-1", **homes[1])
+    await other.leads()
+    await bare.queue("late", migration=SKIP, queueName="late")
+    queue = await bare.condition("late", "Ready", "ClaimedByOther", timeout=60 * slowness())
+    assert f"{tenants[0]}/release-{tenants[0]}" in message(queue, "Ready")
+    await bare.condition("late", "Ready", "AsDesired", timeout=180 * slowness())
+    assert time.monotonic() - began < c.CLAIM_MISSED * c.CLAIM_RENEW_S + c.CLAIM_LOOK_S * 2 * slowness()
 
 
 def writes(operator: Any) -> float:

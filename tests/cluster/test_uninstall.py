@@ -58,17 +58,20 @@ def test_only_the_release_is_removed(kubectl: Run, commands: Commands, namespace
     ],
 )
 def test_objects_of_others_stop_it_by_name_or_go_or_stay(
-    kubectl: Run, commands: Commands, namespace: str, others: str, code: int, left: list[str]
+    kubectl: Run, commands: Commands, namespace: str, others: str, code: int, left: list[str], tmp_path: Path
 ) -> None:
     create(kubectl, namespace, task_queue("ours"), "demo")
     kubectl("create", "-n", namespace, "-f", "-", stdin=text(task_queue("by-hand")))
     arguments = [f"--namespace={namespace}", "--release=demo", "--timeout=20", f"--others={others}"]
+    arguments += ["--operator=demo-operator", f"--report={tmp_path}/told"]
     done = subprocess.run(
         [sys.executable, "-m", "taskmill.kube.uninstall", *arguments],
         env=commands.environment, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
     assert done.returncode == code, done.stderr
     assert ("taskqueue/by-hand" in done.stderr + done.stdout) is (code == 1)
+    told = (tmp_path / "told").read_text() if code == 1 else ""
+    assert ("not made by this release: taskqueue/by-hand" in told) is (code == 1)
     assert kubectl("get", "tq,tsched", "-n", namespace, "-o", "name").split() == left
 
 

@@ -39,6 +39,7 @@ SETTLING_S: Final = 1.0  # 结果这么久没写下，就随心跳报告：救�
 CUT_S: Final = 1.0  # 宽限过后，被取消的处理函数收尾的时限；停不下来的就此放手
 TROUBLES_MAX: Final = 20  # 一行里最多写几个插件、几种类型：行每次心跳都要重写
 TROUBLE_CHARS: Final = 300
+BROKER_TOLD_S: Final = 30.0  # 最近一次没读成之后还说多久：读不成时最多隔约十五秒就再试；不再去读的，不知道如今怎样
 DECLINED_S: Final = 60.0  # 放回过的类型，说这么久：放回的任务五秒后还会再来
 IDLE_POLL_S: Final = 0.1  # 等在途任务结束时，多久看一次有没有被放弃的
 UNSETTLED_MAX: Final = 20_000  # 数据库不在时内存里最多等多少个结果

@@ -17,7 +17,7 @@ class Watchful:
 
     def __init__(self, failed: Callable[[], Mapping[str, str]] = dict, now: Callable[[], float] = time.monotonic) -> None:
         self._failed, self._now = failed, now
-        self._broker: tuple[str, float] | None = None  # 说了什么，从何时起
+        self._broker: tuple[str, float, float] | None = None  # 说了什么，从何时起，最近一次是何时
         self._declined: dict[str, float] = {}  # 类型 → 最近一次放回
 
     def broker(self, words: str | None) -> None:
@@ -25,8 +25,8 @@ class Watchful:
         if words is None:
             self._broker = None
         else:
-            since = self._broker[1] if self._broker is not None else self._now()
-            self._broker = (words, since)
+            before, now = self._failing, self._now()
+            self._broker = (words, before[1] if before is not None else now, now)
 
     def declined(self, kinds: Iterable[str]) -> None:
         """Note the kinds (`kind:version`) of tasks that were put back because nobody serves them here."""
@@ -35,7 +35,7 @@ class Watchful:
 
     def told(self) -> Troubles:
         """Return what is wrong now; texts and lists are cut to what a row should hold."""
-        broker = self._broker
+        broker = self._failing
         kinds = sorted(kind for kind, at in self._declined.items() if self._recent(at))
         failed = sorted(self._failed().items())[: c.TROUBLES_MAX]
         return Troubles(
@@ -44,6 +44,12 @@ class Watchful:
             plugins={name: words[: c.TROUBLE_CHARS] for name, words in failed},
             declined=kinds[: c.TROUBLES_MAX],
         )
+
+    @property
+    def _failing(self) -> tuple[str, float, float] | None:
+        """不再去读的（暂停、收尾、槽位都满着）没有新的答复：旧的失败过一会儿就不算数。"""
+        broker = self._broker
+        return broker if broker is not None and self._now() - broker[2] < c.BROKER_TOLD_S else None
 
     def _recent(self, at: float) -> bool:
         return self._now() - at < c.DECLINED_S

@@ -51,6 +51,7 @@ class Metrics:
         )
         self.leader = self._add(Gauge, "leader", "1 while this process acts.")
         self._values: dict[tuple[str, str], dict[str, float]] = {}
+        self._acting = True
         self._reading = threading.Lock()  # 读的人在自己的线程里，不能把刚忘掉的队列又写回去
         self._work()
         self.of_queue = {name: self._add(Gauge, f"queue_{name}", about, QUEUE) for name, about in OF_QUEUE}
@@ -76,13 +77,22 @@ class Metrics:
             self.documented.append(Metric(full, family.type, tuple(labels), family.documentation))
         return made
 
+    def act(self, acting: bool) -> None:  # noqa: FBT001 - 租约的回调
+        """Note whether this process acts: while it does not, another one's numbers of the TaskQueues count, not ours."""
+        self.leader.set(int(acting))
+        self._acting = acting
+        for namespace, name in [] if acting else list(self._values):
+            self.forget(namespace, name)
+
     def queue(self, namespace: str, name: str, values: dict[str, float]) -> None:
         """Note the numbers of one TaskQueue; the gauges are set when somebody reads them."""
+        if not self._acting:
+            return
         with self._reading:
             self._values.setdefault((namespace, name), {}).update(values)
 
     def forget(self, namespace: str, name: str) -> None:
-        """Drop the gauges of a TaskQueue that is gone."""
+        """Drop the gauges of a TaskQueue that is gone, or that somebody else sees to."""
         with self._reading:
             if self._values.pop((namespace, name), None) is None:
                 return

@@ -25,6 +25,7 @@ MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 PRODUCT: Final = "taskmill"
 WORKER: Final = "worker"
 MIGRATION: Final = "migration"
+OPERATOR: Final = "operator"
 
 # ── 注解：用户写的 ──
 PAUSED: Final = f"{GROUP}/paused"  # "true"：除了状态什么都不写
@@ -114,6 +115,11 @@ def job_labels(database: str, bundle: str, phase: str, attempt: int) -> dict[str
         NAME: PRODUCT, MANAGED_BY: PRODUCT, COMPONENT: MIGRATION,
         LABEL_DATABASE: database[:DATABASE_CHARS], LABEL_BUNDLE: bundle, LABEL_PHASE: phase, LABEL_ATTEMPT: str(attempt),
     }  # fmt: skip
+
+
+def claim_labels() -> dict[str, str]:
+    """Return the labels of the Leases that say which operator acts in a namespace."""
+    return {NAME: PRODUCT, MANAGED_BY: PRODUCT, COMPONENT: OPERATOR}
 
 
 def annotation(manifest: Mapping[str, Any] | None, name: str) -> str:

@@ -89,7 +89,7 @@ class Operator:
         )
         self._claims = Claims(client, f"{config.home}/{config.lease_name}")
         self._tenants = Tenants(config.namespaces, self._wake)
-        self._relister = Relister(client, self._tenants, self._intake.replace, self._facts.prune)
+        self._relister = Relister(client, self._tenants, self._intake.replace, self._prune)
         status, events = StatusWriter(client, cache), EventPoster(client, config.identity, metrics)
         applier = Applier(client, cache, self._token)
         tools = Tools(
@@ -105,8 +105,7 @@ class Operator:
 
     def _login_refused(self, link: DatabaseLink) -> None:
         for user in link.users:
-            if isinstance(user, Key):
-                self._facts.doubt(user)
+            if isinstance(user, Key) and self._facts.doubt(user):
                 self._queue.add(user)
 
     def _token(self) -> int | None:
@@ -134,8 +133,8 @@ class Operator:
                     _running(work(self._queue, self._leadership, self._round), f"worker-{number}")
                 )
             await stack.enter_async_context(_running(self._relister.run(stop), "relist"))
+            await stack.enter_async_context(_running(self._keep_claims(), "claims"))
             await self._lease.run(stop)
-            await self._release()
             log.info("控制器正在停止")
 
     async def _sync(self, stop: asyncio.Event) -> bool:
@@ -154,11 +153,12 @@ class Operator:
             return True
         return False
 
-    async def _release(self) -> None:
-        try:
-            await asyncio.wait_for(self._claims.release(), kc.LEASE_RELEASE_S)
-        except TimeoutError:
-            log.warning("没来得及交还所有命名空间，等它们自己到期")
+    async def _keep_claims(self) -> None:
+        while True:
+            await asyncio.sleep(kc.CLAIM_KEEP_S)
+            if self._leadership.acts:
+                kinds = (k.TASK_QUEUE, k.TASK_SCHEDULE)
+                await self._claims.keep({namespace for kind in kinds for namespace, _ in self._cache.names(kind)})
 
     def _wake(self, namespace: str) -> None:
         for kind in (k.TASK_QUEUE, k.TASK_SCHEDULE):
@@ -166,12 +166,18 @@ class Operator:
                 if name[0] == namespace:
                     self._queue.add(Key(kind, *name))
 
+    def _prune(self) -> None:
+        self._facts.prune()
+        both = (*self._cache.names(k.TASK_QUEUE), *self._cache.names(k.TASK_SCHEDULE))
+        self._claims.prune({namespace for namespace, _ in both})
+
     async def _settled(self) -> None:
         while not self._queue.idle:  # noqa: ASYNC110 - 只在停止时看几眼，不值得一个事件
             await asyncio.sleep(kc.SETTLED_POLL_S)
+        await self._claims.release()  # 只有主控、而且手上的都收了尾：别的控制器可以动手了
 
     def _lead(self, leading: bool) -> None:  # noqa: FBT001 - 租约的回调
-        self._metrics.leader.set(int(leading))
+        self._metrics.act(leading)
         self._leadership.lead(leading)
 
     async def _begin(self) -> None:

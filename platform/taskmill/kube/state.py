@@ -71,8 +71,10 @@ class State:
     database: DatabaseFact | None  # None：连接用的 Secret 还不能用
     config_maps: Mapping[str, SecretFact] = field(default_factory=dict[str, SecretFact])
     sees_config_maps: bool = True  # 没有读 ConfigMap 的权限时，说不出缺了哪个
-    # 种类 → 我们写下时就被准入策略改写了的字段与改成的值
-    rewritten: Mapping[str, frozenset[tuple[str, str]]] = field(default_factory=dict[str, frozenset[tuple[str, str]]])
+    # 种类 → 我们写下时就被准入策略改写了的字段与改成的值；None：启动以来没有写过，不知道
+    rewritten: Mapping[str, frozenset[tuple[str, str]] | None] = field(
+        default_factory=dict[str, frozenset[tuple[str, str]] | None]
+    )
     siblings: Iterable[Manifest] = ()  # 同一命名空间、同一数据库的其他 TaskQueue；可能有上千个，用到时才列出
     same_queue: tuple[str, ...] = ()  # 同一数据库里争用同一个队列名的其他 TaskQueue（namespace/name）
     namespace_terminating: bool = False
@@ -104,6 +106,13 @@ class Apply:
     manifest: Manifest
     why: str
     fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Find out whether fields that are not as we applied them came back so from our own apply: a restart forgot it."""
+
+    manifest: Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,11 +174,12 @@ class OrderWorkers:
 
 @dataclass(frozen=True, slots=True)
 class PutPolicy:
-    """Write pause and settings of the queue to its database; `by` is who pauses."""
+    """Write pause and settings of the queue to its database; `by` is who pauses, also instead of `former`, if not empty."""
 
     queue: str
     change: QueuePolicyChange
     by: str
+    former: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +200,7 @@ class SetFinalizer:
 
 Action = (
     Apply
+    | Recall
     | Create
     | Delete
     | Conclude

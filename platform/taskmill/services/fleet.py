@@ -116,12 +116,15 @@ class FleetService:
             rows = await task_queue.fetch_all(session)
             return {row.name: view(QueuePolicy, row, paused=row.paused_at is not None) for row in rows}
 
-    async def put_queue(self, name: str, policy: QueuePolicyChange, by: str) -> None:
-        """Set the policy of a queue, which is made if it is unknown; InputError INVALID_REQUEST."""
+    async def put_queue(self, name: str, policy: QueuePolicyChange, by: str, former: str = "") -> None:
+        """Set the policy of a queue, which is made if it is unknown; InputError INVALID_REQUEST.
+
+        A pause that stands keeps its author, unless that is `former`, an earlier name of `by`.
+        """
         check_name(name)
         policy.check()
         async with _told(), self._database.sessions.begin() as session:
-            await task_queue.put(session, name, policy.values(), by)
+            await task_queue.put(session, name, policy.values(), by, former)
 
     async def schedules(self) -> dict[str, ScheduleFact]:
         """Return the schedules that objects of the cluster own, by name."""

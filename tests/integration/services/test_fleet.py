@@ -68,6 +68,20 @@ async def test_observe_counts_live_work_and_what_ended_in_the_window(fleet: Flee
     assert now <= a.at <= await rows.now(pool)
 
 
+async def test_observe_tells_which_kinds_are_served_outside_pods(fleet: FleetService, pool: Pool) -> None:
+    await pool.execute("insert into taskmill.queues (name) values ('a'), ('b')")
+    serving = {"outside": ("a", "x:1"), "twin": ("a", "x:1"), "over": ("a", "y:1")}
+    for name, (queue, kind) in serving.items():
+        worker_id = await rows.add_worker(pool, lease_s=-1 if name == "over" else 20)
+        update = "update taskmill.workers set queues = array[$2::text], kinds = array[$3::text] where id = $1"
+        await pool.execute(update, worker_id, queue, kind)
+    await add_pod(pool, "u1", queues=["a"], kinds=["z:1"])
+
+    loads = await fleet.observe(since=await rows.now(pool), horizon_s=60)
+
+    assert {name: load.elsewhere for name, load in loads.items()} == {"a": ("x:1",), "b": ()}
+
+
 async def test_workers_are_the_living_ones_in_pods(fleet: FleetService, pool: Pool) -> None:
     await rows.add_worker(pool)
     await add_pod(pool, "late", lease_s=-1)
@@ -126,6 +140,9 @@ async def test_queue_policies(fleet: FleetService, pool: Pool) -> None:
     await fleet.put_queue("mail", QueuePolicyChange(paused=True), by="somebody")
     (policy,) = (await fleet.queues()).values()
     assert (policy.paused, policy.paused_by, policy.retention_s) == (True, "operator", 60)
+    await fleet.put_queue("mail", QueuePolicyChange(paused=True), by="the object", former="another")
+    await fleet.put_queue("mail", QueuePolicyChange(paused=True), by="the object", former="operator")
+    assert (await fleet.queues())["mail"].paused_by == "the object"
 
     await fleet.put_queue("mail", QueuePolicyChange(paused=False, retention_s=None), by="operator")
     (policy,) = (await fleet.queues()).values()

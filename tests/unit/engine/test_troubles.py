@@ -27,6 +27,18 @@ def test_the_broker_is_away_since_the_first_failure_until_it_answers() -> None:
     assert watchful.told() == NONE
 
 
+def test_a_failure_is_not_told_for_ever_by_a_worker_that_reads_no_more() -> None:
+    clock = Clock()
+    watchful = Watchful(now=clock)
+    watchful.broker("DENIED")
+    clock.now += c.BROKER_TOLD_S - 1
+    assert watchful.told().broker == "DENIED"
+    clock.now += 1
+    assert watchful.told() == NONE
+    watchful.broker("NOAUTH")
+    assert watchful.told().broker_s == 0  # 中间怎样不知道：从头数起
+
+
 def test_kinds_are_told_for_a_minute_after_the_last_was_put_back() -> None:
     clock = Clock()
     watchful = Watchful(now=clock)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from urllib.request import getproxies_environment
 
 import aiohttp
@@ -63,6 +67,20 @@ def open_session(configuration: Configuration, **more: Any) -> aiohttp.ClientSes
     certificates = RESTClientObject(configuration).ssl_context
     connector = aiohttp.TCPConnector(limit=configuration.connection_pool_maxsize, ssl=certificates)
     # 没有代理，就不必每个请求都去翻环境变量和 netrc
-    return aiohttp.ClientSession(
-        connector=connector, trust_env=bool(getproxies_environment()), read_bufsize=READ_BUFFER, **more
-    )
+    proxied = bool(getproxies_environment()) and not bypasses_proxies(str(configuration.host))
+    return aiohttp.ClientSession(connector=connector, trust_env=proxied, read_bufsize=READ_BUFFER, **more)
+
+
+def bypasses_proxies(url: str) -> bool:
+    """Say whether NO_PROXY has a network that the address in a URL is in: Python's own reading of it knows names only."""
+    try:
+        address = ip_address(urlsplit(url).hostname or "")
+    except ValueError:
+        return False
+    return any(address in network for network in _networks(os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""))
+
+
+def _networks(text: str) -> Iterator[IPv4Network | IPv6Network]:
+    for each in text.split(","):
+        with suppress(ValueError):  # 名字、后缀、星号：那些 aiohttp 自己会看
+            yield ip_network(each.strip(), strict=False)

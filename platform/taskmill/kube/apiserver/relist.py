@@ -17,6 +17,7 @@ from taskmill.kube.state import Manifest
 from taskmill.log import get_logger
 
 log = get_logger(__name__)
+FIRST_VERSION = 1
 Replace = Callable[[Kind, str, list[Manifest], str], None]
 
 
@@ -193,13 +194,21 @@ async def missing_crds(client: KubeClient, namespaces: Sequence[str], needed: in
 
 
 async def _schema_version(client: KubeClient, kind: Kind) -> int | None:
-    """CRD 自己的注解；没有看 CRD 的权限（只装在自己的命名空间里）就看人人可读的说明。两样都读不到就不知道。"""
+    """CRD 自己的注解说了算；没有看 CRD 的权限（只装在自己的命名空间里）或没有注解，就看人人可读的说明。
+
+    最早的 CRD 有注解，说明里还没有写：读得到说明而没有这几个字的，就是第一版。两样都读不到就不知道。
+    """
+    text = ""
     try:
         crd = await client.get(k.CRD, "", f"{kind.plural}.{kind.group}")
         text = str((crd["metadata"].get("annotations") or {}).get(SCHEMA_VERSION_ANNOTATION) or "")
+    except KubeError as error:
+        log.debug("读不到 CRD，看它的说明", kind=kind.plural, error=str(error))
+    if text.isdigit():
+        return int(text)
+    try:
+        about = await client.described(kind)
     except KubeError:
-        try:
-            text = (await client.described(kind)).rpartition(VERSION_WORDS)[2].strip(" .")
-        except KubeError:
-            return None
-    return int(text) if text.isdigit() else 0
+        return None
+    said = about.rpartition(VERSION_WORDS)[2].strip(" .") if VERSION_WORDS in about else ""
+    return int(said) if said.isdigit() else FIRST_VERSION if about else None

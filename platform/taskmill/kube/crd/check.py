@@ -29,7 +29,7 @@ def check(record: Record, path: str) -> None:
         if rule.holds is not None and not rule.holds(record):
             raise InvalidSpec(f"{path}{rule.path}: {rule.message}")
     for name, wire in _fields(type(record)):
-        value, place, shape = getattr(record, name), f"{path}.{wire}", record.SHAPES.get(name)
+        value, place, shape = getattr(record, name), f"{path}.{wire}", record.SHAPES.get(name) or record.OPAQUE.get(name)
         if shape is not None:
             value = convert(value, list[shape] if isinstance(value, list) else shape, place)
         if isinstance(value, Record):

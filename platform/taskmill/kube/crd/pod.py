@@ -172,6 +172,38 @@ class Toleration(Record, frozen=True):
     toleration_seconds: Annotated[int, about("For how long, for NoExecute.", format="int64")] | None = None
 
 
+class _Item(msgspec.Struct):
+    name: str
+
+
+class _Mount(msgspec.Struct, rename="camel"):
+    mount_path: str
+
+
+class _Container(_Item, rename="camel"):
+    env: list[_Item] | None = None
+    volume_mounts: list[_Mount] | None = None
+
+
+class _PodPart(msgspec.Struct, rename="camel"):
+    containers: list[_Container] | None = None
+    init_containers: list[_Container] | None = None
+    volumes: list[_Item] | None = None
+    image_pull_secrets: list[_Item] | None = None
+
+
+class _MetadataPart(msgspec.Struct):
+    labels: dict[str, str | None] | None = None
+    annotations: dict[str, str | None] | None = None
+
+
+class Overrides(msgspec.Struct):
+    """As much of a PodTemplateSpec as merging needs to know; the rest is the API server's to judge. null removes a field."""
+
+    metadata: _MetadataPart | None = None
+    spec: _PodPart = msgspec.field(default_factory=_PodPart)
+
+
 class Pod(Record, frozen=True):
     """What the pods of the workers need besides what the operator sets. A change rolls the workers, each after its
     tasks are done.
@@ -182,6 +214,8 @@ class Pod(Record, frozen=True):
         "resources": Resources, "env": Variable, "env_from": VariableSource, "volumes": Volume, "volume_mounts": Mount,
         "tolerations": Toleration,
     }  # fmt: skip
+
+    OPAQUE: ClassVar[Mapping[str, type[msgspec.Struct]]] = {"overrides": Overrides}
 
     labels: Annotated[
         dict[str, Label], mapping("More labels of the pods. Labels under taskmill.dev/ belong to the operator.", limit=64)

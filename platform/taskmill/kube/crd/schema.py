@@ -58,10 +58,12 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A part of a spec. Fields of a newer CRD are ignored.
 
     SHAPES: fields that are kept as the user wrote them, and the record that each, or each of its items, must fit.
+    OPAQUE: the same, for fields that the published schema leaves open.
     """
 
     CHECKS: ClassVar[Checks] = ()
     SHAPES: ClassVar[Mapping[str, type[msgspec.Struct]]] = {}
+    OPAQUE: ClassVar[Mapping[str, type[msgspec.Struct]]] = {}
     OPEN: ClassVar[bool] = False  # 没有列出的字段也留着
 
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import field
 
 from taskmill import constants as c
-from taskmill.kube.crd.pod import Label, Plugin, Pod, Reference, Resources
+from taskmill.kube.crd.pod import Label, Overrides, Plugin, Pod, Reference, Resources
 from taskmill.kube.crd.scaling import PODS_MAX, Scaling
 from taskmill.kube.crd.schema import (
     INT_OR_STRING,
@@ -103,6 +103,7 @@ class MigrationPod(Record, frozen=True):
     """
 
     SHAPES: ClassVar[Mapping[str, type[msgspec.Struct]]] = {"resources": Resources}
+    OPAQUE: ClassVar[Mapping[str, type[msgspec.Struct]]] = {"overrides": Overrides}
 
     resources: Annotated[
         Object, about("CPU and memory of the migration. Absent: requests of 100m and 128Mi, a memory limit of 1Gi.")

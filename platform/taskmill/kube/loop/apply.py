@@ -28,6 +28,7 @@ from taskmill.kube.state import (
     Manifest,
     OrderWorkers,
     PutPolicy,
+    Recall,
     RecordDeath,
     Scale,
     ScaleQueue,
@@ -61,13 +62,10 @@ class Applier:
 
     async def _do(self, key: Key, action: Action | DeleteSchedule, link: DatabaseLink | None, token: int) -> None:
         match action:
-            case Apply(manifest, why, fresh):
-                if fresh:
-                    await self._is_free(manifest)
-                log.info("应用", object=str(key), kind=manifest["kind"], name=manifest["metadata"]["name"], why=why)
-                answer = await self._client.apply(manifest, names.CONTROLLER)
-                self._keep(answer)
-                self._cache.rewrote(kind_of(manifest), answer, drift.differences(manifest, answer))
+            case Apply():
+                await self._apply(key, action)
+            case Recall(manifest):
+                await self._recall(manifest)
             case Create(manifest, why):
                 await self._create(key, manifest, why)
             case Delete(manifest, why):
@@ -96,6 +94,23 @@ class Applier:
             "spec": {"suspend": True},
         }
         self._keep(await self._client.merge(k.JOB, metadata["namespace"], metadata["name"], body))
+
+    async def _apply(self, key: Key, action: Apply) -> None:
+        manifest = action.manifest
+        if action.fresh:
+            await self._is_free(manifest)
+        log.info("应用", object=str(key), kind=manifest["kind"], name=manifest["metadata"]["name"], why=action.why)
+        answer = await self._client.apply(manifest, names.CONTROLLER)
+        self._keep(answer)
+        self._cache.rewrote(kind_of(manifest), answer, drift.differences(manifest, answer))
+
+    async def _recall(self, manifest: Manifest) -> None:
+        """差异里仍归我们所有的，是我们写下时就被改写的；别人后来改的，已归了别人。"""
+        kind, metadata = kind_of(manifest), manifest["metadata"]
+        found = await self._client.find(kind, metadata["namespace"], metadata["name"])
+        if found is not None:
+            changed = drift.differences(manifest, found)
+            self._cache.rewrote(kind, found, [each for each in changed if drift.owns(found, names.CONTROLLER, each[0])])
 
     async def _is_free(self, manifest: Manifest) -> None:
         """服务端应用会无声地接管同名的对象，而看守按标签只看得见自己的：新建之前先问一声。"""
@@ -134,8 +149,8 @@ class Applier:
             case OrderWorkers(pod_uids, order):
                 await service.order(pod_uids, order, token)
                 link.wake()
-            case PutPolicy(queue, change, by):
-                await service.put_queue(queue, change, by)
+            case PutPolicy(queue, change, by, former):
+                await service.put_queue(queue, change, by, former)
                 await link.refresh_policies()
             case DeleteSchedule(name, owner):
                 await service.delete_schedule(name, owner=owner)

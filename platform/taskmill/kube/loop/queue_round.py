@@ -10,13 +10,14 @@ from taskmill.kube.apiserver.keys import Key
 from taskmill.kube.crd.model import secret_names
 from taskmill.kube.loop.corrections import Corrections
 from taskmill.kube.loop.rollout_limit import Rollouts
-from taskmill.kube.loop.rounds import Rounds, Tools
+from taskmill.kube.loop.rounds import Known, Rounds, Tools
 from taskmill.kube.loop.status import can_wait
 from taskmill.kube.loop.tick import Scaling
 from taskmill.kube.observe.facts import Connected
-from taskmill.kube.state import Create, Manifest, Plan, State
+from taskmill.kube.state import Create, Event, Manifest, Plan, State
 
 OBSERVED = frozenset({"Migrated", "BrokerReachable", "KindsServed"})  # 说的是看到的，与这一轮做成了什么无关
+MIGRATION_COMPLETED = "MigrationCompleted"  # 由条件的变化得来的事件里，唯一不在 conditions.transitions 里的
 
 Planner = Callable[[State], Plan]
 
@@ -51,7 +52,7 @@ class Reconciler(Rounds):
         made = self._plan(state)
         self._rollouts.note(key, rolling=made.rolling)
         self._corrections.note(key, made.events)
-        self._known[key] = _observed(made)
+        self._known[key] = Known(token, *_observed(made))
         await self._tools.applier.run(key, made.actions, connected.link)
         if key not in self._waiting and can_wait(manifest, made):  # 只等一回
             self._waiting.add(key)
@@ -69,8 +70,15 @@ class Reconciler(Rounds):
         uids = {pod["metadata"]["uid"] for pod in pods if known is not None or pod["metadata"].get("deletionTimestamp")}
         return frozenset(uids) if known is None else known & uids
 
+    def _leave(self, key: Key) -> None:
+        super()._leave(key)
+        self._drop(key)
+
     def _forget(self, key: Key) -> None:
         super()._forget(key)
+        self._drop(key)
+
+    def _drop(self, key: Key) -> None:
         self._interrupted.pop(key, None)
         self._waiting.discard(key)
         self._scaling.forget(key)
@@ -79,10 +87,11 @@ class Reconciler(Rounds):
         self._tools.metrics.forget(key.namespace, key.name)
 
 
-def _observed(made: Plan) -> list[Manifest]:
+def _observed(made: Plan) -> tuple[list[Manifest], list[Event]]:
     making = any(isinstance(action, Create) for action in made.actions)  # 「Job 建好了」要等它真的建好
     types = OBSERVED - {"Migrated"} if making else OBSERVED
-    return [each for each in made.status.get("conditions") or () if each["type"] in types]
+    seen = [each for each in made.status.get("conditions") or () if each["type"] in types]
+    return seen, [event for event in made.events if event.reason == MIGRATION_COMPLETED]
 
 
 def _measures(status: Manifest) -> dict[str, float]:

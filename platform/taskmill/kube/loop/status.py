@@ -24,8 +24,11 @@ class StatusWriter:
         self._client, self._cache, self._clock = client, cache, clock
         self._written: dict[Key, float] = {}
 
-    async def write(self, key: Key, manifest: Manifest, status: Manifest) -> float:
-        """Make `status` the object's status; returns 0, or the seconds until numbers may be written again. KubeError."""
+    async def write(self, key: Key, manifest: Manifest, status: Manifest, *, unchanged: bool = False) -> float:
+        """Make `status` the object's status; returns 0, or the seconds until numbers may be written again. KubeError.
+
+        `unchanged`: only if nobody has written to the object since `manifest` was read, ConflictError otherwise.
+        """
         now, old = self._clock.monotonic(), manifest.get("status") or {}
         if status == old:
             return 0.0
@@ -39,6 +42,8 @@ class StatusWriter:
             "status": status,
             "metadata": {"name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"]},
         }
+        if unchanged:
+            body["metadata"]["resourceVersion"] = metadata["resourceVersion"]
         answer = await self._client.apply(body, names.STATUS, subresource="status")
         self._written[key] = now
         self._cache.put(key.kind, answer)

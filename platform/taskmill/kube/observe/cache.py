@@ -102,9 +102,9 @@ class Cache:
         """Note which fields of what we applied came back otherwise: an admission policy rewrites them, and would again."""
         self._rewritten[kind, name_of(answer)] = frozenset(fields)
 
-    def rewritten(self, kind: Kind, manifest: Manifest | None) -> frozenset[tuple[str, str]]:
-        """Return those of an object, none if we have not applied it since we began."""
-        return self._rewritten.get((kind, name_of(manifest)), frozenset()) if manifest is not None else frozenset()
+    def rewritten(self, kind: Kind, manifest: Manifest | None) -> frozenset[tuple[str, str]] | None:
+        """Return those of an object; None if we have not applied it since we began, and do not know."""
+        return self._rewritten.get((kind, name_of(manifest))) if manifest is not None else frozenset()
 
     def put(self, kind: Kind, manifest: Manifest) -> bool:
         """Take in an object; False if what we have is as new."""
@@ -142,11 +142,7 @@ class Cache:
         shelf.gone[name] = max(version_of(manifest), shelf.gone.get(name, 0))
         if old is None or version_of(old) > version_of(manifest):
             return False
-        self._ungroup(kind, name, old)
-        del shelf.objects[name]
-        self._rewritten.pop((kind, name), None)
-        if kind is k.DEPLOYMENT:
-            self._scaler_owned.discard(name)
+        self._drop(kind, name, old)
         return True
 
     def replace(self, kind: Kind, namespace: str, items: list[Manifest], version: str) -> list[Manifest]:
@@ -156,14 +152,21 @@ class Cache:
         limit = int(version) if version.isdigit() else 0
         for name, old in list(shelf.objects.items()):
             if (not namespace or name[0] == namespace) and name not in listed and version_of(old) <= limit:
-                self._ungroup(kind, name, old)
-                del shelf.objects[name]
+                self._drop(kind, name, old)
                 changed.append(old)
         # 别的命名空间的列表可能取得更早、到得更晚：它们的还要留着
         shelf.gone = {
             name: seen for name, seen in shelf.gone.items() if seen > limit or (namespace and name[0] != namespace)
         }
         return changed
+
+    def _drop(self, kind: Kind, name: Name, old: Manifest) -> None:
+        """连同记着的一起忘掉：同名的新对象要从头认起。"""
+        self._ungroup(kind, name, old)
+        del self._shelves[kind].objects[name]
+        self._rewritten.pop((kind, name), None)
+        if kind is k.DEPLOYMENT:
+            self._scaler_owned.discard(name)
 
     def _groups(self, kind: Kind, manifest: Manifest) -> Iterable[str]:
         grouper = self._groupers.get(kind)

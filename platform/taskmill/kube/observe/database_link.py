@@ -106,7 +106,8 @@ class DatabaseLink:
             if full:
                 due = now + self._tick_s
             try:
-                await asyncio.wait_for(self._wake.wait(), self._pause(max(0.0, due - now)))
+                async with asyncio.timeout(self._pause(max(0.0, due - now))):  # wait_for 会吞掉和唤醒同时到的取消
+                    await self._wake.wait()
                 full = True
             except TimeoutError:
                 full = bool(self._error) or self._clock.monotonic() >= due - kc.OPERATOR_TICK_SLACK_S

@@ -17,6 +17,7 @@ from taskmill.kube.crd.model import (
     TaskQueue,
     TaskSchedule,
     config_map_names,
+    named,
     parse_queue,
     parse_schedule,
     queue_name,
@@ -126,8 +127,9 @@ class Facts:
     ) -> None:
         self.cache, self.secrets, self.databases = cache, secrets, databases
         self._reader, self._clock = reader, clock
-        self._config_maps = Secrets(reader, clock, k.CONFIG_MAP)
+        self.config_maps = Secrets(reader, clock, k.CONFIG_MAP)
         self.refusals = Refusals(reader, clock)
+        secrets.holds_url = self._holds_url
         self.options = options
         self._parsed: dict[Key, tuple[str, TaskQueue | None]] = {}
         self._claims: dict[Key, tuple[str, str]] = {}
@@ -149,10 +151,11 @@ class Facts:
         return known[1]
 
     def prune(self) -> None:
-        """Forget the Secrets that no object names any more."""
-        named = ((key.namespace, custom) for key, (_, custom) in self._parsed.items() if custom is not None)
-        self._config_maps.keep_only({(space, name) for space, custom in named for name in config_map_names(custom)})
+        """Forget the Secrets and ConfigMaps that no object names any more, and the Jobs that are gone."""
+        known = ((key.namespace, custom) for key, (_, custom) in self._parsed.items() if custom is not None)
+        self.config_maps.keep_only({(space, name) for space, custom in known for name in config_map_names(custom)})
         self.secrets.keep_only(self.cache.group_names(k.TASK_QUEUE) | self.cache.group_names(k.TASK_SCHEDULE))
+        self.refusals.keep_only({str(job["metadata"]["uid"]) for job in self.cache.all(k.JOB)})
 
     def forget(self, key: Key) -> None:
         """Forget an object that is gone."""
@@ -162,8 +165,8 @@ class Facts:
 
     async def connect(self, key: Key, custom: TaskQueue | TaskSchedule, wanted: Iterable[str]) -> Connected:
         """Read the Secrets of an object and find its database; KubeError."""
-        facts = await self.secrets.facts(key.namespace, wanted)
         reference = custom.spec.connection.database_secret_ref
+        facts = await self.secrets.facts(key.namespace, wanted, {reference.name})
         url = self.secrets.value(key.namespace, reference.name, reference.key)
         link, wrong = None, ""
         try:
@@ -172,23 +175,52 @@ class Facts:
             wrong = f"Secret {reference.name}, key {reference.key}: {error}"
         if link is None:
             self.databases.release(key)
+            self.secrets.lacks(key.namespace, reference.name)  # 也许很快就有人把它改对
         if isinstance(custom.spec, TaskQueueSpec):
             name = custom.spec.queue_name or custom.name
             self._claim(key, (link.identity, name) if link is not None else None)
-        return Connected(facts, link, wrong, await self._config_maps_of(key, custom))
+        maps = await self._config_maps_of(key, custom)
+        self._miss_keys(key, custom, facts, maps or {})
+        return Connected(facts, link, wrong, maps)
+
+    def _miss_keys(
+        self, key: Key, custom: TaskQueue | TaskSchedule, secrets: dict[str, SecretFact], maps: dict[str, SecretFact]
+    ) -> None:
+        """缺的是其中的一项：补上了就要看到，不等它变旧。"""
+        for each in named(custom) if isinstance(custom.spec, TaskQueueSpec) else ():  # type: ignore[arg-type] # 按 spec 分得清
+            facts, known = (secrets, self.secrets) if each.kind == "Secret" else (maps, self.config_maps)
+            fact = facts.get(each.name)
+            if fact is not None and fact.found and each.key is not None and each.key not in fact.keys:
+                known.lacks(key.namespace, each.name)
 
     async def _config_maps_of(self, key: Key, custom: TaskQueue | TaskSchedule) -> dict[str, SecretFact] | None:
         wanted = config_map_names(custom) if isinstance(custom.spec, TaskQueueSpec) else ()  # type: ignore[arg-type] # 按 spec 分得清
         try:
-            return await self._config_maps.facts(key.namespace, wanted)
+            return await self.config_maps.facts(key.namespace, wanted)
         except ForbiddenError:
             return None  # 旧的角色没有这个权限：照旧不管它们
 
-    def doubt(self, key: Key) -> None:
-        """Have the Secret of an object's database read again: it may hold a new password by now."""
-        custom = self.parsed(key) if key.kind is k.TASK_QUEUE else None
-        if custom is not None:
-            self.secrets.doubt(key.namespace, custom.spec.connection.database_secret_ref.name)
+    def doubt(self, key: Key) -> bool:
+        """Have the Secret of an object's database read again in its next round: it may hold a new password by now.
+
+        False if it was read lately, or is in doubt already: whoever then reads a new one wakes all that name it.
+        """
+        name = self._url_of(key)
+        return name is not None and self.secrets.doubt(key.namespace, name)
+
+    def _url_of(self, key: Key) -> str | None:
+        """哪个 Secret 里有它的数据库的地址。"""
+        if key.kind is k.TASK_QUEUE:
+            queue = self.parsed(key)
+            return queue.spec.connection.database_secret_ref.name if queue is not None else None
+        manifest = self.cache.get(key.kind, key.namespace, key.name)
+        return next(iter(of_schedule(manifest)), None) if manifest is not None else None
+
+    def _holds_url(self, namespace: str, name: str) -> bool:
+        if self.cache.group(k.TASK_SCHEDULE, namespace, name):
+            return True
+        queues = self.cache.group(k.TASK_QUEUE, namespace, name)
+        return any(self._url_of(Key.of(k.TASK_QUEUE, each)) == name for each in queues)
 
     def database_fact(self, connected: Connected) -> DatabaseFact | None:
         """Return what is known of the database of an object."""
@@ -275,6 +307,8 @@ class Facts:
             return
         if old is not None:
             self._claimants[old].discard(key)
+            if not self._claimants[old]:
+                del self._claimants[old]
         self._claims.pop(key, None)
         if claim is not None:
             self._claims[key] = claim

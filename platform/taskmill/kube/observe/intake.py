@@ -23,6 +23,7 @@ class Intake:
 
     def __init__(self, facts: Facts, wake: Callable[[Key], None], metrics: Metrics) -> None:
         self._facts, self._wake, self._metrics = facts, wake, metrics
+        facts.secrets.changed = facts.config_maps.changed = self._report
 
     def event(self, kind: Kind, change: str, manifest: Manifest) -> None:
         """Take in one event of a watch; `change` is empty for what the first list had."""

@@ -9,10 +9,12 @@ from typing import Any, Protocol
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.kube import constants as c
 from taskmill.kube import names
-from taskmill.kube.apiserver.failures import ForbiddenError
+from taskmill.kube.apiserver.failures import KubeError
 from taskmill.kube.crd.model import parse_time
 from taskmill.kube.state import Manifest
+from taskmill.log import get_logger
 
+log = get_logger(__name__)
 REFUSED = "FailedCreate"
 
 
@@ -32,14 +34,19 @@ class Refusals:
         self._known: dict[str, tuple[float, str]] = {}  # Job 的 uid → 何时问的，说了什么
 
     async def of(self, jobs: Iterable[Manifest], pods: Sequence[Manifest]) -> dict[str, str]:
-        """Return by name of the Job what its last refusal says; KubeError."""
+        """Return by name of the Job what its last refusal says."""
+        jobs = tuple(jobs)
         made = {names.label(pod, names.JOB_NAME) for pod in pods}
         waiting = [job for job in jobs if job["metadata"]["name"] not in made and _waits(job, self._clock.now())]
-        if not waiting:
-            self._known.clear()
-            return {}
+        for uid in {job["metadata"]["uid"] for job in jobs} - {job["metadata"]["uid"] for job in waiting}:
+            self._known.pop(uid, None)
         told = {job["metadata"]["name"]: await self._told(job) for job in waiting}
         return {name: words for name, words in told.items() if words}
+
+    def keep_only(self, uids: set[str]) -> None:
+        """Forget the Jobs that are gone."""
+        for uid in self._known.keys() - uids:
+            del self._known[uid]
 
     async def _told(self, job: Manifest) -> str:
         metadata, now = job["metadata"], self._clock.monotonic()
@@ -47,10 +54,11 @@ class Refusals:
         if now - asked_at >= c.JOB_LOOK_S:
             try:
                 found = await self._reader.events(metadata["namespace"], metadata["name"], REFUSED)
-            except ForbiddenError:  # 旧的角色没有读事件的权限：那就只说「在跑」
-                found = []
-            own = [each for each in found if (each.get("regarding") or {}).get("uid") == metadata["uid"]]
-            words = str(max(own, key=_at, default={}).get("note") or "")
+            except KubeError as error:  # 旧的角色没有读事件的权限，或一时读不到：上次听到的照旧
+                log.debug("读不到 Job 的事件", job=metadata["name"], error=str(error))
+            else:
+                own = [each for each in found if (each.get("regarding") or {}).get("uid") == metadata["uid"]]
+                words = str(max(own, key=_at, default={}).get("note") or "")
             self._known[metadata["uid"]] = (now, words)
         return words
 

@@ -1,7 +1,8 @@
 """The Secrets and ConfigMaps that objects name: what the plan may know of them, and the URLs that the operator itself needs.
 
 Those labelled `taskmill.dev/watch=true` come by the watch. Others are read by name when they are needed and again every
-few minutes, so the role needs no right to list the Secrets of a namespace.
+few minutes, so the role needs no right to list the Secrets of a namespace. Values are kept of those that hold the URL of a
+database; of all others, and of ConfigMaps, a digest.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import msgspec
@@ -41,15 +42,24 @@ class _Entry:
     watched: bool
     uid: str = ""
     version: int = 0
-    data: dict[str, str] = field(default_factory=dict, repr=False)
+    data: dict[str, str] | None = field(default=None, repr=False)  # None：只留散列
+    lacking: bool = False  # 少了要用的东西：像缺失的一样，很快再找
+    doubted: bool = False  # 用到时再读一遍；读到之前，旧的照用
 
 
 class Secrets:
-    """Facts by namespace and name, of Secrets or, read by name only, of ConfigMaps."""
+    """Facts by namespace and name, of Secrets or, read by name only, of ConfigMaps.
+
+    `changed` is told of what turned out to have changed when it was read by name: others name it, too. `holds_url` says
+    whether the values of one that comes by the watch will be asked for.
+    """
 
     def __init__(self, reader: Reader, clock: Clock = SYSTEM_CLOCK, kind: Kind = k.SECRET) -> None:
         self._reader, self._clock, self._kind = reader, clock, kind
+        self.changed: Callable[[str, str], None] = lambda _, __: None
+        self.holds_url: Callable[[str, str], bool] = lambda _, __: False
         self._entries: dict[Name, _Entry] = {}
+        self._valued: set[Name] = set()  # 会被问到值的
         self.watching = True  # 看守能看到打了标签的 Secret；没有权限时要按名字重读
 
     def put(self, manifest: Manifest) -> bool:
@@ -62,7 +72,10 @@ class Secrets:
             return False  # 列表取得早、到得晚：旧内容会让工作进程白白换一遍
         watched = (metadata.get("labels") or {}).get(f"{names.GROUP}/watch") == "true"
         fact = SecretFact(name[1], True, frozenset(data), _digest(uid, data))
-        return self._keep(name, _Entry(fact, self._clock.monotonic(), watched, uid, version, data))
+        if name not in self._valued and self.holds_url(*name):
+            self._valued.add(name)
+        kept = data if name in self._valued else None
+        return self._keep(name, _Entry(fact, self._clock.monotonic(), watched, uid, version, kept))
 
     def gone(self, namespace: str, name: str) -> bool:
         """Note that a Secret is not there; returns whether that is news."""
@@ -75,9 +88,16 @@ class Secrets:
     def doubt(self, namespace: str, name: str) -> bool:
         """Have a Secret read again when it is next needed, unless that was done lately; returns whether it will be."""
         entry = self._entries.get((namespace, name))
-        if entry is None or self._clock.monotonic() - entry.read_at < c.KUBE_SECRET_MISSING_S:
+        if entry is None or entry.doubted or self._clock.monotonic() - entry.read_at < c.KUBE_SECRET_MISSING_S:
             return False
-        return self.unknown(namespace, name)
+        self._entries[namespace, name] = replace(entry, doubted=True)
+        return True
+
+    def lacks(self, namespace: str, name: str) -> None:
+        """Note that something that is needed is not in it: look again as soon as for one that is missing."""
+        entry = self._entries.get((namespace, name))
+        if entry is not None and not entry.lacking:
+            self._entries[namespace, name] = replace(entry, lacking=True)
 
     def unlisted(self, namespace: str, listed: set[Name]) -> list[Name]:
         """Forget the labelled Secrets that a full list of one namespace (empty: of all) lacks; returns which."""
@@ -93,17 +113,21 @@ class Secrets:
         self._entries[name] = entry
         return old is None or old.fact != entry.fact
 
-    async def facts(self, namespace: str, wanted: Iterable[str]) -> dict[str, SecretFact]:
-        """Return the facts of these Secrets, read anew where they are unknown or old; KubeError."""
+    async def facts(self, namespace: str, wanted: Iterable[str], valued: Collection[str] = ()) -> dict[str, SecretFact]:
+        """Return the facts of these Secrets, read anew where they are unknown or old; KubeError.
+
+        `valued`: those of which a value may be asked for.
+        """
+        self._valued |= {(namespace, name) for name in valued}
         found: dict[str, SecretFact] = {}
         for name in wanted:
             entry = self._entries.get((namespace, name))
-            if entry is None or self._stale(entry):
+            lacks = entry is not None and entry.fact.found and entry.data is None and name in valued
+            if entry is None or lacks or self._stale(entry):
                 manifest = await self._reader.find(self._kind, namespace, name)
-                if manifest is None:
-                    self.gone(namespace, name)
-                else:
-                    self.put(manifest)
+                news = self.gone(namespace, name) if manifest is None else self.put(manifest)
+                if news and entry is not None:
+                    self.changed(namespace, name)
                 entry = self._entries[namespace, name]
             found[name] = entry.fact
         return found
@@ -111,7 +135,7 @@ class Secrets:
     def value(self, namespace: str, name: str, key: str) -> str | None:
         """Return one value of a Secret as text; None if it, or the key, is not there or not text."""
         entry = self._entries.get((namespace, name))
-        encoded = entry.data.get(key) if entry is not None else None
+        encoded = entry.data.get(key) if entry is not None and entry.data is not None else None
         try:
             return base64.b64decode(encoded, validate=True).decode().strip() if encoded is not None else None
         except (binascii.Error, UnicodeDecodeError):
@@ -121,9 +145,12 @@ class Secrets:
         """Forget the Secrets that no object names."""
         for name in self._entries.keys() - wanted:
             del self._entries[name]
+        self._valued &= wanted
 
     def _stale(self, entry: _Entry) -> bool:
-        life = c.KUBE_SECRET_REFRESH_S if entry.fact.found else c.KUBE_SECRET_MISSING_S
+        if entry.doubted:
+            return True
+        life = c.KUBE_SECRET_REFRESH_S if entry.fact.found and not entry.lacking else c.KUBE_SECRET_MISSING_S
         return not (entry.watched and self.watching) and self._clock.monotonic() - entry.read_at >= life
 
 

@@ -38,6 +38,7 @@ _ENTERED: Final[dict[tuple[str, str], tuple[Literal["Normal", "Warning"], str]]]
     ("Ready", Reason.SCHEDULE_REFUSED): ("Warning", "ScheduleRefused"),
     ("Ready", Reason.SCHEDULE_NAME_TAKEN): ("Warning", "ScheduleNameTaken"),
     ("Migrated", Reason.JOB_STUCK): ("Warning", "MigrationStuck"),
+    ("Migrated", Reason.CONTRACT_STUCK): ("Warning", "MigrationStuck"),
     ("Migrated", Reason.JOB_FAILED): ("Warning", "MigrationFailed"),
     ("Migrated", Reason.CONTRACT_FAILED): ("Warning", "MigrationFailed"),
     ("Migrated", Reason.SCHEMA_AHEAD): ("Warning", "SchemaAhead"),
@@ -64,6 +65,12 @@ class Verdict:
     status: bool | None
     reason: str
     message: str = ""
+
+
+def verdict(condition: Manifest) -> Verdict:
+    """Return what a condition says, without its times."""
+    status = {words: status for status, words in WORDS.items()}[condition["status"]]
+    return Verdict(condition["type"], status, condition["reason"], condition.get("message", ""))
 
 
 def merge(old: Sequence[Manifest], verdicts: Iterable[Verdict], generation: int, now: datetime) -> list[Manifest]:

@@ -31,6 +31,7 @@ class Draft:
     status: QueueStatus = field(init=False)  # 从上次写下的开始，各阶段改自己的那几项
     requeue_s: float = c.RESYNC_S
     template_changes: bool = False
+    paused_by: str = ""  # 别人在库里停了这个队列：是谁
     note: str = ""  # 一切如愿时还值得一提的
     rolling: bool = False
     interrupted: tuple[str, ...] = ()
@@ -50,6 +51,12 @@ class Draft:
         self.report("Stalled", stalled, reason if stalled else Reason.NOT_STALLED, message if stalled else "")
         moving = going and not stalled
         self.report("Reconciling", moving, reason if moving else Reason.SETTLED, message if moving else "")
+
+    def moving(self, reason: Reason, message: str) -> None:
+        """Say that the operator is on its way all the same, where Ready tells of something graver; not if it is stalled."""
+        known, stalled = self.verdicts.get("Reconciling"), self.verdicts.get("Stalled")
+        if known is not None and not known.status and not (stalled and stalled.status):
+            self.verdicts["Reconciling"] = Verdict("Reconciling", True, reason, message)
 
     def again_in(self, seconds: float | None) -> None:
         """Look again after so many seconds at the latest."""

@@ -34,6 +34,16 @@ def differences(desired: Manifest, live: Manifest) -> list[Difference]:
     return list(_differences({key: desired[key] for key in desired if key not in {"apiVersion", "kind"}}, live, "", ""))
 
 
+def owns(manifest: Manifest, manager: str, path: str) -> bool:
+    """Say whether a manager of server-side apply owns the field at a path as `differences` writes it, by `managedFields`.
+
+    An admission policy that rewrites what we apply leaves the field ours; whoever changes it later takes it over.
+    """
+    entries = manifest["metadata"].get("managedFields") or ()
+    ours = [entry for entry in entries if entry.get("manager") == manager and entry.get("operation") == "Apply"]
+    return any(_covers(entry.get("fieldsV1") or {".": {}}, path) for entry in ours)
+
+
 def _differences(desired: Any, live: Any, path: str, name: str) -> Iterator[Difference]:
     if isinstance(desired, Mapping) and (isinstance(live, Mapping) or live is None):
         for key, value in desired.items():
@@ -80,3 +90,23 @@ def _quantity(value: Any) -> Decimal | None:
         return None if factor is None else Decimal(number) * factor
     except InvalidOperation:
         return None
+
+
+def _covers(fields: Mapping[str, Any], path: str) -> bool:
+    if not path or not fields:  # 到了，或者再往下不分彼此
+        return True
+    below = ((child, _below(name, path)) for name, child in fields.items())
+    return any(rest is not None and _covers(child, rest) for child, rest in below)
+
+
+def _below(name: str, path: str) -> str | None:
+    """走进一个字段（`f:`）或按键认的一项（`k:`）之后剩下的路径；不在这条路上就没有。"""
+    kind, _, text = name.partition(":")
+    if kind == "f" and path.startswith(text):
+        rest = path[len(text) :]
+        return rest.removeprefix(".") if rest[:1] in {"", ".", "["} else None
+    if kind == "k":
+        for value in msgspec.json.decode(text).values():
+            if path.startswith(f"[{value}]"):
+                return path[len(f"[{value}]") :].removeprefix(".")
+    return None

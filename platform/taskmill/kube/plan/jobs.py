@@ -39,7 +39,7 @@ class Result(msgspec.Struct, frozen=True, rename={"before": "from", "after": "to
 @dataclass(frozen=True, slots=True)
 class JobFact:
     """One migration Job. `exit_code` and `words` are those of the pod that ended last; `asked_by`: a TaskQueue's name;
-    `refused`: why the API server let it make no pod; `template`: a hash of its pod; `ran`: whether a container of it ever ran; `lingers`: the migration is over, and
+    `refused`: why the API server let it make no pod; `template`: a hash of its pod; `ran`: whether its migration may ever have run; `lingers`: the migration is over, and
     something else in its pod runs on.
     """
 
@@ -107,7 +107,7 @@ def _fact(job: Manifest, pods: Sequence[Manifest], refused: str) -> JobFact:
         refused=refused,
         template=names.annotation(job, names.MIGRATION_TEMPLATE),
         pods=own,
-        ran=bool(status.get("failed") or status.get("succeeded") or any(_has_run(pod) for pod in own)),
+        ran=_may_have_run(status, own),
         lingers=done is not None and not noted and "Complete" not in conditions and any(_runs_on(pod) for pod in own),
     )
 
@@ -128,8 +128,17 @@ def _end(pod: Manifest) -> Mapping[str, Any] | None:
     return next(filter(None, ended), None)
 
 
+def _may_have_run(status: Mapping[str, Any], pods: Sequence[Manifest]) -> bool:
+    """看到的、没看到的 Pod 里，迁移是否可能跑起来过；拿不准就当跑过。注入的边车跑没跑不算。"""
+    counted = any(status.get(each) for each in ("failed", "succeeded", "ready", "terminating", "uncountedTerminatedPods"))
+    return counted or int(status.get("active") or 0) > len(pods) or any(_has_run(pod) for pod in pods)
+
+
 def _has_run(pod: Manifest) -> bool:
-    states = [status.get(which) or {} for status in pod_workers.containers(pod) for which in ("state", "lastState")]
+    own = [each for each in pod_workers.containers(pod) if each.get("name") == CONTAINER]
+    if not own:  # 被驱逐的 Pod 可能什么都不留下
+        return (pod.get("status") or {}).get("phase") in {"Running", *pod_workers.ENDED}
+    states = [each.get(which) or {} for each in own for which in ("state", "lastState")]
     return any(state.get("running") or state.get("terminated") for state in states)
 
 

@@ -1,14 +1,23 @@
 """The stage that asks the workers themselves: whether they reach the broker, and whether what waits is served.
 
 They say so with every renewal of their lease; pods that are ready and a database that answers do not tell.
+
+Asked are those that go on working: not those that finish, and of a rollout under way the new ones, once one of them has
+registered. What keeps them from working is graver than the rollout itself and stands in Ready before RolloutStuck and
+RollingOut: it is why. Kinds that nobody serves come after these: the workers that are on their way may serve them.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 from taskmill.kube import constants as c
+from taskmill.kube.crd.model import queue_name
 from taskmill.kube.plan.draft import Draft
 from taskmill.kube.plan.reasons import Reason
 from taskmill.services.fleet import WorkerFact
+
+NOBODY: Final = "no worker lives that could say so"
 
 
 def troubles_of(worker: WorkerFact) -> tuple[object, ...]:
@@ -18,17 +27,33 @@ def troubles_of(worker: WorkerFact) -> tuple[object, ...]:
 
 
 def lights(draft: Draft) -> None:
-    """Report BrokerReachable and KindsServed, and that it is not ready where one is false."""
+    """Report BrokerReachable and KindsServed, and that it is not ready where workers cannot work."""
     if draft.state.workers is None:
         return  # 还没看过数据库，或它不答：上次说的照旧
-    workers = [pod.worker for pod in draft.pods if pod.worker is not None]
+    workers = _asked(draft)
     if not workers:
-        draft.report("BrokerReachable", None, Reason.UNKNOWN, "no worker lives that could say so")
-        draft.report("KindsServed", None, Reason.UNKNOWN, "no worker lives that could say so")
+        draft.report("BrokerReachable", None, Reason.UNKNOWN, NOBODY)
+        draft.report("KindsServed", None, Reason.UNKNOWN, NOBODY)
         return
     _plugins(draft, workers)
     _broker(draft, workers)
     _kinds(draft, workers)
+
+
+def kinds(draft: Draft) -> None:
+    """Say that it is not ready where KindsServed is false."""
+    told = draft.verdicts.get("KindsServed")
+    if told is not None and told.status is False:
+        draft.not_ready(Reason.KINDS_NOT_SERVED, told.message)
+
+
+def _asked(draft: Draft) -> list[WorkerFact]:
+    staying = [(pod, pod.worker) for pod in draft.pods if pod.worker and not pod.leaving and not pod.worker.draining]
+    if draft.rollout is not None and draft.rollout.rolling:
+        newest = draft.rollout.newest_hash
+        new = [worker for pod, worker in staying if pod.template == newest]
+        return new or [worker for _, worker in staying]
+    return [worker for _, worker in staying]
 
 
 def _plugins(draft: Draft, workers: list[WorkerFact]) -> None:
@@ -56,7 +81,10 @@ def _broker(draft: Draft, workers: list[WorkerFact]) -> None:
 
 
 def _kinds(draft: Draft, workers: list[WorkerFact]) -> None:
-    served = {kind for worker in workers for kind in worker.kinds}
+    own = queue_name(draft.queue)
+    # 别处登记的、也领这个队列的工作进程，同样算数：它们的难处不算
+    served = {kind for worker in draft.state.workers or () if own in worker.queues for kind in worker.kinds}
+    served |= set(draft.state.load.elsewhere) if draft.state.load else set()
     missing = sorted({kind for worker in workers for kind in worker.troubles.declined} - served)
     if not missing:
         draft.report("KindsServed", True, Reason.SERVED)
@@ -65,4 +93,3 @@ def _kinds(draft: Draft, workers: list[WorkerFact]) -> None:
     because = "".join(f"; plugin {name}: {words}" for name, words in sorted(failed.items()))
     words = f"tasks wait that no worker serves: {', '.join(missing)}{because}"
     draft.report("KindsServed", False, Reason.KINDS_NOT_SERVED, words)
-    draft.not_ready(Reason.KINDS_NOT_SERVED, words)

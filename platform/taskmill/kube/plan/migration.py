@@ -99,9 +99,7 @@ def contract(target: Target, jobs: Sequence[JobFact], gate: Gate, now: datetime,
         return gate
     own = [job for job in jobs if job.phase == "contract" and job.bundle == target.bundle]
     if not own:
-        if not may_start or _in_the_way(target, jobs)[0]:
-            return gate
-        return replace(gate, actions=(*gate.actions, _create(target, "contract", 0, marks(target.queue))))
+        return _clean_up(target, jobs, gate) if may_start else gate
     latest = own[-1]
     if latest.state is JobState.DONE:  # 它的 Pod 可能已被清走：记着的版本不倒退
         told = latest.result.after if latest.result else None
@@ -109,10 +107,30 @@ def contract(target: Target, jobs: Sequence[JobFact], gate: Gate, now: datetime,
         known = structs.replace(gate.fields, database_revision=str(revision)) if revision else gate.fields
         return replace(gate, fields=known)
     if latest.state is not JobState.FAILED:
-        return gate
+        return _cleaning(target, latest, gate, now)
     again = _failed(target, latest, jobs, now)
     verdict = Verdict("Migrated", True, Reason.CONTRACT_FAILED, f"clean-up: {again.verdict.message}")
     return Gate(True, verdict, gate.fields, (*gate.actions, *(again.actions if may_start else ())), again.requeue_s)
+
+
+def _clean_up(target: Target, jobs: Sequence[JobFact], gate: Gate) -> Gate:
+    busy, gone = _in_the_way(target, jobs)
+    made = gone if busy is not None else (_create(target, "contract", 0, marks(target.queue)),)
+    return replace(gate, actions=(*gate.actions, *made))
+
+
+def _cleaning(target: Target, job: JobFact, gate: Gate, now: datetime) -> Gate:
+    """收缩的 Job 还没结束：起不来就说出来，它的 Pod 改对了就重做。"""
+    if job.state is not JobState.ACTIVE or job.exit_code == EXIT_LOCKED:
+        return gate
+    if _is_corrected(target, job):
+        return replace(gate, actions=(*gate.actions, Delete(job.manifest, "Pod 模板改了，而它从未跑起来")))
+    stuck, again_s = _stuck(job, now)
+    gate = replace(gate, requeue_s=again_s)
+    if not stuck:
+        return gate
+    message = f"clean-up: Job {job.name} does not start: {stuck}"
+    return replace(gate, verdict=Verdict("Migrated", True, Reason.CONTRACT_STUCK, message))
 
 
 def prune(target: Target, jobs: Sequence[JobFact]) -> tuple[Delete, ...]:
@@ -221,10 +239,19 @@ def _stuck(job: JobFact, now: datetime) -> tuple[str, float | None]:
 
 def _is_corrected(target: Target, job: JobFact) -> bool:
     """要它的队列改了 Pod 的样子，而它一个容器也没跑起来过：不必等它到时限。别的队列只在那个队列没了之后才管。"""
-    if job.ran or job.template in {"", template_hash(target.queue)}:
+    if job.ran or not _differs(target, job):
         return False
     others = (queue.name for queue in target.siblings)
     return job.asked_by in {"", target.queue.name} or job.asked_by not in others
+
+
+def _is_reshaped(target: Target, job: JobFact) -> bool:
+    """要它的队列改了 Pod 的样子：不等退避就再试。别的队列的 Pod 本来就不同，那不是理由。"""
+    return job.asked_by == target.queue.name and _differs(target, job)
+
+
+def _differs(target: Target, job: JobFact) -> bool:
+    return job.template not in {"", template_hash(target.queue)}
 
 
 def _begun(target: Target, job: JobFact) -> tuple[Event, ...]:
@@ -245,12 +272,15 @@ def _failed(target: Target, job: JobFact, jobs: Sequence[JobFact], now: datetime
     verdict, fields = Verdict("Migrated", False, reason, message), _fields(target, job, message)
     wanted = marks(target.queue)
     lasting = job.exit_code in {EXIT_BROKEN, EXIT_AHEAD}
-    wait_s = 0.0 if wanted - job.marks else _backoff_s(job, now)
+    wait_s = _backoff_s(job, now)
+    if wanted - job.marks or _is_reshaped(target, job):
+        lasting, wait_s = False, 0.0
     stalled = reason is not Reason.WAITING_FOR_LOCK
-    if lasting and not wanted - job.marks:
+    if lasting:
         return Gate(False, verdict, fields, stalled=stalled)
-    if wait_s > 0 or _in_the_way(target, jobs)[0]:
-        return Gate(False, verdict, fields, requeue_s=wait_s or None, stalled=stalled)
+    busy, gone = _in_the_way(target, jobs)
+    if wait_s > 0 or busy is not None:
+        return Gate(False, verdict, fields, gone, requeue_s=wait_s or None, stalled=stalled)
     phase: Phase = "contract" if job.phase == "contract" else "expand"
     again = _create(target, phase, job.attempt + 1, wanted | job.marks)
     return Gate(False, verdict, fields, (again,))

@@ -37,11 +37,13 @@ def plan(state: State) -> Plan:
     draft = Draft(state, queue)
     if is_deleted(draft):
         record_deaths(draft)
+        lights(draft)
         return finish(draft, only_conditions=True)
     if queue.annotations.get(names.PAUSED) == "true":
         draft.report("Ready", None, Reason.PAUSED, Reason.PAUSED.about)
         draft.report("Reconciling", False, Reason.PAUSED)
         draft.report("Stalled", False, Reason.NOT_STALLED)
+        lights(draft)
         return finish(draft, only_conditions=True)
     if state.same_queue:
         message = f"queue {queue_name(queue)} belongs to {state.same_queue[0]}"

@@ -13,6 +13,7 @@ from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.crd.model import parse_time
 from taskmill.kube.crd.task_queue import Drain
+from taskmill.kube.plan.rollout import TEMPLATE_HASH
 from taskmill.kube.scale.decide import Pods
 from taskmill.kube.state import Manifest, State
 from taskmill.services.fleet import Order, WorkerFact
@@ -44,6 +45,7 @@ class PodWorker:
     uid: str
     worker: WorkerFact | None
     stage: Stage
+    template: str  # 它的 ReplicaSet 的模板散列
     ready: bool
     cost: bool
     overdue_s: float  # 超过收尾时限多久；负数是还剩多久
@@ -133,8 +135,9 @@ def _pod_worker(pod: Manifest, worker: WorkerFact | None, state: State, drain: D
     overdue_s = (state.now - told).total_seconds() - drain.timeout_seconds
     stage = _alone(pod, ready=ready, now=state.now) if worker is None else _with(worker, drain, overdue_s)
     return PodWorker(
-        name=str(pod["metadata"]["name"]), uid=uid, worker=worker, stage=stage, ready=ready,
-        cost=bool(names.annotation(pod, names.DELETION_COST)), overdue_s=overdue_s, quiet_s=_quiet_s(pod, state.now),
+        name=str(pod["metadata"]["name"]), uid=uid, worker=worker, stage=stage, template=names.label(pod, TEMPLATE_HASH),
+        ready=ready, cost=bool(names.annotation(pod, names.DELETION_COST)), overdue_s=overdue_s,
+        quiet_s=_quiet_s(pod, state.now),
     )  # fmt: skip
 
 

@@ -20,13 +20,17 @@ class Reason(StrEnum):
     # Ready
     AS_DESIRED = "AsDesired", "Workers, schema and policy are as the spec says."
     PENDING = "Pending", "No operator has looked at it yet: none runs, or none watches the namespace."
+    CLAIMED = "ClaimedByOther", "It waits for another operator, which the Lease of its namespace names; see the message."
     WORKERS_STARTING = "WorkersStarting", "Workers are wanted and none of them is ready yet."
     ROLLING_OUT = "RollingOut", "A new template replaces the old workers, each after its tasks are done."
     ROLLOUT_WAITING = "RolloutWaiting", "A new template waits: as many rollouts as allowed are running."
     ROLLOUT_STUCK = "RolloutStuck", "The rollout makes no progress; the Deployment says why."
     MIGRATION_PENDING = "MigrationPending", "Workers of the new image wait for the migration of the database."
     MIGRATION_FAILED = "MigrationFailed", "The migration failed; the old workers go on, the rollout is frozen."
-    CONNECTION_SECRET_MISSING = "ConnectionSecretMissing", "A Secret that the spec names, or a key of it, is missing."
+    CONNECTION_SECRET_MISSING = (
+        "ConnectionSecretMissing",
+        "A Secret or ConfigMap that the spec names, or a key of it, is missing.",
+    )
     CONNECTION_INVALID = "ConnectionInvalid", "The Secret is there, and what it holds is no URL that can be used."
     IMAGE_PULL_FAILED = "ImagePullFailed", "The image cannot be pulled."
     WORKERS_FAILING = "WorkersFailing", "Workers end again and again before they are ready; their log says why."
@@ -43,7 +47,7 @@ class Reason(StrEnum):
         "ObjectNameTaken",
         "An object that the operator would make exists already and belongs to somebody else.",
     )
-    SUSPENDED = "Suspended", "The stop policy holds the queue."
+    SUSPENDED = "Suspended", "The stop policy holds the queue, or somebody has paused it in the database."
     PAUSED = "Paused", "The annotation taskmill.dev/paused stops the operator from writing."
     DRAINING = "Draining", "The TaskQueue is being deleted; running tasks are finished first."
     DATABASE_UNREACHABLE = "DatabaseUnreachable", "The database does not answer; the number of workers stays as it is."
@@ -65,6 +69,10 @@ class Reason(StrEnum):
     JOB_RUNNING = "JobRunning", "A migration Job runs, or waits for another one to end."
     JOB_STUCK = "JobStuck", "The pod of the migration Job does not start; the message says why."
     JOB_FAILED = "JobFailed", "The migration Job failed; the message has its last words."
+    CONTRACT_STUCK = (
+        "ContractStuck",
+        "The pod of the clean-up phase of the migration does not start; workers are not affected, the message says why.",
+    )
     CONTRACT_FAILED = "ContractFailed", "The clean-up phase of the migration failed; workers are not affected."
     SCHEMA_AHEAD = "SchemaAhead", "The database is newer than the image can read."
     MANUAL = "Manual", "Somebody else decides: the migration Job is suspended, or spec.replicas holds."

@@ -51,8 +51,8 @@ def read(deployment: Manifest, replica_sets: Sequence[Manifest]) -> Rollout:
     replicas = int(spec.get("replicas", 1))
     seen = int(status.get("observedGeneration") or 0) >= int(deployment["metadata"].get("generation") or 0)
     old = [each for each in replica_sets if each is not newest and _pods(each)]
-    wanted = _config(spec.get("template"))
-    started = newest is not None and _config(newest["spec"].get("template")) == wanted
+    wanted = config(spec.get("template"))
+    started = newest is not None and config(newest["spec"].get("template")) == wanted
     rolling = bool(old) or (not started and replicas > 0)
     conditions = {str(each["type"]): each for each in status.get("conditions") or ()}
     progressing, failure = conditions.get("Progressing") or {}, _replica_failure(conditions, newest)
@@ -69,8 +69,12 @@ def read(deployment: Manifest, replica_sets: Sequence[Manifest]) -> Rollout:
     )
 
 
-def _config(template: Mapping[str, Any] | None) -> str:
-    return names.annotation(template, names.CONFIG_HASH)
+def config(template: Mapping[str, Any] | None) -> tuple[str, str]:
+    """Return what a template of ours is known by: whatever rolls the workers differs in one of the two.
+
+    The bundle has what the hash of the configuration has not: whether a newer schema is allowed.
+    """
+    return names.annotation(template, names.CONFIG_HASH), names.annotation(template, names.BUNDLE)
 
 
 def _revision(replica_set: Manifest) -> tuple[int, str]:

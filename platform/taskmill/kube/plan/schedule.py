@@ -30,6 +30,7 @@ from taskmill.kube.state import (
 )
 from taskmill.services.fleet import ScheduleFact, ScheduleRequest
 
+UNCONNECTED: Final = frozenset({Reason.CONNECTION_SECRET_MISSING.value, Reason.CONNECTION_INVALID.value})
 TAKEN: Final = frozenset({Code.SCHEDULE_EXISTS.value, Code.SCHEDULE_OWNED.value})
 
 
@@ -114,7 +115,7 @@ def _unreachable(state: ScheduleState, schedule: TaskSchedule) -> Verdict | None
         return Verdict("Ready", False, Reason.CONNECTION_SECRET_MISSING, message)
     if database is None or not database.identity:
         message = database.error if database else "the Secret of the database holds no usable URL"
-        return Verdict("Ready", False, Reason.CONNECTION_SECRET_MISSING, message)
+        return Verdict("Ready", False, Reason.CONNECTION_INVALID, message)
     if database.error:
         return Verdict("Ready", False, Reason.DATABASE_UNREACHABLE, database.error)
     return None
@@ -127,16 +128,17 @@ def _stalled(reason: Reason, message: str) -> Verdict:
 def _status(
     state: ScheduleState, schedule: TaskSchedule, verdicts: list[Verdict], fields: ScheduleStatus | None = None
 ) -> SchedulePlan:
+    missing = verdicts[0].reason in UNCONNECTED
     if all(verdict.type != "Stalled" for verdict in verdicts):
-        missing = verdicts[0].reason == Reason.CONNECTION_SECRET_MISSING.value
         calm = Verdict("Stalled", False, Reason.NOT_STALLED)
-        verdicts = [*verdicts, _stalled(Reason.CONNECTION_SECRET_MISSING, verdicts[0].message) if missing else calm]
+        verdicts = [*verdicts, replace(verdicts[0], type="Stalled", status=True) if missing else calm]
     before = schedule.status.conditions
     made = conditions.merge(before, verdicts, schedule.generation, state.now)
     kept = schedule.status if fields is None else fields
     return SchedulePlan(
         status=msgspec.to_builtins(structs.replace(kept, observed_generation=schedule.generation, conditions=made)),
-        events=conditions.transitions(before, made), requeue_s=c.SCHEDULE_STATUS_S,
+        events=conditions.transitions(before, made),
+        requeue_s=c.KUBE_SECRET_MISSING_S if missing else c.SCHEDULE_STATUS_S,
     )  # fmt: skip
 
 

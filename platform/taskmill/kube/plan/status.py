@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import msgspec
 from msgspec.structs import replace
 
 from taskmill.kube import constants as c
 from taskmill.kube import names
+from taskmill.kube.crd.model import parse_time, queue_name
 from taskmill.kube.crd.status import RevisionStatus, ScalingStatus, WorkStatus
-from taskmill.kube.plan import conditions
+from taskmill.kube.plan import conditions, pod_workers
 from taskmill.kube.plan.conditions import stamp
 from taskmill.kube.plan.draft import Draft
+from taskmill.kube.plan.lights import kinds
 from taskmill.kube.plan.pods import trouble
 from taskmill.kube.plan.reasons import Reason
+from taskmill.kube.plan.rollout import TEMPLATE_HASH, Rollout
 from taskmill.kube.render import workers as manifests
-from taskmill.kube.state import Event, Plan
+from taskmill.kube.state import Event, Manifest, Plan
 
+ROLLS = "a new template replaces the old workers"
+WAITS = frozenset({Reason.ROLLING_OUT, Reason.WORKERS_STARTING})
 NONE_WANTED = "No worker is wanted: nothing waits that would need one."
 
 
@@ -30,19 +36,17 @@ def judge(draft: Draft) -> None:
     if database and database.error and database.failing_s >= c.UNREACHABLE_S:
         draft.not_ready(Reason.DATABASE_UNREACHABLE, database.error)
     ready, wanted = _ready(draft), draft.status.desired_replicas or 0
-    if rollout.stuck and rollout.rolling:
-        cause = trouble(draft)
+    cause = _cause(draft, rollout) if ready < wanted or rollout.rolling else None
+    waits = cause is not None and cause[0] in WAITS
+    if rollout.stuck and rollout.rolling and not waits:
         draft.not_ready(Reason.ROLLOUT_STUCK, f"{rollout.stuck} {cause[1] if cause else ''}".strip(), stalled=True)
-    if (ready < wanted or rollout.rolling) and (cause := _cause(draft, rolling=rollout.rolling)):
+    if cause is not None:
         draft.not_ready(*cause, going=True)
     if draft.template_changes or rollout.rolling:
-        draft.not_ready(Reason.ROLLING_OUT, "a new template replaces the old workers", going=True)
-    if draft.queue.spec.stop_policy != "None":
-        draft.not_ready(Reason.SUSPENDED, f"spec.stopPolicy is {draft.queue.spec.stop_policy}")
-    spec = draft.queue.spec
-    undecided = spec.scaling.mode == "Auto" and spec.stop_policy == "None" and draft.state.decision is None
-    if undecided and conditions.reason_of(draft.queue.status.conditions, "Ready") != Reason.AS_DESIRED.value:
-        draft.not_ready(Reason.WORKERS_STARTING, "the number of workers is not decided yet", going=True)
+        draft.not_ready(Reason.ROLLING_OUT, ROLLS, going=True)
+        draft.moving(Reason.ROLLING_OUT, ROLLS)
+    kinds(draft)
+    _stopped(draft)
     if ready == 0 and wanted > 0:
         draft.not_ready(Reason.WORKERS_STARTING, "no worker is ready yet", going=True)
     if "Ready" not in draft.verdicts:
@@ -51,14 +55,42 @@ def judge(draft: Draft) -> None:
         draft.report("Stalled", False, Reason.NOT_STALLED)
 
 
-def _cause(draft: Draft, *, rolling: bool) -> tuple[Reason, str] | None:
+def _stopped(draft: Draft) -> None:
+    """有意停着的，和还没决定要几个的。"""
+    spec = draft.queue.spec
+    if spec.stop_policy != "None":
+        draft.not_ready(Reason.SUSPENDED, f"spec.stopPolicy is {spec.stop_policy}")
+    if draft.paused_by:
+        resume = f"taskmill queue resume {queue_name(draft.queue)}"
+        draft.not_ready(Reason.SUSPENDED, f"{draft.paused_by} has paused the queue in the database; {resume} goes on")
+    undecided = spec.scaling.mode == "Auto" and spec.stop_policy == "None" and draft.state.decision is None
+    if undecided and conditions.reason_of(draft.queue.status.conditions, "Ready") != Reason.AS_DESIRED.value:
+        draft.not_ready(Reason.WORKERS_STARTING, "the number of workers is not decided yet", going=True)
+
+
+def _cause(draft: Draft, rollout: Rollout) -> tuple[Reason, str] | None:
     cause = trouble(draft)
-    if cause is None or cause[0] is not Reason.WORKERS_UNSCHEDULABLE or not rolling:
+    if cause is None or cause[0] is not Reason.WORKERS_UNSCHEDULABLE:
         return cause
-    if not any(pod.leaving for pod in draft.pods):
+    going = list(_finishing(draft))
+    if not going and not any(pod.leaving for pod in draft.pods):
         return cause
-    # 旧的工作进程还在收尾，它们走了才有地方：这不是毛病
-    return Reason.ROLLING_OUT, f"new workers wait for the room of old ones, which finish their tasks: {cause[1]}"
+    # 旧的工作进程还在收尾，它们走了才有地方：这不是毛病，不论 Deployment 还数不数它们
+    old = rollout.rolling or any(names.label(pod, TEMPLATE_HASH) != rollout.newest_hash for pod in going)
+    words = f"new workers wait for the room of old ones, which finish their tasks: {cause[1]}"
+    return Reason.ROLLING_OUT if old else Reason.WORKERS_STARTING, words
+
+
+def _finishing(draft: Draft) -> Iterator[Manifest]:
+    """正在收尾的 Pod：已被删除，时限（deletionTimestamp 已含）还没过去。过了还在的多半是节点失联，等不来。"""
+    for pod in draft.state.pods:
+        until = parse_time(pod["metadata"].get("deletionTimestamp"))
+        if until is None or (pod.get("status") or {}).get("phase") in pod_workers.ENDED:
+            continue
+        left = (until - draft.state.now).total_seconds() + c.UNSCHEDULABLE_S
+        if left > 0:
+            draft.again_in(left)
+            yield pod
 
 
 def count(draft: Draft) -> None:
@@ -152,10 +184,10 @@ def _revision(draft: Draft) -> None:
     )
     # 卡住的不占名额：几个拉不到镜像的队列不该挡住所有别的
     draft.rolling = (rollout.rolling and not rollout.stuck) or (draft.template_changes and rollout.replicas > 0)
-    was = conditions.reason_of(draft.queue.status.conditions, "Ready") == Reason.ROLLING_OUT.value
-    ready = draft.verdicts.get("Ready")
-    now = ready is not None and ready.reason == Reason.ROLLING_OUT.value
-    if now and not was:
-        draft.events.append(Event("Normal", "RolloutStarted", f"bundle {updated}"))
+    # 看 Reconciling：Ready 说的可能是更要紧的事
+    was = conditions.reason_of(draft.queue.status.conditions, "Reconciling") == Reason.ROLLING_OUT.value
+    ready, moving = draft.verdicts.get("Ready"), draft.verdicts.get("Reconciling")
+    if moving is not None and moving.reason == Reason.ROLLING_OUT.value:
+        draft.events += [] if was else [Event("Normal", "RolloutStarted", f"bundle {updated}")]
     elif was and ready is not None and ready.status:
         draft.events.append(Event("Normal", "RolloutCompleted", f"bundle {updated}"))

@@ -41,7 +41,8 @@ def is_quota(words: str) -> bool:
 
 
 def _symptoms(pod: Manifest, now: datetime) -> Iterator[Symptom]:
-    for status in pod_workers.containers(pod):
+    starting = (pod.get("status") or {}).get("initContainerStatuses") or ()
+    for status in (*starting, *pod_workers.containers(pod)):
         waiting = (status.get("state") or {}).get("waiting") or {}
         reason, message = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
         if reason in PULL:

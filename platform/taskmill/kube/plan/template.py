@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.crd.check import InvalidSpec
 from taskmill.kube.crd.model import TaskQueue, named, parse_queue
-from taskmill.kube.plan import drift, jobs, migration
+from taskmill.kube.plan import drift, jobs, migration, rollout
 from taskmill.kube.plan.conditions import stamp
 from taskmill.kube.plan.draft import Draft
 from taskmill.kube.plan.jobs import JobState
@@ -15,16 +16,18 @@ from taskmill.kube.plan.migration import Gate, Target
 from taskmill.kube.plan.reasons import Reason
 from taskmill.kube.render import workers as manifests
 from taskmill.kube.render.workers import Rendering
-from taskmill.kube.state import Apply, Conclude, Delete, Event, Manifest
+from taskmill.kube.state import Apply, Conclude, Delete, Event, Manifest, Recall
 
 
 def secrets_found(draft: Draft) -> bool:
     """Say whether every Secret is there and the database can be spoken to; otherwise the reason is given."""
     if missing := next(_missing(draft), None):
+        draft.again_in(c.KUBE_SECRET_MISSING_S)
         draft.not_ready(Reason.CONNECTION_SECRET_MISSING, missing, stalled=True)
         return False
     database = draft.state.database
     if database is None or not database.identity:
+        draft.again_in(c.KUBE_SECRET_MISSING_S)
         message = database.error if database else "the Secret of the database holds no text under its key"
         draft.not_ready(Reason.CONNECTION_INVALID, message or "no usable URL", stalled=True)
         return False
@@ -84,10 +87,7 @@ def workload(draft: Draft, rendering: Rendering) -> None:
         _taken(draft, taken)
         return
     _upsert(draft, manifests.service_account(rendering), state.service_account)
-    rolls = (
-        names.annotation((state.deployment or {}).get("spec", {}).get("template"), names.CONFIG_HASH)
-        != rendering.config_hash
-    )
+    rolls = not _is_live(draft, rendering)
     running = draft.rollout is not None and draft.rollout.replicas > 0
     if rolls and running and not state.options.may_start_rollout:
         draft.not_ready(Reason.ROLLOUT_WAITING, "waits until fewer rollouts run", going=True)
@@ -139,7 +139,7 @@ def _target(draft: Draft, rendering: Rendering) -> Target:
 
 def _is_live(draft: Draft, rendering: Rendering) -> bool:
     live = draft.state.deployment
-    return names.annotation((live or {}).get("spec", {}).get("template"), names.CONFIG_HASH) == rendering.config_hash
+    return rollout.config((live or {}).get("spec", {}).get("template")) == (rendering.config_hash, rendering.bundle)
 
 
 def _alone(draft: Draft, rendering: Rendering) -> bool:
@@ -180,6 +180,10 @@ def _upsert(draft: Draft, desired: Manifest | None, live: Manifest | None) -> No
     elif not drift.is_current(desired, live):
         draft.actions.append(Apply(desired, "按 spec 更新"))
     elif changed := _changed(draft, desired, live):
+        if draft.state.rewritten.get(live["kind"], frozenset()) is None:
+            draft.actions.append(Recall(desired))
+            draft.again_in(0.0)
+            return
         if draft.state.options.correct_in_s > 0:
             draft.again_in(draft.state.options.correct_in_s)
             return
@@ -190,5 +194,5 @@ def _upsert(draft: Draft, desired: Manifest | None, live: Manifest | None) -> No
 
 def _changed(draft: Draft, desired: Manifest, live: Manifest) -> list[str]:
     """被别人改掉的字段；我们写下时准入策略就改写了的不算，改回去它又会改写。"""
-    rewritten = draft.state.rewritten.get(live["kind"], frozenset())
+    rewritten = draft.state.rewritten.get(live["kind"]) or frozenset()
     return [path for path, value in drift.differences(desired, live) if (path, value) not in rewritten]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from taskmill.kube import names
 from taskmill.kube.crd.model import TaskQueue
@@ -16,6 +16,8 @@ Phase = Literal["expand", "contract"]
 CONTAINER: Final = "migrate"
 # 迁移要的与工作进程无关：滚动更新时两者并存，不该为它再留一个工作进程那么大的地方
 RESOURCES: Final[Manifest] = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "1Gi"}}
+CPU_LIMIT: Final = "1"  # 工作进程限了 CPU（配额或 LimitRange 可能要求），迁移也限，但不必限得更松
+DISK: Final = "ephemeral-storage"
 EXIT_BROKEN: Final = 42  # 迁移本身有错，再试也没用
 EXIT_AHEAD: Final = 43  # 数据库比镜像新，而且这个版本读不了
 EXIT_LOCKED: Final = 44  # 等锁超时
@@ -70,9 +72,12 @@ def migration_job(order: JobOrder) -> Manifest:
 
 
 def marks(queue: TaskQueue) -> frozenset[str]:
-    """Return the hashes of what justifies one more attempt: the settings of the Job, and the nonce of the user."""
+    """Return the hashes of what justifies one more attempt: the settings of the Job, and the nonce of the user.
+
+    Its pod is no part of them: fifty queues with fifty kinds of pods share a database, and are no reasons for fifty attempts.
+    """
     settings = queue.spec.migration
-    found = {names.digest(["settings", settings.backoff_limit, settings.active_deadline_seconds, template_hash(queue)])}
+    found = {names.digest(["settings", settings.backoff_limit, settings.active_deadline_seconds])}
     if nonce := queue.annotations.get(names.RETRY_MIGRATION):
         found.add(names.digest(["nonce", nonce]))
     return frozenset(found)
@@ -108,13 +113,13 @@ def _template(queue: TaskQueue, image: str, phase: Phase, labels: dict[str, str]
         from_secret("TASKMILL_DATABASE_URL", reference.name, reference.key),
         *variables({"TASKMILL_LOG_FORMAT": "json", "TASKMILL_TERMINATION_MESSAGE": "/dev/termination-log"}),
     ]
-    migrate = container(spec, CONTAINER, image, args, env) | {"resources": pod.resources or RESOURCES}
+    migrate = container(spec, CONTAINER, image, args, env) | {"resources": pod.resources or _resources(spec.pod.resources)}
     base = {
         "metadata": {
             "labels": {**spec.pod.labels, **pod.labels},
             "annotations": {**spec.pod.annotations, **pod.annotations},
         },
-        "spec": pod_spec(spec),
+        "spec": pod_spec(spec, token=bool(spec.pod.service_account_name)),
     }
     made = merge(base, _of_the_pod(spec.pod.overrides))
     made["spec"]["containers"] = [migrate]
@@ -124,6 +129,27 @@ def _template(queue: TaskQueue, image: str, phase: Phase, labels: dict[str, str]
     given = {name: value for name, value in (metadata.get("labels") or {}).items() if not name.startswith(f"{names.GROUP}/")}
     made["metadata"] = present({**metadata, "labels": {**given, **labels}})
     return made
+
+
+def _resources(workers: Manifest) -> Manifest:
+    """配额要求的，工作进程多半写了：它限了什么，迁移也得限，只是另有大小。"""
+    made = {kind: {**RESOURCES[kind]} for kind in ("requests", "limits")}
+    for kind, sizes in made.items():
+        if (disk := (workers.get(kind) or {}).get(DISK)) is not None:
+            sizes[DISK] = disk
+    if (cpu := (workers.get("limits") or {}).get("cpu")) is not None:
+        made["limits"]["cpu"] = min(cpu, CPU_LIMIT, key=_cores)
+        made["requests"]["cpu"] = min(RESOURCES["requests"]["cpu"], cpu, key=_cores)
+    return made
+
+
+def _cores(quantity: Any) -> float:
+    """CPU 的写法只有这几种常用；别的当作很大。"""
+    text = str(quantity)
+    try:
+        return float(text.removesuffix("m")) / (1000 if text.endswith("m") else 1)
+    except ValueError:
+        return float("inf")
 
 
 def _of_the_pod(overrides: Manifest) -> Manifest:

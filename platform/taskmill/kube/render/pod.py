@@ -61,11 +61,11 @@ def env_from(spec: TaskQueueSpec) -> list[Part]:
     return [*secrets, *spec.pod.env_from]
 
 
-def pod_spec(spec: TaskQueueSpec) -> Part:
-    """Return what any pod of ours needs besides its containers."""
+def pod_spec(spec: TaskQueueSpec, *, token: bool = False) -> Part:
+    """Return what any pod of ours needs besides its containers; `token`: its ServiceAccount says whether it gets one."""
     pod = spec.pod
     made: Part = {
-        "automountServiceAccountToken": False,
+        "automountServiceAccountToken": None if token else False,
         "enableServiceLinks": False,
         "securityContext": POD_SECURITY if pod.security_context is None else pod.security_context,
         "volumes": _volumes(pod),

@@ -144,8 +144,17 @@ def bundle(queue: TaskQueue, image: str) -> str:
 
 
 def _template_1(rendering: Rendering) -> Part:
+    return _template(rendering, token=False)
+
+
+def _template_2(rendering: Rendering) -> Part:
+    """指名的 ServiceAccount 是要用的：令牌挂不挂，由它自己说。"""
+    return _template(rendering, token=bool(rendering.queue.spec.pod.service_account_name))
+
+
+def _template(rendering: Rendering, *, token: bool) -> Part:
     queue, spec = rendering.queue, rendering.queue.spec
-    made = pod_spec(spec)
+    made = pod_spec(spec, token=token)
     made["terminationGracePeriodSeconds"] = spec.drain.timeout_seconds + c.KUBE_GRACE_MARGIN_S
     made.setdefault("serviceAccountName", names.workload(queue.name))
     spread = spec.pod.topology_spread_constraints
@@ -163,7 +172,7 @@ def _template_1(rendering: Rendering) -> Part:
     return template
 
 
-RENDERERS: Final[dict[int, Callable[[Rendering], Part]]] = {1: _template_1}
+RENDERERS: Final[dict[int, Callable[[Rendering], Part]]] = {1: _template_1, 2: _template_2}
 LATEST: Final = max(RENDERERS)
 
 

@@ -59,17 +59,17 @@ async def remove(session: AsyncSession, name: str) -> bool | None:
     return True
 
 
-async def put(session: AsyncSession, name: str, policy: Mapping[str, Any], by: str | None) -> None:
+async def put(session: AsyncSession, name: str, policy: Mapping[str, Any], by: str | None, former: str = "") -> None:
     """Make the queue if it is unknown and set what `policy` holds: `paused`, and columns by name; the rest stays.
 
-    A queue that is paused already keeps the time and the author of its pause.
+    A queue that is paused already keeps the time and the author of its pause; an author `former` becomes `by`.
     """
     await session.execute(insert(TaskQueue).values(name=name).on_conflict_do_nothing())
     values = {name: value for name, value in policy.items() if name != "paused"}
     if policy.get("paused") is True:
         values |= {
             "paused_at": func.coalesce(TaskQueue.paused_at, func.now()),
-            "paused_by": func.coalesce(TaskQueue.paused_by, by),
+            "paused_by": func.coalesce(func.nullif(TaskQueue.paused_by, former), by),
         }
     elif policy.get("paused") is False:
         values |= {"paused_at": None, "paused_by": None}

@@ -38,11 +38,16 @@ with live as materialized (
   group by queue
 ), named as (
   select name as queue from taskmill.queues union select queue from live
+), elsewhere as (
+  select q.name as queue, array_agg(distinct k.name order by k.name) as kinds
+  from taskmill.workers w, unnest(w.queues) as q (name), unnest(w.kinds) as k (name)
+  where w.dead_at is null and w.lease_until > now() and w.pod_uid is null group by 1
 )
 select n.queue, coalesce(l.ready, 0), coalesce(l.running, 0), coalesce(l.due_soon, 0),
        greatest(coalesce(extract(epoch from now() - l.oldest), 0), 0)::float8,
-       coalesce(d.n, 0)::bigint, now()
+       coalesce(d.n, 0)::bigint, now(), coalesce(e.kinds, '{}')
 from named n left join live l on l.queue = n.queue left join done d on d.queue = n.queue
+left join elsewhere e on e.queue = n.queue
 """
 WORKERS = """
 select id, pod_uid, coalesce(pod, '') as pod, queues, coalesce(bundle, '') as bundle, concurrency, running, draining,
@@ -97,7 +102,7 @@ class QueueLoad:
     """The load of one queue at `at`, PostgreSQL's clock.
 
     `ready`: available now; `due_soon`: waiting and due within the horizon; `finished`: tasks that ended (completed or
-    discarded) since the minute asked for.
+    discarded) since the minute asked for; `elsewhere`: kinds (`kind:version`) that living workers outside pods serve.
     """
 
     queue: str
@@ -107,6 +112,7 @@ class QueueLoad:
     oldest_wait_s: float
     finished: int
     at: datetime
+    elsewhere: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +147,8 @@ class PodDeath:
 
 async def observe(connection: Queryable, since: datetime, horizon_s: float) -> list[QueueLoad]:
     """Return the load of every queue in one statement."""
-    return [QueueLoad(*row) for row in await connection.fetch(OBSERVE, since, horizon_s)]
+    rows = await connection.fetch(OBSERVE, since, horizon_s)
+    return [QueueLoad(*row[:-1], elsewhere=tuple(row[-1])) for row in rows]
 
 
 async def workers(connection: Queryable) -> list[WorkerFact]:

@@ -187,17 +187,21 @@ async def test_one_namespace_that_answers_shows_that_the_crds_are_there(refused:
 
 
 @pytest.mark.parametrize(
-    ("annotation", "description", "words"),
+    ("annotation", "description", "needed", "words"),
     [
-        ("1", "", ""),
-        ("0", "", "has schema version 0, this operator needs 1"),
-        (None, "Workers. Schema version 1.", ""),
-        (None, "Workers.", "has schema version 0, this operator needs 1"),
-        (None, None, ""),  # 什么都读不到：不知道就不拦
+        ("1", "", 1, ""),
+        ("0", "", 1, "has schema version 0, this operator needs 1"),
+        ("1", "Workers. Schema version 2.", 2, "has schema version 1, this operator needs 2"),  # 注解说了算
+        ("", "Workers. Schema version 2.", 2, ""),  # 没有注解的，看说明
+        (None, "Workers. Schema version 1.", 1, ""),
+        (None, "Workers.", 1, ""),  # 第一版的说明里还没有写
+        (None, "Workers.", 2, "has schema version 1, this operator needs 2"),
+        (None, "", 1, ""),
+        (None, None, 1, ""),  # 什么都读不到：不知道就不拦
     ],
 )
 async def test_old_crds_are_noticed_without_the_right_to_read_crds(
-    annotation: str | None, description: str | None, words: str
+    annotation: str | None, description: str | None, needed: int, words: str
 ) -> None:
     refused = ForbiddenError("get", "x", 403, "Forbidden", "no")
 
@@ -213,4 +217,4 @@ async def test_old_crds_are_noticed_without_the_right_to_read_crds(
             return description
 
     client: Any = Client()
-    assert (await missing_crds(client, (), 1)).removeprefix("taskqueues.taskmill.dev ") == words
+    assert (await missing_crds(client, (), needed)).removeprefix("taskqueues.taskmill.dev ") == words

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from kubernetes.aio.client import Configuration
+from structlog.testing import capture_logs
 
 from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.failures import ForbiddenError
@@ -122,6 +123,17 @@ async def test_the_kind_of_a_list_is_told_and_no_other_path() -> None:
     for path in ("/apis/apps/v1", k.DEPLOYMENT.path("there"), k.DEPLOYMENT.path("elsewhere"), k.POD.path("here")):
         watch.note_list(path)
     await eventually(lambda: told == [(k.DEPLOYMENT, "there"), (k.POD, "here")])
+
+
+@pytest.mark.anyio
+async def test_that_a_kind_may_be_listed_and_not_watched_is_told_once() -> None:
+    watch = Watch(Tenants(("here",)), lambda *_: None, unheard)
+    with capture_logs() as lines:
+        for path in (k.POD.path("here"), k.POD.path("here"), "/apis/apps/v1"):
+            watch.note_refusal(path)
+    assert [(line["log_level"], line["verb"], line["kind"], line["namespace"]) for line in lines] == [
+        ("error", "watch", "pods", "here")
+    ]
 
 
 def test_a_watch_that_cancels_everything_when_it_is_cancelled_is_ended() -> None:

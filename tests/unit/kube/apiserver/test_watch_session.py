@@ -78,6 +78,7 @@ def loading(configuration: Configuration) -> Access:
         ("GET", "/api/v1/pods?limit=500&continue=xyz", []),
         ("GET", "/api/v1/pods?watch=true&resourceVersion=1", []),
         ("GET", "/api/v1/refused", ["/api/v1/refused"]),
+        ("GET", "/api/v1/refused?watch=true", ["watch /api/v1/refused"]),
         ("POST", "/api/v1/pods", []),
     ],
 )
@@ -85,7 +86,8 @@ async def test_the_first_page_of_a_list_and_a_refusal_are_told(
     server: Server, access: Configuration, method: str, path: str, told: list[str]
 ) -> None:
     heard: list[str] = []
-    async with watch_session(heard.append, loading(access)) as login:
+    unwatched = lambda where: heard.append(f"watch {where}")  # noqa: E731
+    async with watch_session(heard.append, loading(access), unwatched) as login:
         async with login.aiohttp_session.request(method, f"{login.server}{path}") as answer:
             await answer.read()
     assert heard == told

@@ -4,38 +4,29 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from taskmill.clock import FakeClock
 from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.apiserver import kinds as k
 from taskmill.kube.apiserver.failures import (
+    ConflictError,
     ExistsError,
     ForbiddenError,
     InvalidError,
-    KubeError,
     NameTakenError,
     NotFoundError,
     TransientError,
 )
-from taskmill.kube.apiserver.keys import Key
-from taskmill.kube.loop.apply import Applier, NotLeadingError
-from taskmill.kube.loop.events import EventPoster
+from taskmill.kube.loop.apply import NotLeadingError
 from taskmill.kube.loop.queue_round import Reconciler
 from taskmill.kube.loop.rollout_limit import Rollouts
-from taskmill.kube.loop.rounds import Rounds, Tools
-from taskmill.kube.loop.status import StatusWriter
+from taskmill.kube.loop.rounds import Known
 from taskmill.kube.loop.tick import Scaling
-from taskmill.kube.loop.workqueue import WorkQueue
-from taskmill.kube.metrics import Metrics
-from taskmill.kube.observe.cache import Cache
-from taskmill.kube.observe.databases import Databases
-from taskmill.kube.observe.facts import GROUPERS, Facts
-from taskmill.kube.observe.secret_facts import Secrets
-from taskmill.kube.plan.conditions import reason_of
+from taskmill.kube.plan.conditions import stamp
 from taskmill.kube.state import (
     Apply,
     Create,
@@ -43,7 +34,6 @@ from taskmill.kube.state import (
     DeletionCost,
     Event,
     Manifest,
-    Options,
     OrderWorkers,
     Plan,
     PutPolicy,
@@ -53,103 +43,15 @@ from taskmill.kube.state import (
     State,
 )
 from taskmill.services.fleet import Cause, Order, PodDeath, QueuePolicyChange
+from tests.unit.kube.loop.world import KEY, World, account
 from tests.unit.kube.objects import queue
 
 pytestmark = pytest.mark.anyio
-KEY = Key.queue("app", "emails")
-
-
-class Cluster:
-    """Takes every write, or raises what it was given; the answers carry ever newer versions."""
-
-    def __init__(self) -> None:
-        self.writes: list[tuple[str, Any]] = []
-        self.error: KubeError | None = None
-        self.version = 100
-        self.there: dict[str, Manifest] = {}
-
-    def _write(self, verb: str, body: Manifest) -> Manifest:
-        if self.error is not None:
-            raise self.error
-        self.writes.append((verb, body))
-        self.version += 1
-        return {**body, "metadata": {"generation": 1, **body["metadata"], "resourceVersion": str(self.version)}}
-
-    async def apply(self, manifest: Manifest, manager: str, *, subresource: str = "") -> Manifest:
-        return self._write(subresource or manager, manifest)
-
-    async def find(self, kind: k.Kind, namespace: str, name: str) -> Manifest | None:
-        return self.there.get(name)
-
-    async def create(self, manifest: Manifest) -> Manifest:
-        return self._write("create", manifest)
-
-    async def merge(self, kind: k.Kind, namespace: str, name: str, body: Manifest) -> Manifest:
-        metadata = {"name": name, "namespace": namespace, **body.get("metadata", {})}
-        return self._write("merge", {**body, "apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata})
-
-    async def scale(self, kind: k.Kind, namespace: str, name: str, replicas: int) -> Manifest:
-        return self._write("scale", {"metadata": {"name": name, "namespace": namespace}, "spec": {"replicas": replicas}})
-
-
-class World(Rounds):
-    """One TaskQueue; `outcome` is what its round does, `status` and `events` what it publishes."""
-
-    def __init__(self) -> None:
-        self.clock, self.cluster, self.cache, self.metrics = FakeClock(), Cluster(), Cache(GROUPERS), Metrics()
-        cluster: Any = self.cluster
-        self.held = True
-        self.queue: WorkQueue[Key] = WorkQueue(self.clock, lambda: 1.0)
-        self.poster = EventPoster(cluster, "op-0", self.metrics, self.clock)
-        self.writer = StatusWriter(cluster, self.cache, self.clock)
-        self.applier = Applier(cluster, self.cache, self.token)
-        facts = Facts(self.cache, Secrets(cluster), Databases(lambda _: 0.0), cluster, Options("", 8801, "op"))
-        super().__init__(
-            Tools(facts, self.applier, self.writer, self.poster, self.queue, self.metrics, self.token, self.clock)
-        )
-        self.error: Exception | None = None
-        self.status: Manifest = {}
-        self.events: Sequence[Event] = ()
-        self.loses = False
-        manifest = queue("emails")
-        manifest["metadata"]["resourceVersion"] = "1"
-        self.cache.put(k.TASK_QUEUE, manifest)
-
-    def token(self) -> int | None:
-        return 7 if self.held else None
-
-    async def _round(self, key: Key, manifest: Manifest, token: int) -> float:
-        if self.error is not None:
-            raise self.error
-        if self.loses:
-            self.held = False
-        return await self._publish(key, manifest, self.status, self.events) or c.RESYNC_S
-
-    async def go(self, seconds: float = 0.0) -> list[str]:
-        """One round; returns the verbs of its writes."""
-        self.clock.advance(seconds)
-        self.cluster.writes.clear()
-        await self.run(KEY)
-        return [verb for verb, _ in self.cluster.writes]
-
-    @property
-    def reason(self) -> str:
-        found = self.cache.get(k.TASK_QUEUE, "app", "emails") or {}
-        return reason_of((found.get("status") or {}).get("conditions") or (), "Ready")
 
 
 @pytest.fixture
 def world() -> World:
     return World()
-
-
-def account(uid: str) -> Manifest:
-    owner = {"kind": "TaskQueue", "name": "emails", "uid": uid, "controller": True}
-    return {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": {"name": "emails-worker", "namespace": "app", "ownerReferences": [owner]},
-    }
 
 
 async def test_a_status_waits_once_and_no_longer(world: World) -> None:
@@ -247,6 +149,44 @@ async def test_a_bug_marks_the_object_without_the_words_of_the_error(world: Worl
     assert world.queue.take_nowait() == KEY
 
 
+class Held:
+    """Claims of another operator."""
+
+    def __init__(self, holder: str) -> None:
+        self.holder = holder
+
+    async def other(self, namespace: str) -> str:
+        return self.holder
+
+
+async def test_who_waits_for_a_claim_says_for_whom_unless_the_holder_has_seen_to_it(world: World) -> None:
+    claims: Any = Held("old/release")
+    world._tools = replace(world._tools, claims=claims)
+    assert await world.go() == []
+    assert await world.go(c.CLAIM_LOOK_S - 1) == []  # 那一位也许正要来看
+    assert await world.go(1) == ["status"]
+    ((_, body),) = world.cluster.writes
+    assert body["metadata"]["resourceVersion"] == "1"  # 它刚写过，就不写
+    (ready,) = body["status"]["conditions"]
+    assert (ready["status"], ready["reason"]) == ("Unknown", "ClaimedByOther")
+    assert all(words in ready["message"] for words in ("old/release", "Lease taskmill-operator-claim", "-n app"))
+    assert await world.go(c.CLAIM_LOOK_S) == []  # 说过了
+    claims.holder, world.status = "", {"observedGeneration": 1, "conditions": []}
+    assert await world.go(c.CLAIM_LOOK_S) == ["status"]
+    claims.holder = "old/release"
+    for _ in range(3):
+        assert await world.go(c.CLAIM_LOOK_S) == []  # 这一代有人看过
+
+
+async def test_a_status_that_the_holder_of_the_claim_has_just_written_is_left_alone(world: World) -> None:
+    claims: Any = Held("old/release")
+    world._tools = replace(world._tools, claims=claims)
+    await world.go()
+    world.cluster.error = ConflictError("apply", "taskqueues/status app/emails", 409, "Conflict", "changed")
+    assert await world.go(c.CLAIM_LOOK_S) == []
+    assert world.queue.depth == 0  # 不算失败，不必急着再试
+
+
 async def test_what_is_forbidden_is_told_only_when_it_lasts(world: World) -> None:
     world.error = ForbiddenError("apply", "deployments app/x", 403, "Forbidden", "no right")
     assert await world.go() == []
@@ -290,11 +230,11 @@ async def test_what_was_seen_is_written_even_if_the_round_fails(world: World) ->
         "type": "Migrated", "status": "True", "reason": "UpToDate", "message": "Job j is done",
         "lastTransitionTime": "2026-11-24T12:00:00Z", "observedGeneration": 1,
     }  # fmt: skip
-    world._known[KEY] = [seen]
+    world._known[KEY] = Known(7, [seen])
     world.error = ForbiddenError("apply", "deployments app/x", 403, "x", "exceeded quota: few")
     await world.go()
     found = world.cache.get(k.TASK_QUEUE, "app", "emails") or {}
-    assert seen in found["status"]["conditions"]
+    assert {**seen, "lastTransitionTime": stamp(world.clock.now())} in found["status"]["conditions"]
     assert world.reason == "QuotaExceeded"
 
 
@@ -354,8 +294,8 @@ class Link:
         self.told.append((*uids, order, token))
         return 1
 
-    async def put_queue(self, name: str, change: QueuePolicyChange, by: str) -> None:
-        self.told.append((name, change.values(), by))
+    async def put_queue(self, name: str, change: QueuePolicyChange, by: str, former: str) -> None:
+        self.told.append((name, change.values(), by, former))
 
     async def bury(self, deaths: Sequence[PodDeath]) -> int:
         self.told += [(death.pod_uid, death.cause) for death in deaths]
@@ -379,13 +319,13 @@ async def test_the_database_is_told_with_the_fencing_token_and_of_each_death_onc
     change = QueuePolicyChange(paused=True)
     actions = [
         OrderWorkers(("u1",), Order.DRAIN),
-        PutPolicy("emails", change, "op"),
+        PutPolicy("emails", change, "op", "before"),
         death,
         DeleteSchedule("nightly", "app/nightly"),
     ]
     await world.applier.run(KEY, [*actions, death], link)
     assert made.told == [
-        ("u1", Order.DRAIN, 7), ("wake",), ("emails", change.values(), "op"), ("refresh",), ("u1", Cause.OOM),
+        ("u1", Order.DRAIN, 7), ("wake",), ("emails", change.values(), "op", "before"), ("refresh",), ("u1", Cause.OOM),
         ("nightly", "app/nightly"),
     ]  # fmt: skip
     await world.applier.run(KEY, actions, None)  # 没有数据库就没有可写的

@@ -132,3 +132,16 @@ def test_a_late_list_of_another_namespace_brings_nothing_back(cache: Cache) -> N
     cache.replace(k.DEPLOYMENT, "elsewhere", [], "100")
     cache.replace(k.DEPLOYMENT, "ns", [deployment(80)], "90")
     assert cache.get(k.DEPLOYMENT, "ns", "emails-worker") is None
+
+
+def test_what_a_list_lacks_is_forgotten_whole_and_what_it_has_is_kept(cache: Cache) -> None:
+    fields = [("spec.replicas", "3")]
+    for name in ("stays", "goes"):
+        cache.put(k.DEPLOYMENT, deployment(1, name=name, owned=True))
+        cache.rewrote(k.DEPLOYMENT, deployment(1, name=name), fields)
+    gone = deployment(1, name="goes")
+    cache.replace(k.DEPLOYMENT, "ns", [deployment(2, name="stays", owned=True)], "5")
+    assert cache.rewritten(k.DEPLOYMENT, deployment(2, name="stays")) == set(fields)
+    assert cache.rewritten(k.DEPLOYMENT, gone) is None
+    assert not cache.scaler_owns("ns", "goes")
+    assert cache.scaler_owns("ns", "stays")

@@ -146,3 +146,15 @@ async def test_a_database_is_closed_when_nobody_uses_it_any_more() -> None:
     await databases.close()  # 也等正在关的
     assert service.closed
     assert databases.of("a") is None
+
+
+async def test_a_database_that_is_woken_and_closed_at_once_closes() -> None:
+    service = Service()
+    link = link_to(service)
+    link.start()
+    await asyncio.wait_for(link.looked.wait(), 10)
+    await asyncio.sleep(0)  # 它又在等下一拍
+    link.wake()
+    await asyncio.sleep(0)  # 醒了还没接着走，取消就来了
+    await asyncio.wait_for(link.close(), 10)
+    assert service.closed

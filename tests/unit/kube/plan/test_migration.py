@@ -120,6 +120,19 @@ def test_a_nonce_or_new_settings_retry_at_once_and_only_once() -> None:
     assert created(gate(slower, failed, second, pods=pods)) == ["tq-migrate-d1d2d3d4-abcdefabcd-r2"]
 
 
+def test_a_changed_pod_is_a_reason_to_try_again_only_for_the_queue_that_asked() -> None:
+    failed = job(failed="PodFailurePolicy")
+    pods = (job_pod(failed, code=42),)
+    fixed = {"pod": {"nodeSelector": {"disk": "big"}}}
+    again = gate(target(**fixed), failed, pods=pods)
+    assert created(again) == ["tq-migrate-d1d2d3d4-abcdefabcd-r1"]
+    assert created(gate(target("others", **fixed), failed, pods=pods)) == []  # 它的 Pod 本来就是这样
+    second = job_of(again.actions[0].manifest, failed="PodFailurePolicy")  # type: ignore[union-attr]
+    pods += (job_pod(second, code=42),)
+    assert created(gate(target(**fixed), failed, second, pods=pods)) == []
+    assert created(gate(target(), failed, second, pods=pods)) == ["tq-migrate-d1d2d3d4-abcdefabcd-r2"]  # 又改回去
+
+
 def test_manual_waits_for_a_person_and_auto_starts_anew() -> None:
     by_hand = target(migration={"policy": "Manual"})
     made = gate(by_hand).actions[0]
@@ -365,3 +378,60 @@ def test_a_sidecar_that_fails_is_not_the_end_of_the_migration() -> None:
     crashed = {"name": "proxy", "state": {"terminated": {"exitCode": 44, "finishedAt": at(-10)}}}
     pod = job_pod(made, phase="Running", containerStatuses=[{"name": "migrate", "state": {"running": {}}}, crashed])
     assert gate(target(), made, pods=(pod,)).verdict.reason == "JobRunning"
+
+
+@pytest.mark.parametrize(
+    ("pod", "job_status"),
+    [
+        ({"phase": "Failed", "reason": "Evicted", "containerStatuses": []}, {}),  # 被驱逐的可能什么都没留下
+        ({"phase": "Running", "containerStatuses": []}, {}),
+        (None, {"terminating": 1}),
+        (None, {"uncountedTerminatedPods": {"failed": ["u"]}}),
+        (None, {"active": 1}),  # 有 Pod，我们还没看见
+        (None, {"failed": 1}),
+    ],
+)
+def test_a_job_that_may_have_run_is_not_deleted(pod: dict[str, Any] | None, job_status: dict[str, Any]) -> None:
+    made = job(target(bundle="0000000000"), **job_status)
+    pods = () if pod is None else (job_pod(made, **pod),)
+    assert deleted(gate(target(), made, pods=pods)) == []
+
+
+def test_a_sidecar_that_runs_beside_a_migration_that_cannot_start_is_no_run() -> None:
+    made = job(target(bundle="0000000000"))
+    pod = job_pod(made, **waiting("ImagePullBackOff"))
+    pod["status"]["containerStatuses"].append({"name": "proxy", "state": {"running": {}}})
+    assert deleted(gate(target(), made, pods=(pod,))) == [made["metadata"]["name"]]
+
+
+def test_what_never_ran_is_out_of_the_way_of_a_retry_and_of_the_clean_up_too() -> None:
+    other = job(target(bundle="0000000000"))
+    stuck = job_pod(other, **waiting("ImagePullBackOff"))
+    failed = job(failed="BackoffLimitExceeded", ended=-3600)
+    found = gate(target(), failed, other, pods=(stuck,))
+    assert (found.verdict.reason, deleted(found), created(found)) == ("JobFailed", [other["metadata"]["name"]], [])
+    cleaning = contract(target(), job(done=True), other, pods=(stuck,))
+    assert (cleaning.open, deleted(cleaning), created(cleaning)) == (True, [other["metadata"]["name"]], [])
+
+
+def test_a_clean_up_that_does_not_start_says_why_and_is_made_anew_when_its_pod_is_corrected() -> None:
+    wrong = target(pod={"nodeSelector": {"disk": "none"}})
+    done, cleaning = job(done=True), job(wrong, phase="contract")
+    pods = (job_pod(cleaning, **UNSCHEDULABLE),)
+    found = contract(wrong, done, cleaning, pods=pods)
+    assert (found.open, found.verdict.status, found.verdict.reason) == (True, True, "ContractStuck")
+    assert "0/3 nodes are available" in found.verdict.message
+    assert deleted(contract(target(), done, cleaning, pods=pods)) == [cleaning["metadata"]["name"]]
+    refused = {cleaning["metadata"]["name"]: "exceeded quota: pods"}
+    facts_ = facts.read([done, cleaning], (), refused)
+    told = migration.contract(wrong, facts_, migration.expand(wrong, facts_, NOW), NOW, may_start=False)
+    assert (told.verdict.reason, told.requeue_s) == ("ContractStuck", c.JOB_LOOK_S)
+    runs = job_pod(cleaning, phase="Running", containerStatuses=[{"name": "migrate", "state": {"running": {}}}])
+    assert contract(wrong, done, cleaning, pods=(runs,)).verdict.reason == "UpToDate"
+
+
+def test_an_init_container_that_cannot_start_is_told() -> None:
+    made = job()
+    status = {"name": "fetch", "image": "fetch:typo", "state": {"waiting": {"reason": "ErrImagePull", "message": "no such"}}}
+    found = gate(target(), made, pods=(job_pod(made, initContainerStatuses=[status]),))
+    assert (found.verdict.reason, "fetch:typo: no such" in found.verdict.message) == ("JobStuck", True)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from taskmill.kube import constants as c
 from taskmill.kube.state import (
     RecordDeath,
 )
@@ -50,6 +51,52 @@ def test_why_workers_do_not_come_up(container: dict[str, Any], status: dict[str,
     made = lab.round()
     assert condition(made, "Ready") == ("False", reason)
     assert reason in [event.reason for event in made.events]
+
+
+NO_ROOM = {
+    "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes: Insufficient cpu",
+    "lastTransitionTime": at(-90),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "until", "ready"),
+    [
+        ("t0", 1000.0, ("RollingOut", "True")),
+        ("t1", 1000.0, ("WorkersStarting", "True")),  # 同一个模板：驱逐、缩容之后又扩容
+        ("t0", -c.UNSCHEDULABLE_S, ("WorkersUnschedulable", "True")),  # 时限早过了还在：不会自己走了
+    ],
+)
+def test_new_workers_that_wait_for_the_room_of_old_ones_are_no_fault(old: str, until: float, ready: tuple[str, str]) -> None:
+    """The old pod ends its task, the Deployment counts it no more, and there is room for one only."""
+    lab = running(1)
+    lab.workers.clear()
+    lab.pods["p0"] = pod(
+        "p0", phase="Pending", ready=False, status={"conditions": [{"type": "Ready", "status": "False"}, NO_ROOM]}
+    )
+    lab.pods["old"] = pod("old", template=old, metadata={"deletionTimestamp": at(until)})
+    made = lab.round()
+    assert condition(made, "Ready") == ("False", ready[0])
+    assert condition(made, "Reconciling")[0] == ready[1]
+    assert ("WorkersUnschedulable" in {event.reason for event in made.events}) is (ready[0] == "WorkersUnschedulable")
+
+
+def test_a_rollout_that_waits_for_old_workers_to_finish_is_not_stalled() -> None:
+    lab = running(2)
+    deployment, (old,) = lab.state().deployment, lab.state().replica_sets
+    assert deployment is not None
+    deployment["status"]["conditions"] = [
+        {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "timed out"}
+    ]
+    newer = copy.deepcopy(old)
+    newer["metadata"]["annotations"]["deployment.kubernetes.io/revision"] = "2"
+    newer["metadata"]["labels"]["pod-template-hash"] = "t2"
+    lab.facts |= {"deployment": deployment, "replica_sets": (old, newer)}
+    lab.pods["p1"] = pod("p1", template="t2", phase="Pending", ready=False, status={"conditions": [NO_ROOM]})
+    lab.pods["old"] = pod("old", metadata={"deletionTimestamp": at(1000)})
+    made = lab.round()
+    assert condition(made, "Ready") == ("False", "RollingOut")
+    assert condition(made, "Stalled")[0] == "False"
 
 
 @pytest.mark.parametrize(

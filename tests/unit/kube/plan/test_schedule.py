@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from taskmill.ids import new_id
+from taskmill.kube import constants as c
 from taskmill.kube import names
 from taskmill.kube.plan.schedule import plan_schedule
 from taskmill.kube.state import (
@@ -106,14 +107,17 @@ def test_refusals_stall(code: str, reason: str) -> None:
     [
         ({"secrets": {}}, "ConnectionSecretMissing"),
         ({"secrets": {"db": SecretFact("db", True, frozenset())}}, "ConnectionSecretMissing"),
-        ({"database": None}, "ConnectionSecretMissing"),
-        ({"database": DatabaseFact("", "bad URL")}, "ConnectionSecretMissing"),
+        ({"database": None}, "ConnectionInvalid"),
+        ({"database": DatabaseFact("", "bad URL")}, "ConnectionInvalid"),
         ({"database": DatabaseFact(IDENTITY, "refused")}, "DatabaseUnreachable"),
     ],
 )
 def test_out_of_reach(facts: dict[str, Any], reason: str) -> None:
     made = given(schedule(HELD), **facts)
     assert (made.put, made.actions, condition(made)) == (None, (), ("False", reason))
+    fixable = reason != "DatabaseUnreachable"
+    assert condition(made, "Stalled") == (("True", reason) if fixable else ("False", "NotStalled"))
+    assert made.requeue_s == (c.KUBE_SECRET_MISSING_S if fixable else c.SCHEDULE_STATUS_S)
     ending = given(schedule({**HELD, "deletionTimestamp": at()}), **facts)
     assert (ending.actions, condition(ending)) == ((), ("False", reason))
 

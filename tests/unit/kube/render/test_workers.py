@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from taskmill.kube import names
+from taskmill.kube.crd.check import InvalidSpec
 from taskmill.kube.crd.model import parse_queue
 from taskmill.kube.plan import drift
 from taskmill.kube.render import workers as manifests
@@ -257,3 +258,71 @@ def test_ownership() -> None:
     assert manifests.is_ours(made, parsed)
     made["metadata"]["labels"] = {}
     assert not manifests.is_ours(made, parsed)
+
+
+@pytest.mark.parametrize(
+    ("workers", "wanted"),
+    [
+        ({}, ({"cpu": "100m", "memory": "128Mi"}, {"memory": "1Gi"})),
+        ({"requests": {"cpu": "9"}}, ({"cpu": "100m", "memory": "128Mi"}, {"memory": "1Gi"})),
+        ({"limits": {"cpu": "9"}}, ({"cpu": "100m", "memory": "128Mi"}, {"cpu": "1", "memory": "1Gi"})),
+        ({"limits": {"cpu": "500m"}}, ({"cpu": "100m", "memory": "128Mi"}, {"cpu": "500m", "memory": "1Gi"})),
+        ({"limits": {"cpu": "0.05"}}, ({"cpu": "0.05", "memory": "128Mi"}, {"cpu": "0.05", "memory": "1Gi"})),
+        (
+            {"requests": {"ephemeral-storage": "1Gi"}, "limits": {"ephemeral-storage": "2Gi"}},
+            (
+                {"cpu": "100m", "memory": "128Mi", "ephemeral-storage": "1Gi"},
+                {"memory": "1Gi", "ephemeral-storage": "2Gi"},
+            ),
+        ),
+    ],
+)
+def test_a_migration_is_limited_in_what_the_workers_are(workers: Manifest, wanted: tuple[Manifest, Manifest]) -> None:
+    job = all_of(rendering(pod={"resources": workers}))[3]
+    assert job is not None
+    resources = job["spec"]["template"]["spec"]["containers"][0]["resources"]
+    assert (resources["requests"], resources["limits"]) == wanted
+
+
+def test_a_named_service_account_decides_itself_on_its_token() -> None:
+    def tokens(version: int, **pod: Any) -> list[Any]:
+        made = all_of(rendering(version, pod=pod))[2:]
+        return [each["spec"]["template"]["spec"].get("automountServiceAccountToken") for each in made if each]
+
+    assert tokens(2, serviceAccountName="mine") == [None, None]
+    assert tokens(1, serviceAccountName="mine") == [False, None]  # 已有的工作进程，升级控制器不换
+    assert tokens(2) == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "place"),
+    [
+        ({"spec": None}, "overrides.spec"),
+        ({"spec": "text"}, "overrides.spec"),
+        ({"metadata": "text"}, "overrides.metadata"),
+        ({"metadata": {"labels": "text"}}, "overrides.metadata.labels"),
+        ({"metadata": {"labels": {"a": 1}}}, "overrides.metadata.labels[...]"),
+        ({"spec": {"containers": "text"}}, "overrides.spec.containers"),
+        ({"spec": {"containers": ["text"]}}, "overrides.spec.containers[0]"),
+        ({"spec": {"initContainers": [{"image": "x"}]}}, "overrides.spec.initContainers[0]"),
+        ({"spec": {"containers": [{"name": "a", "env": ["x"]}]}}, "overrides.spec.containers[0].env[0]"),
+        ({"spec": {"containers": [{"name": "a", "volumeMounts": [{}]}]}}, "overrides.spec.containers[0].volumeMounts[0]"),
+        ({"spec": {"volumes": [1]}}, "overrides.spec.volumes[0]"),
+    ],
+)
+@pytest.mark.parametrize("part", ["pod", "migration"])
+def test_overrides_of_a_wrong_shape_name_their_place(part: str, overrides: Any, place: str) -> None:
+    pod = {"overrides": overrides}
+    with pytest.raises(InvalidSpec) as caught:
+        all_of(rendering(**({"pod": pod} if part == "pod" else {"migration": {"pod": pod}})))
+    assert str(caught.value).startswith(f"spec.{'pod' if part == 'pod' else 'migration.pod'}.{place}")
+
+
+def test_init_containers_of_the_workers_precede_the_migration_too_unless_it_says_otherwise() -> None:
+    pod = {"overrides": {"metadata": None, "spec": {"initContainers": [{"name": "proxy", "restartPolicy": "Always"}]}}}
+    job = all_of(rendering(pod=pod))[3]
+    assert job is not None
+    assert [each["name"] for each in job["spec"]["template"]["spec"]["initContainers"]] == ["proxy"]
+    job = all_of(rendering(pod=pod, migration={"pod": {"overrides": {"spec": {"initContainers": None}}}}))[3]
+    assert job is not None
+    assert "initContainers" not in job["spec"]["template"]["spec"]

@@ -18,10 +18,13 @@ FORBIDDEN = 403
 
 
 @asynccontextmanager
-async def watch_session(listed: Callable[[str], None], load: Access = load_access) -> AsyncIterator[kopf.AiohttpSession]:
-    """Give a session for kopf; SetupError CONFIG_INVALID. `listed` is called with the path of each list.
+async def watch_session(
+    listed: Callable[[str], None], load: Access = load_access, unwatched: Callable[[str], None] = lambda _: None
+) -> AsyncIterator[kopf.AiohttpSession]:
+    """Give a session for kopf; SetupError CONFIG_INVALID. `listed` is called with the path of each list, `unwatched` with
+    that of each watch for which the right is missing.
 
-    It is called when the answer begins: the list is then of a moment that has passed. The path begins with `/api`, also
+    They are called when the answer begins: the list is then of a moment that has passed. The path begins with `/api`, also
     where the API server is behind a longer one.
     """
     configuration = await load()
@@ -41,6 +44,8 @@ async def watch_session(listed: Callable[[str], None], load: Access = load_acces
             and request.url.query.keys().isdisjoint({"watch", "continue"})
         ):
             listed(request.url.path.removeprefix(base))
+        if answer.status == FORBIDDEN and "watch" in request.url.query:
+            unwatched(request.url.path.removeprefix(base))
         return answer
 
     async with open_session(configuration, middlewares=(send,), proxy=configuration.proxy) as session:

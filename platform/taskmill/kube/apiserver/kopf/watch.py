@@ -73,6 +73,7 @@ class Watch:
         self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
         self._begun = False  # 这一次的 kopf 列过表了
         self.restarts = 0
+        self._refused: set[str] = set()  # 说过的
 
     def start(self) -> None:
         """Begin to watch."""
@@ -110,7 +111,7 @@ class Watch:
             await self.until_one_is_missing(lost)
             return
         try:
-            async with watch_session(self.note_list, self._access) as session:
+            async with watch_session(self.note_list, self._access, self.note_refusal) as session:
                 watching = asyncio.create_task(kopf.operator(
                     registry=self._registry(session), settings=watch_settings(), standalone=True, stop_flag=ending,
                     clusterwide=namespaces == [""], namespaces=[] if namespaces == [""] else namespaces,
@@ -157,6 +158,13 @@ class Watch:
         if found := self._paths.get(path):
             self._begun = True
             self._loop.call_soon_threadsafe(self._listed, *found)
+
+    def note_refusal(self, path: str) -> None:
+        """Tell once of a path that may be listed and not watched: its changes are only seen with the next lists."""
+        if path in self._paths and path not in self._refused:
+            self._refused.add(path)
+            kind, namespace = self._paths[path]
+            log.error("列得出来却不许看守，变化要等下次列表", verb="watch", kind=kind.plural, namespace=namespace or "*")
 
     def _handler(self, kind: Kind) -> Any:
         async def handle(event: Any, **_: Any) -> None:
