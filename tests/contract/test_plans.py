@@ -16,11 +16,13 @@ import pytest
 from taskmill.stores.database import HOT_SETTINGS
 from taskmill.stores.tasks import audit as task_audit
 from taskmill.stores.tasks import claim as task_claim
+from taskmill.stores.tasks import limits as task_limits
 from taskmill.stores.tasks import partitions, prune
 from taskmill.stores.tasks import read as task_read
 from taskmill.stores.tasks import rescue as task_rescue
 from taskmill.stores.tasks import settle as task_settle
 from taskmill.stores.tasks import stage as task_stage
+from taskmill.stores.tasks import unique as task_unique
 from taskmill.stores.workers import worker
 from tests.support.databases import in_thread, temporary_database
 
@@ -47,13 +49,24 @@ STATEMENTS: dict[str, tuple[str, set[str]]] = {
     "settle: wait": (task_settle.WAIT, BY_ID),
     "unticket": (task_stage.UNTICKET, BY_ID),
     "due": (task_stage.DUE, {"tasks_due", "tasks_pkey"}),
-    "lanes": (task_stage.LANES, {"tasks_unticketed"}),
-    "feed": (task_stage.FEED, {"tasks_unticketed", "tasks_pkey"}),
+    "lanes": (task_stage.LANES, {"tasks_ticketless"}),
+    "feed": (task_stage.FEED, {"tasks_ticketless", "tasks_pkey"}),
     "stale": (task_stage.STALE, {"tasks_available", "tasks_pkey"}),
     "expire": (task_stage.EXPIRE, {"tasks_expiring", "tasks_pkey"}),
     "running of a worker": (task_claim.RUNNING_OF, {"tasks_running"}),
     "renew": (worker.RENEW, {"tasks_running"}),
     "result": (task_read.STORED, set()),
+    "unique: holders": (task_unique.HOLDERS, {"tasks_unique", "tasks_pkey"}),
+    "unique: replace": (task_unique.REPLACE, {"tasks_unique", "tasks_pkey"}),
+    "limits: by key": (task_limits.BY_KEY, {"tasks_slots", "tasks_held_by_key", "tasks_pkey"}),
+    "limits: by queue": (task_limits.BY_QUEUE, {"tasks_held_by_queue", "tasks_pkey"}),
+    "limits: counts": (task_limits.COUNTS, {"tasks_running_slots", "tasks_slots"}),
+    "limits: enrol": (task_limits.ENROL, {"tasks_ticketless", "tasks_pkey"}),
+    "limits: release": (task_limits.RELEASE, {"tasks_held_by_key", "tasks_held_by_queue", "tasks_pkey"}),
+    "limits: keys": (task_limits.KEYS, {"tasks_held_by_key"}),
+    "limits: queues": (task_limits.QUEUES, {"tasks_held_by_queue"}),
+    "limits: adopt": (task_limits.ADOPT, {"tasks_running", "tasks_pkey"}),
+    "limits: backlog": (task_limits.BACKLOG, {"tasks_available"}),
 }
 OTHERS = {
     f"{module.__name__.rsplit('.', 1)[-1]}.{name}": text

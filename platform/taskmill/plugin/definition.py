@@ -136,12 +136,10 @@ def task(
     unique: Unique | None = None,
     concurrency: Concurrency | None = None,
 ) -> Callable[[Callable[P, R]], TaskDefinition[P, R]]:
-    """Turn a function into a kind of task; its first docstring line becomes the summary.
+    """Turn a function into a kind of task, `<area>.<verb>`; its first docstring line becomes the summary.
 
-    `kind` is `<area>.<verb>`; `timeout` seconds, timedelta or text such as `2m`; `executor` defaults to `async` for
-    coroutine functions and `thread` for others; `on_oom` says where to go after a death for want of memory; `unique` that
-    a task shall be there once only, `concurrency` what it counts against where a queue has a limit per key, unless a submit says
-    otherwise.
+    `timeout` seconds, timedelta or text such as `2m`; `executor` defaults to `async` for coroutine functions, `thread` for others;
+    `on_oom`: where to go after a death for want of memory; `unique`, `concurrency`: unless a submit says otherwise.
     KindError, both a ValueError and a TypeError, if something does not fit.
     """
     if not naming.is_kind(kind):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import rich_click as click
 
-from taskmill.cli import phrases
-from taskmill.cli.arguments import compact, seconds, usage
+from taskmill.cli import phrases, queue_options
+from taskmill.cli.arguments import compact, usage
 from taskmill.cli.batch import each
 from taskmill.cli.language import words
 from taskmill.cli.output import Column, Output, age, duration, emit, output_option
@@ -22,7 +20,12 @@ COLUMNS = (
     Column("live.retryable", "待重试", "RETRYABLE", rank=1),
     Column("oldest_wait_s", "最久等待", "OLDEST", show=duration),
     Column("paused_by", "暂停者", "PAUSED_BY", wide=True),
+    Column("live.held", "受限", "HELD", wide=True),
     Column("retention_s", "保留", "RETENTION", show=duration, rank=3),
+    Column("max_running", "并发上限", "MAX_RUNNING", wide=True),
+    Column("max_running_per_key", "每键上限", "PER_KEY", wide=True),
+    Column("rate", "速率", "RATE", wide=True),
+    Column("max_backlog", "积压上限", "MAX_BACKLOG", wide=True),
     Column("paused_at", "暂停于", "PAUSED_FOR", show=age, wide=True),
 )
 
@@ -106,19 +109,21 @@ def delete(ctx: click.Context, api: Api, names: tuple[str, ...], yes: bool, outp
 @click.option(
     "--retention", metavar="DURATION", help="How long finished tasks are kept, such as 7d; 0 keeps nothing; default: as all."
 )
+@click.option("--max-running", metavar="N|none", default=None, help="Tasks that run at once, over all workers.")
+@click.option("--max-running-per-key", metavar="N|none", default=None, help="The same for each concurrency key.")
+@click.option("--rate", metavar="N/DURATION[/BURST]|none", default=None, help="Starts in a time, such as 100/1m/20.")
+@click.option("--max-backlog", metavar="N|none", default=None, help="Tasks that may wait; a submit over it is refused.")
 @click.option("--paused/--running", default=None, help="Let no further task start, or let them start again.")
 @output_option
 @remote
-def set_policy(api: Api, name: str, retention: str | None, paused: bool | None, output: Output) -> None:
+def set_policy(api: Api, name: str, *, paused: bool | None, output: Output, **given: str | None) -> None:
     """Set the policy of a queue, which is made if it is unknown; what is not given stays.
 
-    Example: taskmill queue set emails --retention 7d
+    Example: taskmill queue set emails --retention 7d --max-running 20 --rate 100/1m
     """
-    if retention is None and paused is None:
+    change = compact({"paused": paused}) | queue_options.changes(given)
+    if not change:
         raise usage(phrases.NO_POLICY)
-    change = compact({"paused": paused})
-    if retention is not None:
-        change["retention_s"] = None if retention == "default" else math.ceil(seconds(retention, "--retention") or 0)
-    api.names = {"queue": "NAME", "retention_s": "--retention"}
+    api.names = queue_options.NAMES
     made = api.call("PUT", f"/queues/{segment(name)}", body=change)
     emit(made, output, COLUMNS, name="name")

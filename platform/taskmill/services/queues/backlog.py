@@ -15,10 +15,11 @@ from taskmill.stores.queues.backlog import Backlog
 
 
 class Scaling(msgspec.Struct, frozen=True, kw_only=True):
-    """Every number is present and 0 rather than absent. `due_soon`: due within 60 s; `oldest_wait_s` of ready tasks."""
+    """Every number is present and 0 rather than absent. `runnable`: ready tasks that no limit holds; `due_soon`: due within 60 s; `oldest_wait_s` of ready tasks."""
 
     queue: str
     ready: int
+    runnable: int
     running: int
     due_soon: int
     oldest_wait_s: float
@@ -56,6 +57,7 @@ class BacklogService:
         return Scaling(
             queue=queue,
             ready=found.available,
+            runnable=found.available - found.held,
             running=found.running,
             due_soon=found.due_soon,
             oldest_wait_s=round(found.oldest_wait_s, 3),

@@ -87,12 +87,13 @@ class QueuePolicyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
 
 
 class LiveCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """Live tasks by state."""
+    """Live tasks by state; `held`: of the available ones those that limits hold."""
 
     scheduled: int
     available: int
     running: int
     retryable: int
+    held: int = 0
 
 
 class QueueView(msgspec.Struct, frozen=True, kw_only=True):

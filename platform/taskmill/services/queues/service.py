@@ -120,7 +120,11 @@ def check_name(name: str) -> None:
 def live(counts: Backlog) -> LiveCounts:
     """Return the counts by state."""
     return LiveCounts(
-        scheduled=counts.scheduled, available=counts.available, running=counts.running, retryable=counts.retryable
+        scheduled=counts.scheduled,
+        available=counts.available,
+        running=counts.running,
+        retryable=counts.retryable,
+        held=counts.held,
     )
 
 

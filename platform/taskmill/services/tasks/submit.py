@@ -160,13 +160,7 @@ class SubmitService:
         if not self._limits.fresh:
             await self._refresh_limits()
         policy = self.kinds.peek(request.kind, request.version) or await self._policy(request)
-        check_request(request)
-        limits = self._settings
-        args = encode(request.args, field="args", max_bytes=limits.args_max_bytes, max_depth=limits.args_max_depth)
-        if not isinstance(request.args, dict):
-            raise InputError(Code.ARGS_INVALID, field="args", reason=reasons.NOT_AN_OBJECT, kind=request.kind)
-        if policy is not None:
-            policy.check(request.args)
+        args = self._args(request, policy)
         queue, priority = _lane(request, policy)
         key = self._key(request, policy)
         slot = self._limits.slot(queue, key)
@@ -193,6 +187,16 @@ class SubmitService:
             slot=slot,
             unique=self._unique(request, policy, args),
         )
+
+    def _args(self, request: SubmitRequest, policy: KindPolicy | None) -> bytes:
+        check_request(request)
+        limits = self._settings
+        args = encode(request.args, field="args", max_bytes=limits.args_max_bytes, max_depth=limits.args_max_depth)
+        if not isinstance(request.args, dict):
+            raise InputError(Code.ARGS_INVALID, field="args", reason=reasons.NOT_AN_OBJECT, kind=request.kind)
+        if policy is not None:
+            policy.check(request.args)
+        return args
 
     @staticmethod
     def _key(request: SubmitRequest, policy: KindPolicy | None) -> str | None:

@@ -11,8 +11,11 @@ from taskmill.clock import rfc3339
 from taskmill.states import WAITING, State
 from taskmill.stores.database import Queryable
 from taskmill.stores.tasks import waiting as store
+from taskmill.stores.tasks.limits import HELD_BY_KEY, HELD_BY_QUEUE, Rate
 from taskmill.stores.tasks.waiting import WaitFacts
 from taskmill.words import Words
+
+HELD: Final = frozenset({HELD_BY_KEY, HELD_BY_QUEUE})
 
 
 class WaitCode(StrEnum):
@@ -23,6 +26,9 @@ class WaitCode(StrEnum):
     NO_WORKER = "NO_WORKER"
     KIND_NOT_SERVED = "KIND_NOT_SERVED"
     NO_SCHEDULER = "NO_SCHEDULER"
+    KEY_FULL = "KEY_FULL"
+    QUEUE_FULL = "QUEUE_FULL"
+    RATE_USED = "RATE_USED"
 
 
 WORDS: Final[dict[WaitCode, Words]] = {
@@ -43,6 +49,18 @@ WORDS: Final[dict[WaitCode, Words]] = {
         "没有活着的调度器，到期的任务不会被放行；taskmill scheduler",
         "no scheduler lives, so nothing that is due is let go; taskmill scheduler",
     ),
+    WaitCode.KEY_FULL: Words(
+        "键 {key} 在队列 {queue} 里已有 {of_key} 个（上限 {per_key}），前面还有 {ahead} 个",
+        "{of_key} tasks of the key {key} have their turn in the queue {queue} (limit {per_key}), {ahead} are before it",
+    ),
+    WaitCode.QUEUE_FULL: Words(
+        "队列 {queue} 已有 {running} 个在执行（上限 {most}），前面还有 {ahead} 个",
+        "{running} tasks of the queue {queue} run (limit {most}), {ahead} are before it",
+    ),
+    WaitCode.RATE_USED: Words(
+        "队列 {queue} 每 {period} 秒至多开始 {limit} 个，前面还有 {ahead} 个",
+        "the queue {queue} starts {limit} tasks in {period} s at most, {ahead} are before it",
+    ),
 }
 
 
@@ -59,13 +77,39 @@ async def reasons(connection: Queryable, row: Any) -> list[WaitReason]:
     if state not in WAITING:
         return []
     facts = await store.facts(connection, row["queue"], row["kind"], row["kind_version"])
-    return [WaitReason(code=code, message=WORDS[code](**_facts(row, facts))) for code in _codes(row, state, facts)]
+    found = [WaitReason(code=code, message=WORDS[code](**_facts(row, facts))) for code in _codes(row, state, facts)]
+    return found + (await _held(connection, row) if row["slot"] in HELD else [])
+
+
+async def _held(connection: Queryable, row: Any) -> list[WaitReason]:
+    held = await store.held(connection, row)
+    if held is None:
+        return []
+    rate = None if held.rate is None else msgspec.json.decode(held.rate, type=Rate)
+    if row["slot"] == HELD_BY_KEY:
+        code = WaitCode.KEY_FULL
+    elif rate is None or (held.max_running is not None and held.running >= held.max_running):
+        code = WaitCode.QUEUE_FULL
+    else:
+        code = WaitCode.RATE_USED
+    told = {
+        "queue": row["queue"],
+        "key": row["concurrency_key"],
+        "of_key": held.of_key,
+        "per_key": held.max_running_per_key,
+        "running": held.running,
+        "most": held.max_running,
+        "limit": rate and rate.limit,
+        "period": rate and f"{rate.period_s:g}",
+        "ahead": held.ahead,
+    }
+    return [WaitReason(code=code, message=WORDS[code](**told))]
 
 
 def _codes(row: Any, state: State, facts: WaitFacts) -> list[WaitCode]:
     due = state is State.AVAILABLE
-    # 已有票据的不再需要调度器
-    needs_scheduler = not due or row["ticket_at"] is None
+    # 已有票据的不再需要调度器；被上限挡着的等的是别人
+    needs_scheduler = not due or (row["ticket_at"] is None and row["slot"] not in HELD)
     holds = {
         WaitCode.NOT_DUE: not due,
         WaitCode.QUEUE_PAUSED: facts.paused_at is not None,

@@ -13,6 +13,7 @@ select queue,
        count(*) filter (where state = 'scheduled') as scheduled,
        count(*) filter (where state = 'available') as available,
        count(*) filter (where state = 'running') as running,
+       count(*) filter (where slot in (0, 1)) as held,
        count(*) filter (where state = 'retryable') as retryable,
        count(*) filter (where state in ('scheduled', 'retryable')
                           and run_at <= now() + make_interval(secs => :due_soon_s)) as due_soon,
@@ -25,12 +26,13 @@ group by queue
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Live tasks of one queue by state; `due_soon` counts waiting ones that come due shortly; times in seconds."""
+    """Live tasks of one queue by state; `held` available ones that limits hold; `due_soon` counts waiting ones that come due shortly; times in seconds."""
 
     queue: str
     scheduled: int = 0
     available: int = 0
     running: int = 0
+    held: int = 0
     retryable: int = 0
     due_soon: int = 0
     oldest_wait_s: float = 0.0

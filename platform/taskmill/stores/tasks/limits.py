@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from taskmill.models.task import TICKETLESS
 from taskmill.stores.broker.lanes import Lane
 from taskmill.stores.broker.tickets import Ticket
 from taskmill.stores.database import Connection, Queryable
@@ -75,12 +76,12 @@ update taskmill.tasks t set slot = 2, ticket_at = {NOW_MS}, updated_at = now() f
 returning t.queue, t.priority, t.id, t.claim_no, (extract(epoch from t.ticket_at) * 1000)::bigint as at_ms
 """
 # 队列刚有了上限，或任务从别的状态回来：排进去，才轮得到
-ENROL = """
+ENROL = f"""
 with next as materialized (
   select n.id, case when q.max_running_per_key is not null and n.concurrency_key is not null then 0 else 1 end as slot
   from taskmill.queues q cross join lateral (
     select t.id, t.concurrency_key from taskmill.tasks t
-    where t.state = 'available' and t.ticket_at is null and (t.slot is null or t.slot = 2) and t.queue = q.name and t.slot is null
+    where {TICKETLESS} and t.queue = q.name and coalesce(t.slot, -1) = -1
     limit $1 for update skip locked) n
   where q.limited
 )

@@ -17,6 +17,15 @@ select q.paused_at, q.paused_by,
        exists (select from taskmill.schedulers s where s.lease_until >= now()) as scheduled
 from (select) one left join taskmill.queues q on q.name = $1
 """
+# 被上限挡着的：占着空位的是谁，桶里什么时候有
+HELD = """
+select q.max_running, q.max_running_per_key, q.rate,
+       (select count(*) from taskmill.tasks t where t.queue = q.name and t.slot = 2) as running,
+       (select count(*) from taskmill.tasks t where t.queue = q.name and t.concurrency_key = $2 and t.slot >= 1) as of_key,
+       (select count(*) from taskmill.tasks t where t.queue = q.name and t.slot = $3
+        and (t.concurrency_key = $2 or $3 = 1) and (t.priority, t.id) < ($4::smallint, $5::uuid)) as ahead
+from taskmill.queues q where q.name = $1
+"""
 # 有任务在等、却没有人会来领的队列与类型；暂停的队列是有意的
 UNSERVED = """
 with serving as materialized (
@@ -47,6 +56,24 @@ class WaitFacts:
     served: bool
     known: bool
     scheduled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HeldFacts:
+    """The limits that hold a task, how many have a slot in the queue and of its key, and how many are before it."""
+
+    max_running: int | None
+    max_running_per_key: int | None
+    rate: bytes | None
+    running: int
+    of_key: int
+    ahead: int
+
+
+async def held(connection: Queryable, row: Any) -> HeldFacts | None:
+    """Return what a task waits for that a limit holds; None if its queue is gone."""
+    found = await connection.fetchrow(HELD, row["queue"], row["concurrency_key"], row["slot"], row["priority"], row["id"])
+    return None if found is None else HeldFacts(*found)
 
 
 async def facts(connection: Queryable, queue: str, kind: str, version: int) -> WaitFacts:

@@ -25,11 +25,11 @@ FAILURES = (*AWAY, asyncpg.PostgresError)
 OBSERVE = """
 with live as materialized (
   select queue,
-         count(*) filter (where state = 'available') as ready,
+         count(*) filter (where state = 'available' and coalesce(slot, 2) = 2) as ready,
          count(*) filter (where state = 'running') as running,
          count(*) filter (where state in ('scheduled', 'retryable')
                             and run_at <= now() + $2 * interval '1 second') as due_soon,
-         min(run_at) filter (where state = 'available') as oldest
+         min(run_at) filter (where state = 'available' and coalesce(slot, 2) = 2) as oldest
   from taskmill.tasks group by queue
 ), done as materialized (
   select queue, sum(n) as n
@@ -101,7 +101,7 @@ select id from late
 class QueueLoad:
     """The load of one queue at `at`, PostgreSQL's clock.
 
-    `ready`: available now; `due_soon`: waiting and due within the horizon; `finished`: tasks that ended (completed or
+    `ready`: available now and held by no limit; `due_soon`: waiting and due within the horizon; `finished`: tasks that ended (completed or
     discarded) since the minute asked for; `elsewhere`: kinds (`kind:version`) that living workers outside pods serve.
     """
 
