@@ -30,7 +30,6 @@ RUN_FILE_BROKEN: Final = Words("{file} 不是完整的 run.json：{error}", "{fi
 CRON_OR_EVERY: Final = Words("--cron 与 --every 须给出且只给一个", "give exactly one of --cron and --every")
 REVISION_OR_PHASE: Final = Words("--revision 与 --phase 不能同时给出", "--revision and --phase exclude each other")
 NO_POLICY: Final = Words("请给出要设置的选项，见 --help", "give what to set, see --help")
-NOT_A_NUMBER: Final = Words("{where} 不是数：{value}", "{where} is not a number: {value}")
 NOT_A_RATE: Final = Words(
     "--rate 形如 100/1m 或 100/1m/20（次数、时长、一阵至多几个）：{value}",
     "--rate looks like 100/1m or 100/1m/20 (starts, duration, most at once): {value}",

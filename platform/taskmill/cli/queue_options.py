@@ -19,7 +19,7 @@ def _retention(text: str) -> int:
 def _number(option: str) -> Callable[[str], int]:
     def read(text: str) -> int:
         if not text.isdecimal():
-            raise usage(phrases.NOT_A_NUMBER(where=option, value=text))
+            raise usage(phrases.NOT_A_NUMBER(name=option))
         return int(text)
 
     return read

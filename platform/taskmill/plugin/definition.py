@@ -139,11 +139,10 @@ def task(
     """Turn a function into a kind of task, `<area>.<verb>`; its first docstring line becomes the summary.
 
     `timeout` seconds, timedelta or text such as `2m`; `executor` defaults to `async` for coroutine functions, `thread` for others;
-    `on_oom`: where to go after a death for want of memory; `unique`, `concurrency`: unless a submit says otherwise.
-    KindError, both a ValueError and a TypeError, if something does not fit.
+    `on_oom`: where to go after a death for want of memory; `unique`, `concurrency`: unless a submit says otherwise. KindError,
+    both a ValueError and a TypeError, if something does not fit.
     """
-    if not naming.is_kind(kind):
-        raise KindError(repr(kind), reasons.KIND_NAME)
+    _check_name(kind)
 
     def decorate(function: Callable[P, R]) -> TaskDefinition[P, R]:
         try:
@@ -171,6 +170,11 @@ def task(
         return definition
 
     return decorate
+
+
+def _check_name(kind: str) -> None:
+    if not naming.is_kind(kind):
+        raise KindError(repr(kind), reasons.KIND_NAME)
 
 
 def check(definition: TaskDefinition[..., Any]) -> None:

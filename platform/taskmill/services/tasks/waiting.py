@@ -26,9 +26,9 @@ class WaitCode(StrEnum):
     NO_WORKER = "NO_WORKER"
     KIND_NOT_SERVED = "KIND_NOT_SERVED"
     NO_SCHEDULER = "NO_SCHEDULER"
-    KEY_FULL = "KEY_FULL"
-    QUEUE_FULL = "QUEUE_FULL"
-    RATE_USED = "RATE_USED"
+    KEY_AT_LIMIT = "KEY_AT_LIMIT"
+    QUEUE_AT_LIMIT = "QUEUE_AT_LIMIT"
+    RATE_AT_LIMIT = "RATE_AT_LIMIT"
 
 
 WORDS: Final[dict[WaitCode, Words]] = {
@@ -49,15 +49,15 @@ WORDS: Final[dict[WaitCode, Words]] = {
         "没有活着的调度器，到期的任务不会被放行；taskmill scheduler",
         "no scheduler lives, so nothing that is due is let go; taskmill scheduler",
     ),
-    WaitCode.KEY_FULL: Words(
+    WaitCode.KEY_AT_LIMIT: Words(
         "键 {key} 在队列 {queue} 里已有 {of_key} 个（上限 {per_key}），前面还有 {ahead} 个",
         "{of_key} tasks of the key {key} have their turn in the queue {queue} (limit {per_key}), {ahead} are before it",
     ),
-    WaitCode.QUEUE_FULL: Words(
+    WaitCode.QUEUE_AT_LIMIT: Words(
         "队列 {queue} 已有 {running} 个在执行（上限 {most}），前面还有 {ahead} 个",
         "{running} tasks of the queue {queue} run (limit {most}), {ahead} are before it",
     ),
-    WaitCode.RATE_USED: Words(
+    WaitCode.RATE_AT_LIMIT: Words(
         "队列 {queue} 每 {period} 秒至多开始 {limit} 个，前面还有 {ahead} 个",
         "the queue {queue} starts {limit} tasks in {period} s at most, {ahead} are before it",
     ),
@@ -87,11 +87,11 @@ async def _held(connection: Queryable, row: Any) -> list[WaitReason]:
         return []
     rate = None if held.rate is None else msgspec.json.decode(held.rate, type=Rate)
     if row["slot"] == HELD_BY_KEY:
-        code = WaitCode.KEY_FULL
+        code = WaitCode.KEY_AT_LIMIT
     elif rate is None or (held.max_running is not None and held.running >= held.max_running):
-        code = WaitCode.QUEUE_FULL
+        code = WaitCode.QUEUE_AT_LIMIT
     else:
-        code = WaitCode.RATE_USED
+        code = WaitCode.RATE_AT_LIMIT
     told = {
         "queue": row["queue"],
         "key": row["concurrency_key"],
