@@ -24,6 +24,7 @@ class Code(StrEnum):
     DEV_SERVERS_FAILED = "DEV_SERVERS_FAILED"
     FORBIDDEN = "FORBIDDEN"
     HEADERS_TOO_LARGE = "HEADERS_TOO_LARGE"
+    IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"
     INTERNAL = "INTERNAL"
     INVALID_REQUEST = "INVALID_REQUEST"
     KEY_NOT_FOUND = "KEY_NOT_FOUND"
@@ -145,6 +146,10 @@ ERRORS: dict[Code, ErrorSpec] = {
         431, 2, "请求头过多或过大，上限 {limit} {unit}", "the request's headers are too many or too large, limit {limit} {unit}",
         "少发一些请求头，或见 TASKMILL_API_HEADER_MAX_BYTES、TASKMILL_API_HEADERS_MAX",
         "send fewer headers, or see TASKMILL_API_HEADER_MAX_BYTES and TASKMILL_API_HEADERS_MAX",
+    ),
+    Code.IDEMPOTENCY_CONFLICT: ErrorSpec(
+        409, 4, "Idempotency-Key {key} 已用于另一个请求", "the Idempotency-Key {key} was used for another request",
+        "每个不同的请求用一个新的键；重复同一个请求要一字不差", "use a new key for each request; a repetition has to be the same, byte for byte",
     ),
     Code.INTERNAL: ErrorSpec(
         500, 1, "内部错误，请凭 request_id 查日志", "internal error; find the log by the request_id",

@@ -77,6 +77,7 @@ NOT_IN_ARGS: Final = Words("参数里没有 {name}", "the args have no {name}")
 NOT_A_TEMPLATE: Final = Words(
     "不是键的样板：{value}；参数写作 {{name}}", "not a template of a key: {value}; args are written {{name}}"
 )
+PRINTABLE: Final = Words("须为 1 到 {limit} 个可见的 ASCII 字符", "must have 1 to {limit} printable ASCII characters")
 NOT_TEXT: Final = Words("{field} 须是文字", "{field} must be a text")
 NOT_A_TASK: Final = Words("不是 @task，也不是 taskiq 任务：{value}", "neither a @task nor a taskiq task: {value}")
 SCHEDULE_OF: Final = Words("计划 {name}：{reason}", "schedule {name}: {reason}")

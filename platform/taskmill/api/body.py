@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from functools import cache
 from typing import Any, Protocol, TypeVar
@@ -17,6 +18,8 @@ from taskmill.api.call import header
 from taskmill.errors import Code, InputError, LimitError, TaskmillError
 from taskmill.text.validation import in_both
 
+IDEMPOTENCY = b"idempotency-key"
+DIGEST = "taskmill.body_sha256"  # 放进 ASGI scope：正文只读一次
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 AnyRequest = Request[Any, Any, Any]
@@ -56,6 +59,8 @@ async def read(request: AnyRequest, limit: int) -> bytes | bytearray:
             found = found if isinstance(found, bytearray) else bytearray(found)
             found += chunk
         more = message.get("more_body", False)
+    if header(request.scope, IDEMPOTENCY) is not None:
+        request.scope[DIGEST] = hashlib.sha256(found).digest()  # type: ignore[literal-required]
     return found
 
 

@@ -2,6 +2,7 @@
 
 from taskmill.models.api_key import ApiKey
 from taskmill.models.base import Base, metadata
+from taskmill.models.idempotency_key import IdempotencyKey
 from taskmill.models.kind import Kind
 from taskmill.models.rate_bucket import RateBucket
 from taskmill.models.rollup import Rollup
@@ -17,6 +18,7 @@ from taskmill.models.worker import Worker
 __all__ = [
     "ApiKey",
     "Base",
+    "IdempotencyKey",
     "Kind",
     "RateBucket",
     "Rollup",

@@ -165,8 +165,7 @@ def task(
         except UnfitError as error:
             raise KindError(kind, error.words) from error
         except (TypeError, ValueError) as error:  # 例如没有签名的内置函数、写错的时长
-            words = first_line(error)
-            raise KindError(kind, Words(zh=words, en=words)) from error
+            raise KindError(kind, Words(zh=first_line(error), en=first_line(error))) from error
         return definition
 
     return decorate

@@ -28,6 +28,7 @@ TCP_USER_TIMEOUT_MS: Final = 10_000  # 发出的数据这么久没有确认，�
 UNSERVED_DELAY_S: Final = 5.0  # 领到自己不服务的类型时推迟多久
 SUSPECT_DELAY_S: Final = 1.0  # 没轮到的可疑任务推迟多久
 
+IDEMPOTENCY_HOURS: Final = 24  # 重复的请求在这么久之内得到原来的回答
 UNIQUE_TRIES: Final = 5  # 键的主人正好在看它之前结束了，就再来一次
 
 # ── 票据与流 ──────────────────────────────────────────────────────────────

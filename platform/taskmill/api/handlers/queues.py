@@ -6,7 +6,7 @@ import msgspec
 from litestar import Router, delete, get, post, put
 from litestar.status_codes import HTTP_200_OK
 
-from taskmill.api import body
+from taskmill.api import body, once
 from taskmill.api.call import Call, QueueName, caller, platform_of
 from taskmill.api.envelope import Envelope, ok
 from taskmill.errors import Code
@@ -65,7 +65,8 @@ async def delete_queue(request: Call, queue: QueueName) -> Envelope[QueueView]:
 async def pause(request: Call, queue: QueueName) -> Envelope[QueueView]:
     """Let no further task of the queue start; running ones go on, new ones are accepted."""
     await body.refuse_body(request)
-    return ok(request, await platform_of(request).queues.pause(body.name(queue, "queue"), by=caller(request)))
+    name = body.name(queue, "queue")
+    return await once.answered(request, QueueView, lambda: platform_of(request).queues.pause(name, by=caller(request)))
 
 
 @post(
@@ -78,7 +79,8 @@ async def pause(request: Call, queue: QueueName) -> Envelope[QueueView]:
 async def resume(request: Call, queue: QueueName) -> Envelope[QueueView]:
     """Let the tasks of the queue start again."""
     await body.refuse_body(request)
-    return ok(request, await platform_of(request).queues.resume(body.name(queue, "queue"), by=caller(request)))
+    name = body.name(queue, "queue")
+    return await once.answered(request, QueueView, lambda: platform_of(request).queues.resume(name, by=caller(request)))
 
 
 router = Router("/", route_handlers=[list_queues, get_queue, put_queue, delete_queue, pause, resume], tags=["queues"])

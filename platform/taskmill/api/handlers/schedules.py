@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated
 
 import msgspec
 from litestar import Router, delete, get, post, put
 from litestar.params import Parameter
-from litestar.status_codes import HTTP_200_OK
+from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
 
 from taskmill import constants as c
-from taskmill.api import body, task_body
+from taskmill.api import body, once, task_body
 from taskmill.api import constants as ac
 from taskmill.api.call import Call, caller, platform_of
 from taskmill.api.envelope import Envelope, ok
@@ -48,7 +49,8 @@ async def create(request: Call) -> Envelope[ScheduleView]:
     """Make a schedule; it fires from its next time on."""
     platform = platform_of(request)
     wanted = await task_body.with_args(request, platform.settings, _REQUEST)
-    return ok(request, await platform.schedules.create(wanted, created_by=caller(request)))
+    work = partial(platform.schedules.create, wanted, created_by=caller(request))
+    return await once.answered(request, ScheduleView, work, HTTP_201_CREATED)
 
 
 @get("/", operation_id="listSchedules", summary="List schedules", opt={"query": Paging})
@@ -88,7 +90,8 @@ async def remove(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]
 async def pause(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]:
     """Let it fire no more until it is resumed."""
     await body.refuse_body(request)
-    return ok(request, await platform_of(request).schedules.pause(_key(schedule), by=caller(request)))
+    work = partial(platform_of(request).schedules.pause, _key(schedule), by=caller(request))
+    return await once.answered(request, ScheduleView, work)
 
 
 @post(
@@ -101,7 +104,8 @@ async def pause(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]:
 async def resume(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]:
     """Let it fire again from its next time on; what lay in the pause is not made up for."""
     await body.refuse_body(request)
-    return ok(request, await platform_of(request).schedules.resume(_key(schedule), by=caller(request)))
+    work = partial(platform_of(request).schedules.resume, _key(schedule), by=caller(request))
+    return await once.answered(request, ScheduleView, work)
 
 
 @post(
@@ -122,7 +126,9 @@ async def resume(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]
 async def run(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleRun]:
     """Submit its task now, paused or not; its timetable does not change. Names the one that is there if the kind is unique."""
     await body.refuse_body(request)
-    return ok(request, await platform_of(request).schedules.run(_key(schedule), by=caller(request)))
+    service = platform_of(request).schedules
+    work = partial(service.run, _key(schedule), by=caller(request), once=once.once_of(request))
+    return await once.answered(request, ScheduleRun, work, HTTP_201_CREATED, kept=True)
 
 
 @get(

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import msgspec
 from litestar import Response, Router, get, post
-from litestar.status_codes import HTTP_200_OK
+from litestar.status_codes import HTTP_200_OK, HTTP_201_CREATED
 
-from taskmill.api import body, task_body
+from taskmill.api import body, once, task_body
 from taskmill.api.call import Call, TaskId, caller, platform_of, telemetry_of
 from taskmill.api.envelope import Envelope, ok
 from taskmill.api.task_body import Batch
@@ -17,8 +17,8 @@ from taskmill.clock import Timestamp, rfc3339
 from taskmill.errors import Code
 from taskmill.services.page import Page
 from taskmill.services.tasks.service import TaskFilter
-from taskmill.services.tasks.submit import Submitted
 from taskmill.services.tasks.submit_request import SubmitRequest
+from taskmill.services.tasks.submitted import Submitted
 from taskmill.services.tasks.view import TaskAttemptView, TaskDetail, TaskResult, TaskState, TaskSummary
 from taskmill.states import State
 
@@ -67,6 +67,8 @@ SUBMIT_ERRORS = (
     Code.SUBMIT_BUSY,
     Code.UNIQUE_BUSY,
     Code.UNIQUE_TAKEN,
+    Code.IDEMPOTENCY_CONFLICT,
+    Code.QUEUE_FULL,
 )
 
 
@@ -80,10 +82,14 @@ async def submit(request: Call) -> Envelope[Accepted]:
     """Store one task; once this is answered, it runs at least once. 200 instead of 201: a duplicate, nothing was stored."""
     platform = platform_of(request)
     # 不留名字：解码后的参数比正文大许多倍，等提交时不必占着
-    done = await platform.submit.submit(await task_body.one(request, platform.settings), created_by=caller(request))
+    wanted = [await task_body.one(request, platform.settings)]
+    done = await platform.submit.submit(wanted.pop(), created_by=caller(request), once=once.once_of(request))
     answer = ok(request, Accepted(**_accepted(done)))
+    status = HTTP_200_OK if done.duplicate else HTTP_201_CREATED
+    if done.repeated:
+        return once.repeated(answer, status)
     if done.duplicate:
-        return cast("Envelope[Accepted]", Response(answer, status_code=HTTP_200_OK))
+        return cast("Envelope[Accepted]", Response(answer, status_code=status))
     telemetry_of(request).submitted((done.queue,))
     return answer
 
@@ -98,10 +104,13 @@ async def submit_batch(request: Call) -> Envelope[AcceptedBatch]:
     """Store all tasks in one transaction; an error names the `index` of the task in `details`."""
     platform = platform_of(request)
     batch = await task_body.many(request, platform.settings)
-    done = await platform.submit.submit_many(batch, created_by=caller(request))
-    telemetry_of(request).submitted(task.queue for task in done if not task.duplicate)
+    done = await platform.submit.submit_many(batch, created_by=caller(request), once=once.once_of(request))
     items = [AcceptedItem(index=index, **_accepted(task)) for index, task in enumerate(done)]
-    return ok(request, AcceptedBatch(items=items, count=len(items)))
+    answer = ok(request, AcceptedBatch(items=items, count=len(items)))
+    if any(task.repeated for task in done):
+        return once.repeated(answer, HTTP_201_CREATED)
+    telemetry_of(request).submitted(task.queue for task in done if not task.duplicate)
+    return answer
 
 
 @get("/", operation_id="listTasks", summary="List tasks, newest first", opt={"query": TaskFilter})
@@ -148,7 +157,7 @@ async def result(request: Call, task_id: TaskId) -> Envelope[TaskResult]:
 async def cancel(request: Call, task_id: TaskId) -> Envelope[TaskState]:
     """End a waiting task at once; ask a running one to end (`cancel_requested`). A finished one answers 409."""
     await body.refuse_body(request)
-    return ok(request, await platform_of(request).tasks.cancel(body.task_id(task_id)))
+    return await once.answered(request, TaskState, lambda: platform_of(request).tasks.cancel(body.task_id(task_id)))
 
 
 @post(
@@ -161,7 +170,7 @@ async def cancel(request: Call, task_id: TaskId) -> Envelope[TaskState]:
 async def retry(request: Call, task_id: TaskId) -> Envelope[TaskState]:
     """Bring a finished task back with the same id and fresh budgets. A live one answers 409."""
     await body.refuse_body(request)
-    return ok(request, await platform_of(request).tasks.retry(body.task_id(task_id)))
+    return await once.answered(request, TaskState, lambda: platform_of(request).tasks.retry(body.task_id(task_id)))
 
 
 def _accepted(done: Submitted) -> dict[str, Any]:

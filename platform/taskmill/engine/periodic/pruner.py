@@ -9,6 +9,7 @@ from taskmill import constants as c
 from taskmill.engine import constants as ec
 from taskmill.ids import new_id
 from taskmill.log import get_logger
+from taskmill.stores import idempotency
 from taskmill.stores.database import Database
 from taskmill.stores.tasks import partitions, prune
 
@@ -44,7 +45,7 @@ class Pruner:
         """Do one round.
 
         Returns made and dropped (partitions), pruned (their rows), expired (rows past the retention of their queue),
-        busy (partitions left for later), attempts, fires, unique_keys, workers, rollups (rows merged) and more (a batch was full).
+        busy (partitions left for later), attempts, fires, unique_keys, answers, workers, rollups (rows merged) and more (a batch was full).
         """
         config = self._config
         async with self._database.pool.acquire(timeout=c.CONNECT_TIMEOUT_S) as connection:
@@ -55,6 +56,7 @@ class Pruner:
         attempts = await prune.prune_attempts(pool, config.retention_days, config.batch)
         fires = await prune.prune_fires(pool, config.retention_days, config.batch)
         keys = await prune.prune_unique_keys(pool, config.batch)
+        answers = await idempotency.prune(pool, config.batch)
         workers = await prune.prune_workers(pool, config.worker_keep_s)
         rollups = await prune.merge_rollups(pool, config.retention_days, config.batch)
         return {
@@ -66,9 +68,10 @@ class Pruner:
             "attempts": attempts,
             "fires": fires,
             "unique_keys": keys,
+            "answers": answers,
             "workers": workers,
             "rollups": rollups,
-            "more": int(full or config.batch in {attempts, fires, keys, rollups}),
+            "more": int(full or config.batch in {attempts, fires, keys, answers, rollups}),
         }
 
     async def _drop_expired(self) -> tuple[int, int, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -13,16 +14,19 @@ from msgspec import Meta
 from taskmill import bounds
 from taskmill import constants as c
 from taskmill.clock import Timestamp, rfc3339
+from taskmill.controls.once import Once
 from taskmill.errors import Code, ConflictError, NotFoundError, TaskmillError
 from taskmill.ids import as_id, new_id
 from taskmill.log import get_logger
 from taskmill.models import Schedule
 from taskmill.services.page import Page, Paging
+from taskmill.services.tasks.idempotency import Idempotency
 from taskmill.services.tasks.submit import SubmitService
 from taskmill.services.tasks.submit_request import Args, Priority, QueueName, SubmitRequest
 from taskmill.services.view import shown, view
 from taskmill.stores import schedule as store
-from taskmill.stores.database import Database
+from taskmill.stores.database import Connection, Database
+from taskmill.stores.tasks.submit import NewTask
 from taskmill.timetable.schedule import check_schedule
 from taskmill.timetable.timetable import Timetable
 
@@ -104,6 +108,7 @@ class ScheduleService:
     def __init__(self, database: Database, submit: SubmitService) -> None:
         self._database = database
         self._submit = submit
+        self._answers = Idempotency(database)
 
     async def create(self, request: ScheduleRequest, *, created_by: str | None = None) -> ScheduleView:
         """Make a schedule; its first fire is the next one of its timetable.
@@ -184,20 +189,26 @@ class ScheduleService:
         log.info("计划已恢复", schedule=made.name, schedule_id=str(made.id), by=by)
         return made
 
-    async def run(self, key: str, *, by: str | None = None) -> ScheduleRun:
-        """Submit its task at once, paused or not; its timetable does not change.
+    async def run(self, key: str, *, by: str | None = None, once: Once | None = None) -> ScheduleRun:
+        """Submit its task at once, paused or not; its timetable does not change. With `once` the answer is kept with it.
 
-        Errors as in `create`, QUEUE_LIMIT, UNIQUE_BUSY and UNIQUE_TAKEN. Of a unique task that is there already it names that one.
+        Errors as in `create`, QUEUE_LIMIT, UNIQUE_BUSY and UNIQUE_TAKEN; LateError. Of a unique task that is there it names that one.
         """
         row = await self._fetch(key)
         request = SubmitRequest(kind=row.kind, args=row.args, queue=row.queue, priority=row.priority)
         task = await self._submit.prepare(request, created_by=by, schedule_id=row.id)
-        instead = await self._database.unit(lambda connection: self._submit.store(connection, [task]))
-        made = instead.get(task.id, task.id)
-        if isinstance(made, TaskmillError):
-            raise made
-        log.info("计划已手动触发", schedule=row.name, schedule_id=str(row.id), task_id=str(made), by=by)
-        return ScheduleRun(schedule_id=row.id, task_id=made)
+        made = await self._database.unit(partial(self._run, row.id, task, once))
+        log.info("计划已手动触发", schedule=row.name, schedule_id=str(row.id), task_id=str(made.task_id), by=by)
+        return made
+
+    async def _run(self, schedule_id: UUID, task: NewTask, once: Once | None, connection: Connection) -> ScheduleRun:
+        found = (await self._submit.store(connection, [task])).get(task.id, task.id)
+        if isinstance(found, TaskmillError):
+            raise found
+        made = ScheduleRun(schedule_id=schedule_id, task_id=found)
+        if once is not None:
+            await self._answers.save(connection, once, made)
+        return made
 
     async def next(self, key: str, count: int) -> list[Timestamp]:
         """Return the times of the next fires, at most NEXT_FIRES_MAX; of a paused one, as if it were resumed now."""

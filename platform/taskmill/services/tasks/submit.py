@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Protocol
@@ -15,45 +14,28 @@ from msgspec import UNSET
 from taskmill import constants as c
 from taskmill import naming, reasons
 from taskmill.clock import Clock
-from taskmill.errors import Code, InputError, LimitError, SetupError, TaskmillError, UnavailableError
+from taskmill.controls.once import Once
+from taskmill.errors import Code, InputError, SetupError, TaskmillError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.services import constants as svc
-from taskmill.services.faults import translate
 from taskmill.services.kinds import KindCache, KindPolicy
 from taskmill.services.limits import LimitCache, Promoter
 from taskmill.services.tasks.group_commit import GroupCommit
+from taskmill.services.tasks.idempotency import Idempotency, LateError
+from taskmill.services.tasks.inserting import Inserter, away
 from taskmill.services.tasks.payload import encode
 from taskmill.services.tasks.submit_request import SubmitRequest, check_request, refuse
+from taskmill.services.tasks.submitted import Submitted, submitted
 from taskmill.services.tasks.ticketing import Ticketing
-from taskmill.services.tasks.unique import KeyWait, busy, taken, uniqueness
+from taskmill.services.tasks.unique import KeyWait, taken, uniqueness
 from taskmill.settings import Settings
 from taskmill.stores.broker.tickets import Tickets
-from taskmill.stores.database import AWAY, MISSING_SCHEMA, Connection, Database
-from taskmill.stores.tasks import limits, unique
-from taskmill.stores.tasks import submit as store
+from taskmill.stores.database import AWAY, MISSING_SCHEMA, Database
 from taskmill.stores.tasks.submit import Inserted, NewTask, Uniqueness
-from taskmill.stores.tasks.unique import KeyHeldError
-from taskmill.stores.why import why
 from taskmill.text.validation import in_both
 
 log = get_logger(__name__)
-
-
-class Submitted(msgspec.Struct):
-    """What became of it: the id is final once this is returned.
-
-    A `duplicate` was not stored: id, state and time (None once it is pruned) are those of the task that has its key, which
-    was `replaced` if it got its args and time.
-    """
-
-    id: UUID
-    kind: str
-    queue: str
-    state: str | None
-    run_at: datetime | None
-    duplicate: bool = False
-    replaced: bool = False
 
 
 class Requests(Protocol):
@@ -87,20 +69,25 @@ class SubmitService:
         self._clock = clock
         self.kinds = KindCache(database, clock)
         self._ticketing = Ticketing(database, tickets, clock)
-        self._group = GroupCommit(self._insert, self._send)
+        self._inserter = Inserter(settings, database, self._limits, clock)
+        self.store, self.admit = self._inserter.store, self._inserter.admit
+        self._answers = Idempotency(database)
+        self._group = GroupCommit(self._inserter.insert, self._send)
         # 有键的另成一组：一个打开的事务占着键，只耽误问同一个键的人
-        self._keyed = GroupCommit(self._insert_keyed, self._send, KeyWait(self._insert, clock).insert)
+        self._keyed = GroupCommit(self._insert_keyed, self._send, KeyWait(self._inserter.insert, clock).insert)
         self._sending: set[asyncio.Task[None]] = set()
-        self._known_queues: dict[str, float] = {}  # 队列 → 登记到何时可信
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def submit(self, request: SubmitRequest, *, created_by: str | None = None) -> Submitted:
+    async def submit(self, request: SubmitRequest, *, created_by: str | None = None, once: Once | None = None) -> Submitted:
         """Accept one task and return after its commit.
 
-        Raises InputError, NotFoundError or ConflictError UNIQUE_TAKEN (nothing is stored), LimitError SUBMIT_BUSY or
+        Raises InputError, NotFoundError or ConflictError UNIQUE_TAKEN or IDEMPOTENCY_CONFLICT (nothing is stored), LimitError SUBMIT_BUSY or
         QUEUE_LIMIT, UnavailableError UNIQUE_BUSY or DATABASE_UNAVAILABLE (the task was stored once or not at all).
         """
+        if once is not None and (kept := await self._kept(once)):
+            return kept[0]
         task = await self.prepare(request, created_by=created_by)
+        task.once = once
         del request  # 等提交时只需要编码好的
         return await self._submit(task)
 
@@ -119,18 +106,24 @@ class SubmitService:
         return await self._submit(await self.prepare(request, task_id=UUID(task_id)))
 
     async def _submit(self, task: NewTask) -> Submitted:
-        done = await (self._group if task.unique is None else self._keyed).put(task)
+        done = await (self._group if task.unique is None and task.once is None else self._keyed).put(task)
+        if done.late and task.once is not None:
+            return (await self._kept(task.once))[0]
         if (error := taken(task, done)) is not None:
             raise error
-        return _submitted(task, done)
+        return submitted(task, done)
 
-    async def submit_many(self, requests: Requests, *, created_by: str | None = None) -> list[Submitted]:
+    async def submit_many(
+        self, requests: Requests, *, created_by: str | None = None, once: Once | None = None
+    ) -> list[Submitted]:
         """Accept all tasks or none, in one transaction; errors as in `submit`, with `index` in the details.
 
         `requests` are gone through once, and not kept.
         """
         if len(requests) > self._settings.batch_max_tasks:
             raise InputError(Code.BATCH_TOO_LARGE, size=len(requests), limit=self._settings.batch_max_tasks)
+        if once is not None and (kept := await self._kept(once)):
+            return kept
         tasks: list[NewTask] = []
         try:
             for request in requests:
@@ -140,11 +133,11 @@ class SubmitService:
             error.details["index"] = len(tasks)
             raise
         try:
-            inserted = await self._insert(tasks, round(svc.UNIQUE_WAIT_S * 1000), all_or_none=True)
-        except KeyHeldError:
-            raise busy(tasks) from None
+            inserted = await self._inserter.insert_batch(tasks, once)
+        except LateError:
+            return await self._kept(once) if once is not None else []
         self._send(tasks, inserted)
-        return [_submitted(task, inserted[task.id]) for task in tasks]
+        return [submitted(task, inserted[task.id]) for task in tasks]
 
     async def prepare(
         self,
@@ -223,35 +216,6 @@ class SubmitService:
         elif self._loop is not running:
             raise InputError(Code.USAGE, reason=reasons.OTHER_LOOP)
 
-    async def store(self, connection: Connection, tasks: Sequence[NewTask]) -> dict[UUID, UUID | TaskmillError]:
-        """Insert prepared tasks in the caller's transaction; the stager tickets them after the commit.
-
-        Returns for each that was not stored the task that has its key, or why there is none. Errors as in `admit`.
-        """
-        for task in tasks:
-            task.ticketed = False
-        await self.admit(connection, {task.queue for task in tasks})
-        if plain := [task for task in tasks if task.unique is None]:
-            await store.insert(connection, plain)
-        missing: dict[UUID, UUID | TaskmillError] = {}
-        for task in tasks:
-            if task.unique is not None and (instead := await self._store_keyed(connection, task)) is not None:
-                missing[task.id] = instead
-        return missing
-
-    async def _store_keyed(self, connection: Connection, task: NewTask) -> UUID | TaskmillError | None:
-        try:
-            async with connection.transaction():  # 键被占着，只赔上这一个
-                done = (await unique.insert(connection, [task], svc.UNIQUE_GROUP_MS))[task.id]
-        except KeyHeldError:
-            return busy([task], svc.UNIQUE_GROUP_MS / 1000)
-        return taken(task, done) or done.duplicate_of
-
-    async def admit(self, connection: Connection, queues: set[str]) -> None:
-        """Make the queues that are missing; LimitError QUEUE_LIMIT, which leaves the caller's transaction as it was."""
-        async with connection.transaction():
-            await self._register(connection, queues)
-
     async def close(self) -> None:
         """Wait for submits that are under way, for at most SHUTDOWN_GRACE_S; what hangs longer is cut off."""
         try:
@@ -267,13 +231,23 @@ class SubmitService:
     def _under_way(self) -> set[asyncio.Task[None]]:
         return self._group.under_way | self._keyed.under_way | self._keyed.apart | self._sending | self._promoter.under_way
 
+    async def _insert_keyed(self, tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:
+        return await self._inserter.insert(tasks, svc.UNIQUE_GROUP_MS)
+
+    async def _kept(self, once: Once) -> list[Submitted]:
+        found = await self._answers.find(once)
+        kept = [] if found is None else msgspec.json.decode(found, type=list[Submitted])
+        for each in kept:
+            each.repeated = True
+        return kept
+
     async def _refresh_limits(self) -> None:
         try:
             await self._limits.refresh()
         except MISSING_SCHEMA as error:
             raise SetupError(Code.SCHEMA_BEHIND, found="empty", expected="head") from error
         except AWAY as error:
-            raise _away(error) from error
+            raise away(error) from error
 
     async def _policy(self, request: SubmitRequest) -> KindPolicy | None:
         if not naming.may_be_kind(request.kind):
@@ -282,7 +256,7 @@ class SubmitService:
             look = self.kinds.find if self._settings.allow_unknown_kinds else self.kinds.get
             return await look(request.kind, request.version)
         except AWAY as error:
-            raise _away(error) from error
+            raise away(error) from error
 
     def _send(self, tasks: Sequence[NewTask], inserted: dict[UUID, Inserted]) -> None:
         """任务已在 PostgreSQL 里，回答不等票据：Valkey 卡住也与提交者无关。"""
@@ -294,76 +268,7 @@ class SubmitService:
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)
 
-    async def _insert_keyed(self, tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:
-        return await self._insert(tasks, svc.UNIQUE_GROUP_MS)
-
-    async def _insert(
-        self, tasks: Sequence[NewTask], wait_ms: int = 0, *, all_or_none: bool = False
-    ) -> dict[UUID, Inserted]:
-        """`wait_ms`: how long for keys that another transaction holds; then KeyHeldError."""
-        if not tasks:
-            return {}
-        now = self._clock.monotonic()
-        full = self._limits.most({task.queue for task in tasks})
-        plain, keyed = [task for task in tasks if task.unique is None], [task for task in tasks if task.unique is not None]
-        fresh = {task.queue for task in tasks if self._known_queues.get(task.queue, now) <= now}
-
-        async def work(connection: Connection) -> dict[UUID, Inserted]:
-            if fresh:
-                await self._register(connection, fresh)
-            if full:
-                await _check_room(connection, tasks, full)
-            inserted: dict[UUID, Inserted] = {}
-            for start in range(0, len(plain), svc.SUBMIT_CHUNK):
-                inserted |= await store.insert(connection, plain[start : start + svc.SUBMIT_CHUNK])
-            if keyed:
-                inserted |= await unique.insert(connection, keyed, wait_ms)
-            if all_or_none:
-                _refuse_duplicates(tasks, inserted)
-            return inserted
-
-        try:
-            inserted = await self._database.unit(work)
-        except MISSING_SCHEMA as error:
-            raise SetupError(Code.SCHEMA_BEHIND, found="empty", expected="head") from error
-        except AWAY as error:
-            raise _away(error) from error
-        self._known_queues.update(dict.fromkeys(fresh, now + svc.QUEUE_KNOWN_S))
-        return inserted
-
-    async def _register(self, connection: Connection, queues: set[str]) -> None:
-        made, limit = await store.ensure_queues(connection, sorted(queues)), self._settings.queues_max
-        if made and await store.count_queues(connection) > limit:
-            raise LimitError(Code.QUEUE_LIMIT, queue=made[0], limit=limit)
-
 
 def _lane(request: SubmitRequest, policy: KindPolicy | None) -> tuple[str, int]:
     queue = request.queue or (policy.queue if policy else c.QUEUE_DEFAULT)
     return queue, request.priority or (policy.priority if policy else c.PRIORITY_DEFAULT)
-
-
-def _submitted(task: NewTask, done: Inserted) -> Submitted:
-    duplicate = done.duplicate_of is not None
-    return Submitted(
-        done.duplicate_of or task.id, task.kind, task.queue, done.state, done.run_at, duplicate, replaced=done.replaced
-    )
-
-
-async def _check_room(connection: Connection, tasks: Sequence[NewTask], most: dict[str, int]) -> None:
-    """整批一起算：放不下就一个也不收。"""
-    rooms = await limits.room(connection, most)
-    wanted = Counter(task.queue for task in tasks)
-    for queue, room in rooms.items():
-        if wanted[queue] > room:
-            raise LimitError(Code.QUEUE_FULL, queue=queue, limit=most[queue], waiting=most[queue] - room)
-
-
-def _refuse_duplicates(tasks: Sequence[NewTask], inserted: dict[UUID, Inserted]) -> None:
-    for index, task in enumerate(tasks):
-        if (error := taken(task, inserted[task.id])) is not None:
-            error.details["index"] = index
-            raise error
-
-
-def _away(error: BaseException) -> TaskmillError:
-    return translate(error) or UnavailableError(Code.DATABASE_UNAVAILABLE, reason=why(error))

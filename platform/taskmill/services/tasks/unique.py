@@ -58,7 +58,13 @@ def taken(task: NewTask, inserted: Inserted) -> ConflictError | None:
 def busy(tasks: Sequence[NewTask], seconds: float = c.UNIQUE_WAIT_S) -> UnavailableError:
     """Return the error of keys that another transaction did not let go of; a key made of args is named by its kind."""
     keys = {task.unique.key or f"{task.kind}:…" for task in tasks if task.unique is not None}
+    keys |= {task.once.key for task in tasks if task.once is not None}
     return UnavailableError(Code.UNIQUE_BUSY, key=", ".join(sorted(keys)[: c.LOG_KEYS_MAX]), seconds=seconds)
+
+
+def busy_key(key: str) -> UnavailableError:
+    """Return the same error for one key."""
+    return UnavailableError(Code.UNIQUE_BUSY, key=key, seconds=c.UNIQUE_WAIT_S)
 
 
 class KeyWait:

@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
+from taskmill.controls.once import Once
 from taskmill.stores import constants as c
 from taskmill.stores.arrays import sparse
 from taskmill.stores.database import Connection, Queryable
@@ -56,6 +57,7 @@ class NewTask:
     unique: Uniqueness | None = None
     concurrency_key: str | None = None
     slot: int | None = None
+    once: Once | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ class Inserted:
     """What the database decided: `available` and `ticket_ms` (None: no ticket wanted, the stager will).
 
     `duplicate_of` is the task that has the key, if that is why this one was not stored; state and time are that task's
-    then, None once it is pruned, and `replaced` says that it got this one's args and time.
+    then, None once it is pruned, and `replaced` says that it got this one's args and time. `late`: another request with the same Idempotency-Key was
+    first, and nothing was done.
     """
 
     state: str | None
@@ -72,6 +75,7 @@ class Inserted:
     duplicate_of: UUID | None = None
     replaced: bool = False
     unique_key: str | None = None
+    late: bool = False
 
 
 # 批里的一列：名字、类型、从任务取值、全批都是它就不传的默认值（NEVER：总是传）

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -65,6 +65,7 @@ where k.key = any ($1::text[]) and k.until > now()
 # 之前的上限，以及从此的上限
 BOUND = "select b.before from (select current_setting('lock_timeout') as before) b, set_config('lock_timeout', $1, true)"
 UNDO = "delete from taskmill.tasks where id = any ($1::uuid[])"
+UNHOLD = "delete from taskmill.unique_keys where task_id = any ($1::uuid[]) and until > now()"
 # 转移 replace：available → scheduled（新的时间在将来）；别的等待态不变，由 stager 到时放行
 REPLACE = f"""
 update taskmill.tasks t
@@ -118,6 +119,12 @@ def _order(task: NewTask) -> tuple[str, bytes]:
     """大家按同一次序占键，才不会互相等；写法不同而键相同的，撞上了由死锁检测重来。"""
     unique = task.unique
     return (task.kind, b"") if unique is None else (unique.key or task.kind, unique.of or b"")
+
+
+async def undo(connection: Connection, ids: Collection[UUID]) -> None:
+    """Take back tasks that this transaction inserted, with the keys that they hold."""
+    await connection.execute(UNDO, sorted(ids))
+    await connection.execute(UNHOLD, sorted(ids))
 
 
 async def _round(connection: Connection, tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:

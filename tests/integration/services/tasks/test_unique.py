@@ -15,8 +15,8 @@ from taskmill import constants as c
 from taskmill.engine.periodic.pruner import Pruner
 from taskmill.errors import Code, ConflictError, InputError, UnavailableError
 from taskmill.services.platform import Platform
-from taskmill.services.tasks.submit import Submitted
 from taskmill.services.tasks.submit_request import SubmitRequest
+from taskmill.services.tasks.submitted import Submitted
 from tests.support.engines import decoded, final, history, live, platform_of, running, submit
 
 pytestmark = pytest.mark.anyio
