@@ -16,6 +16,8 @@ from taskmill.states import FINAL, LIVE
 # 占着键的行；语句里的条件与索引的必须一字不差，规划器才认得
 UNIQUE_HELD = "unique_key is not null and (unique_while = 'live' or claim_no = 0)"
 
+SLOTTED = "slot >= 1"
+SLOTTED_KEY = "slot is not null and concurrency_key is not null"
 TICKETLESS = "state = 'available' and ticket_at is null and (slot is null or slot = 2)"
 
 
@@ -53,7 +55,6 @@ class TaskColumns(Timestamps):
     unique_key: Mapped[str | None] = mapped_column(sort_order=910)
     unique_while: Mapped[str | None] = mapped_column(sort_order=911)
     concurrency_key: Mapped[str | None] = mapped_column(sort_order=912)
-    slot: Mapped[int | None] = mapped_column(SmallInteger, sort_order=913)
 
 
 class Task(TaskColumns, Base):
@@ -62,6 +63,7 @@ class Task(TaskColumns, Base):
     __tablename__ = "tasks"
 
     id: Mapped[UUID] = mapped_column(primary_key=True, sort_order=-1)
+    slot: Mapped[int | None] = mapped_column(SmallInteger, sort_order=913)
 
     __table_args__ = (
         CheckConstraint(_one_of("state", LIVE), name="state"),
@@ -70,10 +72,10 @@ class Task(TaskColumns, Base):
         # stager：无票的行，按 id 次序补票；被上限挡着的不归它
         Index("tasks_ticketless", "queue", "priority", "id", postgresql_where=text(TICKETLESS)),
         # 放行者：被挡着的按次序，占着空位的数一数；没有上限的队列里一行也没有
-        Index("tasks_held_by_key", "queue", "concurrency_key", "priority", "id", postgresql_where=text("slot = 0")),
-        Index("tasks_held_by_queue", "queue", "priority", "id", postgresql_where=text("slot = 1")),
-        Index("tasks_slots", "queue", "concurrency_key", postgresql_where=text("slot >= 1")),
-        Index("tasks_running_slots", "queue", "state", postgresql_where=text("slot = 2")),
+        Index("tasks_slots", "queue", "slot", "priority", "id", postgresql_where=text(SLOTTED)),
+        Index(
+            "tasks_slots_by_key", "queue", "concurrency_key", "slot", "priority", "id", postgresql_where=text(SLOTTED_KEY)
+        ),
         # stager：到期的行
         Index("tasks_due", "run_at", postgresql_where=text("state in ('scheduled', 'retryable')")),
         Index("tasks_running", "worker_id", postgresql_where=text("state = 'running'")),

@@ -68,12 +68,12 @@ async def test_a_full_backlog_is_429_with_the_numbers(client: httpx2.AsyncClient
         ({"max_running": 1}, "QUEUE_AT_LIMIT", "1 tasks of the queue q run (limit 1), 0 are before it"),
         (
             {"max_running_per_key": 1},
-            "KEY_FULL",
+            "KEY_AT_LIMIT",
             "1 tasks of the key k have their turn in the queue q (limit 1), 0 are before it",
         ),
         (
             {"rate": {"limit": 1, "period_s": 3600}},
-            "RATE_USED",
+            "RATE_AT_LIMIT",
             "the queue q starts 1 tasks in 3600 s at most, 0 are before it",
         ),
     ],

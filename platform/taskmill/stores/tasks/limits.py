@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from taskmill.models.task import TICKETLESS
+from taskmill.models.task import SLOTTED, SLOTTED_KEY, TICKETLESS
 from taskmill.stores.broker.lanes import Lane
 from taskmill.stores.broker.tickets import Ticket
 from taskmill.stores.database import Connection, Queryable
@@ -37,14 +37,14 @@ select name, max_running, max_running_per_key, rate from taskmill.queues
 where name = any ($1::text[]) and limited order by name for no key update
 """
 # 转移不变，只是前进一步：键还有空位的，按优先级与先后
-BY_KEY = """
+BY_KEY = f"""
 with room as materialized (
   select u.queue, u.key, u.most - (
-    select count(*) from taskmill.tasks t where t.queue = u.queue and t.concurrency_key = u.key and t.slot >= 1) as n
+    select count(*) from taskmill.tasks t where t.queue = u.queue and t.concurrency_key = u.key and coalesce(t.slot, 0) >= 1 and {SLOTTED_KEY}) as n
   from unnest($1::text[], $2::text[], $3::int[]) as u(queue, key, most)
 ), next as materialized (
   select n.id from room r cross join lateral (
-    select t.id from taskmill.tasks t where t.queue = r.queue and t.concurrency_key = r.key and t.slot = 0
+    select t.id from taskmill.tasks t where t.queue = r.queue and t.concurrency_key = r.key and t.slot = 0 and {SLOTTED_KEY}
     order by t.priority, t.id limit greatest(r.n, 0) for update skip locked) n
 )
 update taskmill.tasks t set slot = 1 from next where t.id = next.id and t.slot = 0 returning t.queue
@@ -69,7 +69,7 @@ from unnest($1::text[]) as u(queue)
 BY_QUEUE = f"""
 with next as materialized (
   select n.id from unnest($1::text[], $2::int[]) as u(queue, room) cross join lateral (
-    select t.id from taskmill.tasks t where t.queue = u.queue and t.slot = 1
+    select t.id from taskmill.tasks t where t.queue = u.queue and t.slot = 1 and {SLOTTED}
     order by t.priority, t.id limit u.room for update skip locked) n
 )
 update taskmill.tasks t set slot = 2, ticket_at = {NOW_MS}, updated_at = now() from next where t.id = next.id and t.slot = 1
@@ -82,44 +82,46 @@ with next as materialized (
   from taskmill.queues q cross join lateral (
     select t.id, t.concurrency_key from taskmill.tasks t
     where {TICKETLESS} and t.queue = q.name and coalesce(t.slot, -1) = -1
-    limit $1 for update skip locked) n
+    order by t.priority, t.id limit $1 for update skip locked) n
   where q.limited
 )
 update taskmill.tasks t set slot = next.slot from next where t.id = next.id and t.slot is null
 returning t.queue, t.concurrency_key, t.slot
 """
 # 上限取消了：挡着的都放开，票由 stager 补
-RELEASE = """
-with recursive held as (
-  (select queue from taskmill.tasks where slot = 0 order by queue limit 1)
+RELEASE = f"""
+with recursive by_key as (
+  (select queue from taskmill.tasks where {SLOTTED_KEY} order by queue limit 1)
   union all
-  select n.queue from held h cross join lateral (
-    select queue from taskmill.tasks where slot = 0 and queue > h.queue order by queue limit 1) n
-), waiting as (
-  (select queue from taskmill.tasks where slot = 1 order by queue limit 1)
+  select n.queue from by_key h cross join lateral (
+    select queue from taskmill.tasks where {SLOTTED_KEY} and queue > h.queue order by queue limit 1) n
+), by_queue as (
+  (select queue from taskmill.tasks where {SLOTTED} order by queue limit 1)
   union all
-  select n.queue from waiting h cross join lateral (
-    select queue from taskmill.tasks where slot = 1 and queue > h.queue order by queue limit 1) n
-), free as materialized (
-  select queue from (select queue from held union select queue from waiting) x
-  where not exists (select from taskmill.queues q where q.name = x.queue and q.limited)
+  select n.queue from by_queue h cross join lateral (
+    select queue from taskmill.tasks where {SLOTTED} and queue > h.queue order by queue limit 1) n
 ), next as materialized (
-  (select n.id from free f cross join lateral (
-    select t.id from taskmill.tasks t where t.queue = f.queue and t.slot = 0 limit $1 for update skip locked) n)
+  (select n.id from by_key s cross join lateral (
+    select t.id from taskmill.tasks t where t.queue = s.queue and t.slot = 0 and {SLOTTED_KEY}
+    limit $1 for update skip locked) n
+   where not exists (select from taskmill.queues q where q.name = s.queue and q.limited))
   union all
-  (select n.id from free f cross join lateral (
-    select t.id from taskmill.tasks t where t.queue = f.queue and t.slot = 1 limit $1 for update skip locked) n)
+  (select n.id from by_queue s cross join lateral (
+    select t.id from taskmill.tasks t where t.queue = s.queue and t.slot = 1 and {SLOTTED} limit $1 for update skip locked) n
+   where not exists (select from taskmill.queues q where q.name = s.queue and q.limited))
 )
 update taskmill.tasks t set slot = null from next where t.id = next.id and t.slot in (0, 1) returning t.queue
 """
 # 沿索引跳着找被挡的键，一次一段：$1、$2 是上一段的末尾
-KEYS = """
+KEYS = f"""
 with recursive held as (
-  (select queue, concurrency_key, 1 as n from taskmill.tasks where slot = 0 and (queue, concurrency_key) > ($1, $2)
+  (select queue, concurrency_key, 1 as n from taskmill.tasks
+   where slot = 0 and {SLOTTED_KEY} and (queue, concurrency_key) > ($1, $2)
    order by queue, concurrency_key limit 1)
   union all
   select x.queue, x.concurrency_key, h.n + 1 from held h cross join lateral (
-    select queue, concurrency_key from taskmill.tasks where slot = 0 and (queue, concurrency_key) > (h.queue, h.concurrency_key)
+    select queue, concurrency_key from taskmill.tasks
+    where slot = 0 and {SLOTTED_KEY} and (queue, concurrency_key) > (h.queue, h.concurrency_key)
     order by queue, concurrency_key limit 1) x
   where h.n < $3
 )

@@ -38,7 +38,7 @@ from taskmill.stores import constants as sc
 from taskmill.stores.database import Connection, Queryable
 from taskmill.stores.sqlstates import CANCELLED
 
-_COLUMNS = [column.name for column in Task.__table__.columns]
+_COLUMNS = [column.name for column in Task.__table__.columns if column.name != "slot"]  # 只有活的任务才有
 _LIST = [name for name in _COLUMNS if name not in {"args", "meta"}]  # 列表不带大字段
 # 以前存下的、驱动读不回的时刻（公元一万年以后）：照样列得出来
 _READABLE = datetime(c.TIME_YEARS[1] + 1, 1, 1, tzinfo=UTC)
@@ -50,9 +50,9 @@ _ID_REST_BITS = 80
 _SURELY_OURS = 0.9  # 两边的钟不同，差一点也算到了时限
 
 ONE = f"""
-select {_NAMES}, null::timestamptz as finished_at from taskmill.tasks where id = $1
+select {_NAMES}, slot, null::timestamptz as finished_at from taskmill.tasks where id = $1
 union all
-select {_NAMES}, finished_at from taskmill.task_history where id = $1
+select {_NAMES}, null::smallint, finished_at from taskmill.task_history where id = $1
 """
 RESULT = """
 select id, state, null::jsonb as result, error, null::timestamptz as finished_at from taskmill.tasks where id = $1

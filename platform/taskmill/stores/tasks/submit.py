@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import attrgetter
@@ -99,8 +99,6 @@ FORM: Final[Form] = (
     ("fire_at", "timestamptz", attrgetter("fire_at"), None),
     ("created_by", "text", attrgetter("created_by"), None),
     ("ticketed", "bool", attrgetter("ticketed"), True),
-    ("concurrency_key", "text", attrgetter("concurrency_key"), None),
-    ("slot", "smallint", attrgetter("slot"), None),
 )
 _NAMES: Final = [name for name, *_ in FORM]
 # 行里的值：多半就是批里的那一列
@@ -109,18 +107,32 @@ VALUES: Final = {
     "tags": "string_to_array(u.tags, E'\\x1f')",
     "state": "case when d.due <= now() then 'available' else 'scheduled' end",
     "run_at": "d.due",
-    "slot": "case when d.due <= now() then u.slot end",
     "ticket_at": f"case when coalesce(u.ticketed, true) and d.due <= now() then {NOW_MS} end",
 }
 DUE: Final = "select coalesce(u.run_at, now() + coalesce(u.delay, interval '0')) as due"
-# 转移 submit：None → available / scheduled。run_at 不晚于现在即可运行
-INSERT = f"""
-insert into taskmill.tasks ({", ".join(VALUES)})
-select {", ".join(VALUES.values())}
-from unnest({", ".join(f"${n}::{sort}[]" for n, (_, sort, *_) in enumerate(FORM, 1))}) as u({", ".join(_NAMES)})
+
+
+def inserting(form: Form, values: Mapping[str, str]) -> str:
+    """Return the insert of arrays in this form; the transition submit: None → available / scheduled, may run once it is due."""
+    arrays = ", ".join(f"${n}::{sort}[]" for n, (_, sort, *_) in enumerate(form, 1))
+    return f"""
+insert into taskmill.tasks ({", ".join(values)})
+select {", ".join(values.values())}
+from unnest({arrays}) as u({", ".join(name for name, *_ in form)})
 cross join lateral ({DUE}) d
 returning id, state, run_at, (extract(epoch from ticket_at) * 1000)::bigint as ticket_ms
 """
+
+
+INSERT = inserting(FORM, VALUES)
+# 有并发键的、进有上限的队列的：多两列。多数任务两样都没有，不为它们付账
+KEYED_FORM: Final[Form] = (
+    *FORM,
+    ("concurrency_key", "text", attrgetter("concurrency_key"), None),
+    ("slot", "smallint", attrgetter("slot"), None),
+)
+KEYED_VALUES: Final = {**VALUES, "concurrency_key": "u.concurrency_key", "slot": "case when d.due <= now() then u.slot end"}
+INSERT_KEYED = inserting(KEYED_FORM, KEYED_VALUES)
 QUEUES = "insert into taskmill.queues (name) select unnest($1::text[]) on conflict do nothing returning name"
 
 
@@ -134,7 +146,9 @@ def columns(tasks: Sequence[NewTask], form: Form = FORM) -> Iterator[list[Any]]:
 async def insert(connection: Connection, tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:
     """Insert all `tasks` in one statement, sorted by id; returns one Inserted per id. Errors: asyncpg's."""
     ordered = sorted(tasks, key=lambda t: t.id)
-    rows = await connection.fetch(INSERT, *columns(ordered))
+    keyed = any(task.slot is not None or task.concurrency_key is not None for task in ordered)
+    statement, form = (INSERT_KEYED, KEYED_FORM) if keyed else (INSERT, FORM)
+    rows = await connection.fetch(statement, *columns(ordered, form))
     return {row["id"]: Inserted(row["state"], row["run_at"], row["ticket_ms"]) for row in rows}
 
 

@@ -16,13 +16,13 @@ from taskmill.stores.arrays import sparse
 from taskmill.stores.database import LOCKED_OUT, Connection, Record
 from taskmill.stores.tasks import submit
 from taskmill.stores.tasks.history import state_in
-from taskmill.stores.tasks.submit import DUE, FORM, VALUES, Inserted, NewTask
+from taskmill.stores.tasks.submit import DUE, KEYED_FORM, KEYED_VALUES, Inserted, NewTask
 
 # 由参数来的键在此算：jsonb 的写法是唯一的，REST、Python 与 SQL 因此得到同一个键
 _KEY = """coalesce(x.given_key,
   x.kind || ':' || left(encode(sha256(convert_to(x.unique_of::text, 'UTF8')), 'hex'), 32))"""
 _FORM: Final = (
-    *FORM,
+    *KEYED_FORM,
     ("given_key", "text", attrgetter("unique.key"), None),
     ("unique_of", "jsonb", attrgetter("unique.of"), None),
     ("unique_while", "text", attrgetter("unique.while_"), submit.NEVER),
@@ -34,8 +34,8 @@ with u as materialized (
   select x.*, {_KEY} as unique_key
   from unnest({", ".join(f"${n}::{sort}[]" for n, (_, sort, *_) in enumerate(_FORM, 1))}) as x({", ".join(_NAMES)})
 ), i as (
-  insert into taskmill.tasks ({", ".join(VALUES)}, unique_key, unique_while)
-  select {", ".join(VALUES.values())}, u.unique_key, u.unique_while from u cross join lateral ({DUE}) d
+  insert into taskmill.tasks ({", ".join(KEYED_VALUES)}, unique_key, unique_while)
+  select {", ".join(KEYED_VALUES.values())}, u.unique_key, u.unique_while from u cross join lateral ({DUE}) d
   on conflict (unique_key) where {UNIQUE_HELD} do nothing
   returning id, state, run_at, (extract(epoch from ticket_at) * 1000)::bigint as ticket_ms
 )
