@@ -8,6 +8,7 @@ from uuid import UUID
 from asyncpg import Record
 
 from taskmill import constants as c
+from taskmill.models.task_queue import BARRED
 from taskmill.states import By, sources
 from taskmill.stores import constants as sc
 from taskmill.stores.arrays import Fence, fence_arrays
@@ -23,8 +24,8 @@ _CLAIMABLE = f"""
       t.id = u.id and t.claim_no = u.claim_no and {state_in(sources(By.CLAIM))}
   and (t.kind || ':' || t.kind_version) = any ($4::text[])
   and (t.expires_at is null or t.expires_at > now())
-  and not exists (select from taskmill.queues q
-                  where q.name = t.queue and (q.paused_at is not null or (q.limited and t.slot is distinct from 2)))
+  and not exists (select from taskmill.queues q where q.name = t.queue and ({BARRED})
+                  and (q.paused_at is not null or t.slot is distinct from 2))
 """
 _RETURNING = """
 returning t.id, t.claim_no, t.attempt, t.max_attempts, t.crash_count, t.queue, t.kind, t.kind_version, t.args, t.meta,
