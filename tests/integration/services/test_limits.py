@@ -202,3 +202,35 @@ async def test_a_limit_that_cannot_be_is_refused_and_named(platform: Platform, c
     with pytest.raises(InputError) as caught:
         await platform.queues.put("default", QueuePolicyChange(**change))
     assert caught.value.details["field"] == field
+
+
+async def test_a_paused_queue_gives_no_slots_and_a_resumed_one_does_at_once(platform: Platform) -> None:
+    await limit(platform, max_running=1)
+    await platform.queues.pause("default")
+    ids = await many(platform, 2)
+    assert await slots(platform, ids) == [1, 1]
+    await platform.queues.resume("default")
+    await quiet(platform)
+    assert await slots(platform, ids) == [2, 1]
+
+
+async def test_without_the_limit_per_key_the_other_one_still_holds(platform: Platform) -> None:
+    await limit(platform, max_running=3, max_running_per_key=1)
+    ids = [await submit(platform, "shop.pack", {"to": "a"}) for _ in range(4)]
+    await quiet(platform)
+    assert await slots(platform, ids) == [2, 0, 0, 0]
+    await limit(platform, max_running_per_key=None)
+    await Limiter(platform.database, platform.promoter).run_once()
+    assert await slots(platform, ids) == [2, 2, 2, 1]
+
+
+async def test_a_retry_lines_up_again_behind_none_of_its_age(platform: Platform) -> None:
+    await limit(platform, max_running=1)
+    ids = await many(platform, 2)
+    await platform.database.pool.execute(
+        "update taskmill.tasks set state = 'retryable', slot = null, ticket_at = null, run_at = now() where id = $1", ids[0]
+    )
+    await stage(platform)
+    assert await slots(platform, ids) == [None, 1]
+    await Limiter(platform.database, platform.promoter).run_once()
+    assert await slots(platform, ids) == [2, 1]

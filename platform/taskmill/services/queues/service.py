@@ -76,6 +76,7 @@ class QueueService:
         if not found:
             raise NotFoundError(Code.QUEUE_NOT_FOUND, queue=name)
         log.info("队列已恢复", queue=name, by=by)
+        self._promoter.soon([(name, None)])
         return await self.get(name)
 
     async def put(self, name: str, change: QueuePolicyChange, *, by: str | None = None) -> QueueView:

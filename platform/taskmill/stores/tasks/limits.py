@@ -31,10 +31,10 @@ LIMITED = """
 select name, limited, max_running_per_key is not null as keyed, max_backlog
 from taskmill.queues where limited or max_backlog is not null
 """
-# 在此之后才数：前一个放行的人提交了什么，下一条语句都看得到
+# 暂停的队列不放行，恢复之后再来。在此之后才数：前一个放行的人提交了什么，下一条语句都看得到
 LOCK = """
 select name, max_running, max_running_per_key, rate from taskmill.queues
-where name = any ($1::text[]) and limited order by name for no key update
+where name = any ($1::text[]) and limited and paused_at is null order by name for no key update
 """
 # 转移不变，只是前进一步：键还有空位的，按优先级与先后
 BY_KEY = f"""
@@ -201,10 +201,11 @@ async def give(connection: Connection, places: Iterable[Place], most: int) -> Gi
     """Give the free slots of the queues and keys of `places` to their next tasks, at most `most` a queue, in a transaction."""
     wanted = sorted(places, key=lambda place: (place[0], place[1] or ""))
     found = {limits.queue: limits for limits in await _lock(connection, sorted({queue for queue, _ in wanted}))}
+    # 按键的上限取消了：挡着的都往前走一步
     keyed = [
-        (queue, key, limits.max_running_per_key)
+        (queue, key, limits.max_running_per_key or most)
         for queue, key in wanted
-        if key is not None and (limits := found.get(queue)) is not None and limits.max_running_per_key is not None
+        if key is not None and (limits := found.get(queue)) is not None
     ]
     if keyed:
         await connection.fetch(BY_KEY, [q for q, *_ in keyed], [k for _, k, _ in keyed], [n for *_, n in keyed])
