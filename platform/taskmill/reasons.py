@@ -260,6 +260,7 @@ TABLES_AHEAD: Final = Words(
     "它自己的表在 {current}，比这里装的新，读不了：装新一些的版本",
     "its own tables are at {current}, newer than what is installed here can read: install a newer version",
 )
+IN_PLUGIN_FILE: Final = Words("插件 {plugin}，{where}：{error}", "plugin {plugin}, {where}: {error}")
 NOT_INSTALLED: Final = Words("没有安装", "is not installed")
 NOT_A_MIDDLEWARE: Final = Words("{name} 不是 taskiq 的中间件", "{name} is no middleware of taskiq")
 SETTINGS: Final = Words("设置", "settings")

@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,6 +27,7 @@ from taskmill.dev.screen import Screen
 from taskmill.dev.servers import PostgresServer, ValkeyServer
 from taskmill.engine.periodic.scheduler import run_scheduler
 from taskmill.engine.worker import WorkerRole
+from taskmill.errors import Code, PluginError
 from taskmill.log import configure_logging, get_logger
 from taskmill.plugin.host import PluginHost
 from taskmill.secret import Secret
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from taskmill.dev.child_server import ChildServer
     from taskmill.dev.demo_servers import DemoServers
     from taskmill.dev.screen import Choose
+    from taskmill.errors import SetupError
     from taskmill.settings import Settings
 
 log = get_logger(__name__)
@@ -79,7 +82,7 @@ async def run_dev(
         settings = await _with_servers(settings, home, stack)
         servers = await _demo_servers(stack) if demo else None
         host = PluginHost.load(settings)
-        await migrate_up(settings.require_database_url(), plugins=host.migrations())
+        await migrate_up(settings.require_database_url(), plugins=host.migrations(), without=partial(_do_without, host))
         platform = await Platform.open(settings, host)
         stack.push_async_callback(platform.close)
         try:
@@ -89,6 +92,12 @@ async def run_dev(
             for other in group.exceptions[1:]:
                 log.warning("另一个角色也失败了", error=why(other))
             raise group.exceptions[0] from group
+
+
+def _do_without(host: PluginHost, plugin: str, error: SetupError) -> None:
+    """一个插件的迁移写错了，别的照常：它算失败，和工作进程里一样。"""
+    host.hold(plugin, PluginError(Code.PLUGIN_FAILED, plugin=plugin, reason=Words(**error.message())))
+    log.error("插件的迁移出错，不带它启动", plugin=plugin, error=str(error))
 
 
 def _log_to_files(settings: Settings, home: Path) -> None:

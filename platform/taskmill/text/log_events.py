@@ -20,6 +20,7 @@ ENGLISH: dict[str, str] = {
     "插件的表没有迁移好，这个工作进程不运行它：taskmill migrate up": (
         "the tables of a plugin are not migrated, this worker does not run it: taskmill migrate up"
     ),
+    "插件的迁移出错，不带它启动": "a migration of a plugin failed, starting without the plugin",
     "等着的插件起来了，收尾后重新开始": "plugins that were waited for are up; beginning anew after a drain",
     "没能查看等着的插件，稍后再看": "could not look at the plugins that are waited for, trying again later",
     "有协程不理会取消，丢下它们": "coroutines ignore their cancellation and are left behind",
