@@ -36,8 +36,10 @@ class Code(StrEnum):
     MIGRATION_FAILED = "MIGRATION_FAILED"
     MIGRATION_LOCKED = "MIGRATION_LOCKED"
     NOT_READY = "NOT_READY"
+    PLUGIN_COMMAND_FAILED = "PLUGIN_COMMAND_FAILED"
     PLUGIN_FAILED = "PLUGIN_FAILED"
     PLUGIN_INCOMPATIBLE = "PLUGIN_INCOMPATIBLE"
+    PLUGIN_INCOMPLETE = "PLUGIN_INCOMPLETE"
     PLUGIN_NOT_FOUND = "PLUGIN_NOT_FOUND"
     QUEUE_LIMIT = "QUEUE_LIMIT"
     QUEUE_NOT_EMPTY = "QUEUE_NOT_EMPTY"
@@ -191,6 +193,9 @@ ERRORS: dict[Code, ErrorSpec] = {
     Code.NOT_READY: ErrorSpec(
         503, 5, "尚未就绪：{reason}", "not ready: {reason}", "taskmill doctor 会说出原因与办法", "taskmill doctor tells why",
     ),
+    Code.PLUGIN_COMMAND_FAILED: ErrorSpec(
+        500, 1, "插件 {plugin} 的命令出错：{reason}", "the command of plugin {plugin} failed: {reason}",
+    ),
     Code.PLUGIN_FAILED: ErrorSpec(
         500, 1, "插件 {plugin} 加载失败：{reason}", "plugin {plugin} failed to load: {reason}",
         "taskmill plugin list 查看详情", "see taskmill plugin list",
@@ -198,6 +203,10 @@ ERRORS: dict[Code, ErrorSpec] = {
     Code.PLUGIN_INCOMPATIBLE: ErrorSpec(
         500, 1, "插件 {plugin} 要求接口 {requires}，此处是 {api}", "plugin {plugin} requires API {requires}, this is {api}",
         "安装与此版本匹配的插件", "install a plugin version that fits",
+    ),
+    Code.PLUGIN_INCOMPLETE: ErrorSpec(
+        500, 1, "插件 {plugin} 已加载，但{reason}", "plugin {plugin} is loaded, but {reason}",
+        "钩子见 docs/reference/hooks.md", "the hooks are in docs/reference/hooks.md",
     ),
     Code.PLUGIN_NOT_FOUND: ErrorSpec(
         404, 3, "没有自带迁移的插件：{plugin}", "no plugin with migrations: {plugin}",

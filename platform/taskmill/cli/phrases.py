@@ -12,6 +12,7 @@ from taskmill.words import Words
 # 参数依次是中文、英文
 NO_COMMAND: Final = Words("没有命令 {name}{hint}", "no command {name}{hint}")
 DID_YOU_MEAN: Final = Words("；是否想用 {names}？", "; did you mean {names}?")
+SINCE: Final = Words("：{reason}", ": {reason}")
 NOT_A_DURATION: Final = Words(
     "{where}：不是 30s、5m、2h 这样的时长：{value}", "{where}: not a duration such as 30s, 5m, 2h: {value}"
 )

@@ -69,8 +69,8 @@ def find_running(start: Path) -> Running | None:
     return None
 
 
-def beside_dev(settings: Settings) -> Settings:
-    """Return settings with the servers of a running `taskmill dev` for the URLs that nobody set, and say so."""
+def beside_dev(settings: Settings, *, tell: bool = True) -> Settings:
+    """Return settings with the servers of a running `taskmill dev` for the URLs that nobody set, and say so unless `tell` is off."""
     from taskmill.secret import Secret
 
     missing = [name for name in ("database_url", "broker_url") if getattr(settings, name) is None]
@@ -78,7 +78,7 @@ def beside_dev(settings: Settings) -> Settings:
     if found is None or not found.alive:
         return settings
     given = {name: Secret(url) for name in missing if (url := getattr(found, name))}
-    if given:
+    if given and tell:
         say(
             words(
                 f"使用正在运行的 taskmill dev 的服务器（{found.path}）",

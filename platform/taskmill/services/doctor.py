@@ -12,7 +12,7 @@ import msgspec
 from taskmill import reasons
 from taskmill.errors import Code, TaskmillError
 from taskmill.plugin.host import PluginHost
-from taskmill.plugin.info import PluginState
+from taskmill.plugin.info import PluginInfo, PluginState
 from taskmill.services import constants as c
 from taskmill.services import doctor_fleet
 from taskmill.services.faults import translate
@@ -190,14 +190,26 @@ async def _fleet(settings: Settings) -> list[Finding]:
 def _plugins(host: PluginHost) -> list[Finding]:
     found: list[Finding] = []
     for info in host.plugins():
-        bad = info.state in {PluginState.FAILED, PluginState.INCOMPATIBLE} or info.error is not None
-        problem = Words(zh=info.error.zh, en=info.error.en) if info.error else None
-        told = reasons.PLUGIN_BAD if problem else reasons.PLUGIN
-        detail = told(version=info.version, state=info.state.value, problem=problem)
-        fix = reasons.FIX_PLUGIN if bad else ""
-        ok = None if info.state is PluginState.DISABLED else not bad
-        found.append(Finding(name=f"plugin {info.name}", ok=ok, detail=detail, fix=fix))
+        bad = info.state in {PluginState.FAILED, PluginState.INCOMPATIBLE}
+        ok = None if info.state is PluginState.DISABLED or (info.error and not bad) else not bad
+        fix = _plugin_fix(info, bad=bad)
+        found.append(Finding(name=f"plugin {info.name}", ok=ok, detail=_plugin_words(info), fix=fix))
     return found or [Finding(name="plugins", ok=None, detail=reasons.NO_PLUGINS, fix="pip install taskmill-shell")]
+
+
+def _plugin_words(info: PluginInfo) -> Words:
+    """导入不了的插件没有版本；原因自己会说是哪个插件。"""
+    facts = [fact for fact in (info.version, info.state.value) if fact]
+    zh, en = "，".join(facts), ", ".join(facts)
+    return Words(zh=f"{zh}：{info.error.zh}", en=f"{en}: {info.error.en}") if info.error else Words(zh=zh, en=en)
+
+
+def _plugin_fix(info: PluginInfo, *, bad: bool) -> str | Words:
+    if bad:
+        return reasons.FIX_PLUGIN if info.distribution else reasons.FIX_PLUGIN_MODULE
+    if info.error is None:
+        return ""
+    return reasons.FIX_PLUGIN_HOOKS if info.error.code == Code.PLUGIN_INCOMPLETE else reasons.FIX_PLUGIN_KIND
 
 
 def _port(settings: Settings) -> Finding:

@@ -175,7 +175,7 @@ ENGLISH: dict[str, str] = {
     "插件加载失败": "plugin could not be loaded",
     "插件的计划用了这里没有的类型": "schedules of a plugin use kinds that are not here",
     "插件的命令不可用": "the commands of a plugin are not available",
-    "插件的钩子名未知，永远不会被调用": "unknown name of a plugin's hook, it will never be called",
+    "插件有一部分没人用": "a part of a plugin is never used",
     # 服务
     "已下达命令": "order given",
     "已记下容器的死因": "causes of death of containers recorded",
