@@ -142,12 +142,12 @@ async def _with_servers(settings: Settings, home: Path, stack: AsyncExitStack) -
 
 async def _demo_servers(stack: AsyncExitStack) -> DemoServers:
     """插件从环境变量读配置，所以要在加载插件之前设好；用户自己设的优先。"""
-    from taskmill.dev.demo import plugin_settings  # noqa: PLC0415 - 演示的依赖只在演示时需要
+    from taskmill.dev.demo import plugin_settings, with_own  # noqa: PLC0415 - 演示的依赖只在演示时需要
     from taskmill.dev.demo_servers import demo_servers  # noqa: PLC0415
 
     servers = await stack.enter_async_context(demo_servers(asyncio.get_running_loop()))
     for name, value in plugin_settings(servers).items():
-        os.environ.setdefault(name, value)
+        os.environ[name] = with_own(name, value, os.environ.get(name))
     return servers
 
 

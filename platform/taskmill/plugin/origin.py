@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from pathlib import Path
+from types import TracebackType
 
 import taskmill
 from taskmill.plugin import constants as c
 
-_OURS = (str(Path(taskmill.__file__).parent), "<frozen importlib")
-_CALLERS = ("pluggy", "importlib", "click", "rich_click")  # 夹在中间替我们去叫插件的
+_OURS = (f"{Path(taskmill.__file__).parent}{os.sep}", "<frozen importlib")  # 末尾的分隔符：taskmill_http 是插件
+_CALLERS = ("pluggy", "importlib", "click", "rich_click", "asyncio", "taskiq", "receiver")  # 夹在中间替我们去叫插件的
+
+
+def start(error: BaseException) -> TracebackType | None:
+    """Return the traceback from the plugin's first frame on; None if nothing of the plugin had been called yet."""
+    found = error.__traceback__
+    while found is not None and calls(found.tb_frame.f_code.co_filename):
+        found = found.tb_next
+    return found
 
 
 def frames(error: BaseException) -> list[traceback.FrameSummary]:
-    """Return the frames from the first one on that is the plugin's; none if nothing of the plugin had been called yet."""
-    found = list(traceback.extract_tb(error.__traceback__))
-    while found and _calls(found[0].filename):
-        del found[0]
-    return found
+    """Return the frames from the plugin's first one on."""
+    return list(traceback.extract_tb(start(error)))
+
+
+def story(error: BaseException) -> str:
+    """Return the traceback as Python writes it, without the frames of Taskmill that led to the plugin."""
+    return "".join(traceback.format_exception(type(error), error, start(error) or error.__traceback__))
 
 
 def place(error: BaseException) -> str:
@@ -45,5 +57,6 @@ def words(error: BaseException) -> str:
     return f"{told} ({where})" if where else told
 
 
-def _calls(file: str) -> bool:
+def calls(file: str) -> bool:
+    """Say whether a frame of this file is one that leads to the plugin: Taskmill's own, or of what it calls plugins by."""
     return file.startswith(_OURS) or Path(file).parent.name in _CALLERS

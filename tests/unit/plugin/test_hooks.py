@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+import taskmill
 from taskmill.plugin import origin
 from taskmill.plugin.host import PluginHost
 from taskmill.plugin.info import PluginInfo, PluginState
@@ -119,14 +120,25 @@ def test_two_plugins_of_one_name_are_told_apart(told: Write, monkeypatch: pytest
 def test_a_trace_is_one_line_that_begins_in_the_plugin(told: Write) -> None:
     told(GOOD + "def inner(): raise KeyError('x')\ndef outer(): inner()\n")
     plugin: Any = sys.modules["shout"]
-    try:
+    with pytest.raises(KeyError) as caught:
         plugin.outer()
-    except KeyError as error:
-        del_ours = error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
-        assert [part.rpartition("/")[2] for part in origin.trace(del_ours).split(" → ")] == [
-            "shout.py:7 outer",
-            "shout.py:6 inner",
-        ]
-        looped = ValueError("no frames")
-        looped.__cause__ = looped
-        assert origin.trace(looped) == ""
+    error = caught.value
+    assert error.__traceback__ is not None
+    error.__traceback__ = error.__traceback__.tb_next  # 去掉测试自己的一层
+    assert [part.rpartition("/")[2] for part in origin.trace(error).split(" → ")] == ["shout.py:7 outer", "shout.py:6 inner"]
+    assert origin.story(error).count('File "') == 2
+    looped = ValueError("no frames")
+    looped.__cause__ = looped
+    assert origin.trace(looped) == ""
+
+
+@pytest.mark.parametrize(
+    ("module", "ours"),
+    [
+        ("taskmill/engine/attempts/outcomes.py", True),
+        ("taskmill_http/plugin.py", False),
+        ("taskmill-shell/plugin.py", False),
+    ],
+)
+def test_a_distribution_called_like_taskmill_is_a_plugin_all_the_same(module: str, ours: bool) -> None:
+    assert origin.calls(str(Path(taskmill.__file__).parent.parent / module)) is ours
