@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 import rich_click as click
+from click.exceptions import Exit
 from rich_click import RichContext, RichHelpFormatter
 
 from taskmill import __version__
@@ -102,7 +103,7 @@ class Tree(click.RichGroup):
         """Run the command; what a plugin's raises is told as the plugin's, with the place in its code."""
         try:
             return super().invoke(ctx)
-        except (click.ClickException, click.Abort, click.exceptions.Exit, TaskmillError, BrokenPipeError):
+        except (click.ClickException, click.Abort, Exit, TaskmillError, BrokenPipeError):
             raise
         except Exception as error:
             from taskmill.services.faults import translate
@@ -126,7 +127,8 @@ def _add_plugins(group: click.Group) -> dict[str, Words]:
     host = PluginHost.load(beside_dev(load_settings(), tell=False))
     configure_logging(level="WARNING")
     host.add_cli(group)
-    return {info.name: Words(zh=info.error.zh, en=info.error.en) for info in host.plugins() if info.error}
+    told = [(info.name, info.error) for info in host.plugins() if info.error and info.error.code != Code.SCHEDULE_INVALID]
+    return {name: Words(zh=error.zh, en=error.en) for name, error in told}
 
 
 def _set_language(_: click.Context, __: click.Parameter, value: str | None) -> None:

@@ -28,9 +28,15 @@ def taskmill_register(registry):
 def count():
     click.echo(url.reveal())
 
+@click.command()
+@click.pass_context
+def leave(ctx):
+    ctx.exit(7)
+
 @hookimpl
 def taskmill_cli(group):
     group.add_command(count)
+    group.add_command(leave)
 """
 
 
@@ -62,6 +68,8 @@ def test_what_a_command_raises_is_one_line_with_the_place(command: Command) -> N
     assert done.returncode == 1
     words = f"PLUGIN_COMMAND_FAILED the command of plugin jot failed: AttributeError: 'NoneType' object has no attribute 'reveal' ({command.folder}/jot.py:17)"
     assert done.stderr.splitlines() == [words]
+    assert command.run("jot", "leave").returncode == 7
+    assert command.run("jot", "nothing").stderr.startswith("USAGE ")
 
 
 def test_a_command_of_a_plugin_that_failed_says_why_and_others_say_nothing_of_it(command: Command) -> None:
