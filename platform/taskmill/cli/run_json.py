@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from taskmill.settings import Settings
 
 RUN_FILE = Path(c.DEV_FOLDER) / "run.json"
+SERVERS = ("database_url", "broker_url")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,16 @@ def find_running(start: Path) -> Running | None:
     return None
 
 
-def beside_dev(settings: Settings) -> Settings:
-    """Return settings with the servers of a running `taskmill dev` for the URLs that nobody set, and say so."""
+def beside_dev(settings: Settings, *, role: bool = False) -> Settings:
+    """Return settings with the servers of a running `taskmill dev` for the URLs that nobody set, and say so.
+
+    A `role` takes both or neither: one URL that is set means an installation of its own, and half of it is a mistake to tell.
+    """
     from taskmill.secret import Secret
 
-    missing = [name for name in ("database_url", "broker_url") if getattr(settings, name) is None]
-    found = find_running(Path.cwd()) if "database_url" in missing else None
+    missing = [name for name in SERVERS if getattr(settings, name) is None]
+    wanted = missing == list(SERVERS) if role else "database_url" in missing
+    found = find_running(Path.cwd()) if wanted else None
     if found is None or not found.alive:
         return settings
     given = {name: Secret(url) for name in missing if (url := getattr(found, name))}

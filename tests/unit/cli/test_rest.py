@@ -180,6 +180,20 @@ def test_a_running_dev_is_found_by_the_commands_on_its_servers(
     assert beside_dev(given) == given
     path.write_text(json.dumps({**facts, "pid": 2**22 + 1}))
     assert beside_dev(Settings()).database_url is None
+    assert beside_dev(Settings(), role=True).database_url is None
+
+
+@pytest.mark.parametrize("given", [{"database_url": Secret("postgresql://mine/d")}, {"broker_url": Secret("redis://mine")}])
+def test_a_role_takes_both_servers_of_a_running_dev_or_neither(
+    project: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Secret]
+) -> None:
+    facts = {"api_url": URL, "token": "t", "pid": os.getpid(), "database_url": "postgresql://h/d", "broker_url": "redis://h"}
+    (project / ".taskmill" / "run.json").write_text(json.dumps(facts))
+    monkeypatch.chdir(project)
+    found = beside_dev(Settings(), role=True)
+    assert (found.require_database_url(), found.require_broker_url()) == ("postgresql://h/d", "redis://h")
+    half = Settings.model_validate(given)
+    assert beside_dev(half, role=True) == half
 
 
 def test_an_api_that_moved_is_found_again(project: Path) -> None:

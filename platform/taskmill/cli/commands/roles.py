@@ -12,6 +12,7 @@ from taskmill.cli.commands.node import list_nodes
 from taskmill.cli.ending import until_signal
 from taskmill.cli.language import in_language
 from taskmill.cli.processes import configured, first_of, opened
+from taskmill.cli.run_json import beside_dev
 from taskmill.dev import constants as dc
 from taskmill.log import get_logger
 
@@ -26,7 +27,7 @@ def api(host: str | None, port: int | None) -> None:
 
     Example: taskmill api --host 0.0.0.0 --port 8800
     """
-    settings = configured(api_host=host, api_port=port)
+    settings = beside_dev(configured(api_host=host, api_port=port), role=True)
 
     async def work(stop: asyncio.Event, now: asyncio.Event) -> None:
         from taskmill.api.app import create_app
@@ -58,7 +59,7 @@ def worker(ctx: click.Context, queues: tuple[str, ...], concurrency: int | None)
     """
     if ctx.invoked_subcommand is not None:
         return
-    settings = configured(queues=list(queues), concurrency=concurrency)
+    settings = beside_dev(configured(queues=list(queues), concurrency=concurrency), role=True)
 
     async def work(stop: asyncio.Event, now: asyncio.Event) -> None:
         from taskmill.engine.health import serving
@@ -79,7 +80,7 @@ def scheduler() -> None:
 
     Example: taskmill scheduler
     """
-    settings = configured()
+    settings = beside_dev(configured(), role=True)
 
     async def work(stop: asyncio.Event, now: asyncio.Event) -> None:
         from taskmill.engine.periodic.scheduler import run_scheduler
