@@ -16,7 +16,7 @@ from rich_click import RichContext, RichHelpFormatter
 from taskmill import __version__
 from taskmill.cli import phrases
 from taskmill.cli.failure import EXIT_INTERRUPTED, report
-from taskmill.cli.language import LANGUAGES, choose, language
+from taskmill.cli.language import LANGUAGES, choose, language, log_language
 from taskmill.cli.parsing import told
 from taskmill.errors import Code, InputError, TaskmillError
 
@@ -99,7 +99,7 @@ def _add_plugins(group: click.Group) -> None:
     from taskmill.plugin.host import PluginHost
     from taskmill.settings import load_settings
 
-    configure_logging(level="WARNING")
+    configure_logging(level="WARNING", language=log_language())
     PluginHost.load(load_settings()).add_cli(group)
 
 

@@ -8,7 +8,7 @@ import rich_click as click
 
 from taskmill.cli import ending
 from taskmill.cli.failure import EXIT_FAILED
-from taskmill.cli.language import words
+from taskmill.cli.language import log_language, words
 from taskmill.cli.output import Output, cells, colored, emit, output_option, say
 from taskmill.cli.run_json import beside_dev
 from taskmill.errors import SetupError
@@ -37,7 +37,7 @@ def doctor(ctx: click.Context, output: Output) -> None:
     from taskmill.services.doctor import Finding, examine
 
     # 插件加载失败会作为一条结论显示，不必再进日志
-    configure_logging(level="CRITICAL")
+    configure_logging(level="CRITICAL", language=log_language())
     try:
         settings = beside_dev(load_settings())
     except SetupError as error:

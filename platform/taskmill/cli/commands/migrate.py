@@ -12,7 +12,7 @@ from taskmill.cli import ending, phrases
 from taskmill.cli.arguments import usage
 from taskmill.cli.commands.migrate_wait import wait
 from taskmill.cli.failure import EXIT_FAILED
-from taskmill.cli.language import words
+from taskmill.cli.language import log_language, words
 from taskmill.cli.output import Column, Output, emit, output_option
 from taskmill.cli.run_json import beside_dev
 from taskmill.cli.termination import telling
@@ -38,7 +38,7 @@ def migrate(ctx: click.Context) -> None:
 
     Example: taskmill migrate up
     """
-    configure_logging(level="WARNING" if ctx.invoked_subcommand == "status" else "INFO")
+    configure_logging(level="WARNING" if ctx.invoked_subcommand == "status" else "INFO", language=log_language())
 
 
 def _plugins(settings: Settings) -> dict[str, Path]:

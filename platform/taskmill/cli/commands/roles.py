@@ -10,7 +10,7 @@ from taskmill import constants as c
 from taskmill.cli import phrases
 from taskmill.cli.commands.node import list_nodes
 from taskmill.cli.ending import until_signal
-from taskmill.cli.language import in_language
+from taskmill.cli.language import in_language, log_language
 from taskmill.cli.processes import configured, first_of, opened
 from taskmill.cli.run_json import beside_dev
 from taskmill.dev import constants as dc
@@ -100,7 +100,7 @@ def dev(ctx: click.Context, demo: bool, exit_after: bool) -> None:
 
     Example: taskmill dev --demo
     """
-    settings = configured()
+    settings = configured(log_lang=log_language())
     from taskmill.dev.dev import run_dev
 
     code = 0
