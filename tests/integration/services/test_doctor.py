@@ -56,6 +56,25 @@ async def test_no_scheduler_is_a_fault_only_where_something_waits_for_one(
     assert (await found(database_url, broker_url))["schedulers"].ok is False
 
 
+@pytest.mark.parametrize(
+    ("state", "due_in", "waits"),
+    [("available", "0s", True), ("scheduled", "4s", True), ("retryable", "4s", True), ("scheduled", "1 hour", False)],
+)
+async def test_a_task_that_workers_put_off_since_none_knows_its_kind_still_waits(
+    database_url: str, broker_url: str, state: str, due_in: str, waits: bool
+) -> None:
+    await execute(
+        database_url,
+        "insert into taskmill.workers (id, hostname, pid, version, queues, kinds, concurrency, lease_until) "
+        "values (gen_random_uuid(), 'h', 1, '1', '{q}', '{other:1}', 1, now() + interval '1 minute')",
+        "insert into taskmill.tasks (id, queue, kind, args, timeout_ms, state, run_at) "
+        f"values (gen_random_uuid(), 'q', 'k', '{{}}', 1000, '{state}', now() + interval '{due_in}')",
+    )
+    finding = (await found(database_url, broker_url))["waiting tasks"]
+    assert finding.ok is not waits
+    assert ("1 of k:1 wait" in str(finding.detail)) is waits
+
+
 async def test_a_database_that_holds_no_chinese(database_url: str, broker_url: str) -> None:
     name = "latin_" + database_url.rpartition("_")[2]
     await execute(database_url, f"create database {name} encoding 'LATIN1' locale 'C' template template0")
