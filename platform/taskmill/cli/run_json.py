@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,7 @@ class Running:
     pid: int | None
     database_url: str | None
     broker_url: str | None
+    plugin_settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def alive(self) -> bool:
@@ -62,6 +64,7 @@ def find_running(start: Path) -> Running | None:
                 facts.get("pid"),
                 facts.get("database_url"),
                 facts.get("broker_url"),
+                dict(facts.get("plugin_settings", {})),
             )
         except FileNotFoundError:
             continue
@@ -73,6 +76,7 @@ def find_running(start: Path) -> Running | None:
 def beside_dev(settings: Settings, *, role: bool = False) -> Settings:
     """Return settings with the servers of a running `taskmill dev` for the URLs that nobody set, and say so.
 
+    Plugins get the variables that its demo set for them, unless they are set here.
     A `role` takes both or neither: one URL that is set means an installation of its own, and half of it is a mistake to tell.
     """
     from taskmill.secret import Secret
@@ -91,4 +95,6 @@ def beside_dev(settings: Settings, *, role: bool = False) -> Settings:
             ),
             err=True,
         )
+    for name, value in found.plugin_settings.items():
+        os.environ.setdefault(name, value)  # 插件从环境变量读配置：与演示的一样，判断才作数
     return settings.model_copy(update=given)

@@ -142,6 +142,15 @@ async def _demo_servers(stack: AsyncExitStack) -> DemoServers:
     return servers
 
 
+def _demo_settings(servers: DemoServers | None) -> dict[str, str]:
+    """演示给插件设的、确实用上的变量；用户自己设的可能有密码，不写进文件。"""
+    if servers is None:
+        return {}
+    from taskmill.dev.demo import plugin_settings  # noqa: PLC0415 - 见 _demo_servers
+
+    return {name: value for name, value in plugin_settings(servers).items() if os.environ.get(name) == value}
+
+
 async def _run_roles(
     platform: Platform, home: Path, screen: Screen, servers: DemoServers | None, stop: asyncio.Event, *, exit_after: bool
 ) -> int:
@@ -166,7 +175,7 @@ async def _run_roles(
                 "database_url": settings.require_database_url(),
                 "broker_url": settings.require_broker_url(),
             }
-            with run_file(home, **facts) as path:
+            with run_file(home, plugin_settings=_demo_settings(servers), **facts) as path:
                 return await _serve_people(facts, path, screen, servers, stop, exit_after=exit_after)
         finally:
             stop.set()
