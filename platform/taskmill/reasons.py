@@ -164,7 +164,9 @@ FIX_PROGRAM: Final = Words("升级程序", "upgrade the program")
 FIX_PARTITIONS: Final = Words("taskmill migrate up，并运行调度器", "taskmill migrate up, and run a scheduler")
 FIX_LEASES: Final = Words("运行调度器，它会收回它们的任务", "run a scheduler: it takes back their tasks")
 FIX_PLUGIN: Final = Words("修好它，或禁用：TASKMILL_PLUGINS_DENY", "repair or deny it: TASKMILL_PLUGINS_DENY")
-FIX_PORT: Final = Words("是接口自己则无妨，否则改 TASKMILL_API_PORT", "fine if it is the API, else TASKMILL_API_PORT")
+FIX_PORT: Final = Words(
+    "接口要用它：停掉占着它的，或改 TASKMILL_API_PORT", "for the API: stop who holds it, or set TASKMILL_API_PORT"
+)
 # doctor 的所见
 VALKEY: Final = Words("{version}，{policy}", "{version}, {policy}")
 NO_POLICY: Final = Words("maxmemory-policy 未知", "maxmemory-policy unknown")
@@ -177,6 +179,10 @@ LEASES: Final = Words("{all} 个中 {held} 个持有租约", "{held} of {all} ho
 PLUGIN: Final = Words("{version}，{state}", "{version}, {state}")
 PLUGIN_BAD: Final = Words("{version}，{state}：{problem}", "{version}, {state}: {problem}")
 NO_PLUGINS: Final = Words("未安装任何插件", "none installed")
+PORT_OF_API: Final = Words("{host}:{port} 上是接口", "{host}:{port} is held by the API")
+PORT_TAKEN: Final = Words(
+    "{host}:{port} 被占用（{problem}），不是 Taskmill 的接口", "{host}:{port} is held by somebody else ({problem})"
+)
 PORT_FREE: Final = Words("{host}:{port} 空闲", "{host}:{port} free")
 
 # 引擎自己对一次尝试说的话，随任务存下
