@@ -137,8 +137,8 @@ ERRORS: dict[Code, ErrorSpec] = {
     ),
     Code.FORBIDDEN: ErrorSpec(
         403, 4, "没有权限：需要 {permission}", "not allowed: {permission} is needed",
-        "换一个有此权限的密钥：taskmill key create --scope {permission}",
-        "use a key that has it: taskmill key create --scope {permission}",
+        "换一个有此权限的密钥：taskmill key create NAME --scope {permission}",
+        "use a key that has it: taskmill key create NAME --scope {permission}",
     ),
     Code.HEADERS_TOO_LARGE: ErrorSpec(
         431, 2, "请求头过多或过大，上限 {limit} {unit}", "the request's headers are too many or too large, limit {limit} {unit}",
@@ -232,7 +232,8 @@ ERRORS: dict[Code, ErrorSpec] = {
     ),
     Code.SCHEDULE_EXISTS: ErrorSpec(
         409, 4, "计划已存在：{name}", "the schedule exists already: {name}",
-        "用 PUT 修改它，或换个名字", "change it with PUT, or choose another name",
+        "修改它：PUT，或 taskmill schedule create --replace；也可换个名字",
+        "to change it: PUT, or taskmill schedule create --replace; or choose another name",
     ),
     Code.SCHEDULE_INVALID: ErrorSpec(
         422, 2, "计划不合规：{field}：{reason}", "the schedule is invalid: {field}: {reason}",
@@ -280,8 +281,8 @@ ERRORS: dict[Code, ErrorSpec] = {
     ),
     Code.UNAUTHORIZED: ErrorSpec(
         401, 4, "需要有效的密钥：{reason}", "a valid key is needed: {reason}",
-        "请求头 Authorization: Bearer <密钥>；创建：taskmill key create",
-        "send Authorization: Bearer <key>; make one with taskmill key create",
+        "请求头 Authorization: Bearer <密钥>；创建：taskmill key create NAME",
+        "send Authorization: Bearer <key>; make one with taskmill key create NAME",
     ),
     Code.UNIQUE_BUSY: ErrorSpec(
         503, 5, "唯一键 {key} 被一个尚未结束的事务占着，等了 {seconds} 秒", "the unique key {key} is held by a transaction that is still open; waited {seconds} s",

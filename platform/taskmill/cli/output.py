@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import rich_click as click
 
-from taskmill.cli.language import words
+from taskmill.cli import phrases
+from taskmill.cli.language import in_language, words
 from taskmill.text.printable import is_hidden, json_safe, printable, shown
 
 Output = Literal["table", "wide", "json", "jsonl", "yaml", "name"]
@@ -63,6 +64,16 @@ class Column:
 def say(text: str, *, err: bool = False) -> None:
     """Print words that may hold what others wrote: everything but line breaks and tabs is made harmless."""
     click.echo(printable(text, BREAKS), err=err)
+
+
+def confirm(question: str) -> None:
+    """Ask on standard error and go on only after a yes; click.Abort otherwise. Where nobody can answer, say how not to be asked."""
+    try:
+        click.confirm(question, abort=True, err=True)
+    except click.Abort:
+        if not sys.stdin.isatty():
+            say("\n" + in_language(phrases.NO_ANSWER), err=True)
+        raise
 
 
 def plain(value: Any) -> str:

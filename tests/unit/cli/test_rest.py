@@ -105,7 +105,6 @@ def test_errors_of_the_api_speak_of_the_options_that_were_typed() -> None:
 @pytest.mark.parametrize(
     ("command", "field", "option"),
     [
-        (task.list_tasks, "schedule_id", "--schedule"),
         (task.list_tasks, "state", "--state"),
         (task.list_tasks, "page", "--page"),
         (task.show, "task_id", "ID"),
