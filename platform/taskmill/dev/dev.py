@@ -21,11 +21,12 @@ from taskmill.api.auth import new_dev_token
 from taskmill.api.server import serve
 from taskmill.dev import constants as dc
 from taskmill.dev import ports
-from taskmill.dev.run_file import run_file
+from taskmill.dev.run_file import owner_of, run_file
 from taskmill.dev.screen import Screen
 from taskmill.dev.servers import PostgresServer, ValkeyServer
 from taskmill.engine.periodic.scheduler import run_scheduler
 from taskmill.engine.worker import WorkerRole
+from taskmill.errors import Code, SetupError
 from taskmill.log import configure_logging, get_logger
 from taskmill.plugin.host import PluginHost
 from taskmill.secret import Secret
@@ -46,6 +47,8 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 STARTING = Words("正在启动数据库与各角色……", "starting the servers and the roles …")
+STOPPING, STOPPED = Words("正在停止……", "stopping …"), Words("已停止", "stopped")
+PORT_TAKEN = Words("端口 {port} 已被占用，接口改用 {free}", "port {port} is taken, the API is at {free} instead")
 API, DOCS, TOKEN = Words("接口", "API"), Words("接口文档", "docs"), Words("令牌", "token")
 ALSO, LOGS = Words("以上也在", "also in"), Words("日志", "logs")
 NEXT = Words(
@@ -70,13 +73,18 @@ async def run_dev(
     `settings` is used as it is. `choose` takes the form of a text in the reader's language. Raises SetupError and
     UnavailableError of ports, servers and migrations.
     """
-    settings, screen = _with_ports(settings), Screen(choose)
+    screen, port = Screen(choose), settings.api_port
+    settings = _with_ports(settings)
     home = (folder or Path(c.DEV_FOLDER)).resolve()
     home.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         _log_to_files(settings, home)
         screen.say(STARTING)
+        if not exit_after:
+            _tell_of_the_end(screen, stop, stack)
         settings = await _with_servers(settings, home, stack)
+        if settings.api_port != port:
+            screen.say(PORT_TAKEN(port=port, free=settings.api_port))
         servers = await _demo_servers(stack) if demo else None
         host = PluginHost.load(settings)
         await migrate_up(settings.require_database_url(), plugins=host.migrations())
@@ -89,6 +97,21 @@ async def run_dev(
             for other in group.exceptions[1:]:
                 log.warning("另一个角色也失败了", error=why(other))
             raise group.exceptions[0] from group
+
+
+def _tell_of_the_end(screen: Screen, stop: asyncio.Event, stack: AsyncExitStack) -> None:
+    """停下要几秒：信号一到就说，停好了再说；出错结束的，错误自己会说。"""
+
+    async def stopping() -> None:
+        await stop.wait()
+        screen.say(STOPPING)
+
+    def stopped(kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            screen.say(STOPPED)
+
+    stack.push(stopped)
+    stack.callback(asyncio.ensure_future(stopping()).cancel)
 
 
 def _log_to_files(settings: Settings, home: Path) -> None:
@@ -125,10 +148,21 @@ async def _with_servers(settings: Settings, home: Path, stack: AsyncExitStack) -
         starts.append(("broker_url", ValkeyServer))
     for name, kind in starts:
         server = kind(home / kind.name.lower())
-        await asyncio.to_thread(server.start)
+        try:
+            await asyncio.to_thread(server.start)
+        except SetupError as error:
+            raise _told(error, home) from error
         stack.push_async_callback(asyncio.to_thread, server.stop)
         changes[name] = Secret(server.url)
     return settings.model_copy(update=changes)
+
+
+def _told(error: SetupError, home: Path) -> SetupError:
+    """数据正由另一个 taskmill dev 用着：说它在哪，而不是说数据库起不来。"""
+    found = owner_of(home)
+    if found is None or error.details.get("owner") != str(found[0]):
+        return error
+    return SetupError(Code.DEV_RUNNING, pid=found[0], url=found[1])
 
 
 async def _demo_servers(stack: AsyncExitStack) -> DemoServers:

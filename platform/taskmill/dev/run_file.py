@@ -39,3 +39,12 @@ def run_file(
         yield path
     finally:
         path.unlink(missing_ok=True)
+
+
+def owner_of(folder: Path) -> tuple[int, str] | None:
+    """Return pid and URL that the file tells, None if there is none or it is no whole one; the process may be gone."""
+    try:
+        facts = json.loads((folder / NAME).read_text())
+        return int(facts["pid"]), str(facts["api_url"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
