@@ -88,7 +88,8 @@ ERRORS: dict[Code, ErrorSpec] = {
     ),
     Code.ARGS_INVALID: ErrorSpec(
         422, 2, "任务参数不合规：{field}：{reason}", "task args are invalid: {field}: {reason}",
-        "参数的 JSON Schema 见 /api/v1/kinds/{kind}", "see the JSON Schema at /api/v1/kinds/{kind}",
+        "参数的 JSON Schema：taskmill plugin kind {kind}，或 /api/v1/kinds/{kind}",
+        "for the JSON Schema: taskmill plugin kind {kind}, or /api/v1/kinds/{kind}",
     ),
     Code.ARGS_TOO_DEEP: ErrorSpec(
         422, 2, "{field} 嵌套过深，上限 {limit} 层", "{field} is nested too deep, limit {limit} levels",

@@ -28,6 +28,8 @@ YEAR_WITHIN: Final = Words("年份须在 {low} 到 {high} 之间", "the year mus
 
 # 任务类型：哪里写得不对
 DID_YOU_MEAN: Final = Words("是否想写 {names}？", "did you mean {names}? ")
+NO_FIELD: Final = Words("没有字段 {names}{rest}", "no field {names}{rest}")
+FIELDS: Final = Words("。{hint}有这些：{names}", "; {hint}there are: {names}")
 KIND_NAME: Final = Words("类型须形如 area.verb", "a kind must look like area.verb")
 KIND_NUMBER: Final = Words(
     "{field} 须是 {low} 到 {high} 之间的整数", "{field} must be a whole number within {low} and {high}"

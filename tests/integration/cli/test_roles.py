@@ -195,6 +195,16 @@ def test_schedules_nodes_and_plugins(command: Command) -> None:
     assert json.loads(command.ok("node", "list", "-o", "json"))["items"][0]["state"] == "live"
     assert "tryout" in command.ok("plugin", "list", "-o", "name").split()
     assert set(command.ok("plugin", "kinds", "-o", "name").split()) == {"try.echo", "try.fail", "try.flaky"}
+    gone = ("update taskmill.workers set kinds = array_remove(kinds, 'try.fail:1')",)
+    in_thread(execute(command.environment["TASKMILL_DATABASE_URL"], *gone))
+    served = {line.split()[0]: line.split()[4] for line in command.ok("plugin", "kinds").splitlines()}
+    assert served == {"KIND": "SERVED", "try.echo": "yes", "try.fail": "no", "try.flaky": "yes"}
+    told = command.ok("plugin", "kind", "try.echo")
+    assert re.search(r"^text +string +no +\"\" ", told, re.MULTILINE), told
+    assert "no args" in command.ok("plugin", "kind", "try.fail")
+    assert "did you mean try.echo" in command.run("plugin", "kind", "try.ecko").stderr
+    assert json.loads(command.ok("plugin", "kind", "try.echo", "-o", "json"))["args_schema"]
+    assert "taskmill plugin kind try.echo" in command.run("task", "submit", "try.echo", "--args", '{"txt": 1}').stderr
 
 
 @pytest.mark.parametrize("role", ["api", "worker", "scheduler"])
