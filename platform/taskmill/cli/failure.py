@@ -83,7 +83,9 @@ def named(options: Mapping[str, str]) -> Iterator[None]:
             raise
         told = error.details.get("reason", "")
         given = told if isinstance(told, Words) else Words(zh=str(error.details.get("reason_zh", told)), en=str(told))
-        reason = Words(zh=_renamed(given.zh, options), en=_renamed(given.en, options))
+        # 参数里的字段是类型自己的，与选项同名也不是选项
+        others = {} if field["name"] == "args" else options
+        reason = Words(zh=_renamed(given.zh, others), en=_renamed(given.en, others))
         raise OptionError(error.code, **{**error.details, "field": f"{option}{field['rest']}", "reason": reason}) from error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tests.support.command import Command
 
 pytestmark = pytest.mark.timeout(400)
 START_S, STOP_S = 120.0, 60.0
-READY = {"worker": "工作进程开始领取任务", "scheduler": "调度器已启动", "api": "接口地址"}
+READY = {"worker": "worker starts to claim tasks", "scheduler": "scheduler started", "api": "address of the API"}
 
 
 @pytest.mark.parametrize("role", list(READY))
@@ -31,3 +32,4 @@ def test_a_role_without_settings_joins_the_dev_of_its_folder(
         process.send_signal(signal.SIGTERM)
         assert process.wait(STOP_S) == 0, command.told(role)
     assert str(folder / "run.json") in command.told(role)
+    assert not re.search(r"[\u4e00-\u9fff]", command.told(role)), command.told(role)  # 人在看着：用他的语言

@@ -200,7 +200,7 @@ def test_schedules_nodes_and_plugins(command: Command) -> None:
     served = {line.split()[0]: line.split()[4] for line in command.ok("plugin", "kinds").splitlines()}
     assert served == {"KIND": "SERVED", "try.echo": "yes", "try.fail": "no", "try.flaky": "yes"}
     told = command.ok("plugin", "kind", "try.echo")
-    assert re.search(r"^text +string +no +\"\" ", told, re.MULTILINE), told
+    assert re.search(r"^text +no +\"\" +string ", told, re.MULTILINE), told
     assert "no args" in command.ok("plugin", "kind", "try.fail")
     assert "did you mean try.echo" in command.run("plugin", "kind", "try.ecko").stderr
     assert json.loads(command.ok("plugin", "kind", "try.echo", "-o", "json"))["args_schema"]

@@ -150,6 +150,15 @@ def test_a_refused_key_is_told_in_the_words_of_the_api_and_the_hint_of_the_comma
     assert all("TASKMILL_API_TOKEN" in text for text in hint.values())
 
 
+def test_fields_of_args_are_not_taken_for_options() -> None:
+    refused = {**REFUSED, "details": {"field": "args", "reason": "no field x; there are: timeout_s"}}
+    with (
+        pytest.raises(TaskmillError, match="--args: no field x; there are: timeout_s"),
+        named({"args": "--args", "timeout_s": "--timeout"}),
+    ):
+        raise RemoteError(422, refused)
+
+
 def test_a_place_inside_of_an_option_is_kept() -> None:
     refused = {**REFUSED, "details": {"field": "tags[3]", "reason": "no"}}
     with pytest.raises(TaskmillError, match=r"--tag\[3\]: no"), named({"tags": "--tag"}):

@@ -47,9 +47,9 @@ KINDS = (
 )
 ARGS = (
     Column("name", "参数", "ARG"),
-    Column("type", "类型", "TYPE"),
     Column("required", "必填", "REQUIRED"),
     Column("default", "默认", "DEFAULT", rank=1),
+    Column("type", "类型", "TYPE"),
     Column("description", "说明", "DESCRIPTION", rank=2),
 )
 

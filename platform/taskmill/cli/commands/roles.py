@@ -14,9 +14,21 @@ from taskmill.cli.language import in_language, log_language
 from taskmill.cli.processes import configured, first_of, opened
 from taskmill.cli.run_json import beside_dev
 from taskmill.dev import constants as dc
-from taskmill.log import get_logger
+from taskmill.log import configure_logging, get_logger
+from taskmill.settings import Settings
 
 log = get_logger(__name__)
+
+
+def _role(**overrides: object) -> Settings:
+    """一个角色的设置；它若加入了正在运行的 taskmill dev，就是人在看着，日志用这个人的语言。"""
+    settings = configured(**overrides)
+    joined = beside_dev(settings, role=True)
+    if joined == settings:
+        return settings
+    joined = joined.model_copy(update={"log_lang": log_language()})
+    configure_logging(**joined.logging())
+    return joined
 
 
 @click.command()
@@ -27,7 +39,7 @@ def api(host: str | None, port: int | None) -> None:
 
     Example: taskmill api --host 0.0.0.0 --port 8800
     """
-    settings = beside_dev(configured(api_host=host, api_port=port), role=True)
+    settings = _role(api_host=host, api_port=port)
 
     async def work(stop: asyncio.Event, now: asyncio.Event) -> None:
         from taskmill.api.app import create_app
@@ -59,7 +71,7 @@ def worker(ctx: click.Context, queues: tuple[str, ...], concurrency: int | None)
     """
     if ctx.invoked_subcommand is not None:
         return
-    settings = beside_dev(configured(queues=list(queues), concurrency=concurrency), role=True)
+    settings = _role(queues=list(queues), concurrency=concurrency)
 
     async def work(stop: asyncio.Event, now: asyncio.Event) -> None:
         from taskmill.engine.health import serving
@@ -80,7 +92,7 @@ def scheduler() -> None:
 
     Example: taskmill scheduler
     """
-    settings = beside_dev(configured(), role=True)
+    settings = _role()
 
     async def work(stop: asyncio.Event, now: asyncio.Event) -> None:
         from taskmill.engine.periodic.scheduler import run_scheduler

@@ -252,7 +252,7 @@ def _doubt(api: Api, path: str, field: str, name: str | None) -> None:
         return
     known = [str(item[field]) for item in api.get(path, page_size=c.PAGE_SIZE_MAX)["items"]]
     if name not in known:
-        say(in_language(phrases.NOT_KNOWN(name=name, hint=did_you_mean(name, known))), err=True)
+        say(in_language(phrases.NOT_KNOWN(name=name, hint=did_you_mean(name, known))).rstrip(), err=True)
 
 
 @task.command()
