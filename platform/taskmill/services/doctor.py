@@ -61,7 +61,9 @@ async def examine(settings: Settings, host: PluginHost) -> list[Finding]:
     for name, health in sorted((await host.health()).items()):
         fix = "" if health.ok else reasons.FIX_PLUGIN_HEALTH
         detail = health.detail or ("ok" if health.ok else UNWELL)
-        found.append(Finding(name=f"health of {name}", ok=health.ok, detail=detail, fix=fix))
+        # 没有毛病却有话要说（没有配置服务器）：值得知道，不打勾
+        ok = None if health.ok and health.detail else health.ok
+        found.append(Finding(name=f"health of {name}", ok=ok, detail=detail, fix=fix))
     found += await _guarded("api port", lambda: _port(settings))
     return found
 
