@@ -28,6 +28,8 @@ YEAR_WITHIN: Final = Words("年份须在 {low} 到 {high} 之间", "the year mus
 
 # 任务类型：哪里写得不对
 DID_YOU_MEAN: Final = Words("是否想写 {names}？", "did you mean {names}? ")
+NO_FIELD: Final = Words("没有字段 {names}{rest}", "no field {names}{rest}")
+FIELDS: Final = Words("。{hint}有这些：{names}", "; {hint}there are: {names}")
 KIND_NAME: Final = Words("类型须形如 area.verb", "a kind must look like area.verb")
 KIND_NUMBER: Final = Words(
     "{field} 须是 {low} 到 {high} 之间的整数", "{field} must be a whole number within {low} and {high}"
@@ -177,7 +179,9 @@ FIX_PLUGIN_MODULE: Final = Words(
     "修好它，或从 TASKMILL_PLUGIN_MODULES 里去掉", "repair it, or take it out of TASKMILL_PLUGIN_MODULES"
 )
 FIX_PLUGIN: Final = Words("修好它，或禁用：TASKMILL_PLUGINS_DENY", "repair or deny it: TASKMILL_PLUGINS_DENY")
-FIX_PORT: Final = Words("是接口自己则无妨，否则改 TASKMILL_API_PORT", "fine if it is the API, else TASKMILL_API_PORT")
+FIX_PORT: Final = Words(
+    "接口要用它：停掉占着它的，或改 TASKMILL_API_PORT", "for the API: stop who holds it, or set TASKMILL_API_PORT"
+)
 # doctor 的所见
 VALKEY: Final = Words("{version}，{policy}", "{version}, {policy}")
 NO_POLICY: Final = Words("maxmemory-policy 未知", "maxmemory-policy unknown")
@@ -188,6 +192,10 @@ NO_PARTITION_TODAY: Final = Words("没有今天（{today}）的", "none for toda
 NONE_RUNS: Final = Words("没有运行", "none runs")
 LEASES: Final = Words("{all} 个中 {held} 个持有租约", "{held} of {all} hold a lease")
 NO_PLUGINS: Final = Words("未安装任何插件", "none installed")
+PORT_OF_API: Final = Words("{host}:{port} 上是接口", "{host}:{port} is held by the API")
+PORT_TAKEN: Final = Words(
+    "{host}:{port} 被占用（{problem}），不是 Taskmill 的接口", "{host}:{port} is held by somebody else ({problem})"
+)
 PORT_FREE: Final = Words("{host}:{port} 空闲", "{host}:{port} free")
 
 # 引擎自己对一次尝试说的话，随任务存下

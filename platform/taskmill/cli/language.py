@@ -30,6 +30,11 @@ def language() -> str:
     return _chosen[0] if _chosen else from_environment(os.environ)
 
 
+def log_language() -> str:
+    """Return the language of the log lines of a command that a person runs: TASKMILL_LOG_LANG, else the one in use."""
+    return os.environ.get("TASKMILL_LOG_LANG") or language()
+
+
 def words(zh: str, en: str) -> str:
     """Return the one that fits the language in use."""
     return zh if language() == "zh" else en

@@ -18,7 +18,7 @@ from rich_click import RichContext, RichHelpFormatter
 from taskmill import __version__
 from taskmill.cli import phrases
 from taskmill.cli.failure import EXIT_INTERRUPTED, report
-from taskmill.cli.language import LANGUAGES, choose, language
+from taskmill.cli.language import LANGUAGES, choose, language, log_language
 from taskmill.cli.parsing import told
 from taskmill.errors import Code, InputError, PluginError, TaskmillError
 from taskmill.words import Words
@@ -123,9 +123,9 @@ def _add_plugins(group: click.Group) -> dict[str, Words]:
     from taskmill.plugin.host import PluginHost
     from taskmill.settings import load_settings
 
-    configure_logging(level="CRITICAL")
+    configure_logging(level="CRITICAL", language=log_language())
     host = PluginHost.load(beside_dev(load_settings(), tell=False))
-    configure_logging(level="WARNING")
+    configure_logging(level="WARNING", language=log_language())
     host.add_cli(group)
     told = [(info.name, info.error) for info in host.plugins() if info.error and info.error.code != Code.SCHEDULE_INVALID]
     return {name: Words(zh=error.zh, en=error.en) for name, error in told}
