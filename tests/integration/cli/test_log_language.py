@@ -56,6 +56,7 @@ def test_roles_log_in_one_language(tmp_path: Path, database_url: str, broker_url
     [
         ("en_US.UTF-8", None, None, "database migrated"),
         ("zh_CN.UTF-8", None, None, "数据库迁移完成"),
+        ("C.UTF-8", None, None, "数据库迁移完成"),  # 集群里的迁移 Job
         ("en_US.UTF-8", "zh", None, "数据库迁移完成"),
         ("zh_CN.UTF-8", "zh", "en", "database migrated"),
     ],

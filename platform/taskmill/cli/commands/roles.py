@@ -26,7 +26,7 @@ def _role(**overrides: object) -> Settings:
     joined = beside_dev(settings, role=True)
     if joined == settings:
         return settings
-    joined = joined.model_copy(update={"log_lang": log_language()})
+    joined = joined.model_copy(update={"log_lang": log_language(watched=True)})
     configure_logging(**joined.logging())
     return joined
 
@@ -112,7 +112,7 @@ def dev(ctx: click.Context, demo: bool, exit_after: bool) -> None:
 
     Example: taskmill dev --demo
     """
-    settings = configured(log_lang=log_language())
+    settings = configured(log_lang=log_language(watched=True))
     from taskmill.dev.dev import run_dev
 
     code = 0
