@@ -76,9 +76,9 @@ def named(options: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except (RemoteError, InputError) as error:
-        field = _FIELD.match(str(error.details.get("field", "")))
+        field, (name, rest) = _FIELD.match(str(error.details.get("field", ""))), _split(error, options)
         known = not isinstance(error, RemoteError) or error.known
-        option = options.get(field["name"]) if field is not None and known else None
+        option = options.get(name) if field is not None and known else None
         if field is None or option is None:
             raise
         told = error.details.get("reason", "")
@@ -86,7 +86,14 @@ def named(options: Mapping[str, str]) -> Iterator[None]:
         # 参数里的字段是类型自己的，与选项同名也不是选项
         others = {} if field["name"] == "args" else options
         reason = Words(zh=_renamed(given.zh, others), en=_renamed(given.en, others))
-        raise OptionError(error.code, **{**error.details, "field": f"{option}{field['rest']}", "reason": reason}) from error
+        raise OptionError(error.code, **{**error.details, "field": f"{option}{rest}", "reason": reason}) from error
+
+
+def _split(error: TaskmillError, options: Mapping[str, str]) -> tuple[str, str]:
+    """字段与其余：`unique.by` 这样有自己的选项的，比只看头一段更准。"""
+    field = str(error.details.get("field", ""))
+    longest = max((each for each in options if re.match(rf"{re.escape(each)}(?![\w])", field)), key=len, default="")
+    return longest, field.removeprefix(longest)
 
 
 def typed() -> dict[str, str]:

@@ -102,6 +102,13 @@ def test_errors_of_the_api_speak_of_the_options_that_were_typed() -> None:
     assert exit_code(raised.value) == 2
 
 
+def test_a_field_with_an_option_of_its_own_is_told_by_that_one() -> None:
+    refused = {**REFUSED, "details": {**REFUSED["details"], "field": "unique.by[0]"}}  # type: ignore[dict-item]
+    with pytest.raises(TaskmillError) as raised, named({"unique": "--unique", "unique.by": "--unique-by"}):
+        raise RemoteError(422, refused)
+    assert "--unique-by[0]: give" in raised.value.message()["en"]
+
+
 @pytest.mark.parametrize(
     ("command", "field", "option"),
     [
