@@ -32,6 +32,12 @@ hypothesis.settings.register_profile("ci", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") == "true" else "home")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """先跑有慢测试的文件：一个文件只在一处跑，留到最后，别的进程就都在等它。"""
+    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def _unconfigured() -> None:
     """Errors speak as where nobody has configured logging, whatever an earlier test configured."""

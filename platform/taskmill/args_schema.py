@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import datetime as dt
 import ipaddress
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import jsonschema_rs
 import msgspec
+
+from taskmill import reasons
+from taskmill.text.similar import did_you_mean
+from taskmill.words import Facts, Words
 
 
 def _decodes(kind: type[Any]) -> Callable[[str], bool]:
@@ -98,10 +103,80 @@ def compiled(schema: Any) -> jsonschema_rs.Validator:
 
 def names(schema: Any) -> frozenset[str]:
     """Return the names of the args that a schema describes; a reference at its top is followed, as msgspec makes them."""
+    return frozenset(_top(schema).get("properties", ()))
+
+
+def fields(schema: Any) -> list[dict[str, Any]]:
+    """Return the args that a schema describes, each with `name`, `type` in short, `required`, `default` as JSON and `description`."""
+    top = _top(schema)
+    return [
+        {
+            "name": name,
+            "type": _short(field),
+            "required": name in top.get("required", ()),
+            "default": json.dumps(field["default"], ensure_ascii=False) if "default" in field else None,
+            "description": field.get("description"),
+        }
+        for name, field in top.get("properties", {}).items()
+    ]
+
+
+def _top(schema: Any) -> dict[str, Any]:
     found = schema
     for _ in range(2):
         reference = found.get("$ref", "") if isinstance(found, dict) else ""
         if not reference.startswith("#/$defs/"):
             break
         found = schema.get("$defs", {}).get(reference.removeprefix("#/$defs/"), {})
-    return frozenset(found.get("properties", ())) if isinstance(found, dict) else frozenset()
+    return found if isinstance(found, dict) else {}
+
+
+def _short(field: Any) -> str:
+    """一格写得下的类型：`string[]`、`integer | null`、`"GET" | "POST"`。"""
+    if not isinstance(field, dict):
+        return "any"
+    if "$ref" in field:
+        return str(field["$ref"]).rpartition("/")[2]
+    if "enum" in field:
+        return " | ".join(json.dumps(value, ensure_ascii=False) for value in field["enum"])
+    if "anyOf" in field:
+        return " | ".join(dict.fromkeys(map(_short, field["anyOf"])))
+    kind = field.get("type", "any")
+    if isinstance(kind, list):
+        return " | ".join(map(str, kind))
+    return f"{_short(field['items'])}[]" if kind == "array" and "items" in field else str(kind)
+
+
+# 校验器只会英文：常见的几种另有中文；英文照它的原话，只有多出来的字段说得更清楚
+_CHINESE: dict[str, str] = {
+    "required": "缺少 {property}",
+    "type": "须是 {types}",
+    "enum": "须是其中之一：{options}",
+    "minimum": "不得小于 {limit}",
+    "maximum": "不得大于 {limit}",
+    "exclusiveMinimum": "须大于 {limit}",
+    "exclusiveMaximum": "须小于 {limit}",
+    "minLength": "不得短于 {limit} 个字符",
+    "maxLength": "不得长于 {limit} 个字符",
+    "minItems": "不得少于 {limit} 项",
+    "maxItems": "不得多于 {limit} 项",
+    "pattern": "不合样式 {pattern}",
+    "format": "不是 {format}",
+    "contentEncoding": "不是 {content_encoding}",
+}
+
+
+def told(error: jsonschema_rs.ValidationError, known: Iterable[str]) -> Words:
+    """Return what is wrong, in both languages; `known` are the names of the args, for those that are written wrong at the top."""
+    facts = {name: _listed(value) for name, value in error.kind.as_dict().items()}
+    if error.kind.name == "additionalProperties":
+        fields = sorted(known) if not error.instance_path else []
+        hint = did_you_mean(str(error.kind.as_dict()["unexpected"][0]), fields)
+        rest = reasons.FIELDS(hint=hint, names=", ".join(fields)) if fields else ""
+        return reasons.NO_FIELD(names=facts["unexpected"], rest=rest)
+    chinese = _CHINESE.get(error.kind.name)
+    return Words(zh=error.message if chinese is None else chinese.format_map(Facts(facts, "zh")), en=error.message)
+
+
+def _listed(value: Any) -> str:
+    return ", ".join(str(each) for each in value) if isinstance(value, list) else str(value)

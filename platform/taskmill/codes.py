@@ -20,6 +20,7 @@ class Code(StrEnum):
     DATABASE_RIGHTS = "DATABASE_RIGHTS"
     DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
     DELAY_INVALID = "DELAY_INVALID"
+    DEV_RUNNING = "DEV_RUNNING"
     DEV_SERVERS_MISSING = "DEV_SERVERS_MISSING"
     DEV_SERVERS_FAILED = "DEV_SERVERS_FAILED"
     FORBIDDEN = "FORBIDDEN"
@@ -37,8 +38,10 @@ class Code(StrEnum):
     MIGRATION_FAILED = "MIGRATION_FAILED"
     MIGRATION_LOCKED = "MIGRATION_LOCKED"
     NOT_READY = "NOT_READY"
+    PLUGIN_COMMAND_FAILED = "PLUGIN_COMMAND_FAILED"
     PLUGIN_FAILED = "PLUGIN_FAILED"
     PLUGIN_INCOMPATIBLE = "PLUGIN_INCOMPATIBLE"
+    PLUGIN_INCOMPLETE = "PLUGIN_INCOMPLETE"
     PLUGIN_NOT_FOUND = "PLUGIN_NOT_FOUND"
     QUEUE_FULL = "QUEUE_FULL"
     QUEUE_LIMIT = "QUEUE_LIMIT"
@@ -89,7 +92,8 @@ ERRORS: dict[Code, ErrorSpec] = {
     ),
     Code.ARGS_INVALID: ErrorSpec(
         422, 2, "任务参数不合规：{field}：{reason}", "task args are invalid: {field}: {reason}",
-        "参数的 JSON Schema 见 /api/v1/kinds/{kind}", "see the JSON Schema at /api/v1/kinds/{kind}",
+        "参数的 JSON Schema：taskmill plugin kind {kind}，或 /api/v1/kinds/{kind}",
+        "for the JSON Schema: taskmill plugin kind {kind}, or /api/v1/kinds/{kind}",
     ),
     Code.ARGS_TOO_DEEP: ErrorSpec(
         422, 2, "{field} 嵌套过深，上限 {limit} 层", "{field} is nested too deep, limit {limit} levels",
@@ -133,14 +137,18 @@ ERRORS: dict[Code, ErrorSpec] = {
         "pip install 'taskmill[dev-servers]'，或设置 TASKMILL_DATABASE_URL 与 TASKMILL_BROKER_URL",
         "pip install 'taskmill[dev-servers]', or set TASKMILL_DATABASE_URL and TASKMILL_BROKER_URL",
     ),
+    Code.DEV_RUNNING: ErrorSpec(
+        500, 1, "taskmill dev 已在这个目录运行：进程 {pid}，接口 {url}", "taskmill dev runs in this folder already: process {pid}, API at {url}",
+        "直接用它，或先停掉：kill {pid}", "use it, or stop it first: kill {pid}",
+    ),
     Code.DEV_SERVERS_FAILED: ErrorSpec(
         500, 1, "内嵌服务器 {server} 启动失败：{reason}", "the embedded server {server} did not start: {reason}",
         "日志在 {log}", "its log is {log}",
     ),
     Code.FORBIDDEN: ErrorSpec(
         403, 4, "没有权限：需要 {permission}", "not allowed: {permission} is needed",
-        "换一个有此权限的密钥：taskmill key create --scope {permission}",
-        "use a key that has it: taskmill key create --scope {permission}",
+        "换一个有此权限的密钥：taskmill key create NAME --scope {permission}",
+        "use a key that has it: taskmill key create NAME --scope {permission}",
     ),
     Code.HEADERS_TOO_LARGE: ErrorSpec(
         431, 2, "请求头过多或过大，上限 {limit} {unit}", "the request's headers are too many or too large, limit {limit} {unit}",
@@ -197,6 +205,9 @@ ERRORS: dict[Code, ErrorSpec] = {
     Code.NOT_READY: ErrorSpec(
         503, 5, "尚未就绪：{reason}", "not ready: {reason}", "taskmill doctor 会说出原因与办法", "taskmill doctor tells why",
     ),
+    Code.PLUGIN_COMMAND_FAILED: ErrorSpec(
+        500, 1, "插件 {plugin} 的命令出错：{reason}", "the command of plugin {plugin} failed: {reason}",
+    ),
     Code.PLUGIN_FAILED: ErrorSpec(
         500, 1, "插件 {plugin} 加载失败：{reason}", "plugin {plugin} failed to load: {reason}",
         "taskmill plugin list 查看详情", "see taskmill plugin list",
@@ -204,6 +215,10 @@ ERRORS: dict[Code, ErrorSpec] = {
     Code.PLUGIN_INCOMPATIBLE: ErrorSpec(
         500, 1, "插件 {plugin} 要求接口 {requires}，此处是 {api}", "plugin {plugin} requires API {requires}, this is {api}",
         "安装与此版本匹配的插件", "install a plugin version that fits",
+    ),
+    Code.PLUGIN_INCOMPLETE: ErrorSpec(
+        500, 1, "插件 {plugin} 已加载，但{reason}", "plugin {plugin} is loaded, but {reason}",
+        "钩子见 docs/reference/hooks.md", "the hooks are in docs/reference/hooks.md",
     ),
     Code.PLUGIN_NOT_FOUND: ErrorSpec(
         404, 3, "没有自带迁移的插件：{plugin}", "no plugin with migrations: {plugin}",
@@ -242,7 +257,8 @@ ERRORS: dict[Code, ErrorSpec] = {
     ),
     Code.SCHEDULE_EXISTS: ErrorSpec(
         409, 4, "计划已存在：{name}", "the schedule exists already: {name}",
-        "用 PUT 修改它，或换个名字", "change it with PUT, or choose another name",
+        "修改它：PUT，或 taskmill schedule create --replace；也可换个名字",
+        "to change it: PUT, or taskmill schedule create --replace; or choose another name",
     ),
     Code.SCHEDULE_INVALID: ErrorSpec(
         422, 2, "计划不合规：{field}：{reason}", "the schedule is invalid: {field}: {reason}",
@@ -290,8 +306,8 @@ ERRORS: dict[Code, ErrorSpec] = {
     ),
     Code.UNAUTHORIZED: ErrorSpec(
         401, 4, "需要有效的密钥：{reason}", "a valid key is needed: {reason}",
-        "请求头 Authorization: Bearer <密钥>；创建：taskmill key create",
-        "send Authorization: Bearer <key>; make one with taskmill key create",
+        "请求头 Authorization: Bearer <密钥>；创建：taskmill key create NAME",
+        "send Authorization: Bearer <key>; make one with taskmill key create NAME",
     ),
     Code.UNIQUE_BUSY: ErrorSpec(
         503, 5, "唯一键 {key} 被一个尚未结束的事务占着，等了 {seconds} 秒", "the unique key {key} is held by a transaction that is still open; waited {seconds} s",

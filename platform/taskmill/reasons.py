@@ -28,6 +28,8 @@ YEAR_WITHIN: Final = Words("年份须在 {low} 到 {high} 之间", "the year mus
 
 # 任务类型：哪里写得不对
 DID_YOU_MEAN: Final = Words("是否想写 {names}？", "did you mean {names}? ")
+NO_FIELD: Final = Words("没有字段 {names}{rest}", "no field {names}{rest}")
+FIELDS: Final = Words("。{hint}有这些：{names}", "; {hint}there are: {names}")
 KIND_NAME: Final = Words("类型须形如 area.verb", "a kind must look like area.verb")
 KIND_NUMBER: Final = Words(
     "{field} 须是 {low} 到 {high} 之间的整数", "{field} must be a whole number within {low} and {high}"
@@ -79,10 +81,16 @@ NOT_A_TEMPLATE: Final = Words(
 )
 PRINTABLE: Final = Words("须为 1 到 {limit} 个可见的 ASCII 字符", "must have 1 to {limit} printable ASCII characters")
 NOT_TEXT: Final = Words("{field} 须是文字", "{field} must be a text")
-NOT_A_TASK: Final = Words("不是 @task，也不是 taskiq 任务：{value}", "neither a @task nor a taskiq task: {value}")
+NOT_A_TASK: Final = Words(
+    '不是 @task，也不是 taskiq 任务：{value}；在它上面写 @task("area.verb")',
+    'neither a @task nor a taskiq task: {value}; put @task("area.verb") above it',
+)
 SCHEDULE_OF: Final = Words("计划 {name}：{reason}", "schedule {name}: {reason}")
 SCHEDULE_TWICE: Final = Words("cron 与 every 只给一个，名字不能重复", "give cron or every, and a free name")
-UNKNOWN_KIND: Final = Words("这里没有插件提供类型 {kind}。{known}", "no plugin here has the kind {kind}. {known}")
+UNKNOWN_KIND: Final = Words("这里没有插件提供类型 {kind}", "no plugin here has the kind {kind}")
+UNKNOWN_KIND_LIKE: Final = Words(
+    "这里没有插件提供类型 {kind}，是否想写 {names}？", "no plugin here has the kind {kind}; did you mean {names}?"
+)
 
 # 提交只能在它自己的事件循环里
 OTHER_LOOP: Final = Words(
@@ -167,8 +175,17 @@ FIX_CLOCK: Final = Words("在两台机器上启用 NTP", "run NTP on both machin
 FIX_PROGRAM: Final = Words("升级程序", "upgrade the program")
 FIX_PARTITIONS: Final = Words("taskmill migrate up，并运行调度器", "taskmill migrate up, and run a scheduler")
 FIX_LEASES: Final = Words("运行调度器，它会收回它们的任务", "run a scheduler: it takes back their tasks")
+FIX_PLUGIN_KIND: Final = Words("改正类型，或安装有它的插件", "correct the kind, or install the plugin that has it")
+FIX_PLUGIN_HOOKS: Final = Words(
+    "改正它；钩子的名字见 docs/reference/hooks.md", "mend it; the names of the hooks are in docs/reference/hooks.md"
+)
+FIX_PLUGIN_MODULE: Final = Words(
+    "修好它，或从 TASKMILL_PLUGIN_MODULES 里去掉", "repair it, or take it out of TASKMILL_PLUGIN_MODULES"
+)
 FIX_PLUGIN: Final = Words("修好它，或禁用：TASKMILL_PLUGINS_DENY", "repair or deny it: TASKMILL_PLUGINS_DENY")
-FIX_PORT: Final = Words("是接口自己则无妨，否则改 TASKMILL_API_PORT", "fine if it is the API, else TASKMILL_API_PORT")
+FIX_PORT: Final = Words(
+    "接口要用它：停掉占着它的，或改 TASKMILL_API_PORT", "for the API: stop who holds it, or set TASKMILL_API_PORT"
+)
 # doctor 的所见
 VALKEY: Final = Words("{version}，{policy}", "{version}, {policy}")
 NO_POLICY: Final = Words("maxmemory-policy 未知", "maxmemory-policy unknown")
@@ -178,9 +195,11 @@ PARTITIONS: Final = Words("{n} 天，到 {last}", "{n} days, until {last}")
 NO_PARTITION_TODAY: Final = Words("没有今天（{today}）的", "none for today ({today})")
 NONE_RUNS: Final = Words("没有运行", "none runs")
 LEASES: Final = Words("{all} 个中 {held} 个持有租约", "{held} of {all} hold a lease")
-PLUGIN: Final = Words("{version}，{state}", "{version}, {state}")
-PLUGIN_BAD: Final = Words("{version}，{state}：{problem}", "{version}, {state}: {problem}")
 NO_PLUGINS: Final = Words("未安装任何插件", "none installed")
+PORT_OF_API: Final = Words("{host}:{port} 上是接口", "{host}:{port} is held by the API")
+PORT_TAKEN: Final = Words(
+    "{host}:{port} 被占用（{problem}），不是 Taskmill 的接口", "{host}:{port} is held by somebody else ({problem})"
+)
 PORT_FREE: Final = Words("{host}:{port} 空闲", "{host}:{port} free")
 
 # 引擎自己对一次尝试说的话，随任务存下
@@ -250,6 +269,22 @@ OWN_WORKER: Final = Words("请用 taskmill worker", "use `taskmill worker`")
 NOT_UP: Final = Words("{seconds} 秒内未就绪", "not up within {seconds} s")
 UNKNOWN_HOOK: Final = Words("没有钩子 {name}，是否想写 {hint}？", "unknown hook {name}, did you mean {hint}?")
 NO_MANIFEST: Final = Words("没有 taskmill_manifest", "it has no taskmill_manifest")
+NO_MODULE: Final = Words(
+    "没有名为 {name} 的模块：它所在的目录要在 PYTHONPATH 里",
+    "there is no module {name}: the folder that it is in must be on PYTHONPATH",
+)
+MANIFEST_RAISED: Final = Words(
+    "taskmill_manifest 出错：{error}；Manifest 必须给出 {fields}",
+    "taskmill_manifest failed: {error}; a Manifest must have {fields}",
+)
+HOOK_ARGUMENTS: Final = Words(
+    "钩子 {hook} 没有参数 {names}；有 {known}", "the hook {hook} has no argument {names}; it has {known}"
+)
+NOT_MARKED: Final = Words("{hook} 上面没有 @hookimpl，没有人会调用它", "{hook} lacks @hookimpl, so nobody calls it")
+BRINGS_NOTHING: Final = Words(
+    "它什么也没带来：没有类型、路由、命令或检查；钩子上面写了 @hookimpl 吗？",
+    "it brings nothing: no kind, route, command or check; do its hooks have @hookimpl?",
+)
 NOT_A_MANIFEST: Final = Words("taskmill_manifest 没有返回 Manifest", "taskmill_manifest did not return a Manifest")
 OTHER_NAME: Final = Words("清单里的名字是 {name}", "its manifest names it {name}")
 NO_FOLDER: Final = Words("迁移目录不存在：{folder}", "its migrations folder does not exist: {folder}")
@@ -264,10 +299,13 @@ TABLES_AHEAD: Final = Words(
     "它自己的表在 {current}，比这里装的新，读不了：装新一些的版本",
     "its own tables are at {current}, newer than what is installed here can read: install a newer version",
 )
+IN_PLUGIN_FILE: Final = Words("插件 {plugin}，{where}：{error}", "plugin {plugin}, {where}: {error}")
 NOT_INSTALLED: Final = Words("没有安装", "is not installed")
 NOT_A_MIDDLEWARE: Final = Words("{name} 不是 taskiq 的中间件", "{name} is no middleware of taskiq")
 SETTINGS: Final = Words("设置", "settings")
-NAME_TAKEN: Final = Words("名字已被 {where} 占用", "the name is taken by {where}")
+NAME_TAKEN: Final = Words(
+    "清单里的名字 {name} 已被 {where} 占用", "its manifest names it {name}, a name that is taken by {where}"
+)
 EXECUTOR_TAKEN: Final = Words("执行器 {name} 已被占用", "executor {name} is taken")
 REQUIRED: Final = Words("未设置，但必须提供", "not set, but required")
 NO_OPTION_LIKE: Final = Words("没有这项设置，是否想写 {close}？", "unknown setting, did you mean {close}?")

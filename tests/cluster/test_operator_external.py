@@ -85,8 +85,8 @@ async def test_a_horizontal_pod_autoscaler_scales_up_and_its_scaling_down_drains
         await space.condition(QUEUE, "ScalingActive", "External")
         await space.api.request("POST", autoscalers(space), AUTOSCALER)
         await space.serving(QUEUE, LOWEST, timeout=200)
-        # 积压推上去；新来的几个接着分到长任务，积压一空自动伸缩就要回到一个，而它们还在跑
-        ids = await submit(platform, QUEUE, [1_000] * 60 + [15_000, 1_000] * 6)
+        # 积压推上去，久到忙的机器上自动伸缩也看得见；新来的几个接着分到长任务，积压一空自动伸缩就要回到一个，而它们还在跑
+        ids = await submit(platform, QUEUE, [1_000] * 120 + [15_000, 1_000] * 6)
         queue = await space.until("TaskQueue", QUEUE, lambda each: each["spec"]["replicas"] == HIGHEST, timeout=60)
         assert reason_of(queue, "ScalingActive") == "External"
         await space.until("Deployment", names.workload(QUEUE), lambda each: each["spec"]["replicas"] == HIGHEST)

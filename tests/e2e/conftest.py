@@ -50,7 +50,7 @@ class Dev:
         # 没有字节码缓存时每次启动都要重新编译，量到的就不是第二次启动
         dropped = ("TASKMILL_", "PYTHONDONTWRITEBYTECODE", *(("COVERAGE_",) if self.timed else ()))
         kept = {key: text for key, text in os.environ.items() if not key.startswith(dropped)}
-        return {**kept, name: value, "TASKMILL_API_PORT": "0", **self.extra}
+        return {**kept, name: value, "LC_ALL": "C.UTF-8", "TASKMILL_API_PORT": "0", **self.extra}
 
     def start(self, *options: str) -> float:
         """Start, wait for the API and return the seconds that took."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from taskmill import constants as c
 from taskmill.cli import constants as cc
 from taskmill.cli import ending
 from taskmill.dev.process_table import wait_until
@@ -28,6 +29,7 @@ DEMO_S = 120.0
 STOP_S = 10.0  # 承诺：Ctrl-C 之后十秒内停下
 SECOND_START_S = 5.0  # 承诺：第二次启动不超过五秒
 FINISH_S = 90.0
+CHINESE = re.compile(r"[\u3000-\u303f\u3400-\u9fff\uff00-\uffef]")
 
 
 def submit(dev: Dev) -> str:
@@ -46,11 +48,11 @@ def state_of(dev: Dev, task_id: str) -> str:
 
 
 def test_the_demo_completes_and_ends_with_zero(dev: Dev) -> None:
-    done = subprocess.run(
-        tied(TASKMILL, "dev", "--demo", "--exit", death=signal.SIGTERM), cwd=dev.folder, env=dev.environment(), stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=DEMO_S, check=False,
-    )  # fmt: skip
+    done = run(dev, "dev", "--demo", "--exit")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert not CHINESE.search(done.stdout + done.stderr), done.stdout + done.stderr
+    logged = (dev.folder / ".taskmill" / "logs" / "taskmill.log").read_text("utf-8")
+    assert [line for line in logged.splitlines() if CHINESE.search(json.loads(line)["event"])] == []
     for word in ("http.request", "email.send", "shell.run", "completed", "/schema"):
         assert word in done.stdout
     assert done.stdout.endswith("┘\n")
@@ -66,6 +68,7 @@ def test_a_signal_stops_everything_in_time(dev: Dev, number: signal.Signals) -> 
     assert dev.processes() == []
     assert not dev.run_json.exists()
     assert "Traceback" not in dev.told()
+    assert dev.told().splitlines()[-2:] == ["stopping …", "stopped"]
 
 
 DEAF = """
@@ -118,12 +121,11 @@ def test_a_second_start_in_the_same_folder_is_refused_with_the_owner(dev: Dev) -
     dev.start()
     owner = dev.process
     assert owner is not None
-    done = subprocess.run(
-        tied(TASKMILL, "dev", death=signal.SIGTERM), cwd=dev.folder, env=dev.environment(), stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=DEMO_S, check=False,
-    )  # fmt: skip
-    assert done.returncode != 0
-    assert f"in use by process {owner.pid}" in done.stdout + done.stderr
+    done = run(dev, "dev")
+    assert done.returncode == 1
+    url = json.loads(dev.run_json.read_text())["api_url"]
+    assert f"runs in this folder already: process {owner.pid}, API at {url}" in done.stderr
+    assert "stopped" not in done.stdout
     assert dev.alive
 
 
@@ -161,6 +163,20 @@ def test_a_port_that_is_taken_is_one_good_line_and_nothing_was_touched(dev: Dev)
         assert name in told[0]
         assert port in told[0]
         assert not (dev.folder / ".taskmill").exists()
+
+
+def test_a_default_port_that_is_taken_is_said(dev: Dev) -> None:
+    environment = dev.environment()
+    del environment["TASKMILL_API_PORT"]
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # 已经有人占着，也一样
+            stack.enter_context(socket.create_server(("127.0.0.1", c.API_PORT)))
+        done = subprocess.run(
+            tied(TASKMILL, "dev", "--exit", death=signal.SIGTERM), cwd=dev.folder, env=environment, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True, timeout=DEMO_S, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"port {c.API_PORT} is taken, the API is at " in done.stdout
 
 
 def test_the_tables_of_plugins_are_made(dev: Dev) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from taskmill import strict_json
 from taskmill.cli import constants as c
 from taskmill.cli import phrases
+from taskmill.cli.failure import OptionError
 from taskmill.errors import Code, InputError
 from taskmill.words import Words
 
@@ -20,8 +21,8 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 
 
 def usage(reason: Words) -> InputError:
-    """Return the error for something wrong on the command line."""
-    return InputError(Code.USAGE, reason=reason)
+    """Return the error for something wrong on the command line; its hint is the help of the command that runs."""
+    return OptionError(Code.USAGE, reason=reason)
 
 
 def unreadable(file: str, error: OSError | ValueError) -> Words:

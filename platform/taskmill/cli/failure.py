@@ -56,7 +56,7 @@ class RemoteError(TaskmillError):
 
 
 class OptionError(InputError):
-    """The API's refusal of what stands in an option; `--help` of the command says what it takes."""
+    """What stands in an option, refused by the API or by the command itself; `--help` of the command says what it takes."""
 
     def __init__(self, code: Code, **details: Any) -> None:
         super().__init__(code, **details)
@@ -65,7 +65,7 @@ class OptionError(InputError):
 
     def hint(self) -> dict[str, str] | None:
         """Return where to look."""
-        if self.code is not Code.INVALID_REQUEST or self.command is None:
+        if self.code not in {Code.INVALID_REQUEST, Code.USAGE} or self.command is None:
             return super().hint()
         return {"zh": f"{self.command} --help", "en": f"{self.command} --help"}
 
@@ -76,15 +76,24 @@ def named(options: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except (RemoteError, InputError) as error:
-        field = _FIELD.match(str(error.details.get("field", "")))
+        field, (name, rest) = _FIELD.match(str(error.details.get("field", ""))), _split(error, options)
         known = not isinstance(error, RemoteError) or error.known
-        option = options.get(field["name"]) if field is not None and known else None
+        option = options.get(name) if field is not None and known else None
         if field is None or option is None:
             raise
         told = error.details.get("reason", "")
         given = told if isinstance(told, Words) else Words(zh=str(error.details.get("reason_zh", told)), en=str(told))
-        reason = Words(zh=_renamed(given.zh, options), en=_renamed(given.en, options))
-        raise OptionError(error.code, **{**error.details, "field": f"{option}{field['rest']}", "reason": reason}) from error
+        # 参数里的字段是类型自己的，与选项同名也不是选项
+        others = {} if field["name"] == "args" else options
+        reason = Words(zh=_renamed(given.zh, others), en=_renamed(given.en, others))
+        raise OptionError(error.code, **{**error.details, "field": f"{option}{rest}", "reason": reason}) from error
+
+
+def _split(error: TaskmillError, options: Mapping[str, str]) -> tuple[str, str]:
+    """字段与其余：`unique.by` 这样有自己的选项的，比只看头一段更准。"""
+    field = str(error.details.get("field", ""))
+    longest = max((each for each in options if re.match(rf"{re.escape(each)}(?![\w])", field)), key=len, default="")
+    return longest, field.removeprefix(longest)
 
 
 def typed() -> dict[str, str]:

@@ -9,16 +9,19 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from typing import Any
 
 import rich_click as click
+from click.exceptions import Exit
 from rich_click import RichContext, RichHelpFormatter
 
 from taskmill import __version__
 from taskmill.cli import phrases
 from taskmill.cli.failure import EXIT_INTERRUPTED, report
-from taskmill.cli.language import LANGUAGES, choose, language
+from taskmill.cli.language import LANGUAGES, choose, language, log_language
 from taskmill.cli.parsing import told
-from taskmill.errors import Code, InputError, TaskmillError
+from taskmill.errors import Code, InputError, PluginError, TaskmillError
+from taskmill.words import Words
 
 ENDING = "taskmill.cli.ending"  # 只有角色导入它；--help 不必为它等
 # 命令 → (模块:对象, 中文一句, 英文一句)；一句话写在这里，列出命令时就不必导入它们
@@ -86,21 +89,46 @@ class Tree(click.RichGroup):
         """Find the command that `args` begin with, among ours first, then among those of plugins."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
-            _add_plugins(self)
+            failed = _add_plugins(self)
             if self.get_command(ctx, name) is None:
+                if name in failed:
+                    reason = phrases.NO_COMMAND(name=name, hint=phrases.SINCE(reason=failed[name]))
+                    raise InputError(Code.USAGE, reason=reason)
                 close = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
                 hint = phrases.DID_YOU_MEAN(names=close[0]) if close else ""
                 raise InputError(Code.USAGE, reason=phrases.NO_COMMAND(name=name, hint=hint))
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what a plugin's raises is told as the plugin's, with the place in its code."""
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.Abort, Exit, TaskmillError, BrokenPipeError):
+            raise
+        except Exception as error:
+            from taskmill.services.faults import translate
 
-def _add_plugins(group: click.Group) -> None:
+            name = ctx.invoked_subcommand
+            if name is None or name in COMMANDS or translate(error) is not None:
+                raise
+            from taskmill.plugin import origin
+
+            raise PluginError(Code.PLUGIN_COMMAND_FAILED, plugin=name, reason=origin.words(error)) from error
+
+
+def _add_plugins(group: click.Group) -> dict[str, Words]:
+    """返回没起来的插件，每个说为什么：它的名字正是要找的命令时才说。"""
+    from taskmill.cli.run_json import beside_dev
     from taskmill.log import configure_logging
     from taskmill.plugin.host import PluginHost
     from taskmill.settings import load_settings
 
-    configure_logging(level="WARNING")
-    PluginHost.load(load_settings()).add_cli(group)
+    configure_logging(level="CRITICAL", language=log_language())
+    host = PluginHost.load(beside_dev(load_settings(), tell=False))
+    configure_logging(level="WARNING", language=log_language())
+    host.add_cli(group)
+    told = [(info.name, info.error) for info in host.plugins() if info.error and info.error.code != Code.SCHEDULE_INVALID]
+    return {name: Words(zh=error.zh, en=error.en) for name, error in told}
 
 
 def _set_language(_: click.Context, __: click.Parameter, value: str | None) -> None:

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import rich_click as click
 
-from taskmill.cli.language import words
+from taskmill.cli import phrases
+from taskmill.cli.language import in_language, words
 from taskmill.text.printable import is_hidden, json_safe, printable, shown
 
 Output = Literal["table", "wide", "json", "jsonl", "yaml", "name"]
@@ -63,6 +64,16 @@ class Column:
 def say(text: str, *, err: bool = False) -> None:
     """Print words that may hold what others wrote: everything but line breaks and tabs is made harmless."""
     click.echo(printable(text, BREAKS), err=err)
+
+
+def confirm(question: str) -> None:
+    """Ask on standard error and go on only after a yes; click.Abort otherwise. Where nobody can answer, say how not to be asked."""
+    try:
+        click.confirm(question, abort=True, err=True)
+    except click.Abort:
+        if not sys.stdin.isatty():
+            say("\n" + in_language(phrases.NO_ANSWER), err=True)
+        raise
 
 
 def plain(value: Any) -> str:
@@ -160,6 +171,9 @@ def _table(items: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, who
         (column, [words(column.zh, column.en), *(" ".join(column.text(item).split()) for item in items)])
         for column in columns
     ]
+    if whole and _total(grid) > width():
+        _blocks(items, columns)  # 折行的表没法看
+        return
     if not whole:
         grid = _fitting(grid, width())
     widths = [max(cells(text) for text in texts) for _, texts in grid]
@@ -167,11 +181,34 @@ def _table(items: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, who
         padded = [text + " " * (size - cells(text)) for text, size in zip(line, widths, strict=True)]
         text = (" " * GAP).join(padded).rstrip()
         click.echo(click.style(text, bold=True) if row == 0 and colored() else text)
+    _left_out([column for column in columns if column not in [kept for kept, _ in grid]], items)
+
+
+def _blocks(items: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> None:
+    for place, item in enumerate(items):
+        if place:
+            click.echo()
+        record(item, columns)
+
+
+def _left_out(columns: Sequence[Column], items: Sequence[Mapping[str, Any]]) -> None:
+    """去掉了的列里有话要说的，点出名来。"""
+    titles = [words(column.zh, column.en) for column in columns if any(column.text(item) != NONE for item in items)]
+    if titles:
+        say(
+            words(
+                f"终端太窄，未显示：{'、'.join(titles)}；-o wide 全部显示",
+                f"too narrow for {', '.join(titles)}; -o wide shows all",
+            ),
+            err=True,
+        )
 
 
 def _fitting(grid: list[tuple[Column, list[str]]], limit: int) -> list[tuple[Column, list[str]]]:
-    """放不下就截短最后一列；还不够，就去掉最不要紧的列再试。"""
+    """放不下就去掉没有内容的列，截短最后一列；还不够，就去掉最不要紧的列再试。"""
     kept = list(grid)
+    if _total(kept) > limit:
+        kept = [(column, texts) for column, texts in kept if column.rank == 0 or any(text != NONE for text in texts[1:])]
     while _total(kept) > limit:
         column, texts = kept[-1]
         room = max(cells(text) for text in texts) - (_total(kept) - limit)

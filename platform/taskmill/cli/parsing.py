@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -30,7 +31,7 @@ def told(error: click.ClickException) -> Words:
     message = error.format_message()
     command = _COMMAND.match(message)
     if command is not None:
-        return phrases.NO_COMMAND(name=command[1], hint="")
+        return phrases.NO_COMMAND(name=command[1], hint=_close(_commands_like(command[1], error)))
     extra = _EXTRA.match(message)
     return phrases.OTHER(error=message) if extra is None else phrases.TOO_MANY(names=extra[1])
 
@@ -66,6 +67,13 @@ def _name(error: click.BadParameter) -> str:
 def _choices(error: click.MissingParameter) -> Words | str:
     kind = None if error.param is None else error.param.type
     return phrases.CHOICES(names=_listed(kind.choices)) if isinstance(kind, click.Choice) else ""
+
+
+def _commands_like(name: str, error: click.ClickException) -> list[str]:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is None or not isinstance(context.command, click.Group):
+        return []
+    return difflib.get_close_matches(name, context.command.list_commands(context), n=1)
 
 
 def _close(names: Sequence[str] | None) -> Words | str:

@@ -12,6 +12,7 @@ from taskmill.words import Words
 # 参数依次是中文、英文
 NO_COMMAND: Final = Words("没有命令 {name}{hint}", "no command {name}{hint}")
 DID_YOU_MEAN: Final = Words("；是否想用 {names}？", "; did you mean {names}?")
+SINCE: Final = Words("：{reason}", ": {reason}")
 NOT_A_DURATION: Final = Words(
     "{where}：不是 30s、5m、2h 这样的时长：{value}", "{where}: not a duration such as 30s, 5m, 2h: {value}"
 )
@@ -62,8 +63,8 @@ OTHER: Final = Words("命令行不能理解（{error}）", "{error}")
 
 # 接口说的是请求头；用命令的人要知道的是变量与选项
 KEY_NEEDED: Final = Words(
-    "用 TASKMILL_API_TOKEN 或 --token 给出密钥；创建：taskmill key create",
-    "give a key by TASKMILL_API_TOKEN or --token; make one with taskmill key create",
+    "用 TASKMILL_API_TOKEN 或 --token 给出密钥，创建：taskmill key create NAME；接口是 taskmill dev 的，就在它的 .taskmill 所在目录执行，或取 run.json 里的令牌",
+    "give a key by TASKMILL_API_TOKEN or --token, made with taskmill key create NAME; if the API is a taskmill dev's, work in the folder of its .taskmill or take the token of run.json",
 )
 KEY_NOT_READ: Final = Words(
     "没有人读 TASKMILL_API_KEY：用 TASKMILL_API_TOKEN 或 --token 给出密钥",
@@ -71,6 +72,12 @@ KEY_NOT_READ: Final = Words(
 )
 
 # 命令自己打印的
+NOT_KNOWN: Final = Words("没有人登记过 {name}。{hint}", "nobody registered {name}. {hint}")
+NO_ANSWER: Final = Words("没有人回答；加 --yes 就不再问", "nobody answers; --yes goes on without asking")
+NEXT_OF_PAUSED: Final = Words(
+    "计划 {name} 已暂停，恢复之前都不会触发：taskmill schedule resume {name}",
+    "the schedule {name} is paused: none of these comes before taskmill schedule resume {name}",
+)
 NO_SCHEDULER: Final = Words(
     "没有活着的调度器：延时、重试、定时的任务不会开始；taskmill scheduler",
     "no scheduler lives: delayed, retried and scheduled tasks do not start; taskmill scheduler",

@@ -18,9 +18,9 @@ import rich_click as click
 from taskmill import constants as c
 from taskmill.cli import constants as cc
 from taskmill.cli import phrases
-from taskmill.cli.failure import RemoteError, named, typed
+from taskmill.cli.failure import OptionError, RemoteError, named, typed
 from taskmill.cli.run_json import find_running
-from taskmill.errors import Code, InputError, UnavailableError
+from taskmill.errors import Code, UnavailableError
 from taskmill.strict_json import Encoder, NotJsonError
 from taskmill.words import Words
 
@@ -44,7 +44,7 @@ def find_target(url: str | None, token: str | None, start: Path) -> Target:
     if url is not None:
         parts = urlsplit(url)
         if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise InputError(Code.USAGE, reason=phrases.NOT_AN_HTTP_URL(value=url))
+            raise OptionError(Code.USAGE, reason=phrases.NOT_AN_HTTP_URL(value=url))
         return Target(url.rstrip("/"), token)
     found = find_running(start)
     if found is not None:
@@ -57,7 +57,7 @@ def _content(body: object) -> dict[str, Any]:
     try:
         return {"content": _ENCODER.encode(body), "headers": {"Content-Type": "application/json"}}
     except NotJsonError as error:
-        raise InputError(Code.USAGE, reason=error.words) from error
+        raise OptionError(Code.USAGE, reason=error.words) from error
 
 
 class Api:
@@ -138,7 +138,7 @@ class Api:
 def segment(text: str) -> str:
     """Return a name as one part of a path."""
     if text in {"", ".", ".."}:
-        raise InputError(Code.USAGE, reason=phrases.NOT_A_NAME(value=repr(text)))
+        raise OptionError(Code.USAGE, reason=phrases.NOT_A_NAME(value=repr(text)))
     return quote(text, safe="")
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from taskmill.settings import Settings
 
 RUN_FILE = Path(c.DEV_FOLDER) / "run.json"
+SERVERS = ("database_url", "broker_url")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Running:
     pid: int | None
     database_url: str | None
     broker_url: str | None
+    plugin_settings: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def alive(self) -> bool:
@@ -61,6 +64,7 @@ def find_running(start: Path) -> Running | None:
                 facts.get("pid"),
                 facts.get("database_url"),
                 facts.get("broker_url"),
+                dict(facts.get("plugin_settings", {})),
             )
         except FileNotFoundError:
             continue
@@ -69,16 +73,21 @@ def find_running(start: Path) -> Running | None:
     return None
 
 
-def beside_dev(settings: Settings) -> Settings:
-    """Return settings with the servers of a running `taskmill dev` for the URLs that nobody set, and say so."""
+def beside_dev(settings: Settings, *, role: bool = False, tell: bool = True) -> Settings:
+    """Return settings with the servers of a running `taskmill dev` for the URLs that nobody set, and say so unless `tell` is off.
+
+    Plugins get the variables that its demo set for them, unless they are set here.
+    A `role` takes both or neither: one URL that is set means an installation of its own, and half of it is a mistake to tell.
+    """
     from taskmill.secret import Secret
 
-    missing = [name for name in ("database_url", "broker_url") if getattr(settings, name) is None]
-    found = find_running(Path.cwd()) if "database_url" in missing else None
+    missing = [name for name in SERVERS if getattr(settings, name) is None]
+    wanted = missing == list(SERVERS) if role else "database_url" in missing
+    found = find_running(Path.cwd()) if wanted else None
     if found is None or not found.alive:
         return settings
     given = {name: Secret(url) for name in missing if (url := getattr(found, name))}
-    if given:
+    if given and tell:
         say(
             words(
                 f"使用正在运行的 taskmill dev 的服务器（{found.path}）",
@@ -86,4 +95,6 @@ def beside_dev(settings: Settings) -> Settings:
             ),
             err=True,
         )
+    for name, value in found.plugin_settings.items():
+        os.environ.setdefault(name, value)  # 插件从环境变量读配置：与演示的一样，判断才作数
     return settings.model_copy(update=given)

@@ -202,7 +202,9 @@ class ChildServer(ABC):
             handle.seek(0)
             owner = handle.read().strip()
             handle.close()
-            raise self._failed(IN_USE(folder=self.root, owner=owner)) from error
+            failed = self._failed(IN_USE(folder=self.root, owner=owner))
+            failed.details["owner"] = owner
+            raise failed from error
         handle.truncate(0)
         handle.write(f"{os.getpid()}\n")
         handle.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import time
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 Task = dict[str, Any]
 
 # shell 插件只认绝对路径；各系统放的地方不同
+SHELL_ALLOW = "TASKMILL_PLUGIN_SHELL_ALLOW"
 COMMANDS = {name: shutil.which(name) or f"/bin/{name}" for name in ("echo", "uname")}
 
 TITLE = Words("演示任务", "demo tasks")
@@ -40,8 +42,20 @@ def plugin_settings(servers: DemoServers) -> dict[str, str]:
         "TASKMILL_PLUGIN_EMAIL_PORT": str(servers.smtp_port),
         "TASKMILL_PLUGIN_EMAIL_TLS": "none",
         "TASKMILL_PLUGIN_EMAIL_SENDER": "demo@taskmill.example",
-        "TASKMILL_PLUGIN_SHELL_ALLOW": ",".join(COMMANDS.values()),
+        SHELL_ALLOW: ",".join(COMMANDS.values()),
     }
+
+
+def with_own(name: str, ours: str, theirs: str | None) -> str:
+    """Return the value of a variable: what a person set wins; commands that the person allows are joined by the demo's two."""
+    if theirs is None:
+        return ours
+    if name != SHELL_ALLOW:
+        return theirs
+    try:
+        return json.dumps([*json.loads(theirs), *ours.split(",")])
+    except ValueError:  # 不是 JSON，就是逗号隔开的
+        return f"{theirs},{ours}"
 
 
 def requests(servers: DemoServers) -> list[Task]:

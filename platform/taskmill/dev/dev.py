@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,11 +22,12 @@ from taskmill.api.auth import new_dev_token
 from taskmill.api.server import serve
 from taskmill.dev import constants as dc
 from taskmill.dev import ports
-from taskmill.dev.run_file import run_file
+from taskmill.dev.run_file import owner_of, run_file
 from taskmill.dev.screen import Screen
 from taskmill.dev.servers import PostgresServer, ValkeyServer
 from taskmill.engine.periodic.scheduler import run_scheduler
 from taskmill.engine.worker import WorkerRole
+from taskmill.errors import Code, PluginError, SetupError
 from taskmill.log import configure_logging, get_logger
 from taskmill.plugin.host import PluginHost
 from taskmill.secret import Secret
@@ -46,6 +48,8 @@ log = get_logger(__name__)
 
 T = TypeVar("T")
 STARTING = Words("正在启动数据库与各角色……", "starting the servers and the roles …")
+STOPPING, STOPPED = Words("正在停止……", "stopping …"), Words("已停止", "stopped")
+PORT_TAKEN = Words("端口 {port} 已被占用，接口改用 {free}", "port {port} is taken, the API is at {free} instead")
 API, DOCS, TOKEN = Words("接口", "API"), Words("接口文档", "docs"), Words("令牌", "token")
 ALSO, LOGS = Words("以上也在", "also in"), Words("日志", "logs")
 NEXT = Words(
@@ -70,16 +74,21 @@ async def run_dev(
     `settings` is used as it is. `choose` takes the form of a text in the reader's language. Raises SetupError and
     UnavailableError of ports, servers and migrations.
     """
-    settings, screen = _with_ports(settings), Screen(choose)
+    screen, port = Screen(choose), settings.api_port
+    settings = _with_ports(settings)
     home = (folder or Path(c.DEV_FOLDER)).resolve()
     home.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
         _log_to_files(settings, home)
         screen.say(STARTING)
+        if not exit_after:
+            _tell_of_the_end(screen, stop, stack)
         settings = await _with_servers(settings, home, stack)
+        if settings.api_port != port:
+            screen.say(PORT_TAKEN(port=port, free=settings.api_port))
         servers = await _demo_servers(stack) if demo else None
         host = PluginHost.load(settings)
-        await migrate_up(settings.require_database_url(), plugins=host.migrations())
+        await migrate_up(settings.require_database_url(), plugins=host.migrations(), without=partial(_do_without, host))
         platform = await Platform.open(settings, host)
         stack.push_async_callback(platform.close)
         try:
@@ -89,6 +98,27 @@ async def run_dev(
             for other in group.exceptions[1:]:
                 log.warning("另一个角色也失败了", error=why(other))
             raise group.exceptions[0] from group
+
+
+def _do_without(host: PluginHost, plugin: str, error: SetupError) -> None:
+    """一个插件的迁移写错了，别的照常：它算失败，和工作进程里一样。"""
+    host.hold(plugin, PluginError(Code.PLUGIN_FAILED, plugin=plugin, reason=Words(**error.message())))
+    log.error("插件的迁移出错，不带它启动", plugin=plugin, error=str(error))
+
+
+def _tell_of_the_end(screen: Screen, stop: asyncio.Event, stack: AsyncExitStack) -> None:
+    """停下要几秒：信号一到就说，停好了再说；出错结束的，错误自己会说。"""
+
+    async def stopping() -> None:
+        await stop.wait()
+        screen.say(STOPPING)
+
+    def stopped(kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            screen.say(STOPPED)
+
+    stack.push(stopped)
+    stack.callback(asyncio.ensure_future(stopping()).cancel)
 
 
 def _log_to_files(settings: Settings, home: Path) -> None:
@@ -125,21 +155,41 @@ async def _with_servers(settings: Settings, home: Path, stack: AsyncExitStack) -
         starts.append(("broker_url", ValkeyServer))
     for name, kind in starts:
         server = kind(home / kind.name.lower())
-        await asyncio.to_thread(server.start)
+        try:
+            await asyncio.to_thread(server.start)
+        except SetupError as error:
+            raise _told(error, home) from error
         stack.push_async_callback(asyncio.to_thread, server.stop)
         changes[name] = Secret(server.url)
     return settings.model_copy(update=changes)
 
 
+def _told(error: SetupError, home: Path) -> SetupError:
+    """数据正由另一个 taskmill dev 用着：说它在哪，而不是说数据库起不来。"""
+    found = owner_of(home)
+    if found is None or error.details.get("owner") != str(found[0]):
+        return error
+    return SetupError(Code.DEV_RUNNING, pid=found[0], url=found[1])
+
+
 async def _demo_servers(stack: AsyncExitStack) -> DemoServers:
     """插件从环境变量读配置，所以要在加载插件之前设好；用户自己设的优先。"""
-    from taskmill.dev.demo import plugin_settings  # noqa: PLC0415 - 演示的依赖只在演示时需要
+    from taskmill.dev.demo import plugin_settings, with_own  # noqa: PLC0415 - 演示的依赖只在演示时需要
     from taskmill.dev.demo_servers import demo_servers  # noqa: PLC0415
 
     servers = await stack.enter_async_context(demo_servers(asyncio.get_running_loop()))
     for name, value in plugin_settings(servers).items():
-        os.environ.setdefault(name, value)
+        os.environ[name] = with_own(name, value, os.environ.get(name))
     return servers
+
+
+def _demo_settings(servers: DemoServers | None) -> dict[str, str]:
+    """演示给插件设的、确实用上的变量；用户自己设的可能有密码，不写进文件。"""
+    if servers is None:
+        return {}
+    from taskmill.dev.demo import plugin_settings  # noqa: PLC0415 - 见 _demo_servers
+
+    return {name: value for name, value in plugin_settings(servers).items() if os.environ.get(name) == value}
 
 
 async def _run_roles(
@@ -166,7 +216,7 @@ async def _run_roles(
                 "database_url": settings.require_database_url(),
                 "broker_url": settings.require_broker_url(),
             }
-            with run_file(home, **facts) as path:
+            with run_file(home, plugin_settings=_demo_settings(servers), **facts) as path:
                 return await _serve_people(facts, path, screen, servers, stop, exit_after=exit_after)
         finally:
             stop.set()

@@ -13,7 +13,7 @@ from taskmill.plugin.definition import TaskDefinition, check, storable
 from taskmill.plugin.manifest import Capability, Manifest
 from taskmill.plugin.registry import Registry, ScheduleDefinition
 from taskmill.strict_json import Encoder, NotJsonError
-from taskmill.text.similar import did_you_mean
+from taskmill.text.similar import close_to
 from taskmill.timetable.schedule import check_schedule
 from taskmill.timetable.timetable import Timetable
 from taskmill.words import Words
@@ -123,10 +123,12 @@ def _check_schedule(schedule: ScheduleDefinition, registry: Registry) -> None:
 def unknown_kinds(registry: Registry, plugin: str) -> list[Words]:
     """Return what to say of the plugin's schedules whose kind no loaded plugin has; another installation may have it."""
     return [
-        reasons.SCHEDULE_OF(
-            name=schedule.name,
-            reason=reasons.UNKNOWN_KIND(kind=schedule.kind, known=did_you_mean(schedule.kind, registry.owners)),
-        )
+        reasons.SCHEDULE_OF(name=schedule.name, reason=_unknown_kind(schedule.kind, registry))
         for schedule in registry.schedules.values()
         if schedule.plugin == plugin and schedule.kind not in registry.owners
     ]
+
+
+def _unknown_kind(kind: str, registry: Registry) -> Words:
+    names = close_to(kind, registry.owners)
+    return reasons.UNKNOWN_KIND_LIKE(kind=kind, names=names) if names else reasons.UNKNOWN_KIND(kind=kind)

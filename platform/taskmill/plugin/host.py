@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import traceback
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +16,7 @@ from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.errors import Code, PluginError, TaskmillError
 from taskmill.log import get_logger
 from taskmill.plugin import constants as c
+from taskmill.plugin import origin
 from taskmill.plugin.breaker import Breaker
 from taskmill.plugin.checks import unknown_kinds
 from taskmill.plugin.config import masked
@@ -146,10 +146,10 @@ class PluginHost:
         """Mark a plugin as failed whose routes or other parts turned out not to work; what it registered stays served."""
         for entry in self._entries:
             if entry.loaded is not None and entry.name == name:
-                reason = f"{type(error).__name__}: {error}"
+                reason = origin.words(error)
                 entry.state = PluginState.FAILED
                 entry.problem = PluginProblem.of(PluginError(Code.PLUGIN_FAILED, plugin=name, reason=reason))
-                log.error("插件失败", plugin=name, error=reason, trace=_trace(error))
+                log.error("插件失败", plugin=name, error=reason, trace=origin.trace(error))
 
     def fail_middleware(self, middleware: object, error: Exception) -> None:
         """Mark the plugin as failed whose middleware did not start or end; what it registered stays served."""
@@ -189,8 +189,8 @@ class PluginHost:
             return
 
         def admit(manifest: Manifest) -> bool:
+            self._check_unique(entry, manifest.name)  # 名字归了别人，就仍用候选名，免得两个插件同名
             entry.manifest = manifest
-            self._check_unique(entry, manifest.name)
             return _wanted(manifest.name, settings)
 
         entry.coming = loader.start(candidate, self.registry, admit)
@@ -207,7 +207,8 @@ class PluginHost:
             incompatible = error.code is Code.PLUGIN_INCOMPATIBLE
             entry.state = PluginState.INCOMPATIBLE if incompatible else PluginState.FAILED
             entry.problem = PluginProblem.of(error)
-            log.error("插件加载失败", plugin=entry.name, state=entry.state.value, error=str(error), trace=_trace(error))  # noqa: TRY400 - 带局部变量的调用栈会泄露机密
+            trace = origin.trace(error)
+            log.error("插件加载失败", plugin=entry.name, state=entry.state.value, error=str(error), trace=trace)  # noqa: TRY400 - 带局部变量的调用栈会泄露机密
             return False
         entry.coming = None
         if entry.loaded is None:
@@ -227,6 +228,9 @@ class PluginHost:
             return False
         entry.held, entry.state, entry.problem = False, PluginState.LOADED, None
         log.info("插件已加载", plugin=entry.name, version=entry.loaded.manifest.version, kinds=self._kinds(entry))
+        for doubt in entry.loaded.doubts[::-1]:
+            entry.problem = PluginProblem.of(PluginError(Code.PLUGIN_INCOMPLETE, plugin=entry.name, reason=doubt))
+            log.warning("插件有一部分没人用", plugin=entry.name, reason=doubt)
         return True
 
     def _look_at_schedules(self) -> None:
@@ -241,7 +245,7 @@ class PluginHost:
         for other in self._entries:
             if other is not entry and other.loaded is not None and other.name == name:
                 where = other.candidate.distribution or reasons.SETTINGS
-                reason = reasons.NAME_TAKEN(where=where)
+                reason = reasons.NAME_TAKEN(name=name, where=where)
                 raise PluginError(Code.PLUGIN_FAILED, plugin=entry.candidate.name, reason=reason)
 
     def _kinds(self, entry: _Entry) -> list[str]:
@@ -272,7 +276,7 @@ class PluginHost:
         try:
             loaded.manager.hook.taskmill_cli(group=commands)
         except Exception as error:  # noqa: BLE001 - 插件可能抛出任何东西；记下来，别的命令照常
-            log.warning("插件的命令不可用", plugin=entry.name, error=str(error), trace=_trace(error))
+            log.warning("插件的命令不可用", plugin=entry.name, error=origin.words(error))
             return
         if entry.name in group.commands:
             log.warning("命令名已被占用", plugin=entry.name)
@@ -286,11 +290,6 @@ _NOT_UP = frozenset({PluginState.FAILED, PluginState.INCOMPATIBLE})
 def _wanted(name: str, settings: Settings) -> bool:
     allowed: Collection[str] = settings.plugins_allow
     return name not in settings.plugins_deny and (not allowed or name in allowed)
-
-
-def _trace(error: BaseException) -> list[str]:
-    """插件自己的调用栈，不带局部变量：其中可能有机密。"""
-    return traceback.format_exception(error.__cause__ or error)[-c.PLUGIN_TRACE_FRAMES :]
 
 
 def _health(loaded: Loaded) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import threading
 from collections.abc import Callable, Collection, Mapping
@@ -10,22 +9,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pluggy
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from taskmill import reasons
 from taskmill.errors import Code, PluginError, TaskmillError, UnfitError
-from taskmill.log import get_logger
 from taskmill.plugin import constants as c
-from taskmill.plugin import specs
+from taskmill.plugin import hooks, origin, specs
 from taskmill.plugin.checks import check_manifest, check_middlewares, check_migrations, check_registered, check_schedules
 from taskmill.plugin.config import load_config
 from taskmill.plugin.manifest import Manifest
 from taskmill.plugin.registry import Registry
 from taskmill.plugin.source import Candidate
 from taskmill.text.log_events import add_events
-
-log = get_logger("taskmill.plugin")
+from taskmill.words import Words
 
 
 @dataclass(slots=True)
@@ -39,6 +37,7 @@ class Loaded:
     middlewares: list[Any] = field(default_factory=list[Any])
     routes: list[Any] = field(default_factory=list[Any])
     migrations: Path | None = None
+    doubts: list[Words] = field(default_factory=list[Words])  # 起来了，却有一部分没人用
 
     def implements(self, hook: str) -> bool:
         """Say whether the plugin has the named hook."""
@@ -70,7 +69,8 @@ class Coming:
             raise PluginError(Code.PLUGIN_FAILED, plugin=self._name, reason=reasons.NOT_UP(seconds=f"{self._budget_s:g}"))
         result = self._outcome[0]
         if isinstance(result, BaseException):
-            raise _as_error(self._name, result) from result
+            error = _as_error(self._name, result)
+            raise error from (None if error is result else result)
         if result is not None:
             check_schedules(result.registry, result.manifest.name)
         return result
@@ -103,40 +103,26 @@ class Loader:
         add_events(manifest.log_events)
         manager = pluggy.PluginManager(specs.PROJECT)
         manager.add_hookspecs(specs)
-        manager.register(plugin, manifest.name)
-        self._check_names(manager, manifest.name)
+        hooks.register(manager, plugin, manifest.name)
+        misspelt = hooks.misspelt(manager)
+        if misspelt and self.env.get("CI") == "true":
+            raise PluginError(Code.PLUGIN_FAILED, plugin=manifest.name, reason=misspelt[0])
         config = load_config(manifest.name, manifest.config, self.env, self.names)
         loaded = Loaded(manifest, manager, registry.fork(manifest.name, manifest.version), config)
         _set_up(loaded)
+        loaded.doubts = [*misspelt, *hooks.unmarked(plugin)] or _nothing(loaded)
         return loaded
-
-    def _check_names(self, manager: pluggy.PluginManager, plugin: str) -> None:
-        """写错的钩子名永远不会被调用：CI 中视为错误，平时只警告。"""
-        known = [name for name in vars(manager.hook) if name.startswith(specs.PROJECT) and _specified(manager, name)]
-        for name in vars(manager.hook):
-            if not name.startswith(specs.PROJECT) or name in known or _optional(manager, name):
-                continue
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = close[0] if close else ", ".join(known)
-            if self.env.get("CI") == "true":
-                reason = reasons.UNKNOWN_HOOK(name=name, hint=hint)
-                raise PluginError(Code.PLUGIN_FAILED, plugin=plugin, reason=reason)
-            log.warning("插件的钩子名未知，永远不会被调用", plugin=plugin, hook=name, suggestion=hint)
-
-
-def _specified(manager: pluggy.PluginManager, name: str) -> bool:
-    return getattr(manager.hook, name).has_spec()
-
-
-def _optional(manager: pluggy.PluginManager, name: str) -> bool:
-    return all(implementation.optionalhook for implementation in getattr(manager.hook, name).get_hookimpls())
 
 
 def _manifest(candidate: Candidate, plugin: object) -> Manifest:
     hook = getattr(plugin, "taskmill_manifest", None)
     if not callable(hook):
         raise PluginError(Code.PLUGIN_FAILED, plugin=candidate.name, reason=reasons.NO_MANIFEST)
-    manifest = hook()
+    try:
+        manifest = hook()
+    except (TypeError, ValueError) as error:  # 字段少了、多了、写错了：说出要哪些
+        fields = ", ".join(each.name for each in msgspec.structs.fields(Manifest) if each.required)
+        raise UnfitError(reasons.MANIFEST_RAISED(error=origin.words(error), fields=fields)) from error
     if not isinstance(manifest, Manifest):
         raise PluginError(Code.PLUGIN_FAILED, plugin=candidate.name, reason=reasons.NOT_A_MANIFEST)
     check_manifest(manifest)
@@ -168,12 +154,22 @@ def _set_up(loaded: Loaded) -> None:
         loaded.migrations = Path(folder)
 
 
+def _nothing(loaded: Loaded) -> list[Words]:
+    """除了名字什么也没带来的插件：多半是钩子上面漏了 @hookimpl。"""
+    made = loaded.registry.brought()
+    brought = made.tasks or made.executors or made.schedules or loaded.middlewares or loaded.routes or loaded.migrations
+    asked = any(loaded.implements(hook) for hook in ("taskmill_cli", "taskmill_health"))
+    return [] if brought or asked else [reasons.BRINGS_NOTHING]
+
+
 def _as_error(name: str, error: BaseException) -> TaskmillError:
     if isinstance(error, TaskmillError):
         return error
     if isinstance(error, UnfitError):
-        return PluginError(Code.PLUGIN_FAILED, plugin=name, reason=error.words)
-    return PluginError(Code.PLUGIN_FAILED, plugin=name, reason=f"{type(error).__name__}: {error}")
+        where, told = origin.place(error), error.words
+        reason = Words(zh=f"{told.zh}（{where}）", en=f"{told.en} ({where})") if where else told
+        return PluginError(Code.PLUGIN_FAILED, plugin=name, reason=reason)
+    return PluginError(Code.PLUGIN_FAILED, plugin=name, reason=origin.words(error))
 
 
 def environment() -> Mapping[str, str]:

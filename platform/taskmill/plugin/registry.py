@@ -75,7 +75,7 @@ class Registry:
         """Register kinds: `@task` definitions, or ordinary taskiq tasks. PluginError KIND_TAKEN names both owners."""
         for item in definitions:
             if not isinstance(item, TaskDefinition) and not _is_taskiq(item):
-                reason = reasons.NOT_A_TASK(value=repr(item)[: c.NAME_MAX_CHARS])
+                reason = reasons.NOT_A_TASK(value=_named(item))
                 raise PluginError(Code.PLUGIN_FAILED, plugin=self._plugin, reason=reason)
             definition = item if isinstance(item, TaskDefinition) else from_taskiq(item)
             owner = self.owners.get(definition.kind, self._plugin)
@@ -164,6 +164,14 @@ class Registry:
         named = {definition.queue for definition in self.tasks.values()}
         after_oom = {definition.on_oom.queue for definition in self.tasks.values() if definition.on_oom is not None}
         return sorted(named | after_oom | {c.QUEUE_DEFAULT})
+
+
+def _named(item: object) -> str:
+    """函数说出名字与地方；它的 repr 只有内存地址。"""
+    code = getattr(item, "__code__", None)
+    if code is None:
+        return repr(item)[: c.NAME_MAX_CHARS]
+    return f"{code.co_name} ({code.co_filename}:{code.co_firstlineno})"
 
 
 def _is_taskiq(item: object) -> TypeGuard[AsyncTaskiqDecoratedTask[..., Any]]:

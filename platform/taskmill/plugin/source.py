@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 
+from taskmill import reasons
+from taskmill.errors import UnfitError
 from taskmill.plugin import constants as c
 
 
@@ -38,9 +40,18 @@ def candidates(modules: Sequence[str], extra: Mapping[str, object]) -> Iterator[
             yield Candidate(entry.name, entry.load, distribution.name, distribution.version)
     for path in modules:
         name = path.removesuffix(".plugin").rpartition(".")[2]
-        yield Candidate(name, partial(importlib.import_module, path), guessed=True)
+        yield Candidate(name, partial(_imported, path), guessed=True)
     for name, plugin in extra.items():
         yield Candidate(name, partial(_given, plugin))
+
+
+def _imported(path: str) -> object:
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{path}.".startswith(f"{error.name}."):
+            raise  # 模块在，是它自己导入的东西不在
+        raise UnfitError(reasons.NO_MODULE(name=error.name)) from error
 
 
 def _given(plugin: object) -> object:

@@ -49,4 +49,6 @@ STATS_QUEUES_MAX: Final = 100  # 概览里最多列多少个队列，任务多�
 
 # ── 命令行 ────────────────────────────────────────────────────────────────
 DOCTOR_LINES_MAX: Final = 10  # doctor 对同一件事最多说这么多条
+DOCTOR_ASK_S: Final = 1.0  # doctor 问占着端口的是不是接口，最多等这么久
+DOCTOR_ANSWER_MAX: Final = 4_096  # 读它的回答至多这么多字节：接口的只有一百多
 CLOCK_SKEW_MAX_S: Final = 1.0  # doctor 容忍的时钟偏差；票据与租约都以 PostgreSQL 的时钟为准

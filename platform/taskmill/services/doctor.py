@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -12,9 +11,9 @@ import msgspec
 from taskmill import reasons
 from taskmill.errors import Code, TaskmillError
 from taskmill.plugin.host import PluginHost
-from taskmill.plugin.info import PluginState
+from taskmill.plugin.info import PluginInfo, PluginState
 from taskmill.services import constants as c
-from taskmill.services import doctor_fleet
+from taskmill.services import doctor_fleet, doctor_port
 from taskmill.services.faults import translate
 from taskmill.services.schema import migration_status
 from taskmill.settings import Settings
@@ -62,8 +61,10 @@ async def examine(settings: Settings, host: PluginHost) -> list[Finding]:
     for name, health in sorted((await host.health()).items()):
         fix = "" if health.ok else reasons.FIX_PLUGIN_HEALTH
         detail = health.detail or ("ok" if health.ok else UNWELL)
-        found.append(Finding(name=f"health of {name}", ok=health.ok, detail=detail, fix=fix))
-    found.append(_port(settings))
+        # 没有毛病却有话要说（没有配置服务器）：值得知道，不打勾
+        ok = None if health.ok and health.detail else health.ok
+        found.append(Finding(name=f"health of {name}", ok=ok, detail=detail, fix=fix))
+    found += await _guarded("api port", lambda: _port(settings))
     return found
 
 
@@ -190,25 +191,28 @@ async def _fleet(settings: Settings) -> list[Finding]:
 def _plugins(host: PluginHost) -> list[Finding]:
     found: list[Finding] = []
     for info in host.plugins():
-        bad = info.state in {PluginState.FAILED, PluginState.INCOMPATIBLE} or info.error is not None
-        problem = Words(zh=info.error.zh, en=info.error.en) if info.error else None
-        told = reasons.PLUGIN_BAD if problem else reasons.PLUGIN
-        detail = told(version=info.version, state=info.state.value, problem=problem)
-        fix = reasons.FIX_PLUGIN if bad else ""
-        ok = None if info.state is PluginState.DISABLED else not bad
-        found.append(Finding(name=f"plugin {info.name}", ok=ok, detail=detail, fix=fix))
+        bad = info.state in {PluginState.FAILED, PluginState.INCOMPATIBLE}
+        ok = None if info.state is PluginState.DISABLED or (info.error and not bad) else not bad
+        fix = _plugin_fix(info, bad=bad)
+        found.append(Finding(name=f"plugin {info.name}", ok=ok, detail=_plugin_words(info), fix=fix))
     return found or [Finding(name="plugins", ok=None, detail=reasons.NO_PLUGINS, fix="pip install taskmill-shell")]
 
 
-def _port(settings: Settings) -> Finding:
-    """接口的端口：空着，或者有人在听（多半就是接口自己）。"""
-    host, port = settings.api_host, settings.api_port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as error:
-            detail = f"{host}:{port} {error.strerror or error}"
-            return Finding(name="api port", ok=None, detail=detail, fix=reasons.FIX_PORT)
-    return Finding(name="api port", ok=True, detail=reasons.PORT_FREE(host=host, port=port))
+def _plugin_words(info: PluginInfo) -> Words:
+    """导入不了的插件没有版本；原因自己会说是哪个插件。"""
+    facts = [fact for fact in (info.version, info.state.value) if fact]
+    zh, en = "，".join(facts), ", ".join(facts)
+    return Words(zh=f"{zh}：{info.error.zh}", en=f"{en}: {info.error.en}") if info.error else Words(zh=zh, en=en)
+
+
+def _plugin_fix(info: PluginInfo, *, bad: bool) -> str | Words:
+    if bad:
+        return reasons.FIX_PLUGIN if info.distribution else reasons.FIX_PLUGIN_MODULE
+    if info.error is None:
+        return ""
+    return reasons.FIX_PLUGIN_HOOKS if info.error.code == Code.PLUGIN_INCOMPLETE else reasons.FIX_PLUGIN_KIND
+
+
+async def _port(settings: Settings) -> list[Finding]:
+    ok, detail, fix = await doctor_port.examine(settings)
+    return [Finding(name="api port", ok=ok, detail=detail, fix=fix)]

@@ -96,7 +96,7 @@ class KindPolicy:
             return
         error = next(iter(self.validator.iter_errors(args)))
         path = "args" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.instance_path)
-        raise InputError(Code.ARGS_INVALID, field=path, reason=error.message, kind=self.kind)
+        raise InputError(Code.ARGS_INVALID, field=path, reason=args_schema.told(error, self.names), kind=self.kind)
 
 
 class KindCache:

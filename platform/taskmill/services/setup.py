@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from taskmill import constants as c
-from taskmill.errors import Code, NotFoundError
+from taskmill.errors import Code, NotFoundError, SetupError
 from taskmill.stores.database import Database
 from taskmill.stores.schema import migrations
 from taskmill.stores.schema.chain import Phase, chain_of
@@ -42,20 +42,31 @@ async def migrate_up(
     allow_ahead: bool = False,
     plugins: Mapping[str, Path] | None = None,
     wait_s: float = c.MIGRATION_LOCK_TIMEOUT_S,
+    without: Callable[[str, SetupError], object] | None = None,
 ) -> MigrationResult:
     """Migrate the core (to `revision`, else to where `phase` ends), then the plugins, and make the coming partitions.
 
+    A plugin whose migration fails stops no other; then `without` is told of it, or at the end the first such error is raised.
     Raises SetupError MIGRATION_LOCKED, MIGRATION_FAILED, SCHEMA_AHEAD, UnavailableError DATABASE_UNAVAILABLE.
     """
     began = time.monotonic()
     part = Phase(phase)
     core = await migrations.apply(database_url, phase=part, revision=revision, allow_ahead=allow_ahead, wait_s=wait_s)
     others: dict[str, Applied] = {}
+    broken: dict[str, SetupError] = {}
     for name, versions in sorted((plugins or {}).items()):
-        others[name] = await migrations.apply(
-            database_url, chain_of(name, versions), phase=part, allow_ahead=allow_ahead, wait_s=wait_s
-        )
+        chain = chain_of(name, versions)
+        try:
+            others[name] = await migrations.apply(database_url, chain, phase=part, allow_ahead=allow_ahead, wait_s=wait_s)
+        except SetupError as error:
+            if error.code is not Code.MIGRATION_FAILED:
+                raise
+            broken[name] = error
     made = 0 if core.ahead else await _partitions(database_url)
+    for name, error in broken.items():
+        if without is None:
+            raise error
+        without(name, error)
     return MigrationResult(
         before=core.before,
         after=core.after,

@@ -20,6 +20,7 @@ ENGLISH: dict[str, str] = {
     "插件的表没有迁移好，这个工作进程不运行它：taskmill migrate up": (
         "the tables of a plugin are not migrated, this worker does not run it: taskmill migrate up"
     ),
+    "插件的迁移出错，不带它启动": "a migration of a plugin failed, starting without the plugin",
     "等着的插件起来了，收尾后重新开始": "plugins that were waited for are up; beginning anew after a drain",
     "没能查看等着的插件，稍后再看": "could not look at the plugins that are waited for, trying again later",
     "有协程不理会取消，丢下它们": "coroutines ignore their cancellation and are left behind",
@@ -174,7 +175,7 @@ ENGLISH: dict[str, str] = {
     "插件加载失败": "plugin could not be loaded",
     "插件的计划用了这里没有的类型": "schedules of a plugin use kinds that are not here",
     "插件的命令不可用": "the commands of a plugin are not available",
-    "插件的钩子名未知，永远不会被调用": "unknown name of a plugin's hook, it will never be called",
+    "插件有一部分没人用": "a part of a plugin is never used",
     # 服务
     "已下达命令": "order given",
     "已记下容器的死因": "causes of death of containers recorded",

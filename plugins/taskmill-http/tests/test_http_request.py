@@ -129,6 +129,8 @@ async def test_expected_status_is_a_result(server: TestServer, context: TaskCont
     assert (await send(server, context, "/status/404", expected_status=[200, 404])).status == 404
     with pytest.raises(Discard, match="status 200"):
         await send(server, context, "/echo", expected_status=[404])
+    with pytest.raises(Discard, match=r"^status 200: .{199}…$"):  # 引用不完整就看得出来
+        await send(server, context, "/echo", json="x" * 300, method="POST", expected_status=[404])
     assert (await send(server, context, "/redirect/302?to=/echo", expected_status=[302])).headers["Location"] == "/echo"
 
 

@@ -43,7 +43,7 @@ async def until(predicate: Callable[[], bool], why: str, timeout: float = 60) ->
 def alive(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # 打开之后、读之前它没了
         return False
     return state != "Z"
 

@@ -1,4 +1,4 @@
-"""A role that really runs logs its events in the language of TASKMILL_LOG_LANG, and in no other."""
+"""A role logs in the language of TASKMILL_LOG_LANG and in no other; a command that a person runs follows the person without it."""
 
 from __future__ import annotations
 
@@ -49,3 +49,23 @@ def test_roles_log_in_one_language(tmp_path: Path, database_url: str, broker_url
     if language == "en":
         written = "".join(command.told(role) for role in roles) + (tmp_path / "logs" / "taskmill.log").read_text("utf-8")
         assert [line for line in written.splitlines() if CHINESE.search(line)] == []
+
+
+@pytest.mark.parametrize(
+    ("lang", "option", "log_lang", "told"),
+    [
+        ("en_US.UTF-8", None, None, "database migrated"),
+        ("zh_CN.UTF-8", None, None, "数据库迁移完成"),
+        ("C.UTF-8", None, None, "数据库迁移完成"),  # 集群里的迁移 Job
+        ("en_US.UTF-8", "zh", None, "数据库迁移完成"),
+        ("zh_CN.UTF-8", "zh", "en", "database migrated"),
+    ],
+)
+def test_a_command_that_a_person_runs_logs_in_the_language_of_the_person(
+    tmp_path: Path, empty_database_url: str, lang: str, option: str | None, log_lang: str | None, told: str
+) -> None:
+    command = Command(tmp_path, DATABASE_URL=empty_database_url, **({"LOG_LANG": log_lang} if log_lang else {}))
+    done = command.run(*(("--lang", option) if option else ()), "migrate", "up", LANG=lang)
+    assert told in done.stderr
+    if told.isascii() and option is None:
+        assert not CHINESE.search(done.stderr), done.stderr

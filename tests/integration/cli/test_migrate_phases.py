@@ -5,18 +5,25 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from taskmill.cli import constants as cc
+from taskmill.dev.dev import _do_without
 from taskmill.errors import Code, SetupError
+from taskmill.plugin.host import PluginHost
+from taskmill.plugin.info import PluginState
+from taskmill.services.setup import migrate_up
+from taskmill.settings import load_settings
 from taskmill.stores import constants as sc
 from taskmill.stores.schema import migrations, standing
-from taskmill.stores.schema.chain import CORE, VERSION_TABLE, Chain, Phase
+from taskmill.stores.schema.chain import CORE, VERSION_TABLE, Chain, Phase, chain_of
 from tests.support.command import Command
 from tests.support.databases import execute, in_thread
+from tests.unit.plugin.plugins import plugin
 
 FIRST = "create table taskmill.demo_a (id int primary key)"
 
@@ -32,6 +39,15 @@ def write(folder: Path, revision: str, down: str | None, statement: str, phase: 
         "def downgrade():\n    pass",
     ]
     (folder / f"{revision}.py").write_text("\n".join(lines))
+
+
+def having(name: str, folder: Path) -> object:
+    """Return a plugin with migrations."""
+
+    def taskmill_migrations() -> Path:
+        return folder
+
+    return plugin(name, taskmill_migrations)
 
 
 @pytest.fixture
@@ -74,8 +90,31 @@ def test_a_wrong_migration_is_undone_and_those_before_it_stay(url: str, chain: C
     error = caught.value
     assert (error.code, error.spec.exit_code) == (Code.MIGRATION_FAILED, 42)
     assert (error.details["revision"], error.details["current"]) == ("d5", "d4")
-    assert "nowhere" in error.details["reason"]
-    assert "\n" not in error.details["reason"]
+    told = error.message()["en"]
+    assert "nowhere" in told
+    assert "\n" not in told
+    assert f"plugin demo, {chain.versions / 'd5.py'}:6: " in told
+
+
+def test_a_plugin_whose_migration_is_wrong_is_named_and_stops_no_other(url: str, tmp_path: Path) -> None:
+    folders = {name: tmp_path / f"{name}_versions" for name in ("bad", "good")}
+    for name, folder in folders.items():
+        folder.mkdir()
+        write(folder, f"{name}_1", None, f"create table taskmill.demo_{name} (id int primary key)")
+    wrong = folders["bad"] / "bad_1.py"
+    wrong.write_text(wrong.read_text().replace("from alembic import op\n", ""))
+    with pytest.raises(SetupError) as caught:
+        in_thread(migrate_up(url, plugins=folders))
+    assert f"plugin bad, {wrong}:5: name 'op' is not defined" in caught.value.message()["en"]
+    assert in_thread(standing.status(url, chain_of("good", folders["good"]))).current == "good_1"
+
+    extra = {name: having(name, folder) for name, folder in folders.items()}
+    host = PluginHost.load(load_settings(plugins_allow=list(folders)), extra, env={})
+    in_thread(migrate_up(url, plugins=host.migrations(), without=partial(_do_without, host)))
+    states = {info.name: info for info in host.plugins()}
+    assert (states["bad"].state, states["good"].state) == (PluginState.FAILED, PluginState.LOADED)
+    assert states["bad"].error is not None
+    assert "name 'op' is not defined" in states["bad"].error.en
 
 
 async def held(url: str, chain: Chain) -> SetupError:

@@ -111,6 +111,10 @@ def test_what_people_see_of_a_task(command: Command) -> None:
     assert alone.returncode == 124
     assert "NO_WORKER" in alone.stderr
     assert "NO_WORKER" in command.ok("task", "show", alone.stdout.strip())
+    for option, mistaken, meant in (("--kind", "try.ecko", "try.echo"), ("--queue", "lonly", "lonely")):
+        assert f"nobody registered {mistaken}. did you mean {meant}?" in command.run("task", "list", option, mistaken).stderr
+        assert command.run("task", "list", option, mistaken, "-o", "json").stderr == ""
+    assert "nobody registered" not in command.run("task", "list", "--kind", "try.fail").stderr
 
 
 def test_the_list_of_workers_says_when_no_scheduler_lives(command: Command) -> None:
@@ -161,19 +165,47 @@ def test_a_real_load_is_recorded_and_simulated(command: Command) -> None:
 def test_schedules_nodes_and_plugins(command: Command) -> None:
     create = ("schedule", "create", "nightly", "try.echo", "--cron", "0 8 * * *")
     assert command.ok(*create, "-o", "name").strip() == "nightly"
-    assert command.run(*create).returncode == 4
+    again = command.run(*create)
+    assert again.returncode == 4
+    assert "taskmill schedule create --replace" in again.stderr
+    shown = json.loads(command.ok(*create[:-1], "0 9 * * *", "--args", '{"text": "hi"}', "--replace", "-o", "json"))
+    rows = {line.split()[0]: line for line in command.ok("schedule", "show", "nightly").splitlines()}
+    assert shown["id"] in rows["ID"]
+    assert "0 9 * * *" in rows["CRON"]
+    assert '{"text": "hi"}' in rows["ARGS"]
     assert len(command.ok("schedule", "next", "nightly", "--count", "3").split()) == 3
     task_id = command.ok("schedule", "run", "nightly", "-o", "name").strip()
+    assert command.ok("task", "list", "--schedule", "nightly", "-o", "name").strip() == task_id
+    assert command.ok("task", "list", "--schedule", shown["id"], "-o", "name").strip() == task_id
+    assert command.run("task", "list", "--schedule", "nobody").returncode == 3
     assert json.loads(command.ok("task", "watch", task_id, "-o", "json"))["state"] == "completed"
     assert command.ok("schedule", "pause", "nightly", "-o", "name").strip() == "nightly"
     assert json.loads(command.ok("schedule", "list", "-o", "json"))["items"][0]["paused"] is True
+    paused = command.run("schedule", "next", "nightly")
+    assert len(paused.stdout.split()) == 5
+    assert "is paused" in paused.stderr
     command.ok("schedule", "resume", "nightly")
-    assert command.run("schedule", "delete", "nightly").returncode == 130
+    assert "is paused" not in command.run("schedule", "next", "nightly").stderr
+    for noun in ("schedule", "queue"):
+        unanswered = command.run(noun, "delete", "nightly")
+        assert unanswered.returncode == 130
+        assert re.search(r"\[y/N\]: ?\nnobody answers; --yes", unanswered.stderr)  # 旧的 click 不留空格
     command.ok("schedule", "delete", "nightly", "--yes")
     assert command.run("schedule", "delete", "nightly", "--yes").returncode == 3
     assert json.loads(command.ok("node", "list", "-o", "json"))["items"][0]["state"] == "live"
     assert "tryout" in command.ok("plugin", "list", "-o", "name").split()
     assert set(command.ok("plugin", "kinds", "-o", "name").split()) == {"try.echo", "try.fail", "try.flaky"}
+    gone = ("update taskmill.workers set kinds = array_remove(kinds, 'try.fail:1')",)
+    in_thread(execute(command.environment["TASKMILL_DATABASE_URL"], *gone))
+    head, *lines = (line.split() for line in command.ok("plugin", "kinds").splitlines())
+    served = {line[0]: line[head.index("SERVED")] for line in lines}  # 第几列，看终端放得下几列
+    assert served == {"try.echo": "yes", "try.fail": "no", "try.flaky": "yes"}
+    told = command.ok("plugin", "kind", "try.echo")
+    assert re.search(r"^text +no +\"\" +string ", told, re.MULTILINE), told
+    assert "no args" in command.ok("plugin", "kind", "try.fail")
+    assert "did you mean try.echo" in command.run("plugin", "kind", "try.ecko").stderr
+    assert json.loads(command.ok("plugin", "kind", "try.echo", "-o", "json"))["args_schema"]
+    assert "taskmill plugin kind try.echo" in command.run("task", "submit", "try.echo", "--args", '{"txt": 1}').stderr
 
 
 @pytest.mark.parametrize("role", ["api", "worker", "scheduler"])

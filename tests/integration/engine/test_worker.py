@@ -97,6 +97,7 @@ async def test_retries_with_backoff_then_discarded(database_url: str, broker_url
             (n, "error", "ValueError") for n in (1, 2, 3)
         ]
         assert all("raise ValueError" in a["traceback"] for a in found)
+        assert all(a["traceback"].count('File "') == 1 for a in found)  # 作者只看见自己的代码
         await consistent(platform)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 
+from taskmill.plugin import Manifest
 from taskmill.plugin.host import PluginHost
 from taskmill.plugin.info import PluginState
 from taskmill.services.platform import Platform
@@ -51,7 +53,24 @@ def test_the_guide_shows_the_example_as_it_is() -> None:
     shown = re.findall(r"^<!-- notes -->\n```python\n(.*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)
     assert len(shown) >= 6
     for block in shown:
-        assert block in source or block in migration, block
+        assert block in source or block == migration, block  # 迁移整个文件都在，照抄就能用
+
+
+def test_the_guide_s_distribution_can_be_built_and_found() -> None:
+    project = tomllib.loads(re.findall(r"^```toml\n(.*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)[0])
+    layout = re.findall(r"^```\n(taskmill-.*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)[0]
+    model = tomllib.loads((ROOT / "plugins" / "taskmill-shell" / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["build-system"] == model["build-system"]
+    package, module = project["project"]["entry-points"]["taskmill.plugins"]["hello"].split(".")
+    assert project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == [f"src/{package}"]
+    assert [
+        name for name in (project["project"]["name"], package, f"{module}.py", "pyproject.toml") if name not in layout
+    ] == []
+
+
+def test_the_guide_names_every_field_of_the_manifest() -> None:
+    part = GUIDE.split("### The manifest")[1].split("## Tasks")[0]
+    assert [field for field in Manifest.__struct_fields__ if not re.search(rf"\b{field}\b", part)] == []
 
 
 def test_the_command_of_a_plugin_counts(tmp_path: Path, database_url: str) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -10,11 +14,16 @@ import asyncpg
 import pytest
 import redis
 
+from taskmill.api.app import create_app
+from taskmill.api.server import serve
+from taskmill.cli.commands.doctor import chinese
 from taskmill.plugin.host import PluginHost
+from taskmill.services import doctor_port
 from taskmill.services.doctor import Finding, examine
 from taskmill.settings import Settings
 from taskmill.words import Words
 from tests.conftest import ValkeyFactory
+from tests.support.api import opened
 from tests.support.databases import execute, with_database
 from tests.support.roles import as_role, temporary_role
 
@@ -54,6 +63,25 @@ async def test_no_scheduler_is_a_fault_only_where_something_waits_for_one(
     assert (await found(database_url, broker_url))["schedulers"].ok is None
     await execute(database_url, WAITS[waits])
     assert (await found(database_url, broker_url))["schedulers"].ok is False
+
+
+@pytest.mark.parametrize(
+    ("state", "due_in", "waits"),
+    [("available", "0s", True), ("scheduled", "4s", True), ("retryable", "4s", True), ("scheduled", "1 hour", False)],
+)
+async def test_a_task_that_workers_put_off_since_none_knows_its_kind_still_waits(
+    database_url: str, broker_url: str, state: str, due_in: str, waits: bool
+) -> None:
+    await execute(
+        database_url,
+        "insert into taskmill.workers (id, hostname, pid, version, queues, kinds, concurrency, lease_until) "
+        "values (gen_random_uuid(), 'h', 1, '1', '{q}', '{other:1}', 1, now() + interval '1 minute')",
+        "insert into taskmill.tasks (id, queue, kind, args, timeout_ms, state, run_at) "
+        f"values (gen_random_uuid(), 'q', 'k', '{{}}', 1000, '{state}', now() + interval '{due_in}')",
+    )
+    finding = (await found(database_url, broker_url))["waiting tasks"]
+    assert finding.ok is not waits
+    assert ("1 of k:1 wait" in str(finding.detail)) is waits
 
 
 async def test_a_database_that_holds_no_chinese(database_url: str, broker_url: str) -> None:
@@ -141,3 +169,33 @@ async def test_a_user_of_valkey_without_scripts_and_the_one_of_the_guide(
     await connection.close()
     ours = await found(database_url, as_user("taskmill"))
     assert {name: ours[name].ok for name in ("dispatch", "keys")} == {"dispatch": True, "keys": True}
+
+
+@pytest.mark.parametrize("owner", ["nobody", "stranger", "api"])
+async def test_who_holds_the_port_of_the_api_is_known(database_url: str, broker_url: str, owner: str) -> None:
+    async with AsyncExitStack() as stack:
+        if owner == "api":
+            port = await stack.enter_async_context(_serving_api(database_url, broker_url))
+        else:
+            listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            port = listener.getsockname()[1]
+            if owner == "nobody":
+                listener.close()
+        ok, detail, fix = await doctor_port.examine(Settings(api_host="127.0.0.1", api_port=port))
+    assert (ok, bool(fix)) == {"nobody": (True, False), "stranger": (None, True), "api": (True, False)}[owner]
+    told = {"nobody": "free", "stranger": "held by somebody else", "api": "held by the API"}
+    assert told[owner] in detail.en
+
+
+@asynccontextmanager
+async def _serving_api(database_url: str, broker_url: str) -> AsyncIterator[int]:
+    async with opened(database_url, broker_url) as platform, asyncio.TaskGroup() as group:
+        stop, bound = asyncio.Event(), asyncio.get_running_loop().create_future()
+        group.create_task(serve(create_app(platform), "127.0.0.1", 0, stop=stop, bound=bound.set_result))
+        yield await bound
+        stop.set()
+
+
+async def test_each_finding_has_a_chinese_title(database_url: str, broker_url: str) -> None:
+    for name in await found(database_url, broker_url):
+        assert re.search(r"[\u4e00-\u9fff]", chinese(name)) or name in {"postgresql", "valkey"}, name

@@ -18,7 +18,7 @@ from tests.support.command import Command
 
 pytestmark = pytest.mark.anyio
 GONE = "postgresql://u:p@127.0.0.1:1/x"
-WAITS = "PostgreSQL 连接不上"
+WAITS = re.compile("PostgreSQL 连接不上|cannot connect to PostgreSQL")  # 迁移由人来跑，日志随这个人
 LONG_S = 90.0
 
 
@@ -78,7 +78,7 @@ def test_a_role_waits_for_a_database_that_comes_later(
     command = Command(tmp_path, DATABASE_URL=server.url, BROKER_URL=broker_url)
     up = {"worker": "工作进程开始领取任务", "scheduler": "调度器已启动", "migrate": "migrated to"}[arguments[0]]
     with command.started(*arguments) as process:
-        assert wait_until(lambda: WAITS in command.told(arguments[0]), LONG_S), command.told(arguments[0])
+        assert wait_until(lambda: bool(WAITS.search(command.told(arguments[0]))), LONG_S), command.told(arguments[0])
         server.restart()
         assert wait_until(lambda: up in command.told(arguments[0]), LONG_S), command.told(arguments[0])
         if arguments[0] != "migrate":
@@ -90,7 +90,7 @@ def test_a_role_waits_for_a_database_that_comes_later(
 def test_a_signal_ends_a_role_that_waits(tmp_path: Path, broker_url: str) -> None:
     command = Command(tmp_path, DATABASE_URL=GONE, BROKER_URL=broker_url, DATABASE_WAIT_S="1000")
     with command.started("worker") as process:
-        assert wait_until(lambda: WAITS in command.told("worker"), LONG_S), command.told("worker")
+        assert wait_until(lambda: bool(WAITS.search(command.told("worker"))), LONG_S), command.told("worker")
         process.send_signal(signal.SIGTERM)
         assert process.wait(LONG_S) == 5
     assert "Traceback" not in command.told("worker")

@@ -143,3 +143,30 @@ def test_a_row_that_has_nothing_to_say_is_left_out(capsys: pytest.CaptureFixture
     assert "ERROR" not in capsys.readouterr().out
     emit([{**ITEM, "state": "completed"}, ITEM], "table", rows)
     assert capsys.readouterr().out.splitlines()[1].split() == [ITEM["id"], "-"]
+
+
+def test_columns_that_do_not_fit_are_named_unless_they_have_nothing_to_say(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    emit({"items": [ITEM]}, "table", COLUMNS)
+    told = capsys.readouterr()
+    assert "QUEUE" not in told.out
+    assert told.err == "too narrow for QUEUE, ERROR; -o wide shows all\n"
+    emit({"items": [{**ITEM, "queue": None, "error": None}]}, "table", COLUMNS)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("COLUMNS", "52")
+    emit({"items": [{**ITEM, "queue": "q", "error": None}]}, "table", COLUMNS)
+    told = capsys.readouterr()
+    assert "QUEUE" in told.out
+    assert "ERROR" not in told.out
+
+
+def test_wide_on_a_narrow_terminal_is_a_block_for_each_item(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    emit({"items": [ITEM, {**ITEM, "id": "second"}]}, "wide", COLUMNS)
+    blocks = capsys.readouterr().out.split("\n\n")
+    assert [block.splitlines()[0].split() for block in blocks] == [["ID", ITEM["id"]], ["ID", "second"]]
+    assert "出错了 " * 19 in blocks[0]

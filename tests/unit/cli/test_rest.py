@@ -102,10 +102,16 @@ def test_errors_of_the_api_speak_of_the_options_that_were_typed() -> None:
     assert exit_code(raised.value) == 2
 
 
+def test_a_field_with_an_option_of_its_own_is_told_by_that_one() -> None:
+    refused = {**REFUSED, "details": {**REFUSED["details"], "field": "unique.by[0]"}}  # type: ignore[dict-item]
+    with pytest.raises(TaskmillError) as raised, named({"unique": "--unique", "unique.by": "--unique-by"}):
+        raise RemoteError(422, refused)
+    assert "--unique-by[0]: give" in raised.value.message()["en"]
+
+
 @pytest.mark.parametrize(
     ("command", "field", "option"),
     [
-        (task.list_tasks, "schedule_id", "--schedule"),
         (task.list_tasks, "state", "--state"),
         (task.list_tasks, "page", "--page"),
         (task.show, "task_id", "ID"),
@@ -151,6 +157,15 @@ def test_a_refused_key_is_told_in_the_words_of_the_api_and_the_hint_of_the_comma
     assert all("TASKMILL_API_TOKEN" in text for text in hint.values())
 
 
+def test_fields_of_args_are_not_taken_for_options() -> None:
+    refused = {**REFUSED, "details": {"field": "args", "reason": "no field x; there are: timeout_s"}}
+    with (
+        pytest.raises(TaskmillError, match="--args: no field x; there are: timeout_s"),
+        named({"args": "--args", "timeout_s": "--timeout"}),
+    ):
+        raise RemoteError(422, refused)
+
+
 def test_a_place_inside_of_an_option_is_kept() -> None:
     refused = {**REFUSED, "details": {"field": "tags[3]", "reason": "no"}}
     with pytest.raises(TaskmillError, match=r"--tag\[3\]: no"), named({"tags": "--tag"}):
@@ -180,6 +195,20 @@ def test_a_running_dev_is_found_by_the_commands_on_its_servers(
     assert beside_dev(given) == given
     path.write_text(json.dumps({**facts, "pid": 2**22 + 1}))
     assert beside_dev(Settings()).database_url is None
+    assert beside_dev(Settings(), role=True).database_url is None
+
+
+@pytest.mark.parametrize("given", [{"database_url": Secret("postgresql://mine/d")}, {"broker_url": Secret("redis://mine")}])
+def test_a_role_takes_both_servers_of_a_running_dev_or_neither(
+    project: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Secret]
+) -> None:
+    facts = {"api_url": URL, "token": "t", "pid": os.getpid(), "database_url": "postgresql://h/d", "broker_url": "redis://h"}
+    (project / ".taskmill" / "run.json").write_text(json.dumps(facts))
+    monkeypatch.chdir(project)
+    found = beside_dev(Settings(), role=True)
+    assert (found.require_database_url(), found.require_broker_url()) == ("postgresql://h/d", "redis://h")
+    half = Settings.model_validate(given)
+    assert beside_dev(half, role=True) == half
 
 
 def test_an_api_that_moved_is_found_again(project: Path) -> None:

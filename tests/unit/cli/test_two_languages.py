@@ -96,6 +96,22 @@ def test_the_environment_chooses_the_language(monkeypatch: pytest.MonkeyPatch, c
     assert capsys.readouterr().err.startswith("USAGE 用法不对：没有命令 wroker；是否想用 worker？")
 
 
+@pytest.mark.parametrize(("typed", "meant"), [("task submitt", "submit"), ("worker lits", "list"), ("wroker", "worker")])
+def test_a_command_that_is_almost_right_is_asked_after(typed: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main.run(typed.split())
+    assert f"did you mean {meant}?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["task submit a.b --args {", "task submit a.b --in 5x", "task submit a.b --at tomorrow", "task show ..", "task list --url ftp://x",
+     "schedule create n a.b", "queue set q", "migrate up --revision 1 --phase expand"],
+)  # fmt: skip
+def test_a_mistake_points_to_the_help_of_its_own_command(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main.run(line.split())
+    assert f"hint: taskmill {' '.join(line.split()[:2])} --help" in capsys.readouterr().err
+
+
 def test_a_broken_run_file_is_told_in_one_language(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / ".taskmill").mkdir()
     (folder / ".taskmill" / "run.json").write_text("[]")

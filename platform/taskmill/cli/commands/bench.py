@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from taskmill.cli import phrases
-from taskmill.cli.language import in_language
+from taskmill.cli.language import in_language, log_language
 from taskmill.log import configure_logging
 from taskmill.settings import load_settings
 
@@ -38,7 +38,7 @@ def bench(
 
     from taskmill.bench.run import run
 
-    configure_logging(level="WARNING")
+    configure_logging(level="WARNING", language=log_language())
     names = list(SHORT) if workload == "all" else [workload]
     reports: list[dict[str, Any]] = []
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -8,7 +8,7 @@ import rich_click as click
 
 from taskmill.cli import ending
 from taskmill.cli.failure import EXIT_FAILED
-from taskmill.cli.language import words
+from taskmill.cli.language import log_language, words
 from taskmill.cli.output import Output, cells, colored, emit, output_option, say
 from taskmill.cli.run_json import beside_dev
 from taskmill.errors import SetupError
@@ -19,6 +19,31 @@ from taskmill.words import Words
 if TYPE_CHECKING:
     from taskmill.services.doctor import Finding
 
+# 检查的中文名；数据里的名字不变。后一张表的名字后面跟着是谁的
+TITLES = {
+    "settings": "设置",
+    "encoding": "编码",
+    "encoding and rights": "编码与权限",
+    "write": "写入",
+    "migrations": "迁移",
+    "partitions": "分区",
+    "workers": "工作进程",
+    "schedulers": "调度器",
+    "waiting tasks": "在等的任务",
+    "dispatch": "派发",
+    "keys": "键",
+    "time zones": "时区",
+    "plugins": "插件",
+    "api port": "接口端口",
+}
+TITLES_OF = {
+    "clock of ": "时钟：",
+    "rights of ": "权限：",
+    "migrations of ": "迁移：",
+    "queue ": "队列 ",
+    "plugin ": "插件 ",
+    "health of ": "健康：",
+}
 SIGNS = {True: ("✓", "green"), False: ("✗", "red"), None: ("·", "yellow")}
 
 
@@ -37,7 +62,7 @@ def doctor(ctx: click.Context, output: Output) -> None:
     from taskmill.services.doctor import Finding, examine
 
     # 插件加载失败会作为一条结论显示，不必再进日志
-    configure_logging(level="CRITICAL")
+    configure_logging(level="CRITICAL", language=log_language())
     try:
         settings = beside_dev(load_settings())
     except SetupError as error:
@@ -51,6 +76,14 @@ def doctor(ctx: click.Context, output: Output) -> None:
     else:
         emit([_data(each) for each in findings], output, (), name="name")
     ctx.exit(EXIT_FAILED if any(finding.ok is False for finding in findings) else 0)
+
+
+def chinese(name: str) -> str:
+    """Return the name of a finding in Chinese; those of products stay."""
+    for start, title in TITLES_OF.items():
+        if name.startswith(start):
+            return title + name.removeprefix(start)
+    return TITLES.get(name, name)
 
 
 def _data(finding: Finding) -> dict[str, Any]:
@@ -74,11 +107,12 @@ def _said(text: str | Words) -> str:
 
 
 def _show(findings: list[Finding]) -> None:
-    size = max(cells(finding.name) for finding in findings)
-    for finding in findings:
+    titles = [words(chinese(finding.name), finding.name) for finding in findings]
+    size = max(map(cells, titles))
+    for title, finding in zip(titles, findings, strict=True):
         sign, color = SIGNS[finding.ok]
-        padding = " " * (size - cells(finding.name))
+        padding = " " * (size - cells(title))
         click.echo(click.style(sign, fg=color) if colored() else sign, nl=False)
-        say(f" {finding.name}{padding}  {_said(finding.detail)}")
+        say(f" {title}{padding}  {_said(finding.detail)}")
         if finding.fix:
             say(f"  {' ' * size}  → {_said(finding.fix)}")

@@ -11,7 +11,7 @@ import rich_click as click
 from taskmill.cli import ending
 from taskmill.cli.arguments import seconds
 from taskmill.cli.failure import named
-from taskmill.cli.language import words
+from taskmill.cli.language import log_language, words
 from taskmill.cli.output import Column, Output, age, emit, output_option
 from taskmill.cli.run_json import beside_dev
 from taskmill.log import configure_logging
@@ -38,7 +38,7 @@ def key() -> None:
 
     Example: taskmill key create ci
     """
-    configure_logging(level="WARNING")
+    configure_logging(level="WARNING", language=log_language())
 
 
 @key.command()

@@ -12,8 +12,8 @@ from taskmill.cli import ending, phrases
 from taskmill.cli.arguments import usage
 from taskmill.cli.commands.migrate_wait import wait
 from taskmill.cli.failure import EXIT_FAILED
-from taskmill.cli.language import words
-from taskmill.cli.output import Column, Output, emit, output_option
+from taskmill.cli.language import log_language, words
+from taskmill.cli.output import Column, Output, confirm, emit, output_option
 from taskmill.cli.run_json import beside_dev
 from taskmill.cli.termination import telling
 from taskmill.log import configure_logging
@@ -38,7 +38,7 @@ def migrate(ctx: click.Context) -> None:
 
     Example: taskmill migrate up
     """
-    configure_logging(level="WARNING" if ctx.invoked_subcommand == "status" else "INFO")
+    configure_logging(level="WARNING" if ctx.invoked_subcommand == "status" else "INFO", language=log_language())
 
 
 def _plugins(settings: Settings) -> dict[str, Path]:
@@ -127,11 +127,7 @@ def down(revision: str, plugin: str | None, yes: bool) -> None:
     settings = beside_dev(load_settings())
     url = settings.require_database_url()
     if not yes:
-        click.confirm(
-            words(f"退回到 {revision} 会删除数据，继续？", f"Going down to {revision} deletes data. Go on?"),
-            abort=True,
-            err=True,
-        )
+        confirm(words(f"退回到 {revision} 会删除数据，继续？", f"Going down to {revision} deletes data. Go on?"))
     ending.run(migrate_down(url, revision, plugin=plugin, plugins=_plugins(settings) if plugin else {}))
     click.echo(words(f"已退回 {revision}", f"migrated down to {revision}"), err=True)
 

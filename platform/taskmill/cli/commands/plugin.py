@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import count
 
 import rich_click as click
 
+from taskmill import args_schema
+from taskmill import constants as c
 from taskmill.cli.language import words
-from taskmill.cli.output import Column, Output, age, duration, emit, output_option
-from taskmill.cli.rest import Api, paged, remote
+from taskmill.cli.output import Column, Output, age, duration, emit, output_option, record, say
+from taskmill.cli.rest import Api, paged, remote, segment
+
+LIVE = "live"
 
 
 def _why(error: Mapping[str, str]) -> str:
@@ -30,7 +35,8 @@ KINDS = (
     Column("kind", "类型", "KIND"),
     Column("version", "版本", "VERSION"),
     Column("plugin", "插件", "PLUGIN"),
-    Column("queue", "队列", "QUEUE"),
+    Column("queue", "队列", "QUEUE", rank=4),
+    Column("served", "有人执行", "SERVED", when=lambda item: "served" in item),
     Column("max_attempts", "尝试上限", "MAX_ATTEMPTS", rank=3),
     Column("timeout_s", "时限", "TIMEOUT", show=duration, rank=2),
     Column("priority", "优先级", "PRIORITY", wide=True),
@@ -38,6 +44,13 @@ KINDS = (
     Column("unique", "唯一", "UNIQUE", wide=True),
     Column("seen_at", "最近登记", "SEEN", show=age, wide=True),
     Column("summary", "说明", "SUMMARY", rank=1),
+)
+ARGS = (
+    Column("name", "参数", "ARG"),
+    Column("required", "必填", "REQUIRED"),
+    Column("default", "默认", "DEFAULT", rank=1),
+    Column("type", "类型", "TYPE"),
+    Column("description", "说明", "DESCRIPTION", rank=2),
 )
 
 
@@ -66,8 +79,43 @@ def list_plugins(api: Api, output: Output, page: int | None, page_size: int | No
 @output_option
 @remote
 def kinds(api: Api, output: Output, page: int | None, page_size: int | None) -> None:
-    """List the kinds of tasks that any process has registered.
+    """List the kinds of tasks that any process has registered; the table tells which of them a live worker serves.
 
     Example: taskmill plugin kinds -o name
     """
-    emit(api.get("/kinds", page=page, page_size=page_size), output, KINDS, name="kind")
+    found = api.get("/kinds", page=page, page_size=page_size)
+    if output in {"table", "wide"}:
+        served = _served(api)
+        found["items"] = [each | {"served": f"{each['kind']}:{each['version']}" in served} for each in found["items"]]
+    emit(found, output, KINDS, name="kind")
+
+
+def _served(api: Api) -> set[str]:
+    """活着的工作进程服务的类型；活着的排在前面，见到别的就够了。"""
+    served: set[str] = set()
+    for page in count(1):
+        workers = api.get("/workers", page=page, page_size=c.PAGE_SIZE_MAX)["items"]
+        living = [worker for worker in workers if worker["state"] == LIVE]
+        served.update(kind for worker in living for kind in worker["kinds"])
+        if len(living) < c.PAGE_SIZE_MAX:
+            break
+    return served
+
+
+@plugin.command()
+@click.argument("name", metavar="KIND")
+@output_option
+@remote
+def kind(api: Api, name: str, output: Output) -> None:
+    """Show one kind with its args: name, type, whether it must be given, its default; as data the JSON Schema, too.
+
+    Example: taskmill plugin kind http.request
+    """
+    found = api.get(f"/kinds/{segment(name)}")
+    if output not in {"table", "wide"}:
+        emit(found, output, KINDS, name="kind")
+        return
+    record(found, KINDS)
+    fields = args_schema.fields(found["args_schema"])
+    click.echo()
+    emit(fields, output, ARGS, name="name") if fields else say(words("没有参数", "no args"))

@@ -8,7 +8,7 @@ from taskmill.cli import phrases, queue_options
 from taskmill.cli.arguments import compact, usage
 from taskmill.cli.batch import each
 from taskmill.cli.language import words
-from taskmill.cli.output import Column, Output, age, duration, emit, output_option
+from taskmill.cli.output import Column, Output, age, confirm, duration, emit, output_option
 from taskmill.cli.rest import Api, paged, remote, segment
 
 COLUMNS = (
@@ -100,7 +100,7 @@ def delete(ctx: click.Context, api: Api, names: tuple[str, ...], yes: bool, outp
     Example: taskmill queue delete typo --yes
     """
     if not yes:
-        click.confirm(words(f"删除 {', '.join(names)}？", f"Delete {', '.join(names)}?"), abort=True, err=True)
+        confirm(words(f"删除 {', '.join(names)}？", f"Delete {', '.join(names)}?"))
     ctx.exit(each(names, lambda name: api.call("DELETE", f"/queues/{segment(name)}"), output, COLUMNS, name="name"))
 
 

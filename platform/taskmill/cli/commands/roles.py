@@ -10,12 +10,25 @@ from taskmill import constants as c
 from taskmill.cli import phrases
 from taskmill.cli.commands.node import list_nodes
 from taskmill.cli.ending import until_signal
-from taskmill.cli.language import in_language
+from taskmill.cli.language import in_language, log_language
 from taskmill.cli.processes import configured, first_of, opened
+from taskmill.cli.run_json import beside_dev
 from taskmill.dev import constants as dc
-from taskmill.log import get_logger
+from taskmill.log import configure_logging, get_logger
+from taskmill.settings import Settings
 
 log = get_logger(__name__)
+
+
+def _role(**overrides: object) -> Settings:
+    """一个角色的设置；它若加入了正在运行的 taskmill dev，就是人在看着，日志用这个人的语言。"""
+    settings = configured(**overrides)
+    joined = beside_dev(settings, role=True)
+    if joined == settings:
+        return settings
+    joined = joined.model_copy(update={"log_lang": log_language(watched=True)})
+    configure_logging(**joined.logging())
+    return joined
 
 
 @click.command()
@@ -26,7 +39,7 @@ def api(host: str | None, port: int | None) -> None:
 
     Example: taskmill api --host 0.0.0.0 --port 8800
     """
-    settings = configured(api_host=host, api_port=port)
+    settings = _role(api_host=host, api_port=port)
 
     async def work(stop: asyncio.Event, now: asyncio.Event) -> None:
         from taskmill.api.app import create_app
@@ -58,7 +71,7 @@ def worker(ctx: click.Context, queues: tuple[str, ...], concurrency: int | None)
     """
     if ctx.invoked_subcommand is not None:
         return
-    settings = configured(queues=list(queues), concurrency=concurrency)
+    settings = _role(queues=list(queues), concurrency=concurrency)
 
     async def work(stop: asyncio.Event, now: asyncio.Event) -> None:
         from taskmill.engine.health import serving
@@ -79,7 +92,7 @@ def scheduler() -> None:
 
     Example: taskmill scheduler
     """
-    settings = configured()
+    settings = _role()
 
     async def work(stop: asyncio.Event, now: asyncio.Event) -> None:
         from taskmill.engine.periodic.scheduler import run_scheduler
@@ -99,7 +112,7 @@ def dev(ctx: click.Context, demo: bool, exit_after: bool) -> None:
 
     Example: taskmill dev --demo
     """
-    settings = configured()
+    settings = configured(log_lang=log_language(watched=True))
     from taskmill.dev.dev import run_dev
 
     code = 0

@@ -10,9 +10,11 @@ from taskmill import constants as c
 from taskmill.cli import phrases
 from taskmill.cli.arguments import compact, read_args, seconds, usage
 from taskmill.cli.batch import each
-from taskmill.cli.language import words
-from taskmill.cli.output import Column, Output, age, duration, emit, output_option
+from taskmill.cli.failure import RemoteError
+from taskmill.cli.language import in_language, words
+from taskmill.cli.output import Column, Output, age, confirm, duration, emit, output_option, record, say
 from taskmill.cli.rest import Api, paged, remote, segment
+from taskmill.errors import Code
 
 COLUMNS = (
     Column("name", "计划", "NAME"),
@@ -29,6 +31,16 @@ COLUMNS = (
     Column("id", "编号", "ID", wide=True),
     Column("last_task_id", "上次的任务", "LAST_TASK", wide=True),
     Column("last_error", "错误", "ERROR", rank=5),
+)
+DETAIL = (
+    Column("id", "编号", "ID"),
+    *(column for column in COLUMNS if column.path not in {"id", "last_error"}),
+    Column("priority", "优先级", "PRIORITY"),
+    Column("catch_up_s", "补跑上限", "CATCH_UP", show=duration),
+    Column("created_by", "创建者", "CREATED_BY"),
+    Column("created_at", "创建于", "CREATED_AT"),
+    Column("args", "参数", "ARGS"),
+    Column("last_error", "错误", "ERROR"),
 )
 RUN = (Column("schedule_id", "计划", "SCHEDULE"), Column("task_id", "任务", "TASK"))
 NEXT_FIRES = 5
@@ -60,11 +72,15 @@ def list_schedules(api: Api, output: Output, page: int | None, page_size: int | 
 @output_option
 @remote
 def show(api: Api, name: str, output: Output) -> None:
-    """Show one schedule.
+    """Show one schedule with its id and its args.
 
     Example: taskmill schedule show nightly-report -o yaml
     """
-    emit(api.get(_path(name)), output, COLUMNS, name="name")
+    found = api.get(_path(name))
+    if output in {"table", "wide"}:
+        record(found, DETAIL)
+    else:
+        emit(found, output, COLUMNS, name="name")
 
 
 @schedule.command()
@@ -77,6 +93,9 @@ def show(api: Api, name: str, output: Output) -> None:
 @click.option("--queue", default=None, help="Queue; default: the kind's.")
 @click.option("--priority", type=click.IntRange(1, 4), default=None, help="1 runs first; default: the kind's.")
 @click.option("--catch-up", default=None, metavar="DURATION", help="How late a missed fire is still made up for.")
+@click.option(
+    "--replace", is_flag=True, help="Replace one of this name; its pause stays, and its next fire if the times do."
+)
 @output_option
 @remote
 def create(
@@ -87,12 +106,13 @@ def create(
     every: str | None,
     args: str | None,
     catch_up: str | None,
+    replace: bool,
     output: Output,
     **plain: Any,
 ) -> None:
-    """Make the schedule NAME that submits a task of KIND.
+    """Make the schedule NAME that submits a task of KIND. To change one, say it anew, whole, with --replace.
 
-    Example: taskmill schedule create nightly-report shell.run --cron '0 8 * * *' --timezone Asia/Shanghai --args '{"argv": ["date"]}'
+    Example: taskmill schedule create nightly-report http.request --cron '0 8 * * *' --timezone Asia/Shanghai --args '{"url": "https://example.org"}'
     """
     if (plain["cron"] is None) == (every is None):
         raise usage(phrases.CRON_OR_EVERY)
@@ -105,7 +125,12 @@ def create(
         **plain,
     }
     api.names = NAMES
-    made = api.post("/schedules", compact(request))
+    try:
+        made = api.post("/schedules", compact(request))
+    except RemoteError as error:
+        if not replace or error.code is not Code.SCHEDULE_EXISTS:
+            raise
+        made = api.call("PUT", _path(name), body=compact(request))
     emit(made, output, COLUMNS, name="name")
 
 
@@ -164,6 +189,8 @@ def next_fires(api: Api, name: str, count: int, output: Output) -> None:
     fires = found["items"] if isinstance(found, dict) else found
     for fire in fires:
         click.echo(fire)
+    if api.get(_path(name))["paused"]:
+        say(in_language(phrases.NEXT_OF_PAUSED(name=name)), err=True)
 
 
 @schedule.command()
@@ -178,7 +205,7 @@ def delete(ctx: click.Context, api: Api, names: tuple[str, ...], yes: bool, outp
     Example: taskmill schedule delete nightly-report --yes
     """
     if not yes:
-        click.confirm(words(f"删除 {', '.join(names)}？", f"Delete {', '.join(names)}?"), abort=True, err=True)
+        confirm(words(f"删除 {', '.join(names)}？", f"Delete {', '.join(names)}?"))
     ctx.exit(each(names, lambda name: api.call("DELETE", _path(name)), output, COLUMNS, name="name"))
 
 

@@ -8,16 +8,20 @@ from typing import Any
 
 import rich_click as click
 
+from taskmill import constants as c
+from taskmill.cli import phrases
 from taskmill.cli.arguments import compact, parse_json, read_args, read_tasks, seconds, timestamp
 from taskmill.cli.batch import each
 from taskmill.cli.commands import task_watch
 from taskmill.cli.commands.task_watch import told
-from taskmill.cli.language import words
+from taskmill.cli.language import in_language, words
 from taskmill.cli.output import Column, Output, age, duration, emit, output_option, plain, record, say
 from taskmill.cli.rest import Api, paged, remote, segment
 from taskmill.cli.unique_options import NAMES as UNIQUE_NAMES
 from taskmill.cli.unique_options import unique_of, unique_options
+from taskmill.ids import as_id
 from taskmill.states import State
+from taskmill.text.similar import did_you_mean
 
 
 def _unfinished(item: Mapping[str, Any]) -> bool:
@@ -207,7 +211,7 @@ def batch(api: Api, file: Path, output: Output) -> None:
 @click.option("--state", "states", multiple=True, type=click.Choice([state.value for state in State]), help="Repeatable.")
 @click.option("--kind", default=None, help="Only this kind.")
 @click.option("--tag", default=None, help="Only with this tag.")
-@click.option("--schedule", "schedule_id", default=None, metavar="ID", help="Only those that this schedule made.")
+@click.option("--schedule", default=None, metavar="NAME|ID", help="Only those that this schedule made.")
 @click.option("--after", default=None, metavar="TIME", help="Made at or after this time, ISO 8601.")
 @click.option("--before", default=None, metavar="TIME", help="Made before this time.")
 @click.option("--cursor", default=None, help="`next_cursor` of the page before; nothing is counted then.")
@@ -215,14 +219,40 @@ def batch(api: Api, file: Path, output: Output) -> None:
 @output_option
 @remote
 def list_tasks(
-    api: Api, *, states: tuple[str, ...], after: str | None, before: str | None, output: Output, **query: Any
+    api: Api,
+    *,
+    states: tuple[str, ...],
+    schedule: str | None,
+    after: str | None,
+    before: str | None,
+    output: Output,
+    **query: Any,
 ) -> None:
     """List tasks, live and finished, the newest first.
 
     Example: taskmill task list --state discarded --state retryable --queue emails -o wide
     """
     query["created_after"], query["created_before"] = timestamp(after, "--after"), timestamp(before, "--before")
-    emit(api.get("/tasks", state=",".join(states) or None, **query), output, COLUMNS)
+    query["schedule_id"] = None if schedule is None else _schedule_id(api, schedule)
+    found = api.get("/tasks", state=",".join(states) or None, **query)
+    emit(found, output, COLUMNS)
+    if output in {"table", "wide"} and not found["items"]:
+        _doubt(api, "/kinds", "kind", query["kind"])
+        _doubt(api, "/queues", "name", query["queue"])
+
+
+def _schedule_id(api: Api, schedule: str) -> str:
+    """任务上记的是编号；名字换成编号，已删除的计划仍可按编号查。"""
+    return schedule if as_id(schedule) is not None else api.get(f"/schedules/{segment(schedule)}")["id"]
+
+
+def _doubt(api: Api, path: str, field: str, name: str | None) -> None:
+    """什么也没有：也许名字写错了。"""
+    if name is None:
+        return
+    known = [str(item[field]) for item in api.get(path, page_size=c.PAGE_SIZE_MAX)["items"]]
+    if name not in known:
+        say(in_language(phrases.NOT_KNOWN(name=name, hint=did_you_mean(name, known))).rstrip(), err=True)
 
 
 @task.command()

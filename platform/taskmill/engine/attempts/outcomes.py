@@ -6,7 +6,6 @@ import asyncio
 import inspect
 import random
 import re
-import traceback
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -23,6 +22,7 @@ from taskmill.engine.attempts.attempt import Attempt, Stop
 from taskmill.engine.attempts.verdict import Wish, judge
 from taskmill.errors import Code, Discard, InputError, Retry, TaskmillError, UnfitError
 from taskmill.log import get_logger
+from taskmill.plugin import origin
 from taskmill.plugin.definition import RetryPolicy
 from taskmill.states import INFRASTRUCTURE, By, Cause, State
 from taskmill.stores.tasks.rescue import RunningRow
@@ -235,7 +235,7 @@ def describe(error: BaseException, group: BaseException | None = None, *, words:
     name = type(error).__name__
     message = scrub(words.en if words else _words(error) or name, c.ERROR_MESSAGE_MAX_CHARS)
     chinese = scrub(words.zh, c.ERROR_MESSAGE_MAX_CHARS) if words else None
-    lines = "".join(traceback.format_exception(group or error))
+    lines = origin.story(group or error)
     return {
         "error_type": name,
         "message": message,

@@ -69,6 +69,12 @@ class Chain:
         """Return the phase that a revision belongs to."""
         return _phases(self)[revision]
 
+    def file_of(self, revision: str) -> Path:
+        """Return the file that a revision stands in."""
+        from alembic.script import ScriptDirectory  # noqa: PLC0415 - 同上
+
+        return Path(ScriptDirectory.from_config(self.config()).get_revision(revision).path)
+
     def pending(self, current: str | None) -> tuple[str, ...]:
         """Return the revisions after `current` (None: nothing has run)."""
         known = self.revisions()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import io
+import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from alembic import command
@@ -174,7 +176,17 @@ async def _failed(connection: AsyncConnection, chain: Chain, error: Exception) -
         return error if isinstance(error, TaskmillError) else UnavailableError(Code.DATABASE_UNAVAILABLE, reason=str(error))
     await connection.rollback()
     found = await current(await _plain(connection), chain.version_table)
-    return SetupError(Code.MIGRATION_FAILED, revision=chain.following(found), current=found or "empty", reason=_words(error))
+    revision, reason = chain.following(found), _words(error)
+    if chain.versions is None:
+        return SetupError(Code.MIGRATION_FAILED, revision=revision, current=found or "empty", reason=reason)
+    told = reasons.IN_PLUGIN_FILE(plugin=chain.name, where=_where(chain.file_of(revision), error), error=reason)
+    return SetupError(Code.MIGRATION_FAILED, revision=revision, current=found or "empty", reason=told)
+
+
+def _where(file: Path, error: BaseException) -> str:
+    """文件，以及出错时它执行到的那一行。"""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == file]
+    return f"{file}:{lines[-1]}" if lines else str(file)
 
 
 def _sqlstate(error: BaseException) -> str | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from taskmill.stores import constants as sc
 from taskmill.stores.database import Queryable
 
 # 会来领任务的：活着，没在收尾，操作者也没有叫它停下
@@ -26,14 +27,17 @@ select q.max_running, q.max_running_per_key, q.rate,
         and (t.concurrency_key = $2 or $3 = 1) and (t.priority, t.id) < ($4::smallint, $5::uuid)) as ahead
 from taskmill.queues q where q.name = $1
 """
-# 有任务在等、却没有人会来领的队列与类型；暂停的队列是有意的
-UNSERVED = """
+# 有任务在等、却没有人会来领的队列与类型；暂停的队列是有意的。
+# 工作进程领到不认得的类型就推迟它一小会儿：这样的任务几乎总是 scheduled，也算在等
+UNSERVED = f"""
 with serving as materialized (
   select w.queues, w.kinds from taskmill.workers w
   where w.dead_at is null and w.lease_until >= now() and not w.draining and w.order_kind = 'run'
 ), waiting as materialized (
   select t.queue, t.kind || ':' || t.kind_version as kind, count(*) as n from taskmill.tasks t
-  where t.state = 'available' group by 1, 2
+  where t.state = 'available'
+     or t.state in ('scheduled', 'retryable') and t.run_at <= now() + make_interval(secs => {sc.UNSERVED_DELAY_S})
+  group by 1, 2
 )
 select w.queue, w.kind, w.n::bigint as n, exists (select from serving s where w.queue = any (s.queues)) as served
 from waiting w

@@ -35,11 +35,16 @@ def judge(answer: Answer, request: HttpRequest, elapsed_ms: int, max_bytes: int)
     """Return the result, at most `max_bytes` encoded, for an expected status. Else Retry for 408, 425, 429, 5xx, or Discard."""
     if request.expects(answer.status):
         return _result(answer, elapsed_ms, max_bytes)
-    quoted, _ = storable(answer.body.text[: limits.REASON_MAX_CHARS] or answer.body.incomplete, limits.REASON_READ_BYTES)
+    quoted, _ = storable(_cut(answer.body.text) or answer.body.incomplete, limits.REASON_READ_BYTES)
     reason = f"status {answer.status}" + (f": {quoted}" if quoted else "")
     if answer.status in _TRANSIENT or answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise Retry(reason, after=retry_after(answer.headers, datetime.now(UTC)))
     raise Discard(reason)
+
+
+def _cut(text: str) -> str:
+    """引用不完整就看得出来。"""
+    return text if len(text) <= limits.REASON_MAX_CHARS else f"{text[: limits.REASON_MAX_CHARS - 1]}…"
 
 
 def _result(answer: Answer, elapsed_ms: int, max_bytes: int) -> HttpResponse:

@@ -1,0 +1,62 @@
+"""Where in a plugin's own code an error arose: its frames without those of Taskmill that called it."""
+
+from __future__ import annotations
+
+import os
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+import taskmill
+from taskmill.plugin import constants as c
+
+_OURS = (f"{Path(taskmill.__file__).parent}{os.sep}", "<frozen importlib")  # 末尾的分隔符：taskmill_http 是插件
+_CALLERS = ("pluggy", "importlib", "click", "rich_click", "asyncio", "taskiq", "receiver")  # 夹在中间替我们去叫插件的
+
+
+def start(error: BaseException) -> TracebackType | None:
+    """Return the traceback from the plugin's first frame on; None if nothing of the plugin had been called yet."""
+    found = error.__traceback__
+    while found is not None and calls(found.tb_frame.f_code.co_filename):
+        found = found.tb_next
+    return found
+
+
+def frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """Return the frames from the plugin's first one on."""
+    return list(traceback.extract_tb(start(error)))
+
+
+def story(error: BaseException) -> str:
+    """Return the traceback as Python writes it, without the frames of Taskmill that led to the plugin."""
+    return "".join(traceback.format_exception(type(error), error, start(error) or error.__traceback__))
+
+
+def place(error: BaseException) -> str:
+    """Return `file:line` of the plugin's innermost frame, empty if it has none."""
+    own = frames(error)
+    home = Path(own[0].filename).parent if own else None
+    last = [frame for frame in own if Path(frame.filename).parent == home][-1:]
+    return f"{last[0].filename}:{last[0].lineno}" if last else ""
+
+
+def trace(error: BaseException) -> str:
+    """Return the plugin's innermost frames on one line, empty if it has none; no local variables: secrets may be among them."""
+    found, cause = frames(error), error.__cause__
+    for _ in range(c.PLUGIN_TRACE_FRAMES):  # 原因可以连成圈
+        if found or cause is None:
+            break
+        found, cause = frames(cause), cause.__cause__
+    return " → ".join(f"{frame.filename}:{frame.lineno} {frame.name}" for frame in found[-c.PLUGIN_TRACE_FRAMES :])
+
+
+def words(error: BaseException) -> str:
+    """Return type and text on one line, with the place."""
+    told = f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
+    where = place(error)
+    return f"{told} ({where})" if where else told
+
+
+def calls(file: str) -> bool:
+    """Say whether a frame of this file is one that leads to the plugin: Taskmill's own, or of what it calls plugins by."""
+    return file.startswith(_OURS) or Path(file).parent.name in _CALLERS
