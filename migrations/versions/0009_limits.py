@@ -11,6 +11,7 @@ depends_on = None
 phase = "expand"  # 旧程序照常工作，只是不理会上限：上限要到它们都换掉之后才作数
 
 UP = (
+    # queues 只有几千行，为生成列重写它一瞬即成
     """
     ALTER TABLE taskmill.queues
         ADD COLUMN max_running INTEGER,
@@ -18,6 +19,7 @@ UP = (
         ADD COLUMN rate JSONB,
         ADD COLUMN max_backlog INTEGER,
         ADD COLUMN limited BOOLEAN NOT NULL
+            -- squawk-ignore adding-field-with-default
             GENERATED ALWAYS AS (max_running is not null or max_running_per_key is not null or rate is not null) STORED
     """,
     "ALTER TABLE taskmill.tasks ADD COLUMN concurrency_key TEXT, ADD COLUMN slot SMALLINT",

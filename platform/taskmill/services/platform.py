@@ -13,8 +13,8 @@ from taskmill.services import kinds
 from taskmill.services.catalog import CatalogService
 from taskmill.services.health import HealthService
 from taskmill.services.keys import KeyService
-from taskmill.services.limits import LimitCache, Promoter
 from taskmill.services.queues.backlog import BacklogService
+from taskmill.services.queues.limits import LimitCache, Promoter
 from taskmill.services.queues.service import QueueService
 from taskmill.services.queues.stats import StatsService
 from taskmill.services.schedules.service import ScheduleService

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from taskmill.engine import constants as ec
 from taskmill.log import get_logger
-from taskmill.services.limits import Promoter
+from taskmill.services.queues.limits import Promoter
 from taskmill.stores.database import Database
 from taskmill.stores.tasks import limits as store
 

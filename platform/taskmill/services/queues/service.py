@@ -12,9 +12,9 @@ from taskmill.errors import Code, ConflictError, InputError, NotFoundError
 from taskmill.log import get_logger
 from taskmill.models import TaskQueue
 from taskmill.services import constants as svc
-from taskmill.services.limits import LimitCache, Promoter
 from taskmill.services.page import Page, Paging, cut
 from taskmill.services.queues.backlog import BacklogService
+from taskmill.services.queues.limits import LimitCache, Promoter
 from taskmill.services.queues.policy import LiveCounts, QueuePolicyChange, QueueView, Rate
 from taskmill.services.tasks.submit import SubmitService
 from taskmill.services.view import view

@@ -13,7 +13,7 @@ from taskmill.controls.once import Once
 from taskmill.errors import Code, LimitError, SetupError, TaskmillError, UnavailableError
 from taskmill.services import constants as svc
 from taskmill.services.faults import translate
-from taskmill.services.limits import LimitCache
+from taskmill.services.queues.limits import LimitCache
 from taskmill.services.tasks.idempotency import LateError
 from taskmill.services.tasks.submitted import submitted
 from taskmill.services.tasks.unique import busy, taken

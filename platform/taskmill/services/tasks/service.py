@@ -18,8 +18,8 @@ from taskmill.errors import Code, ConflictError, InputError, NotFoundError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.services import constants as svc
-from taskmill.services.limits import Promoter
 from taskmill.services.page import Page, Paging
+from taskmill.services.queues.limits import Promoter
 from taskmill.services.tasks import view as task_view
 from taskmill.services.tasks import waiting
 from taskmill.services.tasks.view import TaskAttemptView, TaskDetail, TaskResult, TaskState, TaskSummary

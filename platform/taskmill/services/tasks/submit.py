@@ -20,7 +20,7 @@ from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.services import constants as svc
 from taskmill.services.kinds import KindCache, KindPolicy
-from taskmill.services.limits import LimitCache, Promoter
+from taskmill.services.queues.limits import LimitCache, Promoter
 from taskmill.services.tasks.group_commit import GroupCommit
 from taskmill.services.tasks.idempotency import Idempotency, LateError
 from taskmill.services.tasks.inserting import Inserter, away
