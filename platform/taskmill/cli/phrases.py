@@ -32,8 +32,8 @@ CRON_OR_EVERY: Final = Words("--cron 与 --every 须给出且只给一个", "giv
 REVISION_OR_PHASE: Final = Words("--revision 与 --phase 不能同时给出", "--revision and --phase exclude each other")
 NO_POLICY: Final = Words("请给出要设置的选项，见 --help", "give what to set, see --help")
 NOT_A_RATE: Final = Words(
-    "--rate 形如 100/1m 或 100/1m/20（次数、时长、一阵至多几个）：{value}",
-    "--rate looks like 100/1m or 100/1m/20 (starts, duration, most at once): {value}",
+    "{name} 形如 100/1m 或 100/1m/20（次数、时长、一阵至多几个）：{value}",
+    "{name} looks like 100/1m or 100/1m/20 (starts, duration, most at once): {value}",
 )
 MISSING_PACKAGE: Final = Words(
     "缺少依赖 {name}：pip install 'taskmill[operator]'", "{name} is missing: pip install 'taskmill[operator]'"

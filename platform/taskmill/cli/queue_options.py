@@ -1,58 +1,88 @@
-"""How the options of `taskmill queue set` become a change of the queue's policy."""
+"""The options of `taskmill queue set` and the columns of a queue, made of the settings' one declaration."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+import rich_click as click
 
 from taskmill.cli import phrases
 from taskmill.cli.arguments import seconds, usage
+from taskmill.cli.output import Column, duration
+from taskmill.controls.queue_settings import RATE_FIELDS, SETTINGS, Form, Setting
 
-_NONE = frozenset({"none", "default"})
-
-
-def _retention(text: str) -> int:
-    return math.ceil(seconds(text, "--retention") or 0)
-
-
-def _number(option: str) -> Callable[[str], int]:
-    def read(text: str) -> int:
-        if not text.isdecimal():
-            raise usage(phrases.NOT_A_NUMBER(name=option))
-        return int(text)
-
-    return read
-
-
-def _rate(text: str) -> dict[str, Any]:
-    limit, _, rest = text.partition("/")
-    period, _, burst = rest.partition("/")
-    if not limit.isdecimal() or not period or (burst and not burst.isdecimal()):
-        raise usage(phrases.NOT_A_RATE(value=text))
-    made: dict[str, Any] = {"limit": int(limit), "period_s": seconds(period, "--rate")}
-    return made | ({"burst": int(burst)} if burst else {})
-
-
-# 参数名 → 选项、接口的字段、怎么读
-OPTIONS: Mapping[str, tuple[str, str, Callable[[str], Any]]] = {
-    "retention": ("--retention", "retention_s", _retention),
-    "max_running": ("--max-running", "max_running", _number("--max-running")),
-    "max_running_per_key": ("--max-running-per-key", "max_running_per_key", _number("--max-running-per-key")),
-    "rate": ("--rate", "rate", _rate),
-    "max_backlog": ("--max-backlog", "max_backlog", _number("--max-backlog")),
-}
+F = TypeVar("F", bound=Callable[..., Any])
+NONE = "none"
+_NONE = frozenset({NONE, "default"})
+_METAVARS = {Form.NUMBER: "N", Form.DURATION: "DURATION", Form.RATE: "N/DURATION[/BURST]"}
+_LIKE = {Form.NUMBER: "", Form.DURATION: " Such as 7d.", Form.RATE: " Such as 100/1m/20."}
+BY_STEM: Mapping[str, Setting] = {setting.stem: setting for setting in SETTINGS.values()}
+# 接口的字段 → 命令行上的选项，出错时这样说
 NAMES = {
     "queue": "NAME",
-    **{field: option for option, field, _ in OPTIONS.values()},
-    **{f"rate.{field}": "--rate" for field in ("limit", "period_s", "burst")},
+    **{name: setting.option for name, setting in SETTINGS.items()},
+    **{f"{name}.{part}": each.option for name, each in SETTINGS.items() if each.form is Form.RATE for part in RATE_FIELDS},
 }
+
+
+def columns(*, wide: bool) -> tuple[Column, ...]:
+    """Return the columns of those settings that only wide tables show, or of those that all do."""
+    chosen = [setting for setting in SETTINGS.values() if (setting.shown is None) == wide]
+    return tuple(
+        Column(
+            each.name,
+            each.head.zh,
+            each.head.en,
+            show=duration if each.form is Form.DURATION else None,
+            rank=each.shown or 0,
+            wide=wide,
+        )
+        for each in chosen
+    )
+
+
+def options(command: F) -> F:
+    """Give a command one option for each setting, in the order of their declaration."""
+    for stem, setting in reversed(list(BY_STEM.items())):
+        option = click.option(
+            setting.option,
+            stem,
+            metavar=f"{_METAVARS[setting.form]}|{NONE}",
+            default=None,
+            help=setting.says(NONE) + _LIKE[setting.form],
+        )
+        command = option(command)
+    return command
 
 
 def changes(given: Mapping[str, str | None]) -> dict[str, Any]:
     """Return the fields of a change from the options that were given, `none` as null; InputError USAGE."""
     return {
-        OPTIONS[name][1]: None if text in _NONE else OPTIONS[name][2](text)
-        for name, text in given.items()
+        BY_STEM[stem].name: None if text in _NONE else _READERS[BY_STEM[stem].form](text, BY_STEM[stem].option)
+        for stem, text in given.items()
         if text is not None
     }
+
+
+def _duration(text: str, option: str) -> int:
+    return math.ceil(seconds(text, option) or 0)
+
+
+def _number(text: str, option: str) -> int:
+    if not text.isdecimal():
+        raise usage(phrases.NOT_A_NUMBER(name=option))
+    return int(text)
+
+
+def _rate(text: str, option: str) -> dict[str, Any]:
+    limit, _, rest = text.partition("/")
+    period, _, burst = rest.partition("/")
+    if not limit.isdecimal() or not period or (burst and not burst.isdecimal()):
+        raise usage(phrases.NOT_A_RATE(name=option, value=text))
+    made: dict[str, Any] = {"limit": int(limit), "period_s": seconds(period, option)}
+    return made | ({"burst": int(burst)} if burst else {})
+
+
+_READERS: Mapping[Form, Callable[[str, str], Any]] = {Form.NUMBER: _number, Form.DURATION: _duration, Form.RATE: _rate}

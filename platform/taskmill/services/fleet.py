@@ -6,18 +6,19 @@ SetupError SCHEMA_BEHIND by the call that needs it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
+from typing import Any
 
+from taskmill.controls.queue_settings import SETTINGS, QueuePolicyChange
 from taskmill.errors import Code, SetupError, TaskmillError, UnavailableError
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.services.fleet_schedules import FleetSchedules, ScheduleFact
-from taskmill.services.queues.policy import QueuePolicy, QueuePolicyChange, QueueSettings
+from taskmill.services.queues.policy import QueuePolicy
 from taskmill.services.queues.service import check_name
 from taskmill.services.schedules.service import ScheduleRequest
-from taskmill.services.view import view
 from taskmill.states import DEATHS, Cause, Order
 from taskmill.stores.database import Database
 from taskmill.stores.queues import policy as task_queue
@@ -33,7 +34,6 @@ __all__ = [
     "QueueLoad",
     "QueuePolicy",
     "QueuePolicyChange",
-    "QueueSettings",
     "ScheduleFact",
     "ScheduleRequest",
     "Troubles",
@@ -113,18 +113,21 @@ class FleetService:
     async def queues(self) -> dict[str, QueuePolicy]:
         """Return the policy of every queue by name."""
         async with _told(), self._database.sessions.begin() as session:
-            rows = await task_queue.fetch_all(session)
-            return {row.name: view(QueuePolicy, row, paused=row.paused_at is not None) for row in rows}
+            rows = await task_queue.fetch_rows(session)
+            return {row["name"]: _policy(row) for row in rows}
 
     async def put_queue(self, name: str, policy: QueuePolicyChange, by: str, former: str = "") -> None:
         """Set the policy of a queue, which is made if it is unknown; InputError INVALID_REQUEST.
 
-        A pause that stands keeps its author, unless that is `former`, an earlier name of `by`.
+        A pause that stands keeps its author, unless that is `former`, an earlier name of `by`. What the database has no
+        column for yet is left out: `queues` shows what it has.
         """
         check_name(name)
         policy.check()
         async with _told(), self._database.sessions.begin() as session:
-            await task_queue.put(session, name, policy.values(), by, former)
+            known = {"paused", *await task_queue.columns(session)}
+            values = {field: value for field, value in policy.values().items() if field in known}
+            await task_queue.put(session, name, values, by, former)
 
     async def schedules(self) -> dict[str, ScheduleFact]:
         """Return the schedules that objects of the cluster own, by name."""
@@ -140,6 +143,11 @@ class FleetService:
         """Remove a schedule of `owner`; its tasks stay. False if it has none of that name."""
         async with _told():
             return await self._schedules.delete(name, owner=owner)
+
+
+def _policy(row: Mapping[str, Any]) -> QueuePolicy:
+    settings = {name: row[name] for name in SETTINGS if name in row}
+    return QueuePolicy(paused=row["paused_at"] is not None, paused_by=row["paused_by"], settings=settings)
 
 
 @asynccontextmanager

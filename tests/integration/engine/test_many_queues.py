@@ -9,13 +9,13 @@ import pytest
 
 from taskmill import keys, task
 from taskmill.clock import FakeClock
+from taskmill.controls.queue_settings import QueuePolicyChange
 from taskmill.engine.periodic.auditor import Auditor
 from taskmill.engine.periodic.cron import Cron
 from taskmill.engine.periodic.stager import Stager
 from taskmill.errors import Code, ConflictError, LimitError, NotFoundError
 from taskmill.services import constants as c
 from taskmill.services.platform import Platform
-from taskmill.services.queues.policy import QueuePolicyChange
 from taskmill.services.schedules.service import ScheduleRequest
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.broker import lanes

@@ -10,10 +10,10 @@ import pytest
 from msgspec.structs import replace
 
 from taskmill import task
+from taskmill.controls.queue_settings import QueuePolicyChange
 from taskmill.engine.settler import Settler
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
-from taskmill.services.queues.policy import QueuePolicyChange
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.states import By, Cause, State, TransitionError, allowed
 from taskmill.stores.tasks import claim as task_claim

@@ -139,14 +139,14 @@ async def test_queue_policies(fleet: FleetService, pool: Pool) -> None:
     await fleet.put_queue("mail", QueuePolicyChange(paused=True, retention_s=60), by="operator")
     await fleet.put_queue("mail", QueuePolicyChange(paused=True), by="somebody")
     (policy,) = (await fleet.queues()).values()
-    assert (policy.paused, policy.paused_by, policy.retention_s) == (True, "operator", 60)
+    assert (policy.paused, policy.paused_by, policy.settings["retention_s"]) == (True, "operator", 60)
     await fleet.put_queue("mail", QueuePolicyChange(paused=True), by="the object", former="another")
     await fleet.put_queue("mail", QueuePolicyChange(paused=True), by="the object", former="operator")
     assert (await fleet.queues())["mail"].paused_by == "the object"
 
     await fleet.put_queue("mail", QueuePolicyChange(paused=False, retention_s=None), by="operator")
     (policy,) = (await fleet.queues()).values()
-    assert (policy.paused, policy.paused_by, policy.retention_s) == (False, None, None)
+    assert (policy.paused, policy.paused_by, policy.settings["retention_s"]) == (False, None, None)
     with pytest.raises(InputError) as caught:
         await fleet.put_queue("mail", QueuePolicyChange(retention_s=-1), by="operator")
     assert caught.value.details["field"] == "retention_s"

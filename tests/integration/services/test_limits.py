@@ -11,10 +11,11 @@ from uuid import UUID
 import pytest
 
 from taskmill import Concurrency, TaskContext, task
+from taskmill.controls.queue_settings import QueuePolicyChange
+from taskmill.controls.rate import Rate
 from taskmill.engine.periodic.limiter import Limiter
 from taskmill.errors import Code, InputError, LimitError
 from taskmill.services.platform import Platform
-from taskmill.services.queues.policy import QueuePolicyChange, Rate
 from taskmill.services.tasks.submit_request import SubmitRequest
 from tests.support.engines import final, live, platform_of, running, stage, submit
 

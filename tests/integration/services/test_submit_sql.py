@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from taskmill import Concurrency, Unique, task
+from taskmill.controls.queue_settings import QueuePolicyChange
 from taskmill.services.platform import Platform
-from taskmill.services.queues.policy import QueuePolicyChange
 from taskmill.services.tasks.submit_request import SubmitRequest
 from tests.support.engines import decoded, final, live, platform_of, running, stage
 from tests.support.roles import as_role, temporary_role

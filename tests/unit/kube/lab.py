@@ -7,8 +7,6 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-import msgspec
-
 from taskmill.kube.plan.plan import plan
 from taskmill.kube.state import (
     Apply,
@@ -143,8 +141,11 @@ class Lab:
             case SetFinalizer(present):
                 self.manifest["metadata"]["finalizers"] = ["taskmill.dev/drain"] if present else []
             case PutPolicy(_, change, by):
-                changed = msgspec.structs.replace(self.policy, **change.values())
-                self.policy = msgspec.structs.replace(changed, paused_by=by if changed.paused else None)
+                values = change.values()
+                paused = values.pop("paused", self.policy.paused)
+                self.policy = QueuePolicy(
+                    paused=paused, paused_by=by if paused else None, settings={**self.policy.settings, **values}
+                )
             case RecordDeath():
                 self.buried.append(action)
             case _:

@@ -9,9 +9,10 @@ from litestar.status_codes import HTTP_200_OK
 from taskmill.api import body, once
 from taskmill.api.call import Call, QueueName, caller, platform_of
 from taskmill.api.envelope import Envelope, ok
+from taskmill.controls.queue_settings import QueuePolicyChange
 from taskmill.errors import Code
 from taskmill.services.page import Page, Paging
-from taskmill.services.queues.policy import QueuePolicyChange, QueueView
+from taskmill.services.queues.policy import QueueView
 
 UNKNOWN = {"errors": (Code.QUEUE_NOT_FOUND,)}
 _CHANGE = msgspec.json.Decoder(QueuePolicyChange)
@@ -39,9 +40,9 @@ async def get_queue(request: Call, queue: QueueName) -> Envelope[QueueView]:
     },
 )
 async def put_queue(request: Call, queue: QueueName) -> Envelope[QueueView]:
-    """Pause or resume it and set how long its finished tasks are kept; it is made if it is unknown.
+    """Pause or resume it, and set its limits and how long its finished tasks are kept; it is made if it is unknown.
 
-    A field that is left out stays as it is. With a retention of 0 nothing is kept: results cannot be read.
+    A field that is left out stays as it is, null takes a setting away. With a retention of 0 results cannot be read.
     """
     platform = platform_of(request)
     change = await body.read_json(request, _CHANGE, platform.settings.body_max_bytes)

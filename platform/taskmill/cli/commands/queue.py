@@ -1,4 +1,4 @@
-"""`taskmill queue`: what waits where, pause and resume, retention."""
+"""`taskmill queue`: what waits where, pause and resume, settings."""
 
 from __future__ import annotations
 
@@ -21,11 +21,8 @@ COLUMNS = (
     Column("oldest_wait_s", "最久等待", "OLDEST", show=duration),
     Column("paused_by", "暂停者", "PAUSED_BY", wide=True),
     Column("live.held", "受限", "HELD", wide=True),
-    Column("retention_s", "保留", "RETENTION", show=duration, rank=3),
-    Column("max_running", "并发上限", "MAX_RUNNING", wide=True),
-    Column("max_running_per_key", "每键上限", "PER_KEY", wide=True),
-    Column("rate", "速率", "RATE", wide=True),
-    Column("max_backlog", "积压上限", "MAX_BACKLOG", wide=True),
+    *queue_options.columns(wide=False),
+    *queue_options.columns(wide=True),
     Column("paused_at", "暂停于", "PAUSED_FOR", show=age, wide=True),
 )
 
@@ -106,13 +103,7 @@ def delete(ctx: click.Context, api: Api, names: tuple[str, ...], yes: bool, outp
 
 @queue.command("set")
 @click.argument("name")
-@click.option(
-    "--retention", metavar="DURATION", help="How long finished tasks are kept, such as 7d; 0 keeps nothing; default: as all."
-)
-@click.option("--max-running", metavar="N|none", default=None, help="Tasks that run at once, over all workers.")
-@click.option("--max-running-per-key", metavar="N|none", default=None, help="The same for each concurrency key.")
-@click.option("--rate", metavar="N/DURATION[/BURST]|none", default=None, help="Starts in a time, such as 100/1m/20.")
-@click.option("--max-backlog", metavar="N|none", default=None, help="Tasks that may wait; a submit over it is refused.")
+@queue_options.options
 @click.option("--paused/--running", default=None, help="Let no further task start, or let them start again.")
 @output_option
 @remote

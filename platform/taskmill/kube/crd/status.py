@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 import msgspec
 from msgspec import field
 
+from taskmill.kube.crd.policy import Policy
 from taskmill.kube.crd.schema import TEXT_MAX, Object, about, count, generation, keyed, text, time
 
 
@@ -77,6 +78,9 @@ class PolicyStatus(Observed, frozen=True):
     paused: Annotated[bool, about("Whether no task is started.")] | None = None
     retention_seconds: (
         Annotated[int, count("For how long finished tasks are kept; absent: as the platform is set.")] | None
+    ) = None
+    policy: (
+        Annotated[Policy, about("What spec.policy says and the database has: the settings that the operator owns.")] | None
     ) = None
 
 

@@ -9,7 +9,9 @@ import msgspec
 from msgspec import field
 
 from taskmill import constants as c
+from taskmill.controls.queue_settings import SETTINGS
 from taskmill.kube.crd.pod import Label, Overrides, Plugin, Pod, Reference, Resources
+from taskmill.kube.crd.policy import ABSENT, Policy
 from taskmill.kube.crd.scaling import PODS_MAX, Scaling
 from taskmill.kube.crd.schema import (
     INT_OR_STRING,
@@ -198,13 +200,11 @@ class TaskQueueSpec(Record, frozen=True, kw_only=True):
     retention_seconds: (
         Annotated[
             int,
-            whole(
-                "For how long finished tasks of this queue are kept. 0: they are removed at once. Absent: as the platform is set.",
-                0, TEN_YEARS_S,
-            ),
+            whole(SETTINGS["retention_s"].says(ABSENT), 0, c.QUEUE_RETENTION_MAX_S),
         ]
         | None
     ) = None  # fmt: skip
+    policy: Policy = Policy()
     replicas: (
         Annotated[int, whole("Number of pods, in mode Manual (by hand) and External (by an autoscaler) only.", 0, PODS_MAX)]
         | None

@@ -8,6 +8,8 @@ import msgspec
 
 from taskmill import constants as c
 from taskmill import naming, reasons
+from taskmill.controls.queue_settings import SETTINGS, Form, QueuePolicyChange
+from taskmill.controls.rate import Rate
 from taskmill.errors import Code, ConflictError, InputError, NotFoundError
 from taskmill.log import get_logger
 from taskmill.models import TaskQueue
@@ -15,7 +17,7 @@ from taskmill.services import constants as svc
 from taskmill.services.page import Page, Paging, cut
 from taskmill.services.queues.backlog import BacklogService
 from taskmill.services.queues.limits import LimitCache, Promoter
-from taskmill.services.queues.policy import LiveCounts, QueuePolicyChange, QueueView, Rate
+from taskmill.services.queues.policy import LiveCounts, QueueView
 from taskmill.services.tasks.submit import SubmitService
 from taskmill.services.view import view
 from taskmill.stores.broker.tickets import BROKER_AWAY, Tickets
@@ -131,11 +133,16 @@ def live(counts: Backlog) -> LiveCounts:
 
 def _view(row: TaskQueue, counts: Backlog | None) -> QueueView:
     found = counts or Backlog(row.name)
+    rates = {
+        name: None if (value := getattr(row, name)) is None else msgspec.convert(value, Rate)
+        for name, setting in SETTINGS.items()
+        if setting.form is Form.RATE
+    }
     return view(
         QueueView,
         row,
         paused=row.paused_at is not None,
-        rate=None if row.rate is None else msgspec.convert(row.rate, Rate),
         live=live(found),
         oldest_wait_s=round(found.oldest_wait_s, 3),
+        **rates,
     )

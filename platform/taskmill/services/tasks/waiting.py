@@ -8,10 +8,11 @@ from typing import Any, Final
 import msgspec
 
 from taskmill.clock import rfc3339
+from taskmill.controls.rate import Rate
 from taskmill.states import WAITING, State
 from taskmill.stores.database import Queryable
 from taskmill.stores.tasks import waiting as store
-from taskmill.stores.tasks.limits import HELD_BY_KEY, HELD_BY_QUEUE, Rate
+from taskmill.stores.tasks.limits import HELD_BY_KEY, HELD_BY_QUEUE
 from taskmill.stores.tasks.waiting import WaitFacts
 from taskmill.words import Words
 

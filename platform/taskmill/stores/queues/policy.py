@@ -1,20 +1,37 @@
-"""Queues: their rows, their pause and their retention."""
+"""Queues: their rows, their pause and their settings."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, exists, func, select, update
+from sqlalchemy import delete, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from taskmill.models import Task, TaskQueue
+from taskmill.models.base import Json
+
+# 经 jsonb 去取：迁移之前的库缺几列，也看得到其余的
+ROWS = text("select to_jsonb(q) as found from taskmill.queues q order by name").columns(found=Json)
+COLUMNS = text(
+    "select attname from pg_attribute where attrelid = 'taskmill.queues'::regclass and attnum > 0 and not attisdropped"
+)
 
 
 async def fetch_all(session: AsyncSession) -> Sequence[TaskQueue]:
     """Return every queue by name."""
     return (await session.execute(select(TaskQueue).order_by(TaskQueue.name))).scalars().all()
+
+
+async def fetch_rows(session: AsyncSession) -> Sequence[Mapping[str, Any]]:
+    """Return the columns of every queue that the database has, by name; also of a schema that is not the newest."""
+    return (await session.execute(ROWS)).scalars().all()
+
+
+async def columns(session: AsyncSession) -> set[str]:
+    """Return the columns that the database has."""
+    return set((await session.execute(COLUMNS)).scalars())
 
 
 async def fetch(session: AsyncSession, name: str) -> TaskQueue | None:

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
+from taskmill.controls.rate import Rate
 from taskmill.models.task import SLOTTED, SLOTTED_KEY, TICKETLESS
 from taskmill.stores.broker.lanes import Lane
 from taskmill.stores.broker.tickets import Ticket
@@ -152,19 +153,6 @@ from unnest($1::text[], $2::int[]) as u(queue, most)
 CLOSE = "select name from taskmill.queues where name = any ($1::text[]) order by name for no key update"
 
 
-class Rate(msgspec.Struct, frozen=True, kw_only=True):
-    """Starts in a time: `limit` in `period_s` seconds, at most `burst` at once."""
-
-    limit: int
-    period_s: float
-    burst: int
-
-    @property
-    def per_s(self) -> float:
-        """Return tokens per second."""
-        return self.limit / self.period_s
-
-
 @dataclass(frozen=True, slots=True)
 class Sort:
     """What a submit has to know of a queue: whether its tasks line up, also by key, and how many may wait."""
@@ -250,12 +238,12 @@ def _room(limits: Limits, counts: Any, tokens: float | None, most: int) -> int:
     if limits.max_running is not None:
         room = min(room, limits.max_running - counts["taken"])
     if limits.rate is not None and tokens is not None:
-        room = min(room, int(tokens), limits.rate.burst - counts["unclaimed"])
+        room = min(room, int(tokens), limits.rate.most - counts["unclaimed"])
     return room
 
 
 async def _tokens(connection: Connection, queues: Sequence[Limits]) -> dict[str, float]:
-    rated = [(each.queue, float(each.rate.burst), each.rate.per_s) for each in queues if each.rate is not None]
+    rated = [(each.queue, float(each.rate.most), each.rate.per_s) for each in queues if each.rate is not None]
     if not rated:
         return {}
     rows = await connection.fetch(BUCKETS, [q for q, *_ in rated], [b for _, b, _ in rated], [r for *_, r in rated])

@@ -78,7 +78,7 @@ def put(spec: dict[str, Any], schema: dict[str, Any], path: Path_, value: Any) -
             node = node.setdefault(step, [] if "items" in schema else {})
         if isinstance(node, dict) and place < len(path) - 1:
             for needed in schema.get("required", ()):
-                node.setdefault(needed, "a")
+                node.setdefault(needed, 1 if schema["properties"][needed]["type"] == "integer" else "a")
 
 
 def taken(record: type[msgspec.Struct], value: dict[str, Any]) -> bool:

@@ -191,7 +191,7 @@ def test_a_policy_that_somebody_changed_in_the_database_wakes_its_queue() -> Non
     world.link.policies = {"emails": QueuePolicy()}
     world.tick()
     assert world.tick() == []
-    world.link.policies = {"emails": QueuePolicy(paused=True, paused_by="ann", retention_s=None)}
+    world.link.policies = {"emails": QueuePolicy(paused=True, paused_by="ann")}
     assert world.tick() == [key]
     assert world.tick() == []
 

@@ -326,15 +326,15 @@ def test_stop_policies(stop: str) -> None:
 
 def test_a_pause_made_by_a_person_is_left_alone() -> None:
     lab = running(1, retentionSeconds=60)
-    assert lab.policy.retention_s == 60
-    lab.policy = QueuePolicy(paused=True, paused_by="ops", retention_s=60)
+    assert lab.policy.settings["retention_s"] == 60
+    lab.policy = QueuePolicy(paused=True, paused_by="ops", settings={"retention_s": 60})
     made = lab.round()
     assert of(made, PutPolicy) == []
     assert made.status["queue"] == {"paused": True, "retentionSeconds": 60}
     ready = next(each for each in made.status["conditions"] if each["type"] == "Ready")
     assert (ready["status"], ready["reason"]) == ("False", "Suspended")
     assert ready["message"] == "ops has paused the queue in the database; taskmill queue resume emails goes on"
-    lab.policy = QueuePolicy(retention_s=60)
+    lab.policy = QueuePolicy(settings={"retention_s": 60})
     assert condition(lab.round(), "Ready") == ("True", "AsDesired")
 
 
