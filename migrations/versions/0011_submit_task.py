@@ -15,6 +15,7 @@ phase = "expand"  # 旧程序照常工作：函数插入的行与它们自己插
 
 # 语句里没有百分号：离线输出的 SQL 会把它写成两个。参数的 JSON Schema 在这里查不了，由领取它的工作进程查。
 # 错误的正文以代码开头，细节是中文；抛出之后什么都没有做，调用者的事务可以退回到保存点。
+# max_backlog 不锁队列的行：调用者的事务可以开十分钟，别人的提交不能等它；同时开着的事务因此能略微超出上限。
 # 没有 EXCEPTION 块：每个都是一个子事务，一个事务里提交上百个任务就会拖慢所有人。键被别的事务占着，一秒之后是 55P03
 FAIL = """
     CREATE FUNCTION taskmill.submit_failed(code text, en text, zh text) RETURNS void
@@ -167,13 +168,15 @@ SUBMIT = """
         lane := coalesce(options ->> 'queue', known.queue);
         rule := taskmill.submit_unique(submit_task.kind, args, options, known.controls -> 'unique', coalesce(
             known.args_schema -> 'properties', known.args_schema #> string_to_array(substr(known.args_schema ->> '$ref', 3), '/') -> 'properties'));
-        INSERT INTO taskmill.queues (name) VALUES (lane) ON CONFLICT DO NOTHING;
         SELECT q.* INTO target FROM taskmill.queues q WHERE q.name = lane;
-        IF target.max_backlog IS NOT NULL THEN
-            PERFORM FROM taskmill.queues q WHERE q.name = lane FOR NO KEY UPDATE;
-            IF (SELECT count(*) FROM (SELECT FROM taskmill.tasks t WHERE t.queue = lane AND t.state = 'available' LIMIT target.max_backlog) w) >= target.max_backlog THEN
-                PERFORM taskmill.submit_failed('QUEUE_FULL', target.max_backlog || ' tasks wait in queue ' || lane || ', the limit', '队列 ' || lane || ' 里已有 ' || target.max_backlog || ' 个在等，到了上限');
+        IF NOT FOUND THEN
+            IF (SELECT count(*) FROM taskmill.queues) >= 20000 THEN
+                PERFORM taskmill.submit_failed('QUEUE_LIMIT', 'there are 20000 queues, the limit; not made: ' || lane, '队列已有 20000 个，到了上限；没有新建：' || lane);
             END IF;
+            INSERT INTO taskmill.queues (name) VALUES (lane) ON CONFLICT DO NOTHING;
+        END IF;
+        IF (SELECT count(*) FROM (SELECT FROM taskmill.tasks t WHERE t.queue = lane AND t.state = 'available' LIMIT target.max_backlog) w) >= target.max_backlog THEN
+            PERFORM taskmill.submit_failed('QUEUE_FULL', target.max_backlog || ' tasks wait in queue ' || lane || ', the limit', '队列 ' || lane || ' 里已有 ' || target.max_backlog || ' 个在等，到了上限');
         END IF;
         line := replace(line, '-', '');
         new_id := (lpad(to_hex(floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint), 12, '0') || '7' || substr(line, 14, 3) || substr(line, 17, 16))::uuid;

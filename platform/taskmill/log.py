@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
@@ -22,7 +23,7 @@ from structlog.typing import Processor
 
 from taskmill import constants as c
 from taskmill.text.log_events import english
-from taskmill.text.printable import printable
+from taskmill.text.printable import json_safe, printable
 from taskmill.words import Words, speak
 
 ACCESS_LOGGER = "taskmill.access"
@@ -147,7 +148,11 @@ def _born(path: Path) -> float:
 
 
 def _json(value: Any, **_: Any) -> str:
-    return msgspec.json.encode(value, enc_hook=repr).decode()
+    try:
+        text = msgspec.json.encode(value, enc_hook=repr).decode()
+    except UnicodeEncodeError:  # 孤立代理，例如读不出的文件名：写成转义，不丢这一行
+        text = json.dumps(value, default=repr)
+    return json_safe(text)  # C1 与双向控制符在 JSON 里可以不转义，看日志的终端却照做
 
 
 def _unsteered(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -135,6 +136,21 @@ def test_what_others_wrote_does_not_steer_the_terminal(capsys: pytest.CaptureFix
     shown = capsys.readouterr().err
     assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(shown)
     assert shown.startswith("2") and "a\nb" not in shown
+
+
+def test_json_lines_hold_nothing_that_steers_a_terminal_and_lose_no_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure_logging(log_format="json", log_dir=tmp_path)
+    said = {"path": "/\x9b2J\u202e 请求", "file": os.fsdecode(b"\xff"), "at": {1, 2}}
+    access("请求", said)
+    get_logger("tests").error("坏了", **said)
+    for text in (capsys.readouterr().err, (tmp_path / "access.log").read_text(), (tmp_path / "taskmill.log").read_text()):
+        assert not {"\x9b", "\u202e"} & set(text)
+        assert all(
+            (line["path"], line["file"]) == (said["path"], said["file"]) for line in map(json.loads, text.splitlines())
+        )
+        assert text
 
 
 @pytest.mark.parametrize("form", ["console", "json"])

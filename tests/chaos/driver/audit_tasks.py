@@ -14,6 +14,7 @@ from tests.chaos.driver.roles import Life
 PARKED_LEAST_S = 3_600.0  # 离到期还有这么久的，才算有理由在等
 MINUS = frozenset({"reopened", "pruned", "unretained"})
 CUT_OFF_S = 90.0  # 被网络隔开的工作进程，这么久以内被判死都说得通
+Span = tuple[dict[str, Any], dict[str, Any] | None]
 ANY = Expected(frozenset({"completed", "discarded"}), attempts=None)
 
 
@@ -39,7 +40,7 @@ def _events(facts: Facts, *events: str) -> dict[str, list[dict[str, Any]]]:
 
 def _lost(facts: Facts) -> Iterator[Breach]:
     known = {row["id"] for row in (*facts.tasks, *facts.history)}
-    for task_id, lines in _events(facts, "ack", "child").items():
+    for task_id, lines in _events(facts, "ack", "child", "duplicate").items():
         if task_id not in known:
             yield Breach("0 lost", f"{lines[0]['kind']} was acknowledged and is nowhere", (task_id,), lines[0]["mono"])
 
@@ -100,22 +101,22 @@ def _killed_alone(facts: Facts) -> Iterator[str]:
             yield row["id"]
 
 
-def _spans(facts: Facts) -> dict[tuple[str, int], tuple[dict[str, Any], dict[str, Any] | None]]:
-    """每次认领的开始与结束；被杀的没有结束。"""
-    spans: dict[tuple[str, int], tuple[dict[str, Any], dict[str, Any] | None]] = {}
+def spans(facts: Facts) -> dict[tuple[str, int], Span]:
+    """Return the lines of start and end of each claim, by task and claim; who was killed has no end."""
+    found: dict[tuple[str, int], Span] = {}
     for line in facts.lines:
         if line["event"] == "start":
-            spans[line["id"], line["claim"]] = (line, None)
-        elif line["event"] == "end" and (line["id"], line["claim"]) in spans:
-            spans[line["id"], line["claim"]] = (spans[line["id"], line["claim"]][0], line)
-    return spans
+            found[line["id"], line["claim"]] = (line, None)
+        elif line["event"] == "end" and (line["id"], line["claim"]) in found:
+            found[line["id"], line["claim"]] = (found[line["id"], line["claim"]][0], line)
+    return found
 
 
 def _recorded_otherwise(facts: Facts) -> Iterator[Breach]:
     """按时结束的，不许记成超时或作废。"""
     final = {row["id"]: row for row in facts.history}
     timed_out = {(row["task_id"], row["claim_no"]) for row in facts.attempts if row["cause"] == "timeout"}
-    for (task_id, claim), (start, end) in _spans(facts).items():
+    for (task_id, claim), (start, end) in spans(facts).items():
         row = final.get(task_id)
         if row is None or end is None:
             continue
@@ -152,7 +153,7 @@ def _crashes(facts: Facts) -> Iterator[Breach]:
 
 def _overlaps(facts: Facts) -> Iterator[Breach]:
     """两次认领不许同时活着，除非前一次的租约已失，或它的时限已过。"""
-    spans = _spans(facts)
+    claims = spans(facts)
     ends = {life.pid: life.ended for life in facts.lives}
     dead = {row["id"]: row["dead_at"] + facts.shift for row in facts.workers if row["dead_at"] is not None}
     by_pid: dict[int, list[float]] = defaultdict(list)
@@ -160,8 +161,8 @@ def _overlaps(facts: Facts) -> Iterator[Breach]:
         if row["id"] in dead:
             by_pid[row["pid"]].append(dead[row["id"]])
     limits = {row["id"]: row["timeout_ms"] / 1000 for row in (*facts.tasks, *facts.history)}
-    for (task_id, claim), (start, end) in spans.items():
-        later = spans.get((task_id, claim + 1))
+    for (task_id, claim), (start, end) in claims.items():
+        later = claims.get((task_id, claim + 1))
         until = end["mono"] if end is not None else ends.get(start["pid"])
         if later is None or (until is not None and until <= later[0]["mono"]):
             continue

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx2
 
+from tests.chaos.driver import controls
 from tests.chaos.driver.journal import Journal
 from tests.chaos.driver.stage import QUEUES, Stage
 
@@ -28,7 +29,8 @@ USUAL: dict[str, int] = {
     "chaos.swallows": 1, "chaos.overruns": 1, "chaos.spawns": 2, "chaos.leaks": 1, "chaos.huge_result": 1, "chaos.too_huge_result": 1,
     "chaos.unencodable": 1, "chaos.huge_args": 1, "chaos.parent": 3,
 }  # fmt: skip
-DOINGS = {"single": 60, "batch": 10, "delayed": 12, "cancel": 8, "retry": 4, "read": 8, "parked": 1}
+DOINGS = {"single": 60, "batch": 10, "delayed": 12, "cancel": 8, "retry": 4, "read": 8, "parked": 1,
+          "limited": 12, "unique": 8, "limits": 1}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -95,6 +97,12 @@ class Load:
         if doing == "batch":
             await self.post(api, "batch", [request(rng) for _ in range(rng.randrange(5, 40))])
             return
+        if doing == "limits":
+            await self.call(api, doing, "PUT", f"/queues/{controls.LIMITED}", controls.other_limits(rng))
+            return
+        if doing in {"limited", "unique"}:
+            await self.post(api, "single", [getattr(controls, doing)(rng)])
+            return
         more: dict[str, Any] = {}
         if doing == "delayed":
             more["delay_s"] = round(rng.uniform(0.2, 6), 2)
@@ -120,11 +128,14 @@ class Load:
         """Submit and return the ids that were acknowledged."""
         path, body = ("/tasks", tasks[0]) if doing == "single" else ("/tasks/batch", {"tasks": tasks})
         answer = await self.call(api, doing, "POST", path, body)
-        if answer is None or answer.status_code != 201:
+        if answer is None or answer.status_code not in {200, 201}:
             return []
         data = answer.json()["data"]
         items = [data] if doing == "single" else data["items"]
         for item, task in zip(items, tasks, strict=True):
+            if item.get("duplicate"):
+                self._journal.write("duplicate", id=item["id"], kind=item["kind"], key=task["unique"]["key"])
+                continue
             self._journal.write(
                 "ack", id=item["id"], kind=item["kind"], queue=item["queue"], api=api, parked=task.get("delay_s") == PARKED_S
             )

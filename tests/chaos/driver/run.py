@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
 from tests.chaos.driver import (  # noqa: F401 - 登记各自的故障
+    audit_controls,
     audit_roles,
     audit_tasks,
     faults_clock,
@@ -87,7 +88,7 @@ class Run:
             (stage.folder / "rows.json").write_text(gather.dump(facts))
             await self._farewell()
         facts.answers = load.answers
-        return [*audit_tasks.check(facts), *audit_roles.check(facts)]
+        return [*audit_tasks.check(facts), *audit_controls.check(facts), *audit_roles.check(facts)]
 
     def _beside(self, stack: AsyncExitStack, work: object) -> None:
         async def end() -> None:

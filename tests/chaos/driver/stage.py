@@ -19,6 +19,7 @@ from taskmill.dev import passwords, ports
 from taskmill.dev.servers import PostgresServer, ValkeyServer
 from tests.chaos.driver import journal
 from tests.chaos.driver.clock import Clock, compiled
+from tests.chaos.driver.controls import LIMITED, LIMITS
 from tests.chaos.driver.gates import Gates
 from tests.chaos.driver.roles import Role, environment
 from tests.chaos.driver.schedule import ROLES
@@ -118,6 +119,7 @@ class Stage:
         await self.execute(f"create role {USER} login", url=self.postgres.url)
         await self.execute(f"create database {USER} owner {USER}", url=self.postgres.url)
         await asyncio.to_thread(self.command, "migrate", "up")
+        await self.execute(LIMITS)
 
     def _settings(self, **more: object) -> dict[str, str]:
         return {
@@ -160,7 +162,7 @@ class Stage:
             more |= {f"{kind}_health_port": port, "bind_host": "127.0.0.1"}
         if kind == "worker":
             command += ["--concurrency", str(CONCURRENCY)]
-            command += [word for queue in (*QUEUES, probe_queue(name)) for word in ("--queue", queue)]
+            command += [word for queue in (*QUEUES, LIMITED, probe_queue(name)) for word in ("--queue", queue)]
         self.urls[name] = f"http://127.0.0.1:{port}"
         clock = self.clocks[name].environment if self.clocks else {}
         return Role(name, command, self._settings(**more) | clock, self.folder / "logs")

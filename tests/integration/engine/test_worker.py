@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import msgspec
+import pydantic
 import pytest
 
 from taskmill import Discard, Retry, Snooze, TaskContext, task
@@ -287,6 +289,42 @@ async def test_args_that_do_not_fit_the_handler_are_final_on_the_first_attempt(d
         row = await final(platform, task_id)
         assert (row["state"], row["attempt"], decoded(row["error"])["type"]) == ("discarded", 1, "InputError")
         assert "ARGS_INVALID" in decoded(row["error"])["message"]
+
+
+class Even(pydantic.BaseModel):
+    n: int
+
+    @pydantic.field_validator("n")
+    @classmethod
+    def is_even(cls, n: int) -> int:
+        if n % 2:
+            raise ValueError(f"{n} is odd")
+        return n
+
+
+class Odd(msgspec.Struct):
+    n: int
+
+    def __post_init__(self) -> None:
+        if self.n % 2 == 0:
+            raise ValueError(f"{self.n} is even")
+
+
+@pytest.mark.parametrize(("model", "n"), [(Even, 1), (Odd, 2)])
+async def test_args_that_only_the_code_of_their_type_refuses_are_final_on_the_first_attempt(
+    database_url: str, broker_url: str, model: type[Any], n: int
+) -> None:
+    async def strict(args: Any) -> None:
+        pass
+
+    strict.__annotations__["args"] = model
+    async with running(database_url, broker_url, task("test.strict")(strict)) as platform:
+        row = await final(platform, await submit(platform, "test.strict", {"n": n}))
+        assert (row["state"], row["attempt"]) == ("discarded", 1)
+        assert ("ARGS_INVALID" in decoded(row["error"])["message"], f"{n} is" in decoded(row["error"])["message"]) == (
+            True,
+            True,
+        )
 
 
 async def test_delayed_tasks_wait_and_then_run(database_url: str, broker_url: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from taskmill import Concurrency, Unique, task
 from taskmill.controls.queue_settings import QueuePolicyChange
+from taskmill.controls.rate import Rate
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest
 from tests.support.engines import decoded, final, live, platform_of, running, stage
@@ -130,6 +131,25 @@ async def test_a_key_in_an_open_transaction_is_waited_for_a_second(
         with pytest.raises(asyncpg.LockNotAvailableError):
             await call(app, "shop.once", {"to": "a"})
         await call(app, "shop.once", {"to": "b"})
+
+
+async def test_an_open_transaction_holds_up_nobody_else_in_its_queue(platform: Platform, app: asyncpg.Connection) -> None:
+    await platform.queues.put("mail", QueuePolicyChange(max_running=1, rate=Rate(limit=1, period_s=60), max_backlog=5))
+    async with platform.database.pool.acquire() as other, other.transaction():
+        await call_as_owner(other, "shop.mail", {"user": {"id": 7}})
+        await call(app, "shop.mail", {"user": {"id": 7}})
+        await platform.submit.submit(SubmitRequest(kind="shop.mail", args={"user": {"id": 7}}))
+        given = await platform.promoter.give([("mail", None)])
+        assert sum(map(len, given.tickets.values())) == 1
+
+
+async def test_no_queue_is_made_beyond_the_limit(platform: Platform, app: asyncpg.Connection) -> None:
+    await platform.database.pool.execute(
+        "insert into taskmill.queues (name) select 'q-' || n from generate_series(1, 20000 - (select count(*) from taskmill.queues)) n"
+    )
+    with pytest.raises(asyncpg.InvalidParameterValueError, match=r"QUEUE_LIMIT.*: one-more"):
+        await call(app, "shop.mail", {"user": {"id": 7}}, queue="one-more")
+    await call(app, "shop.mail", {"user": {"id": 7}}, queue="q-1")
 
 
 async def call_as_owner(connection: Any, kind: str, args: Any) -> None:

@@ -1,0 +1,78 @@
+"""Limits and unique keys, judged by what really ran: intervals of the journal, not rows of Taskmill."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tests.chaos.driver.audit_tasks import Span, spans
+from tests.chaos.driver.controls import LIMITED, MOST, MOST_PER_KEY
+from tests.chaos.driver.facts import Breach, Facts
+
+SLACK_S = 0.5  # PostgreSQL 的时刻换算过来，差不了这么多
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """An attempt that counts against a limit: until its handler ended, its process died, or its worker's lease was lost."""
+
+    task_id: str
+    begin: float
+    end: float
+
+
+def check(facts: Facts) -> Iterator[Breach]:
+    """Yield every breach of the bars on limits and unique keys."""
+    for (what, name), runs in sorted(_groups(facts).items()):
+        limit = MOST if what == "queue" else MOST_PER_KEY
+        for at, ids in _beyond(runs, limit):
+            bar = "a unique key runs once at a time" if what == "unique" else "limits hold"
+            yield Breach(bar, f"{len(ids)} tasks of {what} {name} ran at once, {limit} may", ids, at)
+    yield from _duplicates(facts)
+
+
+def _groups(facts: Facts) -> dict[tuple[str, str], list[Ran]]:
+    rows = {row["id"]: row for row in (*facts.tasks, *facts.history)}
+    groups: dict[tuple[str, str], list[Ran]] = defaultdict(list)
+    for (task_id, _), span in spans(facts).items():
+        row = rows.get(task_id)
+        if row is None:
+            continue  # 丢了的任务，另有一条规矩说它
+        run = Ran(task_id, span[0]["mono"], _until(facts, span))
+        if row["queue"] == LIMITED:
+            groups["queue", LIMITED].append(run)
+            if row.get("concurrency_key") is not None:
+                groups["key", row["concurrency_key"]].append(run)
+        if row.get("unique_key") is not None:
+            groups["unique", row["unique_key"]].append(run)
+    return groups
+
+
+def _until(facts: Facts, span: Span) -> float:
+    start, end = span
+    lost = (
+        row["dead_at"] + facts.shift - SLACK_S
+        for row in facts.workers
+        if row["pid"] == start["pid"] and row["dead_at"] is not None and row["dead_at"] + facts.shift >= start["mono"]
+    )
+    died = (life.ended for life in facts.lives if life.pid == start["pid"] and life.ended is not None)
+    return min(end["mono"] if end is not None else float("inf"), *lost, *died, float("inf"))
+
+
+def _beyond(runs: list[Ran], limit: int) -> Iterator[tuple[float, tuple[str, ...]]]:
+    """某一刻多于上限的，每次越过说一回。"""
+    running: dict[int, Ran] = {}
+    for number, run in enumerate(sorted(runs, key=lambda run: run.begin)):
+        running = {key: other for key, other in running.items() if other.end > run.begin}
+        running[number] = run
+        if len(running) == limit + 1:
+            yield run.begin, tuple(sorted({other.task_id for other in running.values()}))
+
+
+def _duplicates(facts: Facts) -> Iterator[Breach]:
+    keys = {row["id"]: row.get("unique_key") for row in (*facts.tasks, *facts.history)}
+    for line in facts.lines:
+        if line["event"] == "duplicate" and keys.get(line["id"]) != line["key"]:
+            words = f"an answer named it as the holder of {line['key']}, it has the key {keys.get(line['id'])}"
+            yield Breach("duplicates name the holder", words, (line["id"],), line["mono"])
