@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from asyncpg import Pool
 from taskmill.errors import Code, ConflictError, InputError, NotFoundError, SetupError, UnavailableError
 from taskmill.services.fleet import FleetService, Order, PodDeath, QueuePolicyChange, ScheduleRequest
 from taskmill.states import Cause
+from taskmill.stores.schema import migrations
 from tests.conftest import PostgresFactory
 from tests.support import rows
 
@@ -206,6 +207,23 @@ async def test_a_database_without_schema_is_told_as_behind(empty_database_url: s
         with pytest.raises(SetupError) as caught:
             await call
         assert caught.value.code is Code.SCHEMA_BEHIND
+    await fleet.close()
+
+
+@pytest.mark.parametrize("revision", ["0002", "0007", "0008", "0012"])
+async def test_a_database_that_is_not_migrated_yet_is_seen_all_the_same(empty_database_url: str, revision: str) -> None:
+    """One that is taken for empty loses its pods with what they run: a new operator meets it before the migration Job has run."""
+    await migrations.upgrade(empty_database_url)
+    await migrations.downgrade(empty_database_url, revision)
+    fleet = await FleetService.open(empty_database_url)
+    change = QueuePolicyChange(paused=True, retention_s=60, max_running=5)
+    await fleet.put_queue("mail", change, by="operator")
+    assert set(await fleet.observe(since=datetime.now(UTC), horizon_s=60)) == {"mail"}
+    assert await fleet.workers() == []
+    policy = (await fleet.queues())["mail"]
+    assert (policy.paused, policy.settings["retention_s"]) == (True, 60)
+    assert policy.lacks("max_running") is (revision < "0009")
+    assert policy.settings.get("max_running") == (None if revision < "0009" else 5)
     await fleet.close()
 
 

@@ -21,15 +21,16 @@ SETTINGS = {"application_name": "taskmill-operator", "statement_timeout": "5000"
 COMMAND_TIMEOUT_S = 8.0  # 比 statement_timeout 略长：连接断了也要有回音
 FAILURES = (*AWAY, asyncpg.PostgresError)
 
+_UNHELD = " and coalesce(slot, 2) = 2"
 # 一条语句看全部队列：活动表一遍扫完，汇总只看窗口内的分钟
-OBSERVE = """
+OBSERVE = f"""
 with live as materialized (
   select queue,
-         count(*) filter (where state = 'available' and coalesce(slot, 2) = 2) as ready,
+         count(*) filter (where state = 'available'{_UNHELD}) as ready,
          count(*) filter (where state = 'running') as running,
          count(*) filter (where state in ('scheduled', 'retryable')
                             and run_at <= now() + $2 * interval '1 second') as due_soon,
-         min(run_at) filter (where state = 'available' and coalesce(slot, 2) = 2) as oldest
+         min(run_at) filter (where state = 'available'{_UNHELD}) as oldest
   from taskmill.tasks group by queue
 ), done as materialized (
   select queue, sum(n) as n
@@ -45,10 +46,12 @@ with live as materialized (
 )
 select n.queue, coalesce(l.ready, 0), coalesce(l.running, 0), coalesce(l.due_soon, 0),
        greatest(coalesce(extract(epoch from now() - l.oldest), 0), 0)::float8,
-       coalesce(d.n, 0)::bigint, now(), coalesce(e.kinds, '{}')
+       coalesce(d.n, 0)::bigint, now(), coalesce(e.kinds, '{{}}')
 from named n left join live l on l.queue = n.queue left join done d on d.queue = n.queue
 left join elsewhere e on e.queue = n.queue
 """
+# 迁移之前的库没有 slot 一列，也没有上限
+OBSERVE_UNLIMITED = OBSERVE.replace(_UNHELD, "")
 WORKERS = """
 select id, pod_uid, coalesce(pod, '') as pod, queues, coalesce(bundle, '') as bundle, concurrency, running, draining,
        order_kind as "order", order_token, case when order_seen = order_no then order_token else -1 end as order_seen,
@@ -146,8 +149,11 @@ class PodDeath:
 
 
 async def observe(connection: Queryable, since: datetime, horizon_s: float) -> list[QueueLoad]:
-    """Return the load of every queue in one statement."""
-    rows = await connection.fetch(OBSERVE, since, horizon_s)
+    """Return the load of every queue in one statement; also of a schema from before limits."""
+    try:
+        rows = await connection.fetch(OBSERVE, since, horizon_s)
+    except asyncpg.UndefinedColumnError:
+        rows = await connection.fetch(OBSERVE_UNLIMITED, since, horizon_s)
     return [QueueLoad(*row[:-1], elsewhere=tuple(row[-1])) for row in rows]
 
 
