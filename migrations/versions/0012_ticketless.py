@@ -5,10 +5,10 @@ from __future__ import annotations
 from alembic import op
 
 revision = "0012"
-down_revision = "0011"
+down_revision = "0013"
 branch_labels = None
 depends_on = None
-phase = "contract"  # 旧程序的 stager 还在用它
+phase = "contract"  # 旧程序的 stager 还在用它。收缩的排在扩展的之后：否则新程序等着扩展，扩展等着旧程序走光
 
 
 def upgrade() -> None:

@@ -54,6 +54,12 @@ def test_the_core_s_chain_is_read_as_alembic_reads_it() -> None:
     assert [(revision, CORE.phase_of(revision)) for revision in reversed(CORE.revisions())] == found
 
 
+def test_what_contracts_comes_last() -> None:
+    """A new program waits for what expands, and what contracts waits for the old ones to go: the other way round neither goes on."""
+    phases = [CORE.phase_of(revision) for revision in CORE.revisions()]
+    assert phases == sorted(phases, key=[Phase.EXPAND, Phase.CONTRACT].index)
+
+
 async def test_up_down_up_leaves_the_same_schema(empty_database_url: str) -> None:
     await migrations.upgrade(empty_database_url)
     first = await dump(empty_database_url)

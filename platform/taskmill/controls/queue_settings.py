@@ -145,6 +145,19 @@ class QueueSettings(Queue, frozen=True, kw_only=True):
         ]
         | None
     )
+    rate_per_key: (
+        Annotated[
+            Rate,
+            _setting(
+                Words(
+                    "每个 concurrency_key 的速率，写法与 rate 相同；没有键的任务不计。",
+                    "The same as `rate` for each concurrency_key; a task without a key counts for none.",
+                ),
+                Words("每键速率", "KEY_RATE"),
+            ),
+        ]
+        | None
+    )
     max_backlog: (
         Annotated[
             int,

@@ -4,7 +4,7 @@ from taskmill.models.api_key import ApiKey
 from taskmill.models.base import Base, metadata
 from taskmill.models.idempotency_key import IdempotencyKey
 from taskmill.models.kind import Kind
-from taskmill.models.rate_bucket import RateBucket
+from taskmill.models.rate_bucket import KeyRateBucket, RateBucket
 from taskmill.models.rollup import Rollup
 from taskmill.models.schedule import Schedule, ScheduleFire
 from taskmill.models.scheduler import Scheduler
@@ -19,6 +19,7 @@ __all__ = [
     "ApiKey",
     "Base",
     "IdempotencyKey",
+    "KeyRateBucket",
     "Kind",
     "RateBucket",
     "Rollup",

@@ -1,4 +1,4 @@
-"""Token buckets of queues with a rate."""
+"""Token buckets of queues with a rate, and of their keys."""
 
 from __future__ import annotations
 
@@ -15,5 +15,16 @@ class RateBucket(Base):
     __tablename__ = "rate_buckets"
 
     queue: Mapped[str] = mapped_column(primary_key=True)
+    tokens: Mapped[float]
+    at: Mapped[datetime]
+
+
+class KeyRateBucket(Base):
+    """The same for one concurrency key of a queue with a rate per key; there is none where it would be full."""
+
+    __tablename__ = "key_rate_buckets"
+
+    queue: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
     tokens: Mapped[float]
     at: Mapped[datetime]

@@ -11,7 +11,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from taskmill.models.base import Base, Json, Timestamps
 
 BARRED = "paused_at is not null or limited"
-LIMITED = "max_running is not null or max_running_per_key is not null or rate is not null"
+LIMITED = "max_running is not null or max_running_per_key is not null or rate is not null or rate_per_key is not null"
+KEYED = "(max_running_per_key is not null or rate_per_key is not null)"  # 任务先按键排队
 
 
 class TaskQueue(Timestamps, Base):
@@ -26,6 +27,7 @@ class TaskQueue(Timestamps, Base):
     max_running: Mapped[int | None]
     max_running_per_key: Mapped[int | None]
     rate: Mapped[Any | None] = mapped_column(Json)
+    rate_per_key: Mapped[Any | None] = mapped_column(Json)
     max_backlog: Mapped[int | None]
     limited: Mapped[bool] = mapped_column(Computed(LIMITED, persisted=True))
 

@@ -45,6 +45,7 @@ async def test_limits_are_set_shown_and_taken_away_and_what_is_left_out_stays(cl
         ({"rate": {"limit": 0, "period_s": 1}}, "rate.limit"),
         ({"rate": {"limit": 1, "period_s": 1, "colour": 1}}, "rate.colour"),
         ({"rate": 5}, "rate"),
+        ({"rate_per_key": {"limit": 1, "period_s": 1, "burst": 0}}, "rate_per_key.burst"),
     ],
     ids=str,
 )
@@ -76,6 +77,11 @@ async def test_a_full_backlog_is_429_with_the_numbers(client: httpx2.AsyncClient
             {"rate": {"limit": 1, "period_s": 3600}},
             "RATE_AT_LIMIT",
             "the queue q starts 1 tasks in 3600 s at most, 0 are before it",
+        ),
+        (
+            {"rate_per_key": {"limit": 1, "period_s": 3600}},
+            "KEY_RATE_AT_LIMIT",
+            "the queue q starts 1 tasks of the key k in 3600 s at most, 0 are before it",
         ),
     ],
 )

@@ -9,6 +9,7 @@ from taskmill.log import get_logger
 from taskmill.services.queues.limits import Promoter
 from taskmill.stores.database import Database
 from taskmill.stores.tasks import limits as store
+from taskmill.stores.tasks import rates
 
 log = get_logger(__name__)
 FIRST = ("", "")
@@ -38,6 +39,7 @@ class Limiter:
         if not await store.limited(pool):
             return {"enrolled": 0, "released": released, "promoted": 0, "more": int(released >= self._batch)}
         await store.adopt(pool)
+        await rates.cap(pool)
         places = await store.enrol(pool, self._batch)
         keys = await store.held_keys(pool, self._after, ec.LIMIT_KEYS)
         self._after = keys[-1] if len(keys) == ec.LIMIT_KEYS else FIRST

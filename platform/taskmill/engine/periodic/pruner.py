@@ -11,7 +11,7 @@ from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.stores import idempotency
 from taskmill.stores.database import Database
-from taskmill.stores.tasks import partitions, prune
+from taskmill.stores.tasks import partitions, prune, rates
 
 log = get_logger(__name__)
 
@@ -45,7 +45,7 @@ class Pruner:
         """Do one round.
 
         Returns made and dropped (partitions), pruned (their rows), expired (rows past the retention of their queue),
-        busy (partitions left for later), attempts, fires, unique_keys, answers, workers, rollups (rows merged) and more (a batch was full).
+        busy (partitions left for later), attempts, fires, unique_keys, buckets (of keys), answers, workers, rollups (rows merged) and more (a batch was full).
         """
         config = self._config
         async with self._database.pool.acquire(timeout=c.CONNECT_TIMEOUT_S) as connection:
@@ -56,6 +56,7 @@ class Pruner:
         attempts = await prune.prune_attempts(pool, config.retention_days, config.batch)
         fires = await prune.prune_fires(pool, config.retention_days, config.batch)
         keys = await prune.prune_unique_keys(pool, config.batch)
+        buckets = await rates.prune(pool, config.batch)
         answers = await idempotency.prune(pool, config.batch)
         workers = await prune.prune_workers(pool, config.worker_keep_s)
         rollups = await prune.merge_rollups(pool, config.retention_days, config.batch)
@@ -68,10 +69,11 @@ class Pruner:
             "attempts": attempts,
             "fires": fires,
             "unique_keys": keys,
+            "buckets": buckets,
             "answers": answers,
             "workers": workers,
             "rollups": rollups,
-            "more": int(full or config.batch in {attempts, fires, keys, answers, rollups}),
+            "more": int(full or config.batch in {attempts, fires, keys, buckets, answers, rollups}),
         }
 
     async def _drop_expired(self) -> tuple[int, int, int]:

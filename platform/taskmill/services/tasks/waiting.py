@@ -30,6 +30,7 @@ class WaitCode(StrEnum):
     KEY_AT_LIMIT = "KEY_AT_LIMIT"
     QUEUE_AT_LIMIT = "QUEUE_AT_LIMIT"
     RATE_AT_LIMIT = "RATE_AT_LIMIT"
+    KEY_RATE_AT_LIMIT = "KEY_RATE_AT_LIMIT"
 
 
 WORDS: Final[dict[WaitCode, Words]] = {
@@ -62,6 +63,10 @@ WORDS: Final[dict[WaitCode, Words]] = {
         "队列 {queue} 每 {period} 秒至多开始 {limit} 个，前面还有 {ahead} 个",
         "the queue {queue} starts {limit} tasks in {period} s at most, {ahead} are before it",
     ),
+    WaitCode.KEY_RATE_AT_LIMIT: Words(
+        "队列 {queue} 里键 {key} 每 {period} 秒至多开始 {limit} 个，前面还有 {ahead} 个",
+        "the queue {queue} starts {limit} tasks of the key {key} in {period} s at most, {ahead} are before it",
+    ),
 }
 
 
@@ -86,13 +91,15 @@ async def _held(connection: Queryable, row: Any) -> list[WaitReason]:
     held = await store.held(connection, row)
     if held is None:
         return []
-    rate = None if held.rate is None else msgspec.json.decode(held.rate, type=Rate)
-    if row["slot"] == HELD_BY_KEY:
-        code = WaitCode.KEY_AT_LIMIT
-    elif rate is None or (held.max_running is not None and held.running >= held.max_running):
-        code = WaitCode.QUEUE_AT_LIMIT
+    by_key = row["slot"] == HELD_BY_KEY
+    raw, most, taken = (
+        (held.rate_per_key, held.max_running_per_key, held.of_key) if by_key else (held.rate, held.max_running, held.running)
+    )
+    rate = None if raw is None else msgspec.json.decode(raw, type=Rate)
+    if rate is None or (most is not None and taken >= most):
+        code = WaitCode.KEY_AT_LIMIT if by_key else WaitCode.QUEUE_AT_LIMIT
     else:
-        code = WaitCode.RATE_AT_LIMIT
+        code = WaitCode.KEY_RATE_AT_LIMIT if by_key else WaitCode.RATE_AT_LIMIT
     told = {
         "queue": row["queue"],
         "key": row["concurrency_key"],

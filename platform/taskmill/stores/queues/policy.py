@@ -11,9 +11,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from taskmill.models import Task, TaskQueue
 from taskmill.models.base import Json
+from taskmill.models.task import SLOTTED
+from taskmill.models.task_queue import KEYED
 
 # 经 jsonb 去取：迁移之前的库缺几列，也看得到其余的
 ROWS = text("select to_jsonb(q) as found from taskmill.queues q order by name").columns(found=Json)
+# 才有了按键的速率：已经排到队列这里的带键任务退回去，按键排过才算
+LINE_UP = text(f"""
+update taskmill.tasks t set slot = 0 from taskmill.queues q
+where q.name = :queue and not {KEYED} and t.queue = q.name and t.slot = 1 and {SLOTTED} and t.concurrency_key is not null
+""")
 COLUMNS = text(
     "select attname from pg_attribute where attrelid = 'taskmill.queues'::regclass and attnum > 0 and not attisdropped"
 )
@@ -82,6 +89,8 @@ async def put(session: AsyncSession, name: str, policy: Mapping[str, Any], by: s
     A queue that is paused already keeps the time and the author of its pause; an author `former` becomes `by`.
     """
     await session.execute(insert(TaskQueue).values(name=name).on_conflict_do_nothing())
+    if policy.get("rate_per_key") is not None:
+        await session.execute(LINE_UP, {"queue": name})
     values = {name: value for name, value in policy.items() if name != "paused"}
     if policy.get("paused") is True:
         values |= {

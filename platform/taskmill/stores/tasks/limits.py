@@ -12,74 +12,71 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from taskmill.controls.rate import Rate
 from taskmill.models.task import SLOTTED, SLOTTED_KEY, TICKETLESS
+from taskmill.models.task_queue import KEYED
 from taskmill.stores.broker.lanes import Lane
 from taskmill.stores.broker.tickets import Ticket
 from taskmill.stores.database import Connection, Queryable
+from taskmill.stores.tasks import rates
 from taskmill.stores.tasks.history import NOW_MS
+from taskmill.stores.tasks.rates import Place
 
-Place = tuple[str, str | None]  # 队列与键；键为 None：只问队列
 HELD_BY_KEY: Final = 0
 HELD_BY_QUEUE: Final = 1
 FREE: Final = 2
 
-LIMITED = """
-select name, limited, max_running_per_key is not null as keyed, max_backlog
+LIMITED = f"""
+select name, limited, {KEYED} as keyed, max_backlog
 from taskmill.queues where limited or max_backlog is not null
 """
 # 暂停的队列不放行，恢复之后再来。在此之后才数：前一个放行的人提交了什么，下一条语句都看得到
 LOCK = """
-select name, max_running, max_running_per_key, rate from taskmill.queues
+select name, max_running, max_running_per_key, rate, rate_per_key from taskmill.queues
 where name = any ($1::text[]) and limited and paused_at is null order by name for no key update
 """
-# 转移不变，只是前进一步：键还有空位的，按优先级与先后
+# 转移不变，只是前进一步：键还有空位与令牌的，按优先级与先后
 BY_KEY = f"""
 with room as materialized (
-  select u.queue, u.key, u.most - (
-    select count(*) from taskmill.tasks t where t.queue = u.queue and t.concurrency_key = u.key and coalesce(t.slot, 0) >= 1 and {SLOTTED_KEY}) as n
-  from unnest($1::text[], $2::text[], $3::int[]) as u(queue, key, most)
+  select u.queue, u.key, least(u.starts, u.most - (
+    select count(*) from taskmill.tasks t where t.queue = u.queue and t.concurrency_key = u.key and coalesce(t.slot, 0) >= 1 and {SLOTTED_KEY})) as n
+  from unnest($1::text[], $2::text[], $3::int[], $4::int[]) as u(queue, key, most, starts)
 ), next as materialized (
   select n.id from room r cross join lateral (
     select t.id from taskmill.tasks t where t.queue = r.queue and t.concurrency_key = r.key and t.slot = 0 and {SLOTTED_KEY}
     order by t.priority, t.id limit greatest(r.n, 0) for update skip locked) n
 )
-update taskmill.tasks t set slot = 1 from next where t.id = next.id and t.slot = 0 returning t.queue
-"""
-# 桶里现在有多少：没有桶就是满的；时钟退过也不会倒扣
-BUCKETS = """
-select u.queue,
-       least(u.burst, coalesce(b.tokens + greatest(extract(epoch from clock_timestamp() - b.at), 0) * u.per_s, u.burst))::float8 as tokens
-from unnest($1::text[], $2::float8[], $3::float8[]) as u(queue, burst, per_s)
-left join taskmill.rate_buckets b on b.queue = u.queue
-"""
-SPEND = """
-insert into taskmill.rate_buckets as b (queue, tokens, at)
-select u.queue, u.tokens, clock_timestamp() from unnest($1::text[], $2::float8[]) as u(queue, tokens) order by 1
-on conflict (queue) do update set tokens = excluded.tokens, at = excluded.at
+update taskmill.tasks t set slot = 1 from next where t.id = next.id and t.slot = 0 returning t.queue, t.concurrency_key
 """
 COUNTS = """
-select u.queue, (select count(*) from taskmill.tasks t where t.queue = u.queue and t.slot = 2) as taken,
-       (select count(*) from taskmill.tasks t where t.queue = u.queue and t.slot = 2 and t.state = 'available') as unclaimed
+select u.queue, (select count(*) from taskmill.tasks t where t.queue = u.queue and t.slot = 2) as taken
 from unnest($1::text[]) as u(queue)
 """
+# 没有按键排过队的（排在队列这里之后，才有了按键的上限）退回去，不算放行
 BY_QUEUE = f"""
 with next as materialized (
-  select n.id from unnest($1::text[], $2::int[]) as u(queue, room) cross join lateral (
-    select t.id from taskmill.tasks t where t.queue = u.queue and t.slot = 1 and {SLOTTED}
+  select n.id, n.concurrency_key as key, u.queue, u.per_key
+  from unnest($1::text[], $2::int[], $3::int[]) as u(queue, room, per_key) cross join lateral (
+    select t.id, t.concurrency_key from taskmill.tasks t where t.queue = u.queue and t.slot = 1 and {SLOTTED}
     order by t.priority, t.id limit u.room for update skip locked) n
+), fits as (
+  select n.id, n.per_key is null or n.key is null or n.per_key >= row_number() over (partition by n.queue, n.key order by n.id) + (
+    select count(*) from taskmill.tasks x where x.queue = n.queue and x.concurrency_key = n.key and x.slot = 2 and {SLOTTED_KEY}) as ok
+  from next n
 )
-update taskmill.tasks t set slot = 2, ticket_at = {NOW_MS}, updated_at = now() from next where t.id = next.id and t.slot = 1
-returning t.queue, t.priority, t.id, t.claim_no, (extract(epoch from t.ticket_at) * 1000)::bigint as at_ms
+update taskmill.tasks t
+set slot = case when f.ok then {FREE} else {HELD_BY_KEY} end, ticket_at = case when f.ok then {NOW_MS} end, updated_at = now()
+from fits f where t.id = f.id and t.slot = 1
+returning t.queue, t.priority, t.id, t.claim_no, t.slot, (extract(epoch from t.ticket_at) * 1000)::bigint as at_ms
 """
 # 队列刚有了上限，或任务从别的状态回来：排进去，才轮得到
 ENROL = f"""
 with next as materialized (
-  select n.id, case when q.max_running_per_key is not null and n.concurrency_key is not null then 0 else 1 end as slot
+  select n.id, case when {KEYED} and n.concurrency_key is not null then 0 else 1 end as slot
   from taskmill.queues q cross join lateral (
     select t.id, t.concurrency_key from taskmill.tasks t
     where {TICKETLESS} and t.queue = q.name and coalesce(t.slot, -1) = -1
@@ -170,6 +167,7 @@ class Limits:
     max_running: int | None
     max_running_per_key: int | None
     rate: Rate | None
+    rate_per_key: Rate | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,65 +187,85 @@ async def give(connection: Connection, places: Iterable[Place], most: int) -> Gi
     """Give the free slots of the queues and keys of `places` to their next tasks, at most `most` a queue, in a transaction."""
     wanted = sorted(places, key=lambda place: (place[0], place[1] or ""))
     found = {limits.queue: limits for limits in await _lock(connection, sorted({queue for queue, _ in wanted}))}
-    # 按键的上限取消了：挡着的都往前走一步
-    keyed = [
-        (queue, key, limits.max_running_per_key or most)
-        for queue, key in wanted
-        if key is not None and (limits := found.get(queue)) is not None
-    ]
-    if keyed:
-        await connection.fetch(BY_KEY, [q for q, *_ in keyed], [k for _, k, _ in keyed], [n for *_, n in keyed])
-    return await _by_queue(connection, list(found.values()), most)
+    keyed = [(found[queue], key) for queue, key in wanted if key is not None and queue in found]
+    refill_s = await _by_key(connection, keyed, most) if keyed else {}
+    given = await _by_queue(connection, list(found.values()), most)
+    return Given(given.tickets, _soonest(refill_s, given.refill_s))
 
 
 async def _lock(connection: Connection, queues: Sequence[str]) -> list[Limits]:
     rows = await connection.fetch(LOCK, queues)
     return [
-        Limits(
-            row["name"],
-            row["max_running"],
-            row["max_running_per_key"],
-            None if row["rate"] is None else msgspec.json.decode(row["rate"], type=Rate),
-        )
+        Limits(row["name"], row["max_running"], row["max_running_per_key"], _rate(row["rate"]), _rate(row["rate_per_key"]))
         for row in rows
     ]
+
+
+def _rate(raw: bytes | None) -> Rate | None:
+    return None if raw is None else msgspec.json.decode(raw, type=Rate)
+
+
+async def _by_key(connection: Connection, keyed: Sequence[tuple[Limits, str]], most: int) -> dict[str, float]:
+    """键有空位、也有令牌的往前走一步；按键的上限取消了，挡着的都走。返回每个队列最早什么时候又有键的令牌。"""
+    rated: dict[Place, Rate] = {(each.queue, key): each.rate_per_key for each, key in keyed if each.rate_per_key is not None}
+    levels = await rates.levels(connection, rated)
+    starts = {place: _starts(rated[place], *level) for place, level in levels.items()}
+    rows = await connection.fetch(
+        BY_KEY,
+        [each.queue for each, _ in keyed],
+        [key for _, key in keyed],
+        [each.max_running_per_key or most for each, _ in keyed],
+        [starts.get((each.queue, key), most) for each, key in keyed],
+    )
+    return await _paid(connection, rated, levels, Counter((row["queue"], row["concurrency_key"]) for row in rows))
 
 
 async def _by_queue(connection: Connection, queues: Sequence[Limits], most: int) -> Given:
     if not queues:
         return Given({}, {})
-    counts = {row["queue"]: row for row in await connection.fetch(COUNTS, [each.queue for each in queues])}
-    tokens = await _tokens(connection, queues)
-    rooms = {each.queue: _room(each, counts[each.queue], tokens.get(each.queue), most) for each in queues}
-    open_ = {queue: room for queue, room in rooms.items() if room > 0}
-    rows = await connection.fetch(BY_QUEUE, list(open_), list(open_.values())) if open_ else []
+    counts = {row["queue"]: row["taken"] for row in await connection.fetch(COUNTS, [each.queue for each in queues])}
+    rated: dict[Place, Rate] = {(each.queue, None): each.rate for each in queues if each.rate is not None}
+    levels = await rates.levels(connection, rated)
+    rooms: list[tuple[str, int, int | None]] = []
+    for each in queues:
+        room = most if each.max_running is None else min(most, each.max_running - counts[each.queue])
+        if each.rate is not None:
+            room = min(room, _starts(each.rate, *levels[each.queue, None]))
+        if room > 0:
+            rooms.append((each.queue, room, each.max_running_per_key))
+    rows = await connection.fetch(BY_QUEUE, *map(list, zip(*rooms, strict=True))) if rooms else []
     tickets: dict[Lane, list[Ticket]] = {}
     for row in sorted(rows, key=itemgetter("id")):
-        tickets.setdefault((row["queue"], row["priority"]), []).append(Ticket(row["id"], row["claim_no"], row["at_ms"]))
-    spent = {queue: sum(len(found) for (name, _), found in tickets.items() if name == queue) for queue in tokens}
-    left = {queue: tokens[queue] - number for queue, number in spent.items()}
-    if paid := {queue: left[queue] for queue, number in spent.items() if number}:
-        await connection.execute(SPEND, list(paid), list(paid.values()))
-    rates = {each.queue: each.rate for each in queues if each.rate is not None}
-    return Given(tickets, {queue: (1 - left[queue]) / rate.per_s for queue, rate in rates.items() if left[queue] < 1})
+        if row["slot"] == FREE:
+            tickets.setdefault((row["queue"], row["priority"]), []).append(Ticket(row["id"], row["claim_no"], row["at_ms"]))
+    spent: Counter[Place] = Counter()
+    for (queue, _), found in tickets.items():
+        spent[queue, None] += len(found)
+    return Given(tickets, await _paid(connection, rated, levels, spent))
 
 
-def _room(limits: Limits, counts: Any, tokens: float | None, most: int) -> int:
-    """放行而未领取的也算在一阵之内：工作进程都不在时攒下的，不会等它们来了一拥而上。"""
-    room = most
-    if limits.max_running is not None:
-        room = min(room, limits.max_running - counts["taken"])
-    if limits.rate is not None and tokens is not None:
-        room = min(room, int(tokens), limits.rate.most - counts["unclaimed"])
-    return room
+def _starts(rate: Rate, tokens: float, in_hand: int) -> int:
+    """放行而未开始的也算在一阵之内：工作进程都不在时攒下的，不会等它们来了一拥而上。"""
+    return max(0, min(int(tokens), rate.most - in_hand))
 
 
-async def _tokens(connection: Connection, queues: Sequence[Limits]) -> dict[str, float]:
-    rated = [(each.queue, float(each.rate.most), each.rate.per_s) for each in queues if each.rate is not None]
-    if not rated:
-        return {}
-    rows = await connection.fetch(BUCKETS, [q for q, *_ in rated], [b for _, b, _ in rated], [r for *_, r in rated])
-    return {row["queue"]: row["tokens"] for row in rows}
+async def _paid(
+    connection: Connection,
+    rated: Mapping[Place, Rate],
+    levels: Mapping[Place, tuple[float, int]],
+    spent: Mapping[Place, int],
+) -> dict[str, float]:
+    """扣掉用去的令牌；返回空了的桶里，每个队列最早什么时候又有一个，以秒计。"""
+    left = {place: levels[place][0] - spent.get(place, 0) for place in rated}
+    await rates.spend(connection, {place: tokens for place, tokens in left.items() if spent.get(place)})
+    return _soonest(*({place[0]: (1 - left[place]) / rate.per_s} for place, rate in rated.items() if left[place] < 1))
+
+
+def _soonest(*each: Mapping[str, float]) -> dict[str, float]:
+    made: dict[str, float] = {}
+    for queue, seconds in (item for found in each for item in found.items()):
+        made[queue] = min(seconds, made.get(queue, seconds))
+    return made
 
 
 async def room(connection: Connection, most: Mapping[str, int]) -> dict[str, int]:

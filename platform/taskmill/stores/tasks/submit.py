@@ -10,6 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from taskmill.controls.once import Once
+from taskmill.models.task_queue import KEYED
 from taskmill.stores import constants as c
 from taskmill.stores.arrays import sparse
 from taskmill.stores.database import Connection, Queryable
@@ -131,7 +132,11 @@ KEYED_FORM: Final[Form] = (
     ("concurrency_key", "text", attrgetter("concurrency_key"), None),
     ("slot", "smallint", attrgetter("slot"), None),
 )
-KEYED_VALUES: Final = {**VALUES, "concurrency_key": "u.concurrency_key", "slot": "case when d.due <= now() then u.slot end"}
+# 有没有按键的上限，提交者记得的可能已过时：以表为准，否则带键的会绕过它
+_SLOT = f"""case when d.due <= now() and u.slot is not null and u.concurrency_key is not null
+     then (select case when {KEYED} then 0 else 1 end from taskmill.queues q where q.name = u.queue)
+     when d.due <= now() then u.slot end"""
+KEYED_VALUES: Final = {**VALUES, "concurrency_key": "u.concurrency_key", "slot": _SLOT}
 INSERT_KEYED = inserting(KEYED_FORM, KEYED_VALUES)
 QUEUES = "insert into taskmill.queues (name) select unnest($1::text[]) on conflict do nothing returning name"
 

@@ -20,7 +20,7 @@ from (select) one left join taskmill.queues q on q.name = $1
 """
 # 被上限挡着的：占着空位的是谁，桶里什么时候有
 HELD = """
-select q.max_running, q.max_running_per_key, q.rate,
+select q.max_running, q.max_running_per_key, q.rate, q.rate_per_key,
        (select count(*) from taskmill.tasks t where t.queue = q.name and t.slot = 2) as running,
        (select count(*) from taskmill.tasks t where t.queue = q.name and t.concurrency_key = $2 and t.slot >= 1) as of_key,
        (select count(*) from taskmill.tasks t where t.queue = q.name and t.slot = $3
@@ -69,6 +69,7 @@ class HeldFacts:
     max_running: int | None
     max_running_per_key: int | None
     rate: bytes | None
+    rate_per_key: bytes | None
     running: int
     of_key: int
     ahead: int
