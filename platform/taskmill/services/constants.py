@@ -28,6 +28,9 @@ UNIQUE_WAIT_S: Final = 1.0  # 等一个被占着的键的最长时间，之后�
 KIND_CACHE_S: Final = 5.0  # 提交方缓存 kinds 表的时间
 QUEUE_KNOWN_S: Final = 60.0  # 提交方记住一个队列已经登记的时间；队列被删除之后最迟这么久重新登记
 
+PREVIEW_KEYS: Final = 10  # 预演里列出被挡得最多的几个键
+PREVIEW_MINUTES: Final = 60  # 预演按多久以来的平均执行时长估计
+PREVIEW_MAX_S: Final = 366 * 86_400.0  # 估计到此为止：再远也没有意义
 LIMIT_CACHE_S: Final = 5.0  # 提交方缓存哪些队列有上限的时间；过时了也无妨，领取时以表为准
 PROMOTE_MAX: Final = 1_000  # 一次最多放行一个队列的多少个任务
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 import msgspec
 from litestar import Router, delete, get, post, put
 from litestar.status_codes import HTTP_200_OK
@@ -15,6 +17,16 @@ from taskmill.services.page import Page, Paging
 from taskmill.services.queues.policy import QueueView
 
 UNKNOWN = {"errors": (Code.QUEUE_NOT_FOUND,)}
+
+
+class PutQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Query parameters of a change."""
+
+    dry_run: Annotated[
+        Literal["true", "false"], msgspec.Meta(description="Write nothing; `preview` in the answer tells what it would do.")
+    ] = "false"
+
+
 _CHANGE = msgspec.json.Decoder(QueuePolicyChange)
 
 
@@ -36,6 +48,7 @@ async def get_queue(request: Call, queue: QueueName) -> Envelope[QueueView]:
     summary="Set the policy of a queue",
     opt={
         "body": QueuePolicyChange,
+        "query": PutQuery,
         "errors": (Code.INVALID_REQUEST, Code.MALFORMED_JSON, Code.BODY_TOO_LARGE, Code.QUEUE_LIMIT),
     },
 )
@@ -43,9 +56,13 @@ async def put_queue(request: Call, queue: QueueName) -> Envelope[QueueView]:
     """Pause or resume it, and set its limits and how long its finished tasks are kept; it is made if it is unknown.
 
     A field that is left out stays as it is, null takes a setting away. With a retention of 0 results cannot be read.
+    `?dry_run=true` writes nothing and answers what the change would do to the backlog as it stands.
     """
     platform = platform_of(request)
+    dry = body.read_query(request, PutQuery).dry_run == "true"
     change = await body.read_json(request, _CHANGE, platform.settings.body_max_bytes)
+    if dry:
+        return ok(request, await platform.queues.preview(body.name(queue, "queue"), change, by=caller(request)))
     return ok(request, await platform.queues.put(body.name(queue, "queue"), change, by=caller(request)))
 
 

@@ -26,6 +26,23 @@ COLUMNS = (
     Column("paused_at", "暂停于", "PAUSED_FOR", show=age, wide=True),
 )
 
+PREVIEW = (
+    Column("name", "队列", "NAME"),
+    Column("preview.waiting", "待执行", "WAITING"),
+    Column("preview.held_now", "现在受限", "HELD_NOW"),
+    Column("preview.held", "将受限", "WOULD_HOLD"),
+    Column("preview.released", "将放行", "WOULD_RELEASE"),
+    Column(
+        "preview.keys",
+        "受限最多的键",
+        "KEYS",
+        show=lambda keys: ", ".join(f"{each['key']} ({each['held']})" for each in keys),
+    ),
+    Column("preview.full", "积压已满", "FULL", wide=True),
+    Column("preview.until", "约到", "UNTIL"),
+    Column("preview.basis", "依据", "BASIS", show=lambda basis: words(basis["zh"], basis["en"])),
+)
+
 
 @click.group()
 def queue() -> None:
@@ -105,9 +122,10 @@ def delete(ctx: click.Context, api: Api, names: tuple[str, ...], yes: bool, outp
 @click.argument("name")
 @queue_options.options
 @click.option("--paused/--running", default=None, help="Let no further task start, or let them start again.")
+@click.option("--dry-run", is_flag=True, help="Change nothing; tell what that would do to the tasks that wait.")
 @output_option
 @remote
-def set_policy(api: Api, name: str, *, paused: bool | None, output: Output, **given: str | None) -> None:
+def set_policy(api: Api, name: str, *, paused: bool | None, dry_run: bool, output: Output, **given: str | None) -> None:
     """Set the policy of a queue, which is made if it is unknown; what is not given stays.
 
     Example: taskmill queue set emails --retention 7d --max-running 20 --rate 100/1m
@@ -116,5 +134,9 @@ def set_policy(api: Api, name: str, *, paused: bool | None, output: Output, **gi
     if not change:
         raise usage(phrases.NO_POLICY)
     api.names = queue_options.NAMES
+    if dry_run:
+        told = api.call("PUT", f"/queues/{segment(name)}", query={"dry_run": "true"}, body=change)
+        emit(told, output, PREVIEW, name="name")
+        return
     made = api.call("PUT", f"/queues/{segment(name)}", body=change)
     emit(made, output, COLUMNS, name="name")

@@ -8,6 +8,7 @@ import msgspec
 
 from taskmill.clock import Timestamp
 from taskmill.controls.queue_settings import QueueSettings
+from taskmill.services.queues.preview import QueuePreview
 
 
 class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,9 +34,10 @@ class LiveCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueueView(QueueSettings, frozen=True, kw_only=True):
-    """One queue; `oldest_wait_s` is how long its oldest available task has been ready."""
+    """One queue; `oldest_wait_s` is how long its oldest available task has been ready. `preview`: only of a dry run."""
 
     live: LiveCounts
     oldest_wait_s: float
     created_at: Timestamp
     updated_at: Timestamp
+    preview: QueuePreview | msgspec.UnsetType = msgspec.UNSET

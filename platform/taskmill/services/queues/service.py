@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -18,6 +19,7 @@ from taskmill.services.page import Page, Paging, cut
 from taskmill.services.queues.backlog import BacklogService
 from taskmill.services.queues.limits import LimitCache, Promoter
 from taskmill.services.queues.policy import LiveCounts, QueueView
+from taskmill.services.queues.preview import preview
 from taskmill.services.tasks.submit import SubmitService
 from taskmill.services.view import view
 from taskmill.stores.broker.tickets import BROKER_AWAY, Tickets
@@ -93,6 +95,24 @@ class QueueService:
         self._promoter.soon([(name, None)])  # 放宽了就马上放行；按键的由调度器一一看过
         return await self.get(name)
 
+    async def preview(self, name: str, change: QueuePolicyChange, *, by: str | None = None) -> QueueView:
+        """Return the queue as `change` would make it, and what that would do to its backlog; nothing is written. InputError INVALID_REQUEST."""
+        check_name(name)
+        change.check()
+        async with self._database.sessions.begin() as session:
+            found = await task_queue.fetch(session, name)
+        now = datetime.now(UTC)
+        row = TaskQueue(name=name, created_at=now, updated_at=now) if found is None else found
+        for field, value in change.values().items():
+            if field != "paused":
+                setattr(row, field, value)  # 已不属于哪个会话：改了也不会写
+        if isinstance(change.paused, bool):
+            row.paused_at, row.paused_by = ((row.paused_at or now), row.paused_by or by) if change.paused else (None, None)
+        made = _view(row, await self._backlog.of(name))
+        settings = {field: getattr(made, field) for field in SETTINGS}
+        told = await self._database.unit(lambda connection: preview(connection, name, settings))
+        return msgspec.structs.replace(made, preview=told)
+
     async def delete(self, name: str, *, by: str | None = None) -> QueueView:
         """Delete a queue and its policy; what it finished stays in history. A later task makes it anew.
 
@@ -144,5 +164,6 @@ def _view(row: TaskQueue, counts: Backlog | None) -> QueueView:
         paused=row.paused_at is not None,
         live=live(found),
         oldest_wait_s=round(found.oldest_wait_s, 3),
+        preview=msgspec.UNSET,
         **rates,
     )
