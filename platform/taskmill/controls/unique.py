@@ -29,10 +29,21 @@ class Unique(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """
 
     by: Annotated[list[str], Meta(description="Args that make the key; default: all.")] | None = None
-    key: Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": c.UNIQUE_KEY_MAX_CHARS})] | None = None
-    while_: While = "live"
+    key: (
+        Annotated[
+            str,
+            Meta(
+                description="A key of your own, the same for all kinds.",
+                extra_json_schema={"minLength": 1, "maxLength": c.UNIQUE_KEY_MAX_CHARS},
+            ),
+        ]
+        | None
+    ) = None
+    while_: Annotated[While, Meta(description="How long it holds its key: until it is final, or until its first claim.")] = (
+        "live"
+    )
     period_s: Annotated[float, bounds.UNIQUE_PERIOD_S.meta("Held this long from the submit, in seconds.")] | None = None
-    on_duplicate: OnDuplicate = "return"
+    on_duplicate: Annotated[OnDuplicate, Meta(description="Answer the task that is there, change it, or refuse.")] = "return"
 
     def refusal(self) -> tuple[str, Words] | None:
         """Return the field that does not fit and why, None if all do."""

@@ -43,8 +43,8 @@ class SubmitRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     run_at: Annotated[datetime, _moment("Do not start before; with a time zone.")] | None = None
     delay_s: Annotated[float, bounds.DELAY_S.meta("Seconds from now; not together with `run_at`.")] | None = None
     expires_at: Annotated[datetime, _moment("Do not start after; with a time zone.")] | None = None
-    max_attempts: Annotated[int, bounds.ATTEMPTS.meta()] | None = None
-    timeout_s: Annotated[float, bounds.TIMEOUT_S.meta()] | None = None
+    max_attempts: Annotated[int, bounds.ATTEMPTS.meta("Attempts in all.")] | None = None
+    timeout_s: Annotated[float, bounds.TIMEOUT_S.meta("Longest time of one attempt, in seconds.")] | None = None
     tags: Annotated[list[str], Meta(extra_json_schema={"maxItems": svc.TAGS_MAX})] = []
     unique: (
         Annotated[Unique, Meta(description="There once only; null: however often. Default: the kind's.")] | UnsetType | None
