@@ -13,6 +13,7 @@ LOWEST := .cache/lowest
 OLDEST_TESTS ?= tests/integration
 TESTS ?= tests/unit tests/integration plugins
 ARGS ?=
+unexport PYTHONDONTWRITEBYTECODE  # 有它在，测试起的每个进程都重新编译上千个模块，各慢两到四秒
 SPREAD := -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0  # 每个核一套服务器；同一文件的测试在同一处；倒下的进程不再起，否则剩下的测试永远没有人跑
 
 .PHONY: help env run test test/unit test/integration test/chaos test/coverage test/oldest test/lowest test/wheel \

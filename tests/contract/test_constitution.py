@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import asyncpg
@@ -29,13 +29,12 @@ DRIVERS = {
 }
 
 
-def imported(source: Path) -> Iterator[str]:
-    """Yield the full names of the modules that a file imports."""
-    for node in ast.walk(ast.parse(source.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            yield node.module or ""
+@cache
+def imported(source: Path) -> frozenset[str]:
+    """Return the full names of the modules that a file imports."""
+    nodes = list(ast.walk(ast.parse(source.read_text())))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return frozenset(plain | {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 0})
 
 
 def area(source: Path) -> str:

@@ -6,7 +6,8 @@ import asyncio
 import json
 import shutil
 import time
-from typing import TYPE_CHECKING, Any
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
 from rich.live import Live
@@ -19,6 +20,8 @@ from taskmill.text.printable import printable
 from taskmill.words import Words
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from taskmill.dev.demo_servers import DemoServers
     from taskmill.dev.screen import Screen
 
@@ -30,6 +33,13 @@ COMMANDS = {name: shutil.which(name) or f"/bin/{name}" for name in ("echo", "una
 
 TITLE = Words("演示任务", "demo tasks")
 COLUMNS = (Words("编号", "id"), Words("类型", "kind"), Words("状态", "state"), Words("尝试", "attempt"))
+CAPTION = Words(
+    "邮件提交了两次，是同一个任务（唯一）；两个 /slow 请求同键，一次只跑一个（上限）",
+    "the mail was asked for twice and is one task (unique); the two requests of /slow run one at a time (limit)",
+)
+HELD = Words("上限挡着", "held")
+AT_LIMIT = "_AT_LIMIT"
+LIMITED: Final = {"queue": c.QUEUE_DEFAULT, "field": "max_running_per_key"}
 CUT_SHORT = Words("演示中断：{error}", "the demo was cut short: {error}")
 STYLES = {State.COMPLETED: "green", State.RUNNING: "cyan", State.RETRYABLE: "yellow", State.DISCARDED: "red"}
 
@@ -61,11 +71,21 @@ def with_own(name: str, ours: str, theirs: str | None) -> str:
 def requests(servers: DemoServers) -> list[Task]:
     """Return the bodies that are submitted."""
     mail = {"to": ["you@taskmill.example"], "subject": "你好 Taskmill", "text": "Sent by a task.\n"}
+    once = {"kind": "email.send", "args": mail, "unique": {}}
+    slow = {
+        "kind": "http.request",
+        "args": {"method": "GET", "url": f"{servers.http_url}/slow"},
+        "queue": LIMITED["queue"],
+        "concurrency_key": "demo",
+    }
     return [
         {"kind": "http.request", "args": {"method": "GET", "url": f"{servers.http_url}/hello"}},
         {"kind": "http.request", "args": {"method": "POST", "url": f"{servers.http_url}/hello", "json": {"n": 1}}},
         {"kind": "http.request", "args": {"method": "GET", "url": f"{servers.http_url}/flaky"}},
-        {"kind": "email.send", "args": mail},
+        once,
+        once,
+        slow,
+        slow,
         {"kind": "shell.run", "args": {"argv": [COMMANDS["echo"], "hello from a task"]}},
         {"kind": "shell.run", "args": {"argv": [COMMANDS["uname"], "-s"]}, "delay_s": 1},
     ]
@@ -86,13 +106,15 @@ class Demo:
         """Submit, show until all are final or DEMO_TIMEOUT_S is over, and check that the mail arrived."""
         async with self.client:
             try:
-                return await self._watch()
+                async with self._limit():
+                    return await self._watch()
             except httpx2.HTTPError as error:
                 self.screen.say(CUT_SHORT(error=printable(str(error))))
                 return False
 
     async def _watch(self) -> bool:
-        tasks = [await self._call("POST", "/tasks", json=body) for body in requests(self.servers)]
+        submitted = [await self._call("POST", "/tasks", json=body) for body in requests(self.servers)]
+        tasks = [task for task in submitted if not task["duplicate"]]
         deadline = time.monotonic() + dc.DEMO_TIMEOUT_S
         # 更新期间 rich 接管标准输出与标准错误，别的输出都落在表格上方
         with Live(self._table(tasks), console=self.console, auto_refresh=False) as live:
@@ -102,7 +124,26 @@ class Demo:
                 live.update(self._table(tasks), refresh=self.console.is_terminal)
         if not self.console.is_terminal:
             self.console.line()  # rich 只在终端里换行
-        return all(task["state"] == State.COMPLETED for task in tasks) and len(self.servers.mails) > 0
+        self.screen.say(CAPTION)
+        once = len(submitted) - len(tasks) == 1 and len(self.servers.mails) == 1
+        return once and all(task["state"] == State.COMPLETED for task in tasks)
+
+    @asynccontextmanager
+    async def _limit(self) -> AsyncIterator[None]:
+        """有一个上限可看；结束时放回原样，人自己设的不动。"""
+        path, field = f"/queues/{LIMITED['queue']}", LIMITED["field"]
+        before = (await self._call("PUT", path, json={}))[field]
+        if before is None:
+            await self._call("PUT", path, json={field: 1})
+        try:
+            yield
+        finally:
+            if before is None:
+                await self._call("PUT", path, json={field: None})
+
+    def _state(self, task: Task) -> str:
+        held = any(reason["code"].endswith(AT_LIMIT) for reason in task.get("waiting") or ())
+        return self.screen.choose(HELD) if held else task["state"]
 
     def _table(self, tasks: list[Task]) -> Table:
         table = Table(title=self.screen.choose(TITLE), title_justify="left")
@@ -110,8 +151,8 @@ class Demo:
             table.add_column(self.screen.choose(column), no_wrap=True)
         for task in tasks:
             style = STYLES.get(State(task["state"]), "")
-            state = f"[{style}]{task['state']}[/]" if style else task["state"]
-            table.add_row(task["id"], task["kind"], state, str(task.get("attempt", 0)))
+            shown = self._state(task)
+            table.add_row(task["id"], task["kind"], f"[{style}]{shown}[/]" if style else shown, str(task.get("attempt", 0)))
         return table
 
     async def _call(self, method: str, path: str, **facts: Any) -> Task:

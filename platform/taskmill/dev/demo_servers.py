@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,10 @@ from aiosmtpd.smtp import SMTP
 from taskmill.dev import ports
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import AsyncIterator
 
 RETRY_AFTER_S = 1
+SLOW_S = 1.0
 
 
 @dataclass
@@ -36,6 +37,11 @@ class DemoServers:
         """Answer with what was asked."""
         return web.json_response({"hello": "taskmill", "method": request.method})
 
+    async def slow(self, _request: web.Request) -> web.Response:
+        """Take a second, so that one can see another wait."""
+        await asyncio.sleep(SLOW_S)
+        return web.json_response({"hello": "at last"})
+
     async def flaky(self, _request: web.Request) -> web.Response:
         """Refuse at first, so that the demo shows a retry."""
         if self.refusals > 0:
@@ -51,6 +57,7 @@ async def demo_servers(loop: asyncio.AbstractEventLoop) -> AsyncIterator[DemoSer
     app = web.Application()
     app.router.add_route("*", "/hello", servers.hello)
     app.router.add_get("/flaky", servers.flaky)
+    app.router.add_get("/slow", servers.slow)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, ports.HOST, ports.choose(None))

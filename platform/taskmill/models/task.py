@@ -70,6 +70,10 @@ class Task(TaskColumns, Base):
         # 审计：按票据时间找丢票
         Index("tasks_available", "queue", "priority", "ticket_at", postgresql_where=text("state = 'available'")),
         # stager：无票的行，按 id 次序补票；被上限挡着的不归它
+        # 旧程序的 stager 用的，它们都换掉之后的下一版再删
+        Index(
+            "tasks_unticketed", "queue", "priority", "id", postgresql_where=text("state = 'available' and ticket_at is null")
+        ),
         Index("tasks_ticketless", "queue", "priority", "id", postgresql_where=text(TICKETLESS)),
         # 放行者：被挡着的按次序，占着空位的数一数；没有上限的队列里一行也没有
         Index("tasks_slots", "queue", "slot", "priority", "id", postgresql_where=text(SLOTTED)),

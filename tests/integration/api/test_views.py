@@ -40,7 +40,7 @@ async def test_queues_show_their_live_tasks(client: httpx2.AsyncClient, platform
     page = data(await client.get("/api/v1/queues"))
     assert ([queue["name"] for queue in page["items"]], page["total"]) == (["a", "b"], 2)
     queue = data(await client.get("/api/v1/queues/b"))
-    assert queue["live"] == {"scheduled": 1, "available": 2, "running": 1, "retryable": 0}
+    assert queue["live"] == {"scheduled": 1, "available": 2, "running": 1, "retryable": 0, "held": 0}
     assert not queue["paused"]
     refusal(await client.get("/api/v1/queues/none"), 404, "QUEUE_NOT_FOUND")
     assert [q["name"] for q in data(await client.get("/api/v1/queues?page=2&page_size=1"))["items"]] == ["b"]
@@ -72,7 +72,7 @@ async def test_the_policy_of_a_queue_is_set_before_its_first_task(client: httpx2
 
 
 async def test_scaling_numbers_are_never_absent(client: httpx2.AsyncClient, platform: Platform) -> None:
-    zeros = {"ready": 0, "running": 0, "due_soon": 0, "oldest_wait_s": 0.0}
+    zeros = {"ready": 0, "runnable": 0, "running": 0, "due_soon": 0, "oldest_wait_s": 0.0}
     oldest = await _submit(client, queue="q")
     await _submit(client, queue="q", delay_s=30)
     await _submit(client, queue="q", delay_s=90)
@@ -81,7 +81,7 @@ async def test_scaling_numbers_are_never_absent(client: httpx2.AsyncClient, plat
         "update taskmill.tasks set run_at = now() - interval '1 hour' where id = $1::text::uuid", oldest
     )
     found = data(await client.get("/api/v1/scaling/q"))
-    assert (found["ready"], found["running"], found["due_soon"]) == (1, 1, 1)
+    assert (found["ready"], found["runnable"], found["running"], found["due_soon"]) == (1, 1, 1, 1)
     assert 3600 <= found["oldest_wait_s"] < 3660
     # 问在后头：一次慢的统计会用上一阵子
     assert data(await client.get("/api/v1/scaling/nobody")) == {"queue": "nobody", **zeros}
@@ -138,7 +138,7 @@ async def test_the_overview_adds_up(client: httpx2.AsyncClient, platform: Platfo
     stats = data(await client.get("/api/v1/stats"))
     finished = {name: stats["finished"][name] for name in ("completed", "cancelled", "discarded")}
     assert finished == {"completed": 3, "cancelled": 1, "discarded": 1}
-    assert stats["live"] == {"scheduled": 0, "available": 1, "running": 0, "retryable": 0}
+    assert stats["live"] == {"scheduled": 0, "available": 1, "running": 0, "retryable": 0, "held": 0}
     assert [queue["queue"] for queue in stats["queues"]] == ["a", "b", "c", "d"]
     assert stats["queues"][1]["finished"]["discarded"] == 1
     assert stats["queues"][0]["finished"]["mean_run_s"] is not None

@@ -40,6 +40,8 @@ def attempt(number: int = 1, of: int = 3, *, retry: RetryPolicy | None = None) -
         "max_attempts": of,
         "timeout_ms": 1_500,
         "crash_count": 0,
+        "slot": None,
+        "concurrency_key": None,
     }
     return Attempt(row, definition, new_id(), 0.0, 0.0)
 
