@@ -140,6 +140,11 @@ def test_waiting_tasks_and_paused_queues(command: Command) -> None:
     made = json.loads(command.ok("queue", "set", "fresh", "--retention", "default", "--running", "-o", "json"))
     assert (made["retention_s"], made["paused"]) == (None, False)
     assert command.run("queue", "set", "fresh").returncode == 2
+    tried = command.ok("--lang", "en", "queue", "set", "fresh", "--max-running", "3", "--rate-per-key", "10/1m", "--dry-run")
+    assert "WOULD_HOLD" in tried
+    tried = json.loads(command.ok("queue", "set", "fresh", "--max-running", "3", "--dry-run", "-o", "json"))
+    assert (tried["max_running"], tried["preview"]["held"]) == (3, 0)
+    assert json.loads(command.ok("queue", "show", "fresh", "-o", "json"))["max_running"] is None
     two = "\n".join(json.dumps({"kind": "try.echo", "args": {"text": text}}) for text in "ab")
     assert len(command.ok("task", "batch", "-", "-o", "name", text=two).split()) == 2
     wrong = command.run("task", "submit", "try.echo", "--args", '{"text": 1}')
