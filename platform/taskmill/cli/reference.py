@@ -7,7 +7,7 @@ from pathlib import Path
 
 import rich_click as click
 
-from taskmill.cli import phrases, reference_controls
+from taskmill.cli import phrases
 from taskmill.cli import reference_pages as pages
 from taskmill.cli.failure import EXIT_FAILED
 from taskmill.cli.language import in_language
@@ -23,7 +23,7 @@ PAGES = {
     "metrics.md": pages.metrics,
     "hooks.md": pages.hooks,
     "crds.md": crd_page.page,
-    "controls.md": reference_controls.page,
+    "controls.md": pages.controls,
 }
 BY_HAND = {"conditions.md"}  # 手写，另有测试对照代码里的原因
 

@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import inspect
 import re
+import typing
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
 
 import click
+import msgspec
 
 from taskmill import keys
 from taskmill.api.telemetry import METRICS
+from taskmill.controls.queue_settings import SETTINGS, Form, Setting
+from taskmill.controls.unique import Unique
 from taskmill.engine.periodic.telemetry import SCHEDULER_METRICS
 from taskmill.engine.telemetry import WORKER_METRICS
 from taskmill.errors import ERRORS
+from taskmill.kube.crd.policy import ELSEWHERE, FIELDS
 from taskmill.kube.metrics import operator_metrics
 from taskmill.plugin import specs
 from taskmill.secret import Secret
+from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.settings import Settings
 from taskmill.telemetry import Metric
 
 NOTE = "<!-- made by `make generate` from the code; do not edit -->"
+# 提交的字段里不是控制的：任务是什么、给谁、何时
+ORDINARY: Final = frozenset({"kind", "args", "version", "queue", "priority", "tags", "meta"})
+OF_QUEUE = """Of a queue: `PUT /queues/{name}`, `taskmill queue set`, `TaskQueue.spec`. What is left out stays as it is; `null` (`none` on the
+command line, a field that leaves the spec) takes a setting away. `paused` is set beside them (`--paused`, `stopPolicy`). `?dry_run=true`
+(`--dry-run`) changes nothing and tells what a change would do to the tasks that wait."""
+OF_TASK = """Of a task: fields of a submit, the same in Python and SQL. What is left out is as its kind declares it."""
 EXIT_CODES = (
     (0, "done"),
     (1, "failed, or a watched task did not complete"),
@@ -156,6 +169,48 @@ def hooks() -> str:
             blocks.append(f"## `{name}`\n\n```python\n{word} {name}{signature}\n```\n\n{inspect.getdoc(function)}")
     intro = "What a plugin may implement, with `from taskmill.plugin import hookimpl`."
     return _page("Plugin hooks", intro, "\n\n".join(blocks))
+
+
+def controls() -> str:
+    """Return the page of what a queue can be set to and a task can ask for."""
+    rows = [_setting(setting) for setting in SETTINGS.values()]
+    queue = _table(("setting", "command line", "`TaskQueue.spec`", "range", "meaning", "意思"), rows)
+    task = _table(("field", "meaning"), list(_fields(SubmitRequest, "")))
+    return _page("Controls", OF_QUEUE, f"{queue}\n\n{OF_TASK}\n\n{task}")
+
+
+def _setting(setting: Setting) -> list[str]:
+    field = ELSEWHERE.get(setting.name) or FIELDS[setting.name]
+    spec = ("" if setting.name in ELSEWHERE else "policy.") + _camel(field)
+    bound = setting.bound
+    scope = (
+        "`{limit, period_s, burst}`" if setting.form is Form.RATE or bound is None else f"{bound.low:.0f} – {bound.high:.0f}"
+    )
+    zh = f"{setting.meaning.zh}不设：{setting.absent.zh}"
+    return [f"`{setting.name}`", f"`{setting.option}`", f"`{spec}`", scope, setting.says("Null"), zh]
+
+
+def _fields(record: type[msgspec.Struct], prefix: str) -> Iterator[list[str]]:
+    for known in msgspec.structs.fields(record):
+        if not prefix and known.name in ORDINARY:
+            continue
+        yield [f"`{prefix}{known.encode_name}`", _description(known.type) or "–"]
+        if known.name == "unique":
+            yield from _fields(Unique, "unique.")
+
+
+def _description(hint: Any) -> str:
+    """字段说明里写的话；写在可空的一支里也找得到。"""
+    for each in (hint, *typing.get_args(hint)):
+        for meta in getattr(each, "__metadata__", ()):
+            if isinstance(meta, msgspec.Meta) and meta.description:
+                return meta.description
+    return ""
+
+
+def _camel(field: str) -> str:
+    first, *rest = field.split("_")
+    return first + "".join(part.title() for part in rest)
 
 
 def _one_line(function: object) -> str:
