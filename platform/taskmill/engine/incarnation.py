@@ -152,6 +152,7 @@ class Incarnation:
         """Begin to renew, read and claim."""
         process = self._process
         self.publish()
+        process.slots.entitled = lambda: self.heartbeat.fresh
         self.heartbeat.start()
         fetchers = 2 if process.concurrency >= ec.FETCHERS_FROM else 1
         self._tasks = [asyncio.create_task(self._fetch(fetchers), name="fetcher") for _ in range(fetchers)]

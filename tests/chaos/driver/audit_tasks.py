@@ -54,10 +54,14 @@ def _doubled(facts: Facts) -> Iterator[Breach]:
 
 
 def _unfinished(facts: Facts) -> Iterator[Breach]:
-    parked = {task_id for task_id, lines in _events(facts, "ack").items() if lines[0].get("parked")}
+    acknowledged = _events(facts, "ack")
+    parked = {task_id for task_id, lines in acknowledged.items() if lines[0].get("parked")}
+    unanswered = sum(line["event"] == "parked-asked" for line in facts.lines) - len(parked)
     for row in facts.tasks:
-        waits = row["state"] == "scheduled" and row["id"] in parked and row["due_in_s"] > PARKED_LEAST_S
-        if not waits:
+        waits = row["state"] == "scheduled" and row["due_in_s"] > PARKED_LEAST_S
+        if waits and row["id"] not in acknowledged and unanswered > 0:
+            unanswered -= 1
+        elif not waits or row["id"] not in parked:
             yield Breach(
                 "every task final", f"{row['kind']} is still {row['state']}, attempt {row['attempt']}", (row["id"],)
             )

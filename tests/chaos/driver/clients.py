@@ -126,6 +126,8 @@ class Load:
 
     async def post(self, api: str, doing: str, tasks: list[dict[str, Any]]) -> list[str]:
         """Submit and return the ids that were acknowledged."""
+        if any(task.get("delay_s") == PARKED_S for task in tasks):
+            self._journal.write("parked-asked", id="")  # 答复可能丢失：存下的任务谁也不认得
         path, body = ("/tasks", tasks[0]) if doing == "single" else ("/tasks/batch", {"tasks": tasks})
         answer = await self.call(api, doing, "POST", path, body)
         if answer is None or answer.status_code not in {200, 201}:

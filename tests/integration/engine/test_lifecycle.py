@@ -232,6 +232,26 @@ async def test_a_cancel_that_overtakes_the_reply_to_the_claim_stops_the_start(da
         assert gate.inside == 0
 
 
+async def test_nothing_starts_once_the_lease_may_be_over(database_url: str, broker_url: str) -> None:
+    gate = Gate()
+    async with platform_of(database_url, broker_url, gated(gate)) as platform, worker_on(platform) as engine:
+        task_id = await submit(platform, "test.gated", delay_s=3_600)
+        worker = engine.worker
+        await platform.database.pool.execute(
+            "update taskmill.tasks set state = 'available', run_at = now() where id = $1", task_id
+        )
+        rows = await task_claim.claim(platform.database.pool, [(task_id, 0)], worker.worker_id, ["test.gated:1"])
+        worker.incarnation.heartbeat.last_renewal -= c.LEASE_S  # 认领之后冻结，醒来才处理回复
+        worker.incarnation.take(rows)
+        await eventually(lambda: count(platform, "state = 'available' and claim_no = 1 and attempt = 0"), why="handed back")
+        assert (gate.inside, len(worker.slots.running)) == (0, 0)
+        worker.incarnation.heartbeat.poke()
+        await eventually(lambda: worker.incarnation.heartbeat.fresh, why="the lease is renewed")
+        gate.open.set()
+        async with staged(platform):
+            assert (await final(platform, task_id))["attempt"] == 1
+
+
 async def test_what_was_prefetched_and_cannot_start_is_handed_back(database_url: str, broker_url: str) -> None:
     gate = Gate()
     async with (

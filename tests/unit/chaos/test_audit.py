@@ -193,7 +193,13 @@ def _late(facts: Facts, meter: Meter, since: float) -> None:
     meter.samples = [(0.0, 0.0, 0.0), (since, 1.0, 5.0), (since + 39, 2.0, 24.0)]
 
 
+def _answer_lost(facts: Facts) -> None:
+    facts.lines += [line("parked-asked", "", 0.9), line("parked-asked", "", 0.9)]
+    facts.tasks.append(row("unknown", "scheduled", due_in_s=600_000.0, attempt=0))
+
+
 ALLOWED: list[tuple[str, Spoil]] = [
+    ("a task waits far ahead whose answer was lost", _answer_lost),
     ("a zombie whose lease was lost goes on", _zombie),
     ("the driver itself killed the last attempt", _killed_by_us),
     ("a cancelled task was asked to be", lambda f: (f.lines.append(line("cancel-asked", "a", 1.2)), f.history[0].update(state="cancelled"))),

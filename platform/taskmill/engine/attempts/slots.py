@@ -27,7 +27,8 @@ class Slots:
     """At most `concurrency` attempts run. Claimed rows wait in `ready` only while recent attempts are short.
 
     Whatever ends an attempt, its slot comes back and it has one outcome. `abandoned` are coroutines that swallowed their
-    cancellation: their slot went to others, what they return counts no more.
+    cancellation: their slot went to others, what they return counts no more. Nothing starts while `entitled` says no: the
+    lease may be over, and others may run it already.
     """
 
     def __init__(self, concurrency: int, receiver: TaskmillReceiver, settler: Settler) -> None:
@@ -40,6 +41,7 @@ class Slots:
         self.reserved = 0  # 正在读取、认领的名额
         self.reading = 0  # 正在读取、认领的读取者
         self.free = asyncio.Event()
+        self.entitled: Callable[[], bool] = lambda: True
         self.suspect: Attempt | None = None  # 在跑的可疑任务：它独占整个进程
         self.isolating = False  # 正腾空进程，好让可疑任务独自运行
         self.common_until = 0.0  # 到此时刻为止进程归大家：可疑任务占了多久，就还多久
@@ -104,7 +106,8 @@ class Slots:
     async def _run(self, attempt: Attempt) -> None:
         started, outcome = time.monotonic(), None
         try:
-            outcome = await self._receiver.execute(attempt)
+            # 刚从冻结中醒来时，认领的回复还在路上、开始的协程还排着队，而租约已失：别人也许已在跑
+            outcome = await self._receiver.execute(attempt) if self.entitled() else handed_back(attempt)
         except BaseException as error:  # noqa: BLE001 - GeneratorExit 会关掉 execute，直接落到这里
             outcome = judged(attempt, error)
         finally:
