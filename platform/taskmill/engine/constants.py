@@ -18,7 +18,7 @@ TRACEBACK_MAX_CHARS: Final = 16_000
 
 # ── 票据与流 ──────────────────────────────────────────────────────────────
 SWEEP_COST_RATIO: Final = 25.0  # 遍查所有队列之后，歇这次用时的多少倍：闲着的调度器因此只花百分之几个核
-SWEEP_MAX_S: Final = 15.0  # 再多队列也至少这么久遍查一次：Valkey 被清空后靠它重建
+SWEEP_MAX_S: Final = 15.0  # 再多队列、等服务器再久，也至少这么久遍查一次：Valkey 被清空、键被占用之后靠它重建
 PENDING_IDLE_MS: Final = 10_000  # 待确认超过此时间的票据被丢弃并重发
 LOST_TICKET_MARGIN_S: Final = 5.0
 

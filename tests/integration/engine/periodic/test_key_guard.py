@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import pytest
 
 from taskmill import constants as c
 from taskmill import keys
+from taskmill.engine import constants as ec
 from taskmill.engine.periodic.key_guard import KeyGuard
 from taskmill.engine.periodic.stager import Stager
 from taskmill.ids import new_id
@@ -50,6 +52,38 @@ async def test_a_foreign_key_is_replaced_and_its_queue_goes_on(platform: Platfor
     assert await guard.run_once() == {"repaired": 0}
     read = await platform.tickets.read(str(new_id()), {LANE: 10})
     assert len({ticket.id for _, ticket in read[LANE]}) == 2
+
+
+class SlowOnce:
+    """A clock of which the first two looks are half a minute apart, as if a server had hung in between."""
+
+    def __init__(self, seconds: list[float]) -> None:
+        self._seconds = seconds
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        return self._seconds.pop(0)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        ([0, 30, 40, 40.001], [ec.KEY_GUARD_PERIOD_S, ec.KEY_GUARD_PERIOD_S]),  # 等了一次服务器
+        ([0, 0.2, 40, 40.2], [ec.KEY_GUARD_PERIOD_S, 0.2 * ec.KEY_GUARD_COST_RATIO]),  # 队列很多
+        ([0, 30, 40, 70], [ec.KEY_GUARD_PERIOD_S, ec.SWEEP_MAX_S]),
+    ],
+)
+async def test_a_server_that_hung_does_not_put_the_next_look_off(
+    platform: Platform, seconds: list[float], expected: list[float]
+) -> None:
+    guard = KeyGuard(platform.database, platform.tickets, SlowOnce(list(seconds)))
+    periods: list[float] = []
+    for _ in expected:
+        await guard.run_once()
+        periods.append(guard.period_s)
+    assert periods == pytest.approx(expected)
 
 
 async def test_without_the_guard_the_queue_would_stand(platform: Platform) -> None:
