@@ -59,7 +59,7 @@ STATEMENTS: dict[str, tuple[str, set[str]]] = {
     "unique: holders": (task_unique.HOLDERS, {"tasks_unique", "tasks_pkey"}),
     "unique: replace": (task_unique.REPLACE, {"tasks_unique", "tasks_pkey"}),
     "limits: by key": (task_limits.BY_KEY, {"tasks_slots_by_key", "tasks_pkey"}),
-    "limits: by queue": (task_limits.BY_QUEUE, {"tasks_slots", "tasks_pkey"}),
+    "limits: by queue": (task_limits.BY_QUEUE, {"tasks_slots", "tasks_slots_by_key", "tasks_pkey"}),
     "limits: counts": (task_limits.COUNTS, {"tasks_slots"}),
     "limits: enrol": (task_limits.ENROL, {"tasks_ticketless", "tasks_pkey"}),
     "limits: release": (task_limits.RELEASE, {"tasks_slots", "tasks_slots_by_key", "tasks_pkey"}),
