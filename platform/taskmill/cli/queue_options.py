@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import rich_click as click
@@ -27,20 +27,27 @@ NAMES = {
 }
 
 
-def columns(*, wide: bool) -> tuple[Column, ...]:
-    """Return the columns of those settings that only wide tables show, or of those that all do."""
-    chosen = [setting for setting in SETTINGS.values() if (setting.shown is None) == wide]
+def columns(*, wide: bool, given: Collection[str] = ()) -> tuple[Column, ...]:
+    """Return the columns of those settings that only wide tables show, or of those that all do, and of those that were given."""
+    chosen = [each for each in SETTINGS.values() if (each.shown is None and each.name not in given) == wide]
     return tuple(
         Column(
             each.name,
             each.head.zh,
             each.head.en,
-            show=duration if each.form is Form.DURATION else None,
+            show=_SHOWN.get(each.form),
             rank=each.shown or 0,
             wide=wide,
         )
         for each in chosen
     )
+
+
+def _rate_text(rate: Mapping[str, Any]) -> str:
+    return f"{rate['limit']}/{rate['period_s']:g}s/{rate['burst']}"  # 与选项的写法相同，一位也不丢
+
+
+_SHOWN: Mapping[Form, Callable[[Any], str]] = {Form.DURATION: duration, Form.RATE: _rate_text}
 
 
 def options(command: F) -> F:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from taskmill.cli.queue_options import changes
+from taskmill.cli.queue_options import changes, columns
 from taskmill.errors import Code, InputError
 
 
@@ -34,3 +34,12 @@ def test_what_is_none_is_wrong_usage(given: dict[str, Any]) -> None:
     with pytest.raises(InputError) as caught:
         changes(given)
     assert caught.value.code is Code.USAGE
+
+
+def test_what_was_just_set_is_shown_as_it_is_typed_and_the_rest_in_wide_tables() -> None:
+    item = {"max_running": 20, "rate": {"limit": 100, "period_s": 90.5, "burst": 20}, "max_backlog": None}
+    shown = {column.path: column.text(item) for column in columns(wide=False, given={"rate", "max_backlog"})}
+    assert shown == {"retention_s": "-", "rate": "100/90.5s/20", "max_backlog": "-"}
+    wide = {column.path: column.text(item) for column in columns(wide=True, given={"rate", "max_backlog"})}
+    assert wide == {"max_running": "20", "max_running_per_key": "-", "rate_per_key": "-"}
+    assert changes({"rate": shown["rate"]})["rate"] == item["rate"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import rich_click as click
 
 from taskmill.cli import phrases, queue_options
@@ -11,7 +13,7 @@ from taskmill.cli.language import words
 from taskmill.cli.output import Column, Output, age, confirm, duration, emit, output_option
 from taskmill.cli.rest import Api, paged, remote, segment
 
-COLUMNS = (
+_LIVE = (
     Column("name", "队列", "NAME"),
     Column("paused", "已暂停", "PAUSED"),
     Column("live.available", "待执行", "AVAILABLE"),
@@ -21,10 +23,17 @@ COLUMNS = (
     Column("oldest_wait_s", "最久等待", "OLDEST", show=duration),
     Column("paused_by", "暂停者", "PAUSED_BY", wide=True),
     Column("live.held", "受限", "HELD", wide=True),
-    *queue_options.columns(wide=False),
-    *queue_options.columns(wide=True),
-    Column("paused_at", "暂停于", "PAUSED_FOR", show=age, wide=True),
 )
+_PAUSED_FOR = Column("paused_at", "暂停于", "PAUSED_FOR", show=age, wide=True)
+
+
+def _columns(given: Collection[str] = ()) -> tuple[Column, ...]:
+    """`given`：刚设的那些，窄的表也要看得到。"""
+    settings = (*queue_options.columns(wide=False, given=given), *queue_options.columns(wide=True, given=given))
+    return (*_LIVE, *settings, _PAUSED_FOR)
+
+
+COLUMNS = _columns()
 
 PREVIEW = (
     Column("name", "队列", "NAME"),
@@ -139,4 +148,4 @@ def set_policy(api: Api, name: str, *, paused: bool | None, dry_run: bool, outpu
         emit(told, output, PREVIEW, name="name")
         return
     made = api.call("PUT", f"/queues/{segment(name)}", body=change)
-    emit(made, output, COLUMNS, name="name")
+    emit(made, output, _columns(change), name="name")

@@ -9,6 +9,7 @@ from uuid import UUID
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.engine import constants as ec
+from taskmill.engine.periodic.cost import Cost
 from taskmill.log import get_logger
 from taskmill.stores.broker import lanes as streams
 from taskmill.stores.broker.lanes import Lane
@@ -53,7 +54,7 @@ class Auditor:
         self._config = config or AuditorConfig()
         self._clock = clock
         self._swept_at = float("-inf")
-        self._took = float("inf")  # 上一轮的用时
+        self._cost = Cost(ec.SWEEP_COST_RATIO)
         self._pending: dict[Lane, dict[bytes, float]] = {}  # 读走未撕的票，各是何时头一次看见的
         self.period_s = ec.AUDITOR_PERIOD_S
 
@@ -67,10 +68,8 @@ class Auditor:
         if sweeping:
             removed = await self._remove_consumers(await self._lanes(everywhere=True))
             self._swept_at = began
-        # 道很多时查得慢，就查得稀一些；偶尔慢一次是在等服务器，不算
-        took = self._clock.monotonic() - began
-        cost, self._took = min(took, self._took), took
-        self.period_s = min(max(ec.AUDITOR_PERIOD_S, cost * ec.SWEEP_COST_RATIO), ec.SWEEP_MAX_S)
+        # 道很多时查得慢，就查得稀一些
+        self.period_s = max(ec.AUDITOR_PERIOD_S, self._cost.rest(self._clock.monotonic() - began))
         return {"lost": lost, "stuck": stuck, "consumers": removed, "more": int(more_lost or more_stuck)}
 
     async def _lanes(self, *, everywhere: bool) -> list[Lane]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.engine import constants as c
+from taskmill.engine.periodic.cost import Cost
 from taskmill.log import get_logger
 from taskmill.stores.broker import foreign_keys
 from taskmill.stores.broker.tickets import Tickets
@@ -24,7 +25,7 @@ class KeyGuard:
         self._database = database
         self._tickets = tickets
         self._clock = clock
-        self._took = 0.0  # 上一轮的用时
+        self._cost = Cost(c.KEY_GUARD_COST_RATIO, first=0.0)
         self.period_s = self.least_s = c.KEY_GUARD_PERIOD_S
 
     async def run_once(self) -> Mapping[str, int]:
@@ -37,8 +38,6 @@ class KeyGuard:
             if gone:
                 log.error("键被别的类型占用，已删除，由 stager 重建", queue=queue, keys=gone)
                 repaired += 1
-        # 队列很多时查得慢，就查得稀一些；偶尔慢一次是在等服务器，不算
-        took = self._clock.monotonic() - began
-        cost, self._took = min(took, self._took), took
-        self.period_s = min(max(self.least_s, cost * c.KEY_GUARD_COST_RATIO), c.SWEEP_MAX_S)
+        # 队列很多时查得慢，就查得稀一些
+        self.period_s = max(self.least_s, self._cost.rest(self._clock.monotonic() - began))
         return {"repaired": repaired}

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.engine import constants as ec
+from taskmill.engine.periodic.cost import Cost
 from taskmill.engine.tally import Tally
 from taskmill.ids import new_id
 from taskmill.log import get_logger
@@ -47,7 +48,7 @@ class Stager:
         self._clock = clock
         self._writer = new_id()
         self._sweep_at = float("-inf")
-        self._took = float("inf")  # 上一次遍查的用时
+        self._cost = Cost(ec.SWEEP_COST_RATIO)
         self._stale: dict[Lane, int] = {}  # 有旧票的道，和它们的纪元
         self._fed: set[Lane] = set()  # 补过票、也许还立着标志的道
 
@@ -97,9 +98,8 @@ class Stager:
             if lane[0] in epochs and at_ms < epochs[lane[0]].start
         }
         self._fed |= {(q, p) for q, epoch in epochs.items() if not queues.get(q) for p in epoch.full}
-        took = self._clock.monotonic() - began
-        cost, self._took = min(took, self._took), took  # 偶尔慢一次是在等服务器，不是队列多
-        self._sweep_at = began + (0.0 if len(missing) > rebuilt else min(cost * ec.SWEEP_COST_RATIO, ec.SWEEP_MAX_S))
+        rest = self._cost.rest(self._clock.monotonic() - began)
+        self._sweep_at = began + (0.0 if len(missing) > rebuilt else rest)
         return rebuilt
 
     async def _rebuild(self, queues: list[str]) -> int:
