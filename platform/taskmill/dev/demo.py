@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
@@ -70,8 +71,10 @@ def with_own(name: str, ours: str, theirs: str | None) -> str:
 
 def requests(servers: DemoServers) -> list[Task]:
     """Return the bodies that are submitted."""
-    mail = {"to": ["you@taskmill.example"], "subject": "你好 Taskmill", "text": "Sent by a task.\n"}
-    once = {"kind": "email.send", "args": mail, "unique": {}}
+    text = f"Sent by a task at {datetime.now(UTC):%H:%M:%S.%f}.\n"  # 每次演示是自己的一封信
+    mail = {"to": ["you@taskmill.example"], "subject": "你好 Taskmill", "text": text}
+    # 第二次提交时第一封也许已经发出：只有带期限的唯一才与快慢无关
+    once = {"kind": "email.send", "args": mail, "unique": {"period_s": dc.DEMO_TIMEOUT_S}}
     slow = {
         "kind": "http.request",
         "args": {"method": "GET", "url": f"{servers.http_url}/slow"},
