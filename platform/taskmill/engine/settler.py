@@ -31,7 +31,8 @@ class Settler:
     """Two coroutines, so that one's fsync overlaps the other's work. `backlog` counts outcomes not yet committed.
     `freed` hears after the commit whose slots of limits are free.
 
-    A row that a stranger has locked delays only itself: it is put aside and tried again by a third coroutine.
+    A row that a stranger has locked delays only itself: it is put aside and tried again by a third coroutine. One that is
+    held (`hold`) stays running, with its slot, until `let_go`.
     """
 
     def __init__(self, database: Database, freed: Callable[[Iterable[Place]], None] | None = None) -> None:
@@ -42,6 +43,7 @@ class Settler:
         self._wake, self._aside = asyncio.Event(), asyncio.Event()
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
+        self.held: dict[Fence, Outcome] = {}  # 处理函数还没真正结束的
         self.unsettled: dict[Fence, float] = {}  # 何时得出结局（单调时钟）
         self.tally = Tally()
         self.settled = 0
@@ -49,8 +51,8 @@ class Settler:
 
     @property
     def backlog(self) -> int:
-        """Return how many outcomes wait for their commit."""
-        return len(self.unsettled)
+        """Return how many outcomes wait for their commit, but for those held."""
+        return len(self.unsettled) - len(self.held)
 
     def late(self) -> list[UUID]:
         """Return the tasks whose outcome has waited for SETTLING_S or longer; safe to call from other threads."""
@@ -68,8 +70,25 @@ class Settler:
         self.unsettled[outcome.id, outcome.claim_no] = time.monotonic()
         self._wake.set()
 
+    def unwritten(self) -> list[Outcome]:
+        """Return the outcomes that no transaction has yet; safe to call from other threads while the loop stands still."""
+        return [*self._waiting, *self._locked, *self.held.values()]
+
+    def hold(self, outcome: Outcome) -> None:
+        """Keep an outcome until `let_go` or the end of this process: what the handler started still runs."""
+        key = outcome.id, outcome.claim_no
+        self.held[key] = outcome
+        self.unsettled[key] = time.monotonic()
+
+    def let_go(self, key: Fence) -> None:
+        """Write the outcome that is held under this fence, if there is one."""
+        if (outcome := self.held.pop(key, None)) is not None:
+            self.put(outcome)
+
     async def stop(self, grace_s: float) -> int:
         """Write what waits, for at most `grace_s` seconds; returns how many could not be written."""
+        for key in list(self.held):
+            self.let_go(key)  # 停不下来的线程与本进程同归于尽
         self._stopping = True
         self._wake.set()
         deadline = time.monotonic() + grace_s

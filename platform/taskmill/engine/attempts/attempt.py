@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -42,6 +43,7 @@ class Attempt:
     stop: Stop | None = None
     halted: Stop | None = None  # 上次为何取消
     halted_at: float | None = None  # 第一次取消的时刻（单调时钟）
+    calls: list[Future[Any]] | None = None  # 停不下来的调用；只有占着上限名额的尝试才记
 
     @property
     def key(self) -> Fence:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from taskmill import constants as c
@@ -17,6 +19,7 @@ from taskmill.engine.attempts.outcomes import handed_back, judged, unusable
 from taskmill.engine.attempts.receiver import TaskmillReceiver
 from taskmill.engine.settler import Settler
 from taskmill.log import get_logger
+from taskmill.plugin.executors import leftover
 from taskmill.stores.arrays import Fence
 from taskmill.stores.tasks.settle import Outcome
 
@@ -27,7 +30,8 @@ class Slots:
     """At most `concurrency` attempts run. Claimed rows wait in `ready` only while recent attempts are short.
 
     Whatever ends an attempt, its slot comes back and it has one outcome. `abandoned` are coroutines that swallowed their
-    cancellation: their slot went to others, what they return counts no more. Nothing starts while `entitled` says no: the
+    cancellation: their slot went to others, what they return counts no more. The limit of a queue counts them, and threads
+    that hang, until they have really ended: their outcome is held so long. Nothing starts while `entitled` says no: the
     lease may be over, and others may run it already.
     """
 
@@ -105,6 +109,9 @@ class Slots:
 
     async def _run(self, attempt: Attempt) -> None:
         started, outcome = time.monotonic(), None
+        if attempt.row["slot"] is not None:
+            attempt.calls = []
+            leftover.gather(attempt.calls)
         try:
             # 刚从冻结中醒来时，认领的回复还在路上、开始的协程还排着队，而租约已失：别人也许已在跑
             outcome = await self._receiver.execute(attempt) if self.entitled() else handed_back(attempt)
@@ -128,12 +135,30 @@ class Slots:
             now = time.monotonic()
             self.suspect, self.common_until = None, now + (now - attempt.claimed)
         if outcome is not None:
-            self._settler.put(outcome)
+            self._put(attempt, outcome)
         while self.ready and len(self.running) < self.concurrency:
             self._start(self.ready.popleft())
         # 短任务攒到一半再领，一次领一批；长任务有空位就领
         if self._mean_s >= ec.PREFETCH_FAST_S or len(self.ready) + len(self.running) <= self._target() // 2:
             self.free.set()
+
+    def _put(self, attempt: Attempt, outcome: Outcome) -> None:
+        """占着队列上限名额的，要等它真正结束：超时的线程还在跑，名额就还不能给别人。"""
+        left: list[Future[Any] | asyncio.Task[None]] = [call for call in attempt.calls or () if not call.done()]
+        if attempt.calls is not None and attempt.task in self.abandoned:
+            left.append(attempt.task)
+        if not left:
+            self._settler.put(outcome)
+            return
+        log.warning("处理函数还没真正结束，上限的名额先留着", task_id=str(outcome.id), kind=outcome.kind)
+        self._settler.hold(outcome)
+        loop = asyncio.get_running_loop()
+        for call in left:
+            call.add_done_callback(lambda _: _tell(loop, partial(self._let_go, attempt.key, left)))
+
+    def _let_go(self, key: Fence, left: Sequence[Future[Any] | asyncio.Task[None]]) -> None:
+        if all(call.done() for call in left):
+            self._settler.let_go(key)
 
     def tick(self) -> None:
         """Stop what ran out of time, give up what does not stop, hand back what waited too long for a slot."""
@@ -196,3 +221,9 @@ class Slots:
             tasks = [attempt.task for attempt in self.running.values() if attempt.task is not None]
             await asyncio.wait(tasks, timeout=min(left, ec.IDLE_POLL_S))
         return not self.running
+
+
+def _tell(loop: asyncio.AbstractEventLoop, what: Callable[[], None]) -> None:
+    """线程结束时循环也许已经关了：结局在停机时就写下了。"""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(what)

@@ -12,6 +12,7 @@ from taskmill.plugin import constants as pc
 from taskmill.plugin.context import TaskContext
 from taskmill.plugin.definition import TaskDefinition
 from taskmill.plugin.executors.daemon_pool import DaemonPool
+from taskmill.plugin.executors.leftover import outlives
 
 
 class ThreadExecutor:
@@ -33,7 +34,9 @@ class ThreadExecutor:
         if definition.call.context is not None:
             parameters[definition.call.context] = context
         work = partial(contextvars.copy_context().run, partial(definition.function, **parameters))
-        return await asyncio.get_running_loop().run_in_executor(self.pool, work)
+        call = self.pool.submit(work)
+        outlives(call)
+        return await asyncio.wrap_future(call)
 
     async def close(self) -> None:
         """Let go of the pool without waiting for handlers that do not end."""
