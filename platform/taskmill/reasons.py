@@ -28,6 +28,7 @@ YEAR_WITHIN: Final = Words("年份须在 {low} 到 {high} 之间", "the year mus
 
 # 任务类型：哪里写得不对
 DID_YOU_MEAN: Final = Words("是否想写 {names}？", "did you mean {names}? ")
+NO_ALTERNATIVE: Final = Words("几种都不是：{each}", "fits none of the alternatives: {each}")
 NO_FIELD: Final = Words("没有字段 {names}{rest}", "no field {names}{rest}")
 FIELDS: Final = Words("。{hint}有这些：{names}", "; {hint}there are: {names}")
 KIND_NAME: Final = Words("类型须形如 area.verb", "a kind must look like area.verb")
@@ -205,6 +206,10 @@ PORT_FREE: Final = Words("{host}:{port} 空闲", "{host}:{port} free")
 # 引擎自己对一次尝试说的话，随任务存下
 CANCELLED: Final = Words("运行中被取消", "cancelled while running")
 TIMED_OUT: Final = Words("超时 {seconds} 秒", "timed out after {seconds} s")
+BLOCKED_LOOP: Final = Words(
+    "堵住了工作进程的事件循环 {seconds} 秒，停在 {where}", "blocked the event loop of its worker for {seconds} s, at {where}"
+)
+SHUT_OUT: Final = Words("同一个工作进程里有任务堵住了事件循环", "another task blocked the event loop of its worker")
 CANCELLED_ITSELF: Final = Words("处理函数取消了自己", "the handler cancelled itself")
 CUT_OFF: Final = Words("工作进程停机时尚未结束", "the worker stopped before it ended")
 OVERDUE: Final = Words("超过截止时间，工作进程未能结束它", "past its deadline, the worker did not end it")

@@ -45,6 +45,7 @@ IDLE_POLL_S: Final = 0.1  # 等在途任务结束时，多久看一次有没有�
 UNSETTLED_MAX: Final = 20_000  # 数据库不在时内存里最多等多少个结果
 RECONCILE_CHECK_S: Final = 1.0  # 多久看一次有没有结果不明的认领
 RECONCILE_PERIOD_S: Final = 30.0  # 对照 running 行与内存的周期
+BLAME_BEATS: Final = 2  # 主循环接连几次不答应心跳，才算有处理函数堵住了它；两次在租约之内
 WORKER_LIVE_S: Final = 120.0  # 读取或续租这么久没有尝试过，存活探针才失败；重启救不回别人的数据库，却会打断在跑的任务
 RECONNECT_FIRST_S: Final = 0.05  # 断线后第一次再试之前等多久，以后翻倍
 RECONNECT_MAX_S: Final = 2.0  # 断线重连退避的上限

@@ -17,6 +17,8 @@ from uuid import UUID
 
 from taskmill import constants as c
 from taskmill.engine import constants as ec
+from taskmill.engine.attempts.blocked import Blocked
+from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.services.faults import translate
 from taskmill.stores.database import AWAY
@@ -34,7 +36,8 @@ class Heartbeat:
     next renewal and is replaced as a whole, since the thread reads it. `settling` is called in the thread for the tasks
     whose outcome waits to be written, so that they are told even while the main loop is blocked; so is `troubles`. `on_away` runs on the main
     loop after each renewal that the database did not answer: connections that idle there would find it out only when the
-    next task needs them, one time limit later.
+    next task needs them, one time limit later. `blocked` is called in the thread once the main loop has been silent for too long
+    and says who keeps it: that attempt has failed, the others are given back, and the incarnation is over.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Heartbeat:
         settling: Callable[[], Sequence[UUID]] = tuple,
         troubles: Callable[[], Troubles] = Troubles,
         on_away: Callable[[], None] = lambda: None,
+        blocked: Callable[[float], Blocked | None] = lambda _: None,
         lease_s: float = c.LEASE_S,
         period_s: float = c.HEARTBEAT_S,
     ) -> None:
@@ -57,6 +61,8 @@ class Heartbeat:
         self._connection = LeaseConnection(database_url, worker_id, lease_s)
         self._on_reply, self._settling, self._troubles, self._on_away = on_reply, settling, troubles, on_away
         self._lease_s, self._period_s = lease_s, period_s
+        self._blocked = blocked
+        self._unanswered, self._blamed = 0, False
         self._main = asyncio.get_running_loop()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._poke: asyncio.Event | None = None
@@ -111,6 +117,7 @@ class Heartbeat:
     async def _beat(self) -> None:
         asked = self.last_attempt = time.monotonic()
         if not self._main_lives(asked):
+            await self._blame(asked)
             return
         renewal = await self._connection.renew(replace(self.report, settling=self._settling(), troubles=self._troubles()))
         if renewal.alive:
@@ -128,8 +135,20 @@ class Heartbeat:
         log.error("主循环太久没有转，不再续租", worker_id=str(self.worker_id), silent_s=round(now - self.last_sign, 1))
         return False
 
+    async def _blame(self, now: float) -> None:
+        """接连两次问它都不答才算数：整个进程刚从冻结中醒来时，第一次还轮不到它答。"""
+        self._unanswered += 1
+        if self._blamed or self._unanswered < ec.BLAME_BEATS or (found := self._blocked(now - self.last_sign)) is None:
+            return
+        row = found.attempt.row
+        log.error(
+            "处理函数堵住了事件循环，它记为失败，别的任务交还", task_id=str(row["id"]), kind=row["kind"], where=found.where
+        )
+        await self._connection.give_up(found.outcomes, new_id(), "event loop blocked")
+        self._blamed = True
+
     def _sign(self) -> None:
-        self.last_sign = time.monotonic()
+        self.last_sign, self._unanswered = time.monotonic(), 0
 
     async def _pause(self, seconds: float) -> None:
         assert self._poke is not None  # noqa: S101 - _run 里先建

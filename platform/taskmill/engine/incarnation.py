@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+import threading
 import time
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ import taskmill
 from taskmill import constants as c
 from taskmill.engine import constants as ec
 from taskmill.engine import hints
+from taskmill.engine.attempts import blocked
 from taskmill.engine.attempts.attempt import Attempt, Stop
 from taskmill.engine.attempts.slots import Slots
 from taskmill.engine.backoff import Backoff
@@ -113,6 +115,7 @@ class Incarnation:
             settling=process.settler.late,
             troubles=process.troubles.told,
             on_away=platform.database.renew,
+            blocked=partial(blocked.look, asyncio.get_running_loop(), threading.get_ident(), process.slots, process.settler),
             lease_s=settings.lease_s,
             period_s=settings.heartbeat_s,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import traceback
 from pathlib import Path
-from types import TracebackType
+from types import FrameType, TracebackType
 
 import taskmill
 from taskmill.plugin import constants as c
@@ -38,6 +38,16 @@ def place(error: BaseException) -> str:
     home = Path(own[0].filename).parent if own else None
     last = [frame for frame in own if Path(frame.filename).parent == home][-1:]
     return f"{last[0].filename}:{last[0].lineno}" if last else ""
+
+
+def standing(frame: FrameType) -> tuple[str, str]:
+    """Return where a plugin's code stands in a thread, `file:line function` in its own folder, and its stack as Python writes it."""
+    stack = traceback.extract_stack(frame)
+    ours = max((place for place, each in enumerate(stack) if each.filename.startswith(_OURS)), default=-1)
+    own = stack[ours + 1 :] or stack[-1:]
+    home = Path(own[0].filename).parent
+    last = [each for each in own if Path(each.filename).parent == home][-1]
+    return f"{last.filename}:{last.lineno} {last.name}", "".join(traceback.format_list(own))
 
 
 def trace(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from taskmill.errors import Code, UnavailableError
 from taskmill.stores import constants as sc
 from taskmill.stores import wire
 from taskmill.stores.login import Login
+from taskmill.stores.slow import SlowLog
 from taskmill.stores.sqlstates import SERVER_FAULTS, coded
 from taskmill.stores.urls import asyncpg_url
 from taskmill.stores.why import why
@@ -65,6 +66,14 @@ def _decode_json(raw: bytes) -> bytes:
     return bytes(raw[1:])
 
 
+async def raw_json(connection: Wire) -> None:
+    """Let jsonb go in and out as bytes, as the statements of the hot path want it."""
+    # 二进制格式的首字节是版本号 1
+    await connection.set_type_codec(
+        "jsonb", encoder=_encode_json, decoder=_decode_json, schema="pg_catalog", format="binary"
+    )
+
+
 class _Pool(asyncpg.Pool):  # pyright: ignore[reportMissingTypeArgument]
     """等空闲连接也有时限，`pool.fetch` 之类的捷径也一样。"""
 
@@ -81,7 +90,8 @@ class Database:
     """Both pools of one process. `open` before use, `close` at the end.
 
     A connection that fell silent, or whose server became read-only, makes both pools connect anew before anything else is
-    sent. `server_settings` replaces the pinned plans of the hot pool and holds for the ORM's connections too.
+    sent. `server_settings` replaces the pinned plans of the hot pool and holds for the ORM's connections too. `slow` hears
+    how long each statement took.
     """
 
     def __init__(
@@ -92,8 +102,10 @@ class Database:
         orm_pool_size: int = c.ORM_POOL_SIZE,
         server_settings: Mapping[str, str] | None = None,
         command_timeout_s: float = c.COMMAND_TIMEOUT_S,
+        slow: SlowLog | None = None,
     ) -> None:
         self.url = url
+        self._slow = slow
         self.login = Login()
         self._pool_size = pool_size
         self._hot = wire.arguments(command_timeout_s=command_timeout_s, server_settings=server_settings or HOT_SETTINGS)
@@ -141,10 +153,8 @@ class Database:
 
     async def _prepare(self, connection: Wire) -> None:
         connection.on_doubt = self.renew
-        # jsonb 以字节进出：二进制格式的首字节是版本号 1
-        await connection.set_type_codec(
-            "jsonb", encoder=_encode_json, decoder=_decode_json, schema="pg_catalog", format="binary"
-        )
+        connection.on_executed = self._slow.note if self._slow is not None else None
+        await raw_json(connection)
 
     @staticmethod
     async def _close_hot(pool: asyncpg.Pool | None) -> None:
@@ -177,7 +187,7 @@ class Database:
         if self._orm is None:
             from taskmill.stores.orm import Orm  # noqa: PLC0415 - 多半秒的导入；命令与工作进程大多用不到它
 
-            self._orm = Orm(self.url, self._orm_pool_size, self._plain, self.renew, self.login)
+            self._orm = Orm(self.url, self._orm_pool_size, self._plain, self.renew, self.login, self._slow)
         return self._orm
 
     @asynccontextmanager

@@ -37,6 +37,10 @@ DEATHS = {
 }  # fmt: skip
 
 
+class LoopBlockedError(TimeoutError):
+    """A handler kept the event loop of its worker for itself."""
+
+
 def _enc_hook(value: Any) -> Any:
     if isinstance(value, pydantic.BaseModel):
         return value.model_dump(mode="json")
@@ -166,6 +170,19 @@ def orphaned(task_id: UUID, claim_no: int, worker_id: UUID) -> Outcome:
 def cut_off(attempt: Attempt) -> Outcome:
     """Return the outcome of an attempt that a stopping worker could not let finish: not counted, but recorded."""
     said = reasons.CUT_OFF
+    return replace(handed_back(attempt), cause=Cause.DRAIN, message=said.en, message_zh=said.zh)
+
+
+def blocking(attempt: Attempt, silent_s: float, where: str, stack: str) -> Outcome:
+    """Return the outcome of a handler that kept the event loop for itself: a failed attempt that says where it stands."""
+    words = reasons.BLOCKED_LOOP(seconds=f"{silent_s:g}", where=where)
+    outcome = failed(attempt, LoopBlockedError(words.en), cause=Cause.TIMEOUT, words=words)
+    return replace(outcome, traceback=scrub(stack[-ec.TRACEBACK_MAX_CHARS :], ec.TRACEBACK_MAX_CHARS))
+
+
+def shut_out(attempt: Attempt) -> Outcome:
+    """Return the outcome of an attempt whose loop another one keeps: not counted, but recorded."""
+    said = reasons.SHUT_OUT
     return replace(handed_back(attempt), cause=Cause.DRAIN, message=said.en, message_zh=said.zh)
 
 

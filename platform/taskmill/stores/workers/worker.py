@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from taskmill.states import Order
+from taskmill.states import Order, State
 from taskmill.stores import wire
-from taskmill.stores.database import Queryable
+from taskmill.stores.database import Queryable, raw_json
+from taskmill.stores.tasks.settle import Outcome, settle
 from taskmill.stores.workers.troubles import NONE, Troubles, encode
 
 # 命令跟着 pod 走：租约丢了换编号、容器重启，都还得遵命
@@ -137,6 +138,19 @@ class LeaseConnection:
         except BaseException:
             self.close()  # 断了、死了、主库换了：都不值得在这条连接上再试
             raise
+
+    async def give_up(self, outcomes: Sequence[Outcome], writer: UUID, death: str) -> dict[UUID, State]:
+        """End the incarnation, with an outcome for each row that it holds; returns the states of those whose fence matched."""
+        try:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await wire.connect(self._url, command_timeout_s=self._lease_s / 4)
+            await raw_json(self._connection)
+            async with self._connection.transaction():
+                done = await settle(self._connection, outcomes, writer)
+                await leave(self._connection, self._worker_id, death)
+            return done
+        finally:
+            self.close()  # 编解码与续租的不同，也不再续租
 
     def close(self) -> None:
         """Cut the connection."""
