@@ -21,7 +21,7 @@ from taskmill.models.task import SLOTTED, SLOTTED_KEY, TICKETLESS
 from taskmill.models.task_queue import KEYED
 from taskmill.stores.broker.lanes import Lane
 from taskmill.stores.broker.tickets import Ticket
-from taskmill.stores.database import Connection, Queryable
+from taskmill.stores.database import Connection, Queryable, Record
 from taskmill.stores.tasks import rates
 from taskmill.stores.tasks.history import NOW_MS
 from taskmill.stores.tasks.rates import Place
@@ -39,18 +39,22 @@ LOCK = """
 select name, max_running, max_running_per_key, rate, rate_per_key from taskmill.queues
 where name = any ($1::text[]) and limited and paused_at is null order by name for no key update
 """
-# 转移不变，只是前进一步：键还有空位与令牌的，按优先级与先后
+_STEPPED = "returning t.queue, t.concurrency_key, t.priority, t.id, t.claim_no, t.slot, (extract(epoch from t.ticket_at) * 1000)::bigint as at_ms"
+# 转移不变，只是前进一步：键还有空位与令牌的，按优先级与先后；队列自己没有上限（open）的，一步走到底
 BY_KEY = f"""
 with room as materialized (
-  select u.queue, u.key, least(u.starts, u.most - (
+  select u.queue, u.key, u.open, least(u.starts, u.most - (
     select count(*) from taskmill.tasks t where t.queue = u.queue and t.concurrency_key = u.key and coalesce(t.slot, 0) >= 1 and {SLOTTED_KEY})) as n
-  from unnest($1::text[], $2::text[], $3::int[], $4::int[]) as u(queue, key, most, starts)
+  from unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::bool[]) as u(queue, key, most, starts, open)
 ), next as materialized (
-  select n.id from room r cross join lateral (
+  select n.id, r.open from room r cross join lateral (
     select t.id from taskmill.tasks t where t.queue = r.queue and t.concurrency_key = r.key and t.slot = 0 and {SLOTTED_KEY}
     order by t.priority, t.id limit greatest(r.n, 0) for update skip locked) n
 )
-update taskmill.tasks t set slot = 1 from next where t.id = next.id and t.slot = 0 returning t.queue, t.concurrency_key
+update taskmill.tasks t
+set slot = case when next.open then {FREE} else {HELD_BY_QUEUE} end, ticket_at = case when next.open then {NOW_MS} end, updated_at = now()
+from next where t.id = next.id and t.slot = 0
+{_STEPPED}
 """
 COUNTS = """
 select u.queue, (select count(*) from taskmill.tasks t where t.queue = u.queue and t.slot = 2) as taken
@@ -71,7 +75,7 @@ with next as materialized (
 update taskmill.tasks t
 set slot = case when f.ok then {FREE} else {HELD_BY_KEY} end, ticket_at = case when f.ok then {NOW_MS} end, updated_at = now()
 from fits f where t.id = f.id and t.slot = 1
-returning t.queue, t.priority, t.id, t.claim_no, t.slot, (extract(epoch from t.ticket_at) * 1000)::bigint as at_ms
+{_STEPPED}
 """
 # 队列刚有了上限，或任务从别的状态回来：排进去，才轮得到
 ENROL = f"""
@@ -169,6 +173,11 @@ class Limits:
     rate: Rate | None
     rate_per_key: Rate | None
 
+    @property
+    def open(self) -> bool:
+        """Say whether the queue itself holds nobody, only keys do."""
+        return self.max_running is None and self.rate is None
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -188,9 +197,9 @@ async def give(connection: Connection, places: Iterable[Place], most: int) -> Gi
     wanted = sorted(places, key=lambda place: (place[0], place[1] or ""))
     found = {limits.queue: limits for limits in await _lock(connection, sorted({queue for queue, _ in wanted}))}
     keyed = [(found[queue], key) for queue, key in wanted if key is not None and queue in found]
-    refill_s = await _by_key(connection, keyed, most) if keyed else {}
-    given = await _by_queue(connection, list(found.values()), most)
-    return Given(given.tickets, _soonest(refill_s, given.refill_s))
+    stepped, by_key_s = await _by_key(connection, keyed, most) if keyed else ([], {})
+    gone, by_queue_s = await _by_queue(connection, list(found.values()), most)
+    return Given(_tickets([*stepped, *gone]), _soonest(by_key_s, by_queue_s))
 
 
 async def _lock(connection: Connection, queues: Sequence[str]) -> list[Limits]:
@@ -205,8 +214,10 @@ def _rate(raw: bytes | None) -> Rate | None:
     return None if raw is None else msgspec.json.decode(raw, type=Rate)
 
 
-async def _by_key(connection: Connection, keyed: Sequence[tuple[Limits, str]], most: int) -> dict[str, float]:
-    """键有空位、也有令牌的往前走一步；按键的上限取消了，挡着的都走。返回每个队列最早什么时候又有键的令牌。"""
+async def _by_key(
+    connection: Connection, keyed: Sequence[tuple[Limits, str]], most: int
+) -> tuple[list[Record], dict[str, float]]:
+    """键有空位、也有令牌的往前走一步；按键的上限取消了，挡着的都走。返回走了的，与每个队列最早什么时候又有键的令牌。"""
     rated: dict[Place, Rate] = {(each.queue, key): each.rate_per_key for each, key in keyed if each.rate_per_key is not None}
     levels = await rates.levels(connection, rated)
     starts = {place: _starts(rated[place], *level) for place, level in levels.items()}
@@ -216,14 +227,15 @@ async def _by_key(connection: Connection, keyed: Sequence[tuple[Limits, str]], m
         [key for _, key in keyed],
         [each.max_running_per_key or most for each, _ in keyed],
         [starts.get((each.queue, key), most) for each, key in keyed],
+        [each.open for each, _ in keyed],
     )
-    return await _paid(connection, rated, levels, Counter((row["queue"], row["concurrency_key"]) for row in rows))
+    spent = Counter((row["queue"], row["concurrency_key"]) for row in rows)
+    return rows, await _paid(connection, rated, levels, spent)
 
 
-async def _by_queue(connection: Connection, queues: Sequence[Limits], most: int) -> Given:
-    if not queues:
-        return Given({}, {})
-    counts = {row["queue"]: row["taken"] for row in await connection.fetch(COUNTS, [each.queue for each in queues])}
+async def _by_queue(connection: Connection, queues: Sequence[Limits], most: int) -> tuple[list[Record], dict[str, float]]:
+    counted = [each.queue for each in queues if each.max_running is not None]
+    counts = {row["queue"]: row["taken"] for row in await connection.fetch(COUNTS, counted)} if counted else {}
     rated: dict[Place, Rate] = {(each.queue, None): each.rate for each in queues if each.rate is not None}
     levels = await rates.levels(connection, rated)
     rooms: list[tuple[str, int, int | None]] = []
@@ -234,14 +246,16 @@ async def _by_queue(connection: Connection, queues: Sequence[Limits], most: int)
         if room > 0:
             rooms.append((each.queue, room, each.max_running_per_key))
     rows = await connection.fetch(BY_QUEUE, *map(list, zip(*rooms, strict=True))) if rooms else []
+    spent: Counter[Place] = Counter((row["queue"], None) for row in rows if row["slot"] == FREE)
+    return rows, await _paid(connection, rated, levels, spent)
+
+
+def _tickets(rows: Iterable[Record]) -> dict[Lane, list[Ticket]]:
     tickets: dict[Lane, list[Ticket]] = {}
     for row in sorted(rows, key=itemgetter("id")):
         if row["slot"] == FREE:
             tickets.setdefault((row["queue"], row["priority"]), []).append(Ticket(row["id"], row["claim_no"], row["at_ms"]))
-    spent: Counter[Place] = Counter()
-    for (queue, _), found in tickets.items():
-        spent[queue, None] += len(found)
-    return Given(tickets, await _paid(connection, rated, levels, spent))
+    return tickets
 
 
 def _starts(rate: Rate, tokens: float, in_hand: int) -> int:
