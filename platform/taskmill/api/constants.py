@@ -16,6 +16,7 @@ NEXT_FIRES_DEFAULT: Final = 5
 PLUGINS_PREFIX: Final = "/plugins/"  # 插件自己的路由
 BODY_LOG_MAX_BYTES: Final = 50 * 1024
 LOG_FIELD_MAX_CHARS: Final = 1_000  # 访问日志里路径、查询串、User-Agent 的长度上限
+NESTED_JSON_MAX: Final = 4  # 文字里的 JSON 里的文字……看到第几层；再深的整个遮住
 SECRET_NAMES_CACHED: Final = 1_024  # 字段名大多反复出现，判断一次就够
 SERVER_START_POLL_S: Final = 0.005  # 等接口开始监听的轮询间隔
 BODY_IGNORED_MAX_BYTES: Final = 1024  # 不收请求体的操作最多读这么多来判断

@@ -117,7 +117,7 @@ def _clean(raw: bytes, *, truncated: bool) -> str:
         if isinstance(value, (dict, list)):
             return _words(msgspec.json.encode(_masked(value)).decode())
     text = raw.decode(errors="replace")
-    return _words(_scrubbed(text) if '"' in text else _parameters(text))
+    return _inside(text) if '"' in text else _words(_parameters(text))
 
 
 def _parameters(text: str) -> str:
@@ -132,16 +132,16 @@ def _parameter(text: str) -> str:
         return text
     # 编码过的网址里也有用户名、密码与查询串
     plain = unquote(value)
-    clean = _words(plain)
+    clean = _inside(plain)
     return text if clean == plain else f"{name}{equals}{clean}"
 
 
-def _scrubbed(text: str) -> str:
+def _scrubbed(text: str, depth: int) -> str:
     """不完整的 JSON：逐个字符串看，机密名字后面的值换掉；值是对象或数组时其后一切都不可信。"""
     kept: list[str] = []
     position = 0
     while (found := _STRING.search(text, position)) is not None:
-        kept += (text[position : found.start(1)], _string(found[1]), text[found.end(1) : found.end()])
+        kept += (text[position : found.start(1)], _string(found[1], depth), text[found.end(1) : found.end()])
         position = found.end()
         if found[2] is not None and is_secret(_unescaped(found[1])):
             value = _VALUE.match(text, position)
@@ -150,14 +150,21 @@ def _scrubbed(text: str) -> str:
     return "".join((*kept, text[position:]))
 
 
-def _string(raw: str) -> str:
+def _string(raw: str, depth: int) -> str:
     """写成转义的字样里也可能有机密：还原了再看，有才改写。"""
     plain = _unescaped(raw)
     if plain is raw:
         return raw
     # 正文的最后一个字符串可能断在 @ 之前；别的字符串末尾多遮一个端口也无妨
-    clean = _CUT_USERINFO.sub(rf"\1{c.SECRET_MASK}", _words(plain))
+    clean = _CUT_USERINFO.sub(rf"\1{c.SECRET_MASK}", _inside(plain, depth + 1))
     return raw if clean == plain else msgspec.json.encode(clean).decode()[1:-1]
+
+
+def _inside(text: str, depth: int = 0) -> str:
+    """文字本身也可能是一份 JSON（要转发的正文），里面还可能有；套得太深的不看了，整个遮住。"""
+    if '"' not in text:
+        return _words(text)
+    return _words(_scrubbed(text, depth)) if depth <= ac.NESTED_JSON_MAX else c.SECRET_MASK
 
 
 def _unescaped(raw: str) -> str:
@@ -190,9 +197,11 @@ def _masked(value: Any) -> Any:
         item = todo.pop()
         if isinstance(item, dict):
             _mask_fields(item)
-            todo.extend(child for child in item.values() if isinstance(child, (dict, list)))
-        else:
-            todo.extend(child for child in item if isinstance(child, (dict, list)))
+        for place, child in list(item.items() if isinstance(item, dict) else enumerate(item)):
+            if isinstance(child, (dict, list)):
+                todo.append(child)
+            elif isinstance(child, str) and '"' in child:
+                item[place] = _inside(child)
     return value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -35,6 +36,10 @@ KEY = "tmk_" + "A" * 43
         (rb'{"u":"http://user:pass\u0040h/x"}', '{"u":"http://***@h/x"}'),
         (b'{"mail": "a@b.c"}', '{"mail": "a@b.c"}'),
         (b'{"mail":"a@b.c","u":"https://b.c/@x"}', '{"mail":"a@b.c","u":"https://b.c/@x"}'),
+        (b'{"body":"{\\"password\\": \\"hunter2\\", \\"n\\": 1}"}', '{"body":"{\\"password\\":\\"***\\", \\"n\\": 1}"}'),
+        (b'[["{\\"a\\":{\\"token\\":[1]}}"]]', '[["{\\"a\\":{\\"token\\":\\"***\\""]]'),
+        (b"payload=%7B%22token%22%3A%22abc%22%7D", 'payload={"token":"***"}'),
+        (b'{"note":"they call it \\"token\\", you know"}', '{"note":"they call it \\"token\\", you know"}'),
         ("你好".encode(), "你好"),
         (b"\xff\xfe", "\ufffd\ufffd"),
         (b"a\x00b", "<binary>"),
@@ -108,6 +113,17 @@ def test_a_password_is_hidden_even_if_the_body_is_cut_before_its_end(scheme: str
 )
 def test_what_is_escaped_but_no_secret_stays_as_it_was_written(raw: bytes) -> None:
     assert redact.body(raw, truncated=True) == raw.decode() + c.TRUNCATED
+
+
+@pytest.mark.parametrize("depth", range(ac.NESTED_JSON_MAX + 3))
+def test_json_in_a_text_in_json_hides_secrets_at_any_depth(depth: int) -> None:
+    raw = {"password": "hunter2", "n": 1}
+    for _ in range(depth):
+        raw = {"body": json.dumps(raw)}
+    whole = json.dumps(raw).encode()
+    for shown in (redact.body(whole, truncated=False), redact.body(whole[:-1], truncated=True)):
+        assert "hunter2" not in shown
+    assert ("password" in redact.body(whole, truncated=False)) is (depth <= ac.NESTED_JSON_MAX + 1)
 
 
 def test_deep_bodies_do_not_break_it() -> None:
