@@ -147,7 +147,7 @@ def _short(field: Any) -> str:
     return f"{_short(field['items'])}[]" if kind == "array" and "items" in field else str(kind)
 
 
-# 校验器只会英文：常见的几种另有中文；英文照它的原话，只有多出来的字段说得更清楚
+# 校验器只会英文：中文另写；英文照它的原话，只有多出来的字段与「几种都不是」说得更清楚
 _CHINESE: dict[str, str] = {
     "required": "缺少 {property}",
     "type": "须是 {types}",
@@ -163,7 +163,17 @@ _CHINESE: dict[str, str] = {
     "pattern": "不合样式 {pattern}",
     "format": "不是 {format}",
     "contentEncoding": "不是 {content_encoding}",
+    "const": "须是 {expected_value}",
+    "multipleOf": "须是 {multiple_of} 的倍数",
+    "uniqueItems": "不得有重复的项",
+    "minProperties": "不得少于 {limit} 个字段",
+    "maxProperties": "不得多于 {limit} 个字段",
+    "contains": "没有一项合乎要求",
+    "falseSchema": "这里不得有值",
+    "unevaluatedProperties": "没有字段 {unexpected}",
+    "unevaluatedItems": "多出来的项：{unexpected}",
 }
+_ALTERNATIVES_MAX = 5  # 「几种都不是」里说明几种
 
 
 def told(error: jsonschema_rs.ValidationError, known: Iterable[str]) -> Words:
@@ -174,8 +184,29 @@ def told(error: jsonschema_rs.ValidationError, known: Iterable[str]) -> Words:
         hint = did_you_mean(str(error.kind.as_dict()["unexpected"][0]), fields)
         rest = reasons.FIELDS(hint=hint, names=", ".join(fields)) if fields else ""
         return reasons.NO_FIELD(names=facts["unexpected"], rest=rest)
-    chinese = _CHINESE.get(error.kind.name)
-    return Words(zh=error.message if chinese is None else chinese.format_map(Facts(facts, "zh")), en=error.message)
+    if error.kind.name in {"anyOf", "oneOf"} and (each := _alternatives(error, known)):
+        return reasons.NO_ALTERNATIVE(
+            each=Words(zh="；".join(words.zh for words in each), en="; ".join(words.en for words in each))
+        )
+    chinese = _CHINESE.get(error.kind.name, "不合 {keyword} 的要求")
+    return Words(zh=chinese.format_map(Facts({**facts, "keyword": error.kind.name}, "zh")), en=error.message)
+
+
+def _alternatives(error: jsonschema_rs.ValidationError, known: Iterable[str]) -> list[Words]:
+    """每一种为何不是；有不止一种是的（oneOf），就没有什么可说。"""
+    found: list[list[jsonschema_rs.ValidationError]] = error.kind.as_dict()["context"]
+    if not all(found):
+        return []
+    made: list[Words] = []
+    for first, *_ in found[:_ALTERNATIVES_MAX]:
+        path, words = where(first.instance_path[len(error.instance_path) :]), told(first, known)
+        made.append(Words(zh=f"{path} {words.zh}", en=f"{path} {words.en}") if path else words)
+    return made
+
+
+def where(path: Iterable[str | int]) -> str:
+    """Return a path into a value as it is written in messages: `.user.emails[0]`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
 
 
 def _listed(value: Any) -> str:

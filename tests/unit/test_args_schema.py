@@ -11,7 +11,7 @@ import msgspec
 import pydantic
 import pytest
 
-from taskmill.args_schema import compiled
+from taskmill.args_schema import compiled, told
 from taskmill.errors import UnfitError
 from taskmill.plugin.call_plan import CallPlan
 
@@ -81,3 +81,35 @@ def test_a_pattern_that_the_validator_does_not_know_is_no_schema(pattern: str) -
 
 def test_formats_that_no_decoder_reads_are_notes() -> None:
     assert compiled({"type": "string", "format": "email"}).is_valid("anything")
+
+
+TOLD = [
+    ({"anyOf": [{"type": "string"}, {"type": "null"}]}, 1, "几种都不是：须是 string；须是 null"),
+    (
+        {"anyOf": [{"type": "string"}, {"type": "object", "properties": {"a": {"type": "string"}}}]},
+        {"a": 1},
+        "几种都不是：须是 string；.a 须是 string",
+    ),
+    ({"oneOf": [{"type": "integer"}, {"minimum": 0}]}, 1, "不合 oneOf 的要求"),
+    ({"const": 3}, 1, "须是 3"),
+    ({"uniqueItems": True}, [1, 1], "不得有重复的项"),
+    ({"multipleOf": 3}, 4, "须是 3 的倍数"),
+    ({"minProperties": 1}, {}, "不得少于 1 个字段"),
+    ({"not": {"type": "integer"}}, 1, "不合 not 的要求"),
+    (False, 1, "这里不得有值"),
+    ({"unevaluatedProperties": False}, {"a": 1}, "没有字段 a"),
+]
+
+
+@pytest.mark.parametrize(("schema", "value", "chinese"), TOLD)
+def test_each_language_tells_in_its_own_words(schema: Any, value: Any, chinese: str) -> None:
+    words = told(next(iter(compiled(schema).iter_errors(value))), ())
+    assert words.zh == chinese
+    assert words.en != chinese
+    assert words.en.isascii()
+
+
+def test_of_alternatives_each_is_told_with_what_it_lacks() -> None:
+    schema = {"anyOf": [{"type": "string"}, {"type": "null"}]}
+    words = told(next(iter(compiled(schema).iter_errors(1))), ())
+    assert words.en == 'fits none of the alternatives: 1 is not of type "string"; 1 is not of type "null"'

@@ -114,10 +114,11 @@ def _check_schedule(schedule: ScheduleDefinition, registry: Registry) -> None:
     if not versions:
         return
     newest = max(versions, key=lambda definition: definition.version)
-    found = next(iter(args_schema.compiled(newest.call.schema()).iter_errors(args)), None)
+    schema = newest.call.schema()
+    found = next(iter(args_schema.compiled(schema).iter_errors(args)), None)
     if found is not None:
-        field = "args" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in found.instance_path)
-        raise InputError(Code.SCHEDULE_INVALID, field=field, reason=Words(zh=found.message, en=found.message))
+        field, reason = f"args{args_schema.where(found.instance_path)}", args_schema.told(found, args_schema.names(schema))
+        raise InputError(Code.SCHEDULE_INVALID, field=field, reason=reason)
 
 
 def unknown_kinds(registry: Registry, plugin: str) -> list[Words]:

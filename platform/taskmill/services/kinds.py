@@ -95,7 +95,7 @@ class KindPolicy:
         if self.validator.is_valid(args):
             return
         error = next(iter(self.validator.iter_errors(args)))
-        path = "args" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.instance_path)
+        path = f"args{args_schema.where(error.instance_path)}"
         raise InputError(Code.ARGS_INVALID, field=path, reason=args_schema.told(error, self.names), kind=self.kind)
 
 
