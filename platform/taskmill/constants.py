@@ -15,6 +15,7 @@ ORM_POOL_SIZE: Final = 5  # 每个进程的 ORM 连接数
 POOL_TOTAL_MAX: Final = 25  # 两者之和的上限：几个角色加起来也不该占满 PostgreSQL 默认的 100 个
 SETTING_LIKENESS: Final = 0.8  # 变量名与某项设置像到这个程度，才猜是写错了
 CONNECT_TIMEOUT_S: Final = 5  # 建一条连接的最长时间
+SLOW_QUERY_S: Final = 0.1  # 这么久的语句写一行日志：热语句都在几毫秒之内
 COMMAND_TIMEOUT_S: Final = 10.0  # 一条语句的最长时间：加上撤销与重连仍在 20 秒之内；列表自有 5 秒的上限
 COMMAND_TIMEOUT_MIN_S: Final = 6.0  # 设置的下限：比列表的上限略长，否则列表总被误当成断线
 DATABASE_WAIT_S: Final = 60.0  # 启动时等 PostgreSQL 的最长时间：够它重启一次，又不至于让人以为卡住

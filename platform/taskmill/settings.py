@@ -40,6 +40,12 @@ class Settings(BaseSettings):
         le=60,
         description="Longest time for one statement; a connection that stays silent longer is cut and made anew.",
     )
+    slow_query_s: float = Field(
+        c.SLOW_QUERY_S,
+        ge=0,
+        le=60,
+        description="A statement that takes this long leaves a WARNING line with its name; 0: none does.",
+    )
     pool_size: int = Field(c.POOL_SIZE, ge=2, le=20, description="Connections of the hot path per process.")
     orm_pool_size: int = Field(c.ORM_POOL_SIZE, ge=1, le=20, description="Connections for lists and CRUD per process.")
 

@@ -25,6 +25,7 @@ from taskmill.settings import Settings
 from taskmill.stores.broker.tickets import Tickets
 from taskmill.stores.broker.url import check_broker
 from taskmill.stores.database import Database
+from taskmill.stores.slow import SlowLog
 
 
 @dataclass
@@ -63,6 +64,7 @@ class Platform:
             pool_size=settings.pool_size,
             orm_pool_size=settings.orm_pool_size,
             command_timeout_s=settings.database_timeout_s,
+            slow=SlowLog(settings.slow_query_s) if settings.slow_query_s else None,
         )
         tickets = Tickets(settings.require_broker_url(), window=settings.stream_window)
         await database.open()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakSet
@@ -10,12 +11,13 @@ from weakref import WeakSet
 import asyncpg
 from advanced_alchemy.config import AsyncSessionConfig, EngineConfig, SQLAlchemyAsyncConfig
 from sqlalchemy import event
-from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.engine import Engine, ExceptionContext
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from taskmill.stores import constants as c
 from taskmill.stores.login import Login
+from taskmill.stores.slow import SlowLog
 from taskmill.stores.urls import sqlalchemy_url
 from taskmill.stores.wire import Wire
 
@@ -28,7 +30,13 @@ class Orm:
     """
 
     def __init__(
-        self, url: str, size: int, arguments: Mapping[str, Any], on_doubt: Callable[[], None], login: Login
+        self,
+        url: str,
+        size: int,
+        arguments: Mapping[str, Any],
+        on_doubt: Callable[[], None],
+        login: Login,
+        slow: SlowLog | None = None,
     ) -> None:
         self.generation = 0
         self._on_doubt = on_doubt
@@ -49,6 +57,8 @@ class Orm:
         event.listen(self.engine.sync_engine, "connect", self._made)
         event.listen(self.engine.sync_engine, "checkout", self._handed_out)
         event.listen(self.engine.sync_engine, "handle_error", self._failed)
+        if slow is not None:
+            _time(self.engine.sync_engine, slow)
 
     async def close(self) -> None:
         """Close what is idle; connections that do not say good-bye in CLOSE_TIMEOUT_S seconds are cut."""
@@ -82,3 +92,16 @@ class Orm:
         ):
             self._on_doubt()
             context.is_disconnect = True
+
+
+def _time(engine: Engine, slow: SlowLog) -> None:
+    """会话用的是预备语句，连接自己也量不到它们的用时。"""
+
+    def before(connection: Any, *_: object) -> None:
+        connection.info["began"] = time.monotonic()
+
+    def after(connection: Any, _cursor: object, statement: str, *_: object) -> None:
+        slow.note(statement, time.monotonic() - connection.info["began"])
+
+    event.listen(engine, "before_cursor_execute", before)
+    event.listen(engine, "after_cursor_execute", after)

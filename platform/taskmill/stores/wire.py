@@ -40,11 +40,13 @@ class Wire(asyncpg.Connection):
 
     `on_doubt` is called (in the event loop) when a statement timed out, when the server fell silent, or when it became
     read-only while other connections may lead to one that is not: whoever pools connections then makes them anew.
+    `on_executed` hears of each statement but those of prepared ones.
     """
 
     def __init__(self, protocol: Any, transport: asyncio.Transport, *args: Any, **kwargs: Any) -> None:
         super().__init__(protocol, transport, *args, **kwargs)
         self.on_doubt: Callable[[], None] | None = None
+        self.on_executed: Callable[[str, float], None] | None = None  # 语句与用时
         self.cancelled = False  # 撤销过语句而还没有重置：对方可能收了撤销却再也不答
         self._made = time.monotonic()
         keep_alive(transport.get_extra_info("socket"))
@@ -72,6 +74,8 @@ class Wire(asyncpg.Connection):
 
     def _judge(self, query: Any) -> None:
         error = query.exception
+        if self.on_executed is not None:
+            self.on_executed(query.query, query.elapsed)
         if isinstance(error, TimeoutError) or (isinstance(error, asyncpg.ReadOnlySQLTransactionError) and self.seasoned):
             self._doubt()
 
