@@ -121,12 +121,18 @@ class Claimer:
         return len(tickets)
 
     async def orphans(self, known: Callable[[], set[Fence]]) -> set[Fence]:
-        """Return rows that PostgreSQL says we run and we do not know: claims whose reply was lost."""
+        """Return rows that PostgreSQL says we run and we do not know: claims whose reply was lost.
+
+        A doubt is cleared unless such a row may belong to a claim that is under way: it may be the one in doubt all the same.
+        """
         before, claiming, doubts = known(), set().union(*self._under_way), self._doubts
         rows = await store.running_of(self._database.pool, self.worker_id)
-        self._cleared = doubts  # 查的时候又起的疑，下次再查
         claiming |= set().union(*self._under_way)
-        return {key for key in rows - before - known() if key[0] not in claiming}
+        strays = rows - before - known()
+        orphans = {key for key in strays if key[0] not in claiming}
+        if orphans == strays:
+            self._cleared = doubts  # 查的时候又起的疑，下次再查
+        return orphans
 
     async def stop(self) -> None:
         """Wait for acknowledgements under way."""

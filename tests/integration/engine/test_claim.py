@@ -87,6 +87,27 @@ async def test_a_row_that_two_claims_hold_a_ticket_of_is_no_orphan_while_either_
         await claimer.stop()
 
 
+async def test_a_doubt_stays_while_its_row_may_belong_to_a_claim_that_is_under_way(
+    database_url: str, broker_url: str
+) -> None:
+    """After a lost reply the same tickets are claimed again, in vain: cleared meanwhile, the row would wait for the next look."""
+    async with platform_of(database_url, broker_url, anything) as platform:
+        task_id = await submit(platform, "test.any")
+        claimer = Claimer(platform.database, platform.tickets, new_id(), ["test.any:1"])
+        lost = claimer.claim(found_of(task_id))
+        await anext(lost)
+        await lost.aclose()
+        claimer.doubt()
+        again = claimer.claim(found_of(task_id))
+        assert await anext(again) == []
+        assert await claimer.orphans(set) == set()
+        assert claimer.doubtful
+        assert [rows async for rows in again] == []
+        assert await claimer.orphans(set) == {(task_id, 1)}
+        assert not claimer.doubtful
+        await claimer.stop()
+
+
 async def test_a_doubt_that_comes_up_during_a_check_is_checked_again(database_url: str, broker_url: str) -> None:
     async with platform_of(database_url, broker_url, anything) as platform:
         claimer = Claimer(platform.database, platform.tickets, new_id(), ["test.any:1"])
