@@ -14,6 +14,7 @@ from taskmill import __version__
 from taskmill.api.app import create_app
 from taskmill.engine.periodic.presence import Presence
 from taskmill.ids import new_id
+from taskmill.services.constants import STATS_QUEUES_MAX
 from taskmill.services.platform import Platform
 from taskmill.states import State
 from taskmill.stores.schema.chain import CORE
@@ -146,6 +147,20 @@ async def test_the_overview_adds_up(client: httpx2.AsyncClient, platform: Platfo
     assert stats["schedulers"] == 0
     for query, field in (("minutes=0", "minutes"), ("minutes=1441", "minutes"), ("window=1", "window")):
         assert refusal(await client.get(f"/api/v1/stats?{query}"), 422, "INVALID_REQUEST")["field"] == field
+
+
+async def test_the_overview_lists_the_fullest_queues_and_counts_all(client: httpx2.AsyncClient, platform: Platform) -> None:
+    await _submit(client, queue="z-first")
+    await platform.database.pool.execute(
+        "insert into taskmill.tasks (id, queue, kind, state, priority, args, timeout_ms)"
+        " select gen_random_uuid(), 'q-' || lpad(n::text, 3, '0'), 'x.y', 'available', 2, '{}', 1000"
+        " from generate_series(1, $1) n cross join generate_series(1, 2)",
+        STATS_QUEUES_MAX,
+    )
+    stats = data(await client.get("/api/v1/stats"))
+    assert (len(stats["queues"]), stats["queues_total"]) == (STATS_QUEUES_MAX, STATS_QUEUES_MAX + 1)
+    assert "z-first" not in {queue["queue"] for queue in stats["queues"]}
+    assert stats["live"]["available"] == 2 * STATS_QUEUES_MAX + 1
 
 
 async def test_metrics_count_requests_by_route_and_tasks_by_state(client: httpx2.AsyncClient, platform: Platform) -> None:

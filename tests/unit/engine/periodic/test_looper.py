@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 import pytest
+from structlog.testing import capture_logs
 
 from taskmill.engine import constants as c
 from taskmill.engine.periodic.looper import Looper
@@ -42,6 +43,15 @@ async def test_failures_put_the_next_round_off_ever_longer_and_success_ends_that
     assert PERIOD_S * 0.8 <= delay <= PERIOD_S * 1.2
     assert looper.failures == 0 and looper.last_success is not None
     assert looper.done == {"done": 3}
+
+
+@pytest.mark.parametrize(
+    ("error", "traceback"), [(ConnectionRefusedError("away"), False), (ZeroDivisionError("a bug"), True)]
+)
+async def test_an_outage_is_told_in_a_line_and_a_bug_with_its_traceback(error: Exception, traceback: bool) -> None:
+    with capture_logs() as lines:
+        await Looper(Duty(error))._round()
+    assert [bool(line.get("exc_info")) for line in lines] == [traceback]
 
 
 async def test_a_period_that_changed_counts_at_once() -> None:

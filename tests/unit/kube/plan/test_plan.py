@@ -222,13 +222,20 @@ def test_in_an_edit_war_the_next_blow_waits() -> None:
     assert (made.actions, made.events, made.requeue_s) == ((), (), 7.0)
 
 
+def ready_message(made: Any) -> str:
+    return next(str(each["message"]) for each in made.status["conditions"] if each["type"] == "Ready")
+
+
 def test_the_replicas_of_an_idle_queue_are_taken_over_with_the_first_worker() -> None:
     lab = Lab(facts={"decision": decision(0)})
     lab.settle()
     assert (lab.replicas, lab.owned) == (0, False)
-    assert lab.round().actions == ()
+    made = lab.round()
+    assert made.actions == ()
+    assert ready_message(made).startswith("No worker is wanted")
     lab.facts["decision"] = decision(1)
     lab.settle()
+    assert not ready_message(lab.round()).startswith("No worker is wanted")
     assert (lab.replicas, lab.owned) == (1, True)
     assert "replicas" not in lab.objects["Deployment"]["spec"]
 
