@@ -75,7 +75,7 @@ async def run_dev(
     UnavailableError of ports, servers and migrations.
     """
     screen, port = Screen(choose), settings.api_port
-    settings = _with_ports(settings)
+    settings = _quiet(_with_ports(settings))
     home = (folder or Path(c.DEV_FOLDER)).resolve()
     home.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as stack:
@@ -128,6 +128,11 @@ def _log_to_files(settings: Settings, home: Path) -> None:
     configure_logging(**settings.logging() | changes)
     for chatty in ("httpx2", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+def _quiet(settings: Settings) -> Settings:
+    """刚起来的笔记本什么都慢：慢语句的提醒只会盖住第一屏，明说了要才有。"""
+    return settings if "slow_query_s" in settings.model_fields_set else settings.model_copy(update={"slow_query_s": 0.0})
 
 
 def _with_ports(settings: Settings) -> Settings:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from structlog.testing import capture_logs
+import structlog
+from structlog.testing import LogCapture
 
 from taskmill.clock import FakeClock
 from taskmill.stores import constants as sc
@@ -11,6 +14,15 @@ from taskmill.stores.slow import SlowLog, named
 from taskmill.stores.tasks import claim, settle
 
 LIMIT_S = 0.1
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the module logs, whoever configured logging in this process before."""
+    capture = LogCapture()
+    logger = structlog.wrap_logger(None, processors=[capture], wrapper_class=structlog.stdlib.BoundLogger)
+    monkeypatch.setattr("taskmill.stores.slow.log", logger)
+    return capture.entries
 
 
 @pytest.mark.parametrize(
@@ -27,23 +39,21 @@ def test_a_statement_has_the_name_of_the_constant_that_holds_it(query: str, name
 
 
 @pytest.mark.parametrize(("took_s", "lines"), [(LIMIT_S - 0.001, 0), (LIMIT_S, 1)])
-def test_a_statement_is_told_from_the_limit_on(took_s: float, lines: int) -> None:
-    with capture_logs() as told:
-        SlowLog(LIMIT_S).note(claim.CLAIM, took_s)
+def test_a_statement_is_told_from_the_limit_on(told: list[Any], took_s: float, lines: int) -> None:
+    SlowLog(LIMIT_S).note(claim.CLAIM, took_s)
     assert [(line["event"], line["statement"]) for line in told] == [("语句慢", "tasks.claim.CLAIM")] * lines
 
 
-def test_the_same_statement_is_told_once_in_a_while_and_then_with_what_came_between() -> None:
+def test_the_same_statement_is_told_once_in_a_while_and_then_with_what_came_between(told: list[Any]) -> None:
     clock = FakeClock()
     slow = SlowLog(LIMIT_S, clock.monotonic)
-    with capture_logs() as told:
-        for took_s in (0.2, 3.0, 0.3):
-            slow.note(claim.CLAIM, took_s)
-        slow.note(settle.FINISH, 0.4)
-        clock.advance(sc.SLOW_REPEAT_S)
-        slow.note(claim.CLAIM, 0.5)
-        clock.advance(sc.SLOW_REPEAT_S)
-        slow.note(claim.CLAIM, 0.6)
+    for took_s in (0.2, 3.0, 0.3):
+        slow.note(claim.CLAIM, took_s)
+    slow.note(settle.FINISH, 0.4)
+    clock.advance(sc.SLOW_REPEAT_S)
+    slow.note(claim.CLAIM, 0.5)
+    clock.advance(sc.SLOW_REPEAT_S)
+    slow.note(claim.CLAIM, 0.6)
     seen = [(line["statement"], line["took_ms"], line.get("more"), line.get("most_ms")) for line in told]
     assert seen == [
         ("tasks.claim.CLAIM", 200, None, None),
@@ -53,10 +63,9 @@ def test_the_same_statement_is_told_once_in_a_while_and_then_with_what_came_betw
     ]
 
 
-def test_statements_without_a_name_are_forgotten_before_they_fill_the_memory() -> None:
+def test_statements_without_a_name_are_forgotten_before_they_fill_the_memory(told: list[Any]) -> None:
     """The oldest is then told again, though its time is not over."""
     slow = SlowLog(LIMIT_S, FakeClock().monotonic)
-    with capture_logs() as told:
-        for number in (*range(sc.SLOW_NAMES_MAX + 1), 0):
-            slow.note(f"select {number}", 1.0)
+    for number in (*range(sc.SLOW_NAMES_MAX + 1), 0):
+        slow.note(f"select {number}", 1.0)
     assert [line["statement"] for line in told].count("select 0") == 2

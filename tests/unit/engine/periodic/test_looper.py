@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
+import structlog
+from structlog.testing import LogCapture
 
 from taskmill.engine import constants as c
 from taskmill.engine.periodic.looper import Looper
@@ -45,13 +47,23 @@ async def test_failures_put_the_next_round_off_ever_longer_and_success_ends_that
     assert looper.done == {"done": 3}
 
 
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the module logs, whoever configured logging in this process before."""
+    capture = LogCapture()
+    logger = structlog.wrap_logger(None, processors=[capture], wrapper_class=structlog.stdlib.BoundLogger)
+    monkeypatch.setattr("taskmill.engine.periodic.looper.log", logger)
+    return capture.entries
+
+
 @pytest.mark.parametrize(
     ("error", "traceback"), [(ConnectionRefusedError("away"), False), (ZeroDivisionError("a bug"), True)]
 )
-async def test_an_outage_is_told_in_a_line_and_a_bug_with_its_traceback(error: Exception, traceback: bool) -> None:
-    with capture_logs() as lines:
-        await Looper(Duty(error))._round()
-    assert [bool(line.get("exc_info")) for line in lines] == [traceback]
+async def test_an_outage_is_told_in_a_line_and_a_bug_with_its_traceback(
+    told: list[Any], error: Exception, traceback: bool
+) -> None:
+    await Looper(Duty(error))._round()
+    assert [bool(line.get("exc_info")) for line in told] == [traceback]
 
 
 async def test_a_period_that_changed_counts_at_once() -> None:
