@@ -18,6 +18,7 @@ from taskmill.services.queues.limits import LimitCache, Promoter
 from taskmill.services.queues.service import QueueService
 from taskmill.services.queues.stats import StatsService
 from taskmill.services.schedules.service import ScheduleService
+from taskmill.services.tasks.releasing import Releaser
 from taskmill.services.tasks.service import TaskService
 from taskmill.services.tasks.submit import SubmitService
 from taskmill.services.workers import WorkerService
@@ -40,9 +41,12 @@ class Platform:
     def __post_init__(self) -> None:
         self.limits = LimitCache(self.database, self.clock)
         self.promoter = Promoter(self.database, self.tickets)
-        self.submit = SubmitService(self.settings, self.database, self.tickets, self.clock, self.limits, self.promoter)
+        self.releaser = Releaser(self.database, self.promoter)
+        self.submit = SubmitService(
+            self.settings, self.database, self.tickets, self.clock, self.limits, self.promoter, self.releaser
+        )
         self.backlog = BacklogService(self.database, self.clock)
-        self.tasks = TaskService(self.database, self.tickets, self.promoter)
+        self.tasks = TaskService(self.database, self.tickets, self.promoter, self.releaser)
         self.queues = QueueService(self.database, self.tickets, self.backlog, self.submit, self.promoter, self.limits)
         self.catalog = CatalogService(self.database, self.host)
         self.workers = WorkerService(self.database)

@@ -147,6 +147,7 @@ def live(counts: Backlog) -> LiveCounts:
         available=counts.available,
         running=counts.running,
         retryable=counts.retryable,
+        blocked=counts.blocked,
         held=counts.held,
     )
 

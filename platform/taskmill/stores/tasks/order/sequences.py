@@ -45,7 +45,7 @@ where s.key = any ($1::text[]) and not exists (select from taskmill.tasks h wher
 order by s.key
 """
 # 前面有失败而要后面的等着的，不传
-PASS = """
+HAND_ON = """
 update taskmill.sequence_turns s set head = u.id
 from unnest($1::text[], $2::uuid[], $3::bigint[]) as u(key, id, no)
 where s.key = u.key and not exists (select from taskmill.sequence_stops x where x.key = u.key and x.no < u.no)
@@ -135,7 +135,11 @@ async def pass_on(connection: Connection, keys: Collection[str], ended: Collecti
 async def _pass_on(connection: Connection, keys: Sequence[str]) -> list[UUID]:
     rows = await connection.fetch(NEXT, keys)
     found = [(row["key"], row["id"], row["sequence_no"]) for row in rows if row["id"] is not None]
-    passed = {row["key"]: row["head"] for row in await connection.fetch(PASS, *map(list, zip(*found, strict=True)))} if found else {}
+    passed = (
+        {row["key"]: row["head"] for row in await connection.fetch(HAND_ON, *map(list, zip(*found, strict=True)))}
+        if found
+        else {}
+    )
     if over := [row["key"] for row in rows if row["key"] not in passed]:
         await connection.execute(DROP, over)
     return list(passed.values())
