@@ -50,27 +50,33 @@ class Model:
 
     def look(self) -> None:
         """Do everything that follows from what is."""
-        for task_id, task in self.tasks.items():
-            for parent in sorted(task.parents if task.state == "blocked" else ()):
-                ended = self.tasks[parent].state
-                if ended in FINAL:
-                    task.parents.discard(parent)
-                    if ended != "completed" and task.on_failure == "cancel":
-                        task.state = "cancelled"
-                        return self.look()
-            if task.state in FINAL:
-                task.parents.clear()
+        while any(self.parents_of(task) for task in self.tasks.values()):
+            pass
         for key in KEYS:
-            if self.turn.get(key) not in {i for _, i in self.live(key)}:
-                self.turn.pop(key, None)
-                waiting = self.live(key)
-                barrier = min((self.tasks[i].number for i in self.stops if self.tasks[i].key == key), default=1 << 62)
-                if waiting and waiting[0][0] < barrier:
-                    self.turn[key] = waiting[0][1]
+            self.pass_turn(key)
         for task_id, task in self.tasks.items():
             if task.state == "blocked" and not task.parents and (task.key is None or self.turn.get(task.key) == task_id):
                 task.state = "available"
-        return None
+
+    def parents_of(self, task: Task) -> bool:
+        """Take away parents that have ended; says whether that has ended the task, too."""
+        over = {parent for parent in task.parents if self.tasks[parent].state in FINAL}
+        task.parents -= over
+        failed = any(self.tasks[parent].state != "completed" for parent in over)
+        if task.state != "blocked" or not failed or task.on_failure != "cancel":
+            return False
+        task.state = "cancelled"
+        return True
+
+    def pass_turn(self, key: str) -> None:
+        """Let the first have the turn if nobody has it and no failed one is before it."""
+        waiting = self.live(key)
+        if self.turn.get(key) in {task_id for _, task_id in waiting}:
+            return
+        self.turn.pop(key, None)
+        barrier = [self.tasks[task_id].number for task_id in self.stops if self.tasks[task_id].key == key]
+        if waiting and all(waiting[0][0] < number for number in barrier):
+            self.turn[key] = waiting[0][1]
 
     def end(self, task_id: UUID, state: State) -> None:
         """End a task."""
