@@ -52,6 +52,9 @@ UP = (
         CONSTRAINT sequence_turns_pkey PRIMARY KEY (key)
     )
     """,
+    """
+    CREATE INDEX sequence_turns_waiting ON taskmill.sequence_turns (key) WHERE head is null
+    """,
     # 失败而要后面的等着的任务
     """
     CREATE TABLE taskmill.sequence_stops (

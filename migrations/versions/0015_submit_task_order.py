@@ -60,12 +60,21 @@ CHECKED = (
     (QUEUE, CHECKS + QUEUE),
 )
 SUBMITTED = (
-    ("        group_key text;\n", "        group_key text;\n        parents uuid[];\n        missing uuid;\n        turn_no bigint;\n        waits boolean;\n"),
+    (
+        "        group_key text;\n",
+        "        group_key text;\n        parents uuid[];\n        missing uuid;\n        turn_no bigint;\n        waits boolean;\n",
+    ),
     ("        FOR tries IN 1..5 LOOP\n", f"{DRAW}        FOR tries IN 1..5 LOOP\n"),
-    ("unique_key, unique_while, concurrency_key, slot)", "unique_key, unique_while, concurrency_key, slot, sequence_key, sequence_no, sequence_stop)"),
+    (
+        "unique_key, unique_while, concurrency_key, slot)",
+        "unique_key, unique_while, concurrency_key, slot, sequence_key, sequence_no, sequence_stop)",
+    ),
     ("CASE WHEN due <= now() THEN 'available'", "CASE WHEN waits THEN 'blocked' WHEN due <= now() THEN 'available'"),
     ("CASE WHEN target.limited AND due <= now() THEN", "CASE WHEN target.limited AND NOT waits AND due <= now() THEN"),
-    ("THEN 0 ELSE 1 END END)\n", "THEN 0 ELSE 1 END END,\n                options ->> 'sequence_key', turn_no, CASE WHEN options ->> 'sequence_on_failure' = 'stop' THEN true END)\n"),
+    (
+        "THEN 0 ELSE 1 END END)\n",
+        "THEN 0 ELSE 1 END END,\n                options ->> 'sequence_key', turn_no, CASE WHEN options ->> 'sequence_on_failure' = 'stop' THEN true END)\n",
+    ),
     ("                    RETURN new_id;\n", f"{DEPEND}                    RETURN new_id;\n"),
     ("t.state IN ('available', 'retryable', 'scheduled')", "t.state IN ('available', 'blocked', 'retryable', 'scheduled')"),
 )

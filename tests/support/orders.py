@@ -57,7 +57,8 @@ async def let_go(database: Database) -> LetGo:
             made.add(await follow.armed(connection, found, new_id()))
         last = await sequences.fresh(database.pool, "", 1_000)
         async with database.transaction() as connection:
-            made.add(await release(connection, await sequences.advance(connection, last)))
+            keys = {*last, *await sequences.waiting(connection, 1_000)}
+            made.add(await release(connection, await sequences.advance(connection, keys)))
             await sequences.seen(connection, last)
         if not armed and not resolved and not last:
             return made

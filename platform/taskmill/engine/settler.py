@@ -152,7 +152,7 @@ class Settler:
         held = await store.locked(connection, [outcome.id for outcome in batch]) if wary else set[UUID]()
         free = [outcome for outcome in batch if outcome.id not in held]
         let_go = LetGo()
-        return held, await store.settle(connection, free, writer, let_go) if free else {}, let_go
+        return held, await store.settle(connection, free, writer, let_go, wary=wary) if free else {}, let_go
 
     def _finish(self, batch: list[Outcome], held: set[UUID], done: Mapping[UUID, State]) -> None:
         if held:

@@ -24,12 +24,14 @@ class SequenceKey(Base):
 
 
 class SequenceTurn(Base):
-    """The task whose turn it is: the `head`. Only short transactions lock this row; there is none without a live head."""
+    """The task whose turn it is: the `head`. Only short transactions lock this row; there is none where nobody waits. Null: to be looked at again."""
 
     __tablename__ = "sequence_turns"
 
     key: Mapped[str] = mapped_column(primary_key=True)
     head: Mapped[UUID | None]
+
+    __table_args__ = (Index("sequence_turns_waiting", "key", postgresql_where=text("head is null")),)
 
 
 class SequenceStop(Base):

@@ -19,7 +19,7 @@ class Releaser:
 
     Whoever ends or submits a task does all this at once. This loop does it for submits by SQL and in transactions of others,
     for processes that ended before they came to it, for tasks with thousands of children, and now and then looks through all
-    sequences and dependencies for what a program of an older version has ended. Without either a round is three looks at
+    sequences and dependencies for what a program of an older version has ended. Without either a round is four looks at
     empty indexes.
     """
 
@@ -41,7 +41,8 @@ class Releaser:
         resolved = await self._releasing.resolve_some()
         last = await sequences.fresh(self._database.pool, self._after_key, ec.RELEASE_BATCH)
         self._after_key = max(last) if len(last) == ec.RELEASE_BATCH else ""
-        turns = await self._releasing.advance(last) if last else 0
+        waiting = await sequences.waiting(self._database.pool, ec.RELEASE_BATCH)
+        turns = await self._releasing.advance(dict.fromkeys(waiting, 0) | last) if last or waiting else 0
         more = max(armed, resolved, len(last)) >= ec.RELEASE_BATCH
         return {"armed": armed, "resolved": resolved, "turns": turns, "mended": mended, "more": int(more)}
 

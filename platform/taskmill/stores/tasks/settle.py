@@ -126,11 +126,17 @@ async def locked(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
 
 
 async def settle(
-    connection: Connection, outcomes: Sequence[Outcome], writer: UUID, let_go: LetGo | None = None
+    connection: Connection,
+    outcomes: Sequence[Outcome],
+    writer: UUID,
+    let_go: LetGo | None = None,
+    *,
+    wary: bool = True,
 ) -> dict[UUID, State]:
     """Apply all outcomes in the caller's transaction; returns the state that each task got whose fence matched.
 
-    What waited for those that ended is let go; `let_go` takes the tickets, to be sent after the commit.
+    What waited for those that ended is let go; `let_go` takes the tickets, to be sent after the commit. With `wary`, what
+    somebody else has locked of it is left to the scheduler.
 
     A waiting target whose task was asked to cancel goes to cancelled instead. Repeating the call after an unknown
     COMMIT is harmless: the fence matches each attempt once. TransitionError if the table of transitions lacks one.
@@ -152,7 +158,7 @@ async def settle(
         rows = await _finish(connection, sorted(finals, key=lambda o: o.id), writer)
         for row in rows:
             facts[row["id"]] = (row["attempt"], row["started_at"])
-        made = await follow(connection, (ended_of(row, row["state"]) for row in rows), writer)
+        made = await follow(connection, (ended_of(row, row["state"]) for row in rows), writer, wary=wary)
         if let_go is not None:
             let_go.add(made)
         states |= {o.id: o.state for o in finals if o.id in facts}

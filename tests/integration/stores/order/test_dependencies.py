@@ -130,8 +130,8 @@ async def test_both_at_once_needs_the_turn_and_the_parents(database: Database) -
 async def test_more_children_than_one_transaction_lets_go_are_left_to_the_scheduler(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dependencies.resolve, "__defaults__", (3,))
-    monkeypatch.setattr(dependencies.resolve_some, "__defaults__", (3,))
+    for each in (dependencies.resolve, dependencies.resolve_some):
+        monkeypatch.setattr(each, "__kwdefaults__", {**each.__kwdefaults__, "most": 3})
     (parent,) = await parents(database, 1)
     async with database.pool.acquire() as connection:
         ids = await add(connection, *(new_task(None, [parent]) for _ in range(8)))
@@ -178,3 +178,12 @@ async def test_parents_that_end_while_children_are_armed_strand_none(database: D
     await asyncio.gather(let_go(database), let_go(database), *(end(each) for each in ids))
     await let_go(database)
     assert await states(database, children) == ["available"] * 24
+
+
+async def test_a_child_that_a_stranger_has_locked_holds_up_nobody_and_is_let_go_later(database: Database) -> None:
+    (parent,) = await parents(database, 1)
+    held, other = await child(database, parent), await child(database, parent)
+    async with database.transaction() as theirs:
+        await theirs.execute("select from taskmill.tasks where id = $1 for update", held)
+        assert (await asyncio.wait_for(run(database, parent), 5)).ids == {other}
+    assert (await let_go(database)).ids == {held}

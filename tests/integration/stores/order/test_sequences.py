@@ -187,3 +187,13 @@ async def test_sequences_without_tasks_are_pruned_and_numbers_only_grow(database
     assert await sequences.prune(database.pool, 10) == 1
     (second,) = await sequence(database, 1)
     assert await database.pool.fetchval("select sequence_no from taskmill.tasks where id = $1", second) > number
+
+
+async def test_a_next_one_that_a_stranger_has_locked_is_not_overtaken_and_gets_its_turn_later(database: Database) -> None:
+    first, second, third = await sequence(database, 3)
+    async with database.transaction() as theirs:
+        await theirs.execute("select from taskmill.tasks where id = $1 for update", second)
+        assert not (await asyncio.wait_for(run(database, first), 5)).ids
+        assert await states(database, [third]) == ["blocked"]
+    assert await sequences.waiting(database.pool, 10) == ["k"]
+    assert (await let_go(database)).ids == {second}

@@ -49,6 +49,13 @@ from unnest($1::uuid[], $2::uuid[]) as u(child, parent) where d.child_id = u.chi
 """
 CHILDREN = "select child_id from taskmill.task_dependencies where parent_id = any ($1::uuid[]) order by child_id limit $2"
 LOCK = "select t.id from taskmill.tasks t where t.id = any ($1::uuid[]) order by t.id for update"
+# 锁得住的锁住；返回别人锁着的
+BUSY = """
+with free as materialized (
+  select t.id from taskmill.tasks t where t.id = any ($1::uuid[]) order by t.id for update skip locked
+)
+select t.id from taskmill.tasks t where t.id = any ($1::uuid[]) and not exists (select from free f where f.id = t.id)
+"""
 TAKE = """
 delete from taskmill.task_dependencies d
 using unnest($1::uuid[], $2::uuid[]) as u(child, parent) where d.child_id = u.child and d.parent_id = u.parent
@@ -118,31 +125,40 @@ async def arm(connection: Connection, *, of: Collection[UUID] | None = None, mos
     # 刚从历史里回来的两边都不算，下一轮再看
     states = {row["id"]: row["state"] for row in await connection.fetch(ENDED, sorted(set(parents) - live), GONE)}
     over = [pair for pair in pairs if pair[1] in states]
-    await _lock(connection, {child for child, _ in over})
+    busy = await _lock(connection, {child for child, _ in over}, wary=True)
+    over = [pair for pair in over if pair[0] not in busy]
     taken = await connection.fetch(TAKE, *_columns(over)) if over else []
     if waiting := [pair for pair in pairs if pair[1] in live]:
         await connection.execute(ARMED, *_columns(waiting))
     return _resolved(taken, states), len(pairs)
 
 
-async def resolve(connection: Connection, ended: Mapping[UUID, str], most: int = c.CHILDREN_MAX) -> Resolved | None:
-    """Take the rows of parents that the transaction has ended; None, and nothing done, if more than `most` children wait."""
+async def resolve(connection: Connection, ended: Mapping[UUID, str], *, wary: bool, most: int = c.CHILDREN_MAX) -> Resolved:
+    """Take the rows of parents that the transaction has ended.
+
+    If more than `most` children wait, or with `wary` somebody has locked one, the rest is left to the scheduler.
+    """
     found = await connection.fetch(CHILDREN, sorted(ended), most + 1)
     if len(found) > most:
-        return None
-    return await _resolve(connection, ended, {row["child_id"] for row in found})
+        await put_off(connection, ended)
+        return Resolved()
+    made, busy = await _resolve(connection, ended, {row["child_id"] for row in found}, wary=wary)
+    if busy:
+        await put_off(connection, ended)
+    return made
 
 
-async def resolve_some(connection: Connection, most: int = c.CHILDREN_MAX) -> tuple[Resolved, int]:
+async def resolve_some(connection: Connection, *, most: int = c.CHILDREN_MAX) -> tuple[Resolved, int]:
     """The same for one parent that was put off, some of its children; needs a transaction. Returns how many, too."""
     parent = await connection.fetchrow(NEXT_PARENT)
     if parent is None:
         return Resolved(), 0
     found = await connection.fetch(CHILDREN, [parent["id"]], most)
-    if len(found) < most:
-        await connection.execute(DONE, parent["id"])
     children = {row["child_id"] for row in found}
-    return await _resolve(connection, {parent["id"]: parent["state"]}, children), max(1, len(children))
+    made, busy = await _resolve(connection, {parent["id"]: parent["state"]}, children, wary=True)
+    if len(found) < most and not busy:
+        await connection.execute(DONE, parent["id"])
+    return made, len(children) - len(busy)
 
 
 async def put_off(connection: Connection, ended: Mapping[UUID, str]) -> None:
@@ -169,16 +185,20 @@ async def parents(connection: Queryable, child: UUID) -> list[tuple[UUID, State 
     return [(row["parent_id"], row["state"] and State(row["state"])) for row in await connection.fetch(PARENTS, child)]
 
 
-async def _resolve(connection: Connection, ended: Mapping[UUID, str], children: Collection[UUID]) -> Resolved:
+async def _resolve(
+    connection: Connection, ended: Mapping[UUID, str], children: Collection[UUID], *, wary: bool
+) -> tuple[Resolved, set[UUID]]:
+    busy = await _lock(connection, children, wary=wary)
+    free = sorted(set(children) - busy)
+    return _resolved(await connection.fetch(TAKE_OF, sorted(ended), free), ended) if free else Resolved(), busy
+
+
+async def _lock(connection: Connection, children: Collection[UUID], *, wary: bool) -> set[UUID]:
+    """返回没能锁住的。"""
     if not children:
-        return Resolved()
-    await _lock(connection, children)
-    return _resolved(await connection.fetch(TAKE_OF, sorted(ended), sorted(children)), ended)
-
-
-async def _lock(connection: Connection, children: Collection[UUID]) -> None:
-    if children:
-        await connection.fetch(LOCK, sorted(children))
+        return set()
+    rows = await connection.fetch(BUSY if wary else LOCK, sorted(children))
+    return {row["id"] for row in rows} if wary else set()
 
 
 def _resolved(rows: Sequence[Mapping[str, object]], states: Mapping[UUID, str]) -> Resolved:

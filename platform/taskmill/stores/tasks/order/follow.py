@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 
 from taskmill import reasons
-from taskmill.states import By, State, sources
+from taskmill.states import State
 from taskmill.stores import constants as c
 from taskmill.stores.database import Connection, Record
 from taskmill.stores.tasks.history import counted, counts, ended, into_history, state_in
@@ -29,7 +29,7 @@ _SET = {
 CANCEL = f"""
 with d as (
   delete from taskmill.tasks t using unnest($1::uuid[], $2::jsonb[]) as u(id, error)
-  where t.id = u.id and {state_in({State.BLOCKED} & set(sources(By.CANCEL)))}
+  where t.id = u.id and {state_in([State.BLOCKED])}
   returning {ended(_SET)}, t.followed
 ), h as (
   {into_history("d")}
@@ -65,30 +65,29 @@ def ended_of(row: Record, state: str, *, blocked: bool = False) -> Ended | None:
     return Ended(row["id"], state, row["sequence_key"], row["sequence_no"], row["sequence_stop"], row["followed"], blocked)
 
 
-async def follow(connection: Connection, tasks: Iterable[Ended | None], writer: UUID) -> LetGo:
-    """Do what follows from the end of `tasks`; returns what was let go. `writer` counts those that are cancelled."""
+async def follow(connection: Connection, tasks: Iterable[Ended | None], writer: UUID, *, wary: bool = True) -> LetGo:
+    """Do what follows from the end of `tasks`; returns what was let go. `writer` counts those that are cancelled.
+
+    `wary`: children that somebody has locked are left to the scheduler; else the transaction waits for them.
+    """
     done = [task for task in tasks if task is not None]
-    return await _follow(connection, done, set(), writer) if done else LetGo()
+    return await _follow(connection, done, set(), writer, wary=wary) if done else LetGo()
 
 
 async def armed(connection: Connection, found: Resolved, writer: UUID) -> LetGo:
     """The same for children of parents that have ended before."""
     cancelled = await _cancel(connection, found, writer)
-    return await _follow(connection, cancelled, found.children, writer)
+    return await _follow(connection, cancelled, found.children, writer, wary=True)
 
 
-async def _follow(connection: Connection, done: Sequence[Ended], free: set[UUID], writer: UUID) -> LetGo:
+async def _follow(connection: Connection, done: Sequence[Ended], free: set[UUID], writer: UUID, *, wary: bool) -> LetGo:
     """一层一层：取消的任务也有等它的；太深的留给调度器。"""
     everybody, wave, free = list(done), list(done), set(free)
     for _ in range(c.CASCADE_MAX):
         parents = {task.id: task.state for task in wave if task.followed}
         if not parents:
             break
-        found = await dependencies.resolve(connection, parents)
-        if found is None:
-            await dependencies.put_off(connection, parents)
-            wave = []
-            break
+        found = await dependencies.resolve(connection, parents, wary=wary)
         wave = await _cancel(connection, found, writer)
         free |= found.children
         everybody += wave

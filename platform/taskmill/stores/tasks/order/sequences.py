@@ -35,15 +35,17 @@ returning key
 HEADED = """
 select key from taskmill.sequence_turns where key = any ($1::text[]) and head = any ($2::uuid[]) order by key for update
 """
-# 锁着 sequence_turns 的行才问：没有人轮到的，下一个是号码最小的。锁住它，别人先动了它的，下一条语句看得到
+# 锁着 sequence_turns 的行才问：没有人轮到的，下一个是号码最小的
 NEXT = f"""
 select s.key, n.id, n.sequence_no
 from taskmill.sequence_turns s left join lateral (
   select t.id, t.sequence_no from taskmill.tasks t where t.sequence_key = s.key and t.{SEQUENCED}
-  order by t.sequence_no limit 1 for update) n on true
+  order by t.sequence_no limit 1) n on true
 where s.key = any ($1::text[]) and not exists (select from taskmill.tasks h where h.id = s.head)
 order by s.key
 """
+# 锁住下一个，随后的语句才看得到别人对它做了什么；别人锁着的不等：那也许是个很久的事务
+LOCK = "select t.id from taskmill.tasks t where t.id = any ($1::uuid[]) order by t.id for update skip locked"
 # 前面有失败而要后面的等着的，不传
 HAND_ON = """
 update taskmill.sequence_turns s set head = u.id
@@ -51,6 +53,9 @@ from unnest($1::text[], $2::uuid[], $3::bigint[]) as u(key, id, no)
 where s.key = u.key and not exists (select from taskmill.sequence_stops x where x.key = u.key and x.no < u.no)
 returning s.key, s.head
 """
+# 下一个正被别人锁着，或刚没了：过一会儿再看
+PUT_OFF = "update taskmill.sequence_turns set head = null where key = any ($1::text[])"
+WAITING = "select key from taskmill.sequence_turns where head is null order by key limit $1"
 DROP = "delete from taskmill.sequence_turns where key = any ($1::text[])"
 STOP = """
 insert into taskmill.sequence_stops (task_id, key, no)
@@ -134,13 +139,17 @@ async def pass_on(connection: Connection, keys: Collection[str], ended: Collecti
 
 async def _pass_on(connection: Connection, keys: Sequence[str]) -> list[UUID]:
     rows = await connection.fetch(NEXT, keys)
-    found = [(row["key"], row["id"], row["sequence_no"]) for row in rows if row["id"] is not None]
+    wanted = [(row["key"], row["id"], row["sequence_no"]) for row in rows if row["id"] is not None]
+    free = {row["id"] for row in await connection.fetch(LOCK, sorted(each[1] for each in wanted))} if wanted else set()
+    found = [each for each in wanted if each[1] in free]
+    if late := [each[0] for each in wanted if each[1] not in free]:
+        await connection.execute(PUT_OFF, late)
     passed = (
         {row["key"]: row["head"] for row in await connection.fetch(HAND_ON, *map(list, zip(*found, strict=True)))}
         if found
         else {}
     )
-    if over := [row["key"] for row in rows if row["key"] not in passed]:
+    if over := [row["key"] for row in rows if row["key"] not in passed and row["key"] not in late]:
         await connection.execute(DROP, over)
     return list(passed.values())
 
@@ -164,6 +173,11 @@ async def known(connection: Connection, key: str) -> None:
 async def fresh(connection: Queryable, after: str, most: int) -> dict[str, int]:
     """Return the next sequences to which something new was submitted, with the last number."""
     return {row["key"]: row["last_no"] for row in await connection.fetch(FRESH, after, most)}
+
+
+async def waiting(connection: Queryable, most: int) -> list[str]:
+    """Return sequences whose next task was locked by somebody when its turn came."""
+    return [row["key"] for row in await connection.fetch(WAITING, most)]
 
 
 async def seen(connection: Queryable, last: Mapping[str, int]) -> None:
