@@ -105,21 +105,20 @@ async def draw(connection: Connection, tasks: Sequence[NewTask], wait_ms: int) -
 
     KeyHeldError if another transaction submits to one and does not end in `wait_ms`; the transaction is lost then.
     """
-    orders = [task.order for task in tasks if task.order is not None and task.order.sequence_key is not None]
-    if not orders:
+    wanted = [(task.order.sequence_key, task.order) for task in tasks if task.order and task.order.sequence_key is not None]
+    if not wanted:
         return
-    counts = Counter(order.sequence_key for order in orders)
-    most = max(counts.values())
+    counts = Counter(key for key, _ in wanted)
     before = await connection.fetchval(BOUND, str(wait_ms))
     try:
-        rows = await connection.fetch(DRAW, sorted(counts), most)
+        rows = await connection.fetch(DRAW, sorted(counts), max(counts.values()))
     except LOCKED_OUT as error:
         raise KeyHeldError(sequence=True) from error
     await connection.fetchval(BOUND, before)
-    numbers = {row["key"]: row["last_no"] - most for row in rows}
-    for order in orders:
-        numbers[order.sequence_key] += 1
-        order.sequence_no = numbers[order.sequence_key]
+    numbers = {row["key"]: row["last_no"] - counts[row["key"]] for row in rows}
+    for key, order in wanted:
+        numbers[key] += 1
+        order.sequence_no = numbers[key]
 
 
 async def advance(connection: Connection, keys: Iterable[str]) -> list[UUID]:
