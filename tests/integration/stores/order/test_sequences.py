@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from uuid import UUID
 
 import pytest
 
@@ -26,7 +27,7 @@ async def today(database: Database) -> None:
         await partitions.ensure_partitions(connection, 1)
 
 
-async def sequence(database: Database, n: int, **options: bool) -> list:
+async def sequence(database: Database, n: int, **options: bool) -> list[UUID]:
     """Submit n tasks of one sequence, each in a transaction of its own, and give the turn."""
     async with database.pool.acquire() as connection:
         ids = [(await add(connection, new_task("k", **options)))[0] for _ in range(n)]
