@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from taskmill import constants as c
+from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.log import get_logger
 
 Submit = Callable[..., Awaitable[UUID]]
@@ -38,6 +39,7 @@ class TaskContext:
     cancelled: bool = False
     home: asyncio.AbstractEventLoop | None = None  # worker 的事件循环：提交只能在那里进行
     result_max_bytes: int = c.RESULT_MAX_BYTES
+    clock: Clock = SYSTEM_CLOCK  # deadline 是按它说的；测试里是它的假时钟
 
     @property
     def log(self) -> Any:
@@ -62,7 +64,7 @@ class TaskContext:
         if self.home is None or _running_loop() is self.home:
             message = "submit_sync is for threads; in a coroutine write `await ctx.submit(…)`"
             raise RuntimeError(message)
-        left = max(0.0, (self.deadline - datetime.now(UTC)).total_seconds())
+        left = max(0.0, (self.deadline - self.clock.now()).total_seconds())
         submitting = asyncio.run_coroutine_threadsafe(self._submitting(kind, args, options), self.home)
         return submitting.result(left)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ from taskmill.bounds import Range, bad_delay, bad_moment
 from taskmill.controls.unique import Unique, bad_key
 from taskmill.errors import Code, InputError
 from taskmill.services import constants as svc
+from taskmill.text.validation import in_both
 from taskmill.words import Words
 
 # 写进接口说明的；检查在 check_request，它的话点得出字段与原因
@@ -59,6 +61,16 @@ class SubmitRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 def refuse(field: str, reason: Words) -> InputError:
     """Return the error of one field that does not fit."""
     return InputError(Code.INVALID_REQUEST, field=field, reason=reason)
+
+
+def request_of(kind: str, args: Any, options: Mapping[str, Any]) -> SubmitRequest:
+    """Return the request of a program: args as any type that msgspec knows, None for none. InputError INVALID_REQUEST."""
+    try:
+        return msgspec.convert(
+            {"kind": kind, "args": {} if args is None else msgspec.to_builtins(args), **options}, SubmitRequest
+        )
+    except msgspec.ValidationError as error:
+        raise InputError(Code.INVALID_REQUEST, field="submit", reason=in_both(str(error))) from error
 
 
 def check_request(request: SubmitRequest) -> None:
