@@ -6,13 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar, Unpack
 
+import msgspec
+
 from taskmill.controls.options import SubmitOptions
 
 R_co = TypeVar("R_co", covariant=True)
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +18,14 @@ class TaskRequest(Generic[R_co]):
     """One task to submit, and how its result is read: `R_co` is what its handler returns.
 
     `args` are the JSON object that the handler gets, built of dicts, lists, texts and numbers; `version` None: the newest.
+    `read` makes the result of its JSON bytes.
     """
 
     kind: str
     args: Mapping[str, Any]
     version: int | None = None
     options: SubmitOptions = field(default_factory=SubmitOptions)
-    read: Callable[[Any], R_co] = _as_it_is
+    read: Callable[[bytes], R_co] = msgspec.json.decode
 
     def having(self, **options: Unpack[SubmitOptions]) -> TaskRequest[R_co]:
         """Return the same with these options; those of the submit itself win over them."""

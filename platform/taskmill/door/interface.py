@@ -92,11 +92,13 @@ class Door(ABC):
         requests: Iterable[TaskRequest[R]] | AsyncIterable[TaskRequest[R]],
         *,
         connection: object | None = None,
+        progress: bool | None = None,
         **options: Unpack[SubmitOptions],
     ) -> AsyncIterator[Order[R]]:
         """Submit tasks by the chunk as they come, and give the order of each, in their order.
 
-        Each chunk is stored as a whole or not at all. An error ends it, with `index` in its details; what was given before stays.
+        Each chunk is stored as a whole or not at all. An error ends it, with `index` in its details; what was given before
+        stays. `progress` shows a bar on standard error; None: if that is a terminal, and it takes longer than a moment.
         """
 
     @abstractmethod
