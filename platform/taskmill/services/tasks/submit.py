@@ -14,6 +14,7 @@ from taskmill import constants as c
 from taskmill import naming, reasons
 from taskmill.clock import Clock
 from taskmill.controls.once import Once
+from taskmill.controls.request import TaskRequest
 from taskmill.errors import Code, InputError, SetupError, TaskmillError
 from taskmill.log import get_logger
 from taskmill.services import constants as svc
@@ -68,7 +69,7 @@ class SubmitService:
         self.kinds = KindCache(database, clock)
         self._ticketing = Ticketing(database, tickets, clock)
         self._inserter = Inserter(settings, database, self._limits, clock)
-        self.store, self.admit = self._inserter.store, self._inserter.admit
+        self.store, self.admit, self.know = self._inserter.store, self._inserter.admit, self._inserter.know
         self._answers = Idempotency(database)
         self._group = GroupCommit(self._inserter.insert, self._send)
         # 有键的另成一组：一个打开的事务占着键，只耽误问同一个键的人
@@ -89,8 +90,10 @@ class SubmitService:
         del request  # 等提交时只需要编码好的
         return await self._submit(task)
 
-    async def submit_kind(self, kind: str, args: Any = None, *, created_by: str | None = None, **options: Any) -> UUID:
-        """Accept one task given as plugins give it, args as any type that msgspec knows, and return its id; errors as in `submit`."""
+    async def submit_kind(
+        self, kind: TaskRequest[Any] | str, args: Any = None, *, created_by: str | None = None, **options: Any
+    ) -> UUID:
+        """Accept one task given as programs give it (see `request_of`) and return its id; errors as in `submit`."""
         return (await self.submit(request_of(kind, args, options), created_by=created_by)).id
 
     async def submit_as(self, task_id: str, request: SubmitRequest) -> Submitted:

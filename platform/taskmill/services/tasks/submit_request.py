@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, UnsetType
 from taskmill import bounds, naming, reasons
 from taskmill import constants as c
 from taskmill.bounds import Range, bad_delay, bad_moment
+from taskmill.controls.request import TaskRequest
 from taskmill.controls.unique import Unique, bad_key
 from taskmill.errors import Code, InputError
 from taskmill.services import constants as svc
@@ -58,19 +59,26 @@ class SubmitRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     meta: Annotated[dict[str, Any], Meta(description="Free facts of the client, kept with the task.")] | None = None
 
 
+def request_of(request: TaskRequest[Any] | str, args: Any = None, options: Mapping[str, Any] | None = None) -> SubmitRequest:
+    """Return what a program asks for: a request of a kind, or the name of a kind and its args, of any type that msgspec knows.
+
+    `options` are those of SubmitRequest by name, and win over those of the request. InputError INVALID_REQUEST says what does not fit.
+    """
+    told: dict[str, Any] = dict(options or {})
+    if isinstance(request, TaskRequest):
+        kind, args = request.kind, request.args
+        told = {"version": request.version, **request.options, **told}
+    else:
+        kind, args = request, {} if args is None else msgspec.to_builtins(args)
+    try:
+        return msgspec.convert({**told, "kind": kind, "args": args}, SubmitRequest)
+    except msgspec.ValidationError as error:
+        raise InputError(Code.INVALID_REQUEST, field="submit", reason=in_both(str(error))) from error
+
+
 def refuse(field: str, reason: Words) -> InputError:
     """Return the error of one field that does not fit."""
     return InputError(Code.INVALID_REQUEST, field=field, reason=reason)
-
-
-def request_of(kind: str, args: Any, options: Mapping[str, Any]) -> SubmitRequest:
-    """Return the request of a program: args as any type that msgspec knows, None for none. InputError INVALID_REQUEST."""
-    try:
-        return msgspec.convert(
-            {"kind": kind, "args": {} if args is None else msgspec.to_builtins(args), **options}, SubmitRequest
-        )
-    except msgspec.ValidationError as error:
-        raise InputError(Code.INVALID_REQUEST, field="submit", reason=in_both(str(error))) from error
 
 
 def check_request(request: SubmitRequest) -> None:
