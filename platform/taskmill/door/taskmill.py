@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast, overload
@@ -92,7 +92,7 @@ class Taskmill(Door):
         connection: object | None = None,
         progress: bool | None = None,
         **options: Unpack[SubmitOptions],
-    ) -> AsyncIterator[Order[R]]:
+    ) -> AsyncGenerator[Order[R], None]:
         """See `Door.submit_many`. End it early with `contextlib.aclosing`, or by going through it."""
         entrance, count = self.entrance, 0
         with Progress(total(requests), wanted=progress) as bar:
