@@ -217,7 +217,7 @@ class Harness(Asserting, Door):
                     raise error
         except TaskmillError as error:
             if kept is not None:
-                self._memory.restore(*kept)
+                self._memory.restore(kept)
                 error.details.setdefault("index", len(tasks))
             else:
                 error.details.pop("index", None)

@@ -23,6 +23,7 @@ from taskmill.stores.tasks.settle import Outcome
 from taskmill.stores.tasks.submit import Inserted, NewTask
 
 Row = dict[str, Any]
+Kept = tuple[dict[UUID, Row], dict[str, tuple[UUID, datetime]]]
 # 只有真的领取、结算才会有的列
 _NEW: Row = dict.fromkeys(
     ("worker_id", "deadline_at", "started_at", "finished_at", "cancel_requested_at", "ticket_at", "result", "error", "slot")
@@ -103,13 +104,17 @@ class Memory:
         """Return the rows in these states, in the order of their submits."""
         return (row for row in self.rows.values() if row["state"] in states)
 
-    def restore(self, rows: dict[UUID, Row], periods: dict[str, tuple[UUID, datetime]]) -> None:
-        """Go back to what `snapshot` returned."""
-        self.rows, self._periods = rows, periods
-
-    def snapshot(self) -> tuple[dict[UUID, Row], dict[str, tuple[UUID, datetime]]]:
+    def snapshot(self) -> Kept:
         """Return a copy of all that a submit may change."""
         return {task_id: dict(row) for task_id, row in self.rows.items()}, dict(self._periods)
+
+    def restore(self, kept: Kept) -> None:
+        """Go back to what `snapshot` returned; rows stay the objects that they were."""
+        rows, self._periods = kept
+        for task_id in self.rows.keys() - rows.keys():
+            del self.rows[task_id]
+        for task_id, row in rows.items():
+            self.rows[task_id].update(row)
 
     def _insert(self, task: NewTask) -> Inserted:
         unique = task.unique

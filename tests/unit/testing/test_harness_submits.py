@@ -141,6 +141,18 @@ async def test_many_are_stored_or_none(harness: Harness) -> None:
     assert len(harness.submitted) == 3
 
 
+async def test_a_batch_that_is_refused_inside_a_handler_changes_nothing() -> None:
+    @task("test.many", unique=Unique(by=[], on_duplicate="refuse"))
+    async def many() -> None:
+        _ = [order async for order in harness.submit_many([mail.request(Letter("a")), many.request()])]
+
+    async with Harness(many, mail) as harness:
+        first, second = await harness.submit("test.many"), await harness.submit("shop.mail", {"to": "b"})
+        await harness.drain()
+        assert (await first.status(), await second.status()) == (State.RETRYABLE, State.COMPLETED)
+        assert [each.kind for each in harness.submitted] == ["test.many", "shop.mail"]
+
+
 @pytest.mark.parametrize(
     ("rule", "after_first", "second"),
     [
