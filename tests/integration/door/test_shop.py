@@ -38,21 +38,23 @@ def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
 real_submit, real_exit = Taskmill.submit, asyncpg.transaction.Transaction.__aexit__
-point = os.environ["SHOP_DIES"]
+point, stored = os.environ["SHOP_DIES"], False
 
 async def submit(self, *args, **options):
+    global stored
     if point == "between the two writes":
         die()
     order = await real_submit(self, *args, **options)
     if point == "after both writes":
         die()
+    stored = True
     return order
 
 async def leave(self, *error):
-    if point == "before the commit":
+    if stored and point == "before the commit":
         die()
     await real_exit(self, *error)
-    if point == "after the commit":
+    if stored and point == "after the commit":
         die()
 
 Taskmill.submit, asyncpg.transaction.Transaction.__aexit__ = submit, leave
