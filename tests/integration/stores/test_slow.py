@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import structlog
 from sqlalchemy import text
-from structlog.testing import LogCapture
 
 from taskmill.stores.database import Database
 from taskmill.stores.slow import SlowLog
+from tests.support.logs import captured
 
 pytestmark = pytest.mark.anyio
 SLEEP = "select 'slow', pg_sleep(0.15)"
@@ -19,11 +18,7 @@ FAST = "select 'fast'"
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the module logs, whoever configured logging in this process before."""
-    capture = LogCapture()
-    logger = structlog.wrap_logger(None, processors=[capture], wrapper_class=structlog.stdlib.BoundLogger)
-    monkeypatch.setattr("taskmill.stores.slow.log", logger)
-    return capture.entries
+    return captured(monkeypatch, "taskmill.stores.slow")
 
 
 @pytest.mark.parametrize("pool", ["hot", "orm"])

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import structlog
 from msgspec.structs import replace
-from structlog.testing import LogCapture
 
 from taskmill import constants as c
 from taskmill.engine import constants as ec
@@ -17,14 +15,12 @@ from taskmill.engine.telemetry import WorkerTelemetry
 from taskmill.ids import new_id
 from taskmill.states import By, Cause, State
 from taskmill.stores.tasks.settle import Outcome
+from tests.support.logs import captured
 
 
 @pytest.fixture
 def lines(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    capture = LogCapture()
-    logger = structlog.wrap_logger(None, processors=[capture], wrapper_class=structlog.stdlib.BoundLogger)
-    monkeypatch.setattr("taskmill.engine.tally.log", logger)
-    return capture.entries
+    return captured(monkeypatch, "taskmill.engine.tally")
 
 
 def outcome(state: State, cause: Cause | None = None, **fields: Any) -> Outcome:

@@ -5,24 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import structlog
-from structlog.testing import LogCapture
 
 from taskmill.clock import FakeClock
 from taskmill.stores import constants as sc
 from taskmill.stores.slow import SlowLog, named
 from taskmill.stores.tasks import claim, settle
+from tests.support.logs import captured
 
 LIMIT_S = 0.1
 
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the module logs, whoever configured logging in this process before."""
-    capture = LogCapture()
-    logger = structlog.wrap_logger(None, processors=[capture], wrapper_class=structlog.stdlib.BoundLogger)
-    monkeypatch.setattr("taskmill.stores.slow.log", logger)
-    return capture.entries
+    return captured(monkeypatch, "taskmill.stores.slow")
 
 
 @pytest.mark.parametrize(

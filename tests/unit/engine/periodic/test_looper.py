@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-import structlog
-from structlog.testing import LogCapture
 
 from taskmill.engine import constants as c
 from taskmill.engine.periodic.looper import Looper
+from tests.support.logs import captured
 
 pytestmark = pytest.mark.anyio
 PERIOD_S = 0.25
@@ -49,11 +48,7 @@ async def test_failures_put_the_next_round_off_ever_longer_and_success_ends_that
 
 @pytest.fixture
 def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """What the module logs, whoever configured logging in this process before."""
-    capture = LogCapture()
-    logger = structlog.wrap_logger(None, processors=[capture], wrapper_class=structlog.stdlib.BoundLogger)
-    monkeypatch.setattr("taskmill.engine.periodic.looper.log", logger)
-    return capture.entries
+    return captured(monkeypatch, "taskmill.engine.periodic.looper")
 
 
 @pytest.mark.parametrize(
