@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 
 from taskmill.constants import SCHEMA
-from taskmill.models import metadata
+from taskmill.models.base import metadata
 
 config = context.config
 OPTIONS = {

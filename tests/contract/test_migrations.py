@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from taskmill.constants import SCHEMA
 from taskmill.errors import Code, SetupError
-from taskmill.models import metadata
+from taskmill.models.base import metadata
 from taskmill.stores.schema import migrations, standing
 from taskmill.stores.schema.chain import CORE, VERSION_TABLE, Phase
 from taskmill.stores.urls import sqlalchemy_url

@@ -1,37 +1,7 @@
-"""Tables, one per file."""
+"""Tables, one per file: with this package all of them are imported, and so `models.base.metadata` is complete."""
 
-from taskmill.models.api_key import ApiKey
-from taskmill.models.base import Base, metadata
-from taskmill.models.idempotency_key import IdempotencyKey
-from taskmill.models.kind import Kind
-from taskmill.models.rate_bucket import KeyRateBucket, RateBucket
-from taskmill.models.rollup import Rollup
-from taskmill.models.schedule import Schedule, ScheduleFire
-from taskmill.models.scheduler import Scheduler
-from taskmill.models.schema_info import SchemaInfo
-from taskmill.models.task import Task, TaskHistory
-from taskmill.models.task_attempt import TaskAttempt
-from taskmill.models.task_queue import TaskQueue
-from taskmill.models.unique_key import UniqueKey
-from taskmill.models.worker import Worker
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = [
-    "ApiKey",
-    "Base",
-    "IdempotencyKey",
-    "KeyRateBucket",
-    "Kind",
-    "RateBucket",
-    "Rollup",
-    "Schedule",
-    "ScheduleFire",
-    "Scheduler",
-    "SchemaInfo",
-    "Task",
-    "TaskAttempt",
-    "TaskHistory",
-    "TaskQueue",
-    "UniqueKey",
-    "Worker",
-    "metadata",
-]
+for _table in iter_modules(__path__):
+    import_module(f"{__name__}.{_table.name}")

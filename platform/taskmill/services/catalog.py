@@ -11,7 +11,7 @@ import msgspec
 from taskmill.clock import Timestamp
 from taskmill.controls.unique import Unique
 from taskmill.errors import Code, NotFoundError
-from taskmill.models import Kind
+from taskmill.models.kind import Kind
 from taskmill.plugin.host import PluginHost
 from taskmill.plugin.info import PluginInfo
 from taskmill.services.kinds import Controls

@@ -15,7 +15,7 @@ from taskmill.clock import SYSTEM_CLOCK
 from taskmill.errors import Code, ConflictError, InputError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
-from taskmill.models import Schedule
+from taskmill.models.schedule import Schedule
 from taskmill.services.kinds import KindCache
 from taskmill.services.schedules.service import SOURCE_KUBERNETES, ScheduleRequest, next_fire, timetable_of
 from taskmill.services.tasks.payload import encode

@@ -9,7 +9,7 @@ import msgspec
 
 from taskmill import constants as c
 from taskmill.clock import Timestamp
-from taskmill.models import Worker
+from taskmill.models.worker import Worker
 from taskmill.services.page import Page, Paging
 from taskmill.services.view import view
 from taskmill.stores.database import Database

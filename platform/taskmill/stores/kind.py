@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from taskmill.models import Kind
+from taskmill.models.kind import Kind
 from taskmill.stores.database import Queryable
 
 PUBLISH = """

@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from taskmill.models import Schedule
+from taskmill.models.schedule import Schedule
 from taskmill.stores.database import Connection, Queryable
 
 Session = AsyncSession  # 服务层以此名注解，不直接碰 SQLAlchemy

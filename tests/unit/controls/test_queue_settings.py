@@ -15,7 +15,7 @@ from taskmill.controls.rate import BOUNDS, Rate
 from taskmill.errors import InputError
 from taskmill.kube.crd import documents
 from taskmill.kube.crd.policy import ELSEWHERE, FIELDS
-from taskmill.models import TaskQueue
+from taskmill.models.task_queue import TaskQueue
 from taskmill.services.queues.policy import QueueView
 
 ROOT = Path(__file__).parents[3]

@@ -13,7 +13,7 @@ from taskmill.controls.queue_settings import SETTINGS, Form, QueuePolicyChange
 from taskmill.controls.rate import Rate
 from taskmill.errors import Code, ConflictError, InputError, NotFoundError
 from taskmill.log import get_logger
-from taskmill.models import TaskQueue
+from taskmill.models.task_queue import TaskQueue
 from taskmill.services import constants as svc
 from taskmill.services.page import Page, Paging, cut
 from taskmill.services.queues.backlog import BacklogService

@@ -18,7 +18,7 @@ from taskmill.controls.once import Once
 from taskmill.errors import Code, ConflictError, NotFoundError, TaskmillError
 from taskmill.ids import as_id, new_id
 from taskmill.log import get_logger
-from taskmill.models import Schedule
+from taskmill.models.schedule import Schedule
 from taskmill.services.page import Page, Paging
 from taskmill.services.tasks.idempotency import Idempotency
 from taskmill.services.tasks.submit import SubmitService

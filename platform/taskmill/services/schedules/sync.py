@@ -11,7 +11,7 @@ import msgspec
 from taskmill.errors import InputError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
-from taskmill.models import Schedule
+from taskmill.models.schedule import Schedule
 from taskmill.plugin.registry import Registry, ScheduleDefinition
 from taskmill.services.schedules.service import PLUGIN_PREFIX, ScheduleRequest, next_fire, timetable_of
 from taskmill.stores import schedule as store

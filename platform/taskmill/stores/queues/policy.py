@@ -9,10 +9,9 @@ from sqlalchemy import delete, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from taskmill.models import Task, TaskQueue
 from taskmill.models.base import Json
-from taskmill.models.task import SLOTTED
-from taskmill.models.task_queue import KEYED
+from taskmill.models.task import SLOTTED, Task
+from taskmill.models.task_queue import KEYED, TaskQueue
 
 # 经 jsonb 去取：迁移之前的库缺几列，也看得到其余的
 ROWS = text("select to_jsonb(q) as found from taskmill.queues q order by name").columns(found=Json)

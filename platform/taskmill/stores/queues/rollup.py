@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from taskmill.models import Rollup
+from taskmill.models.rollup import Rollup
 
 
 async def totals(session: AsyncSession, minutes: int) -> Sequence[Any]:

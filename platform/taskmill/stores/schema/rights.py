@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from taskmill.models import metadata
+from taskmill.models.base import metadata
 from taskmill.stores import diagnose
 
 NEEDED = ("SELECT", "INSERT", "UPDATE", "DELETE")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from taskmill.models import Task, TaskHistory
+from taskmill.models.task import Task, TaskHistory
 
 LIVE_COLUMNS: Final = tuple(column.name for column in Task.__table__.columns)
 FINAL_COLUMNS: Final = tuple(column.name for column in TaskHistory.__table__.columns)

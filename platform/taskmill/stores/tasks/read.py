@@ -32,7 +32,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from taskmill import constants as c
 from taskmill import reasons
 from taskmill.errors import Code, InputError
-from taskmill.models import Task, TaskHistory
+from taskmill.models.task import Task, TaskHistory
 from taskmill.states import FINAL, LIVE, State
 from taskmill.stores import constants as sc
 from taskmill.stores.database import Connection, Queryable

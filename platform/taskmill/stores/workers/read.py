@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import case, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from taskmill.models import Worker
+from taskmill.models.worker import Worker
 
 STOPPED = "stopped"  # 有序结束的工作进程自己写下的死因
 # 租约是否过期由数据库的时钟决定
