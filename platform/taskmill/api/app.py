@@ -19,20 +19,10 @@ from taskmill.api.bodies import Bodies
 from taskmill.api.call import Call, caller, platform_of
 from taskmill.api.failures import on_error, on_http_error
 from taskmill.api.farewell import Farewell
-from taskmill.api.handlers import catalog, health, queues, scaling, schedules, schema, stats, tasks, workers
+from taskmill.api.handlers import health, routers, schema
 from taskmill.api.telemetry import Telemetry
 from taskmill.plugin.context import Submit
 from taskmill.services.platform import Platform
-
-ROUTERS = (
-    tasks.router,
-    queues.router,
-    scaling.router,
-    schedules.router,
-    catalog.router,
-    workers.router,
-    stats.router,
-)
 
 
 def create_app(
@@ -43,7 +33,7 @@ def create_app(
     guards = [authorize]
     app = Litestar(
         route_handlers=[
-            Router(c.API_PREFIX, route_handlers=list(ROUTERS), guards=guards),
+            Router(c.API_PREFIX, route_handlers=routers(), guards=guards),
             Router("/", route_handlers=[health.metrics_router], guards=[] if platform.settings.metrics_public else guards),
             *_plugin_routers(platform, guards),
             health.open_router,

@@ -1,7 +1,7 @@
 """The API description: Litestar's, with our own schemas, bodies, query parameters, errors and security put in.
 
 A route says what Litestar cannot know in its `opt`: `body` and `query` (Structs), `errors` (codes beyond the usual), `also`
-(a second status of success).
+(a second status of success). A router says there what its tag is `about`; of several with the same tag one does.
 """
 
 from __future__ import annotations
@@ -31,15 +31,6 @@ ANY_ERRORS = (Code.INTERNAL, Code.DATABASE_UNAVAILABLE)
 ACCESS_ERRORS = (Code.UNAUTHORIZED, Code.FORBIDDEN)
 INPUT_ERRORS = (Code.INVALID_REQUEST,)
 BODY_ERRORS = (Code.MALFORMED_JSON, Code.BODY_TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE, Code.INVALID_REQUEST)
-TAGS = {
-    "tasks": "Units of durable work",
-    "queues": "Lanes of tasks",
-    "schedules": "Timetables that submit tasks",
-    "scaling": "Numbers for autoscalers",
-    "catalog": "Kinds of tasks and plugins",
-    "overview": "Workers and sums",
-    "health": "Probes and metrics",
-}
 
 
 def complete(app: Litestar, litestar_document: Json) -> Json:
@@ -53,15 +44,19 @@ def complete(app: Litestar, litestar_document: Json) -> Json:
         if (path, method) in handlers
     ]
     names, own = _schemas(described)
+    tags: dict[str, str] = {}
     for path, methods in found["paths"].items():
         for method, operation in methods.items():
             if (path, method) in handlers:
-                _complete(operation, path, method, handlers[path, method], names)
+                handler = handlers[path, method]
+                _complete(operation, path, method, handler, names)
+                if "about" in handler.opt:
+                    tags |= dict.fromkeys(operation["tags"], handler.opt["about"])
     components = found.setdefault("components", {})
     foreign = {name: schema for name, schema in components.get("schemas", {}).items() if name not in own}
     components["schemas"] = own | _reachable(found["paths"], foreign)
     components["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer", "bearerFormat": "tmk_…"}}
-    found["tags"] = [{"name": name, "description": words} for name, words in TAGS.items()]
+    found["tags"] = [{"name": name, "description": words} for name, words in sorted(tags.items())]
     return found
 
 

@@ -36,4 +36,6 @@ async def plugins(request: Call) -> Envelope[Page[PluginInfo]]:
     return ok(request, platform_of(request).catalog.plugins(body.read_query(request, Paging)))
 
 
-router = Router("/", route_handlers=[kinds, kind_detail, plugins], tags=["catalog"])
+router = Router(
+    "/", route_handlers=[kinds, kind_detail, plugins], tags=["catalog"], opt={"about": "Kinds of tasks and plugins"}
+)

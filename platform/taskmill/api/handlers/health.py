@@ -65,5 +65,5 @@ async def metrics(request: Call) -> Response[bytes]:
     return Response(telemetry.render(), media_type=EXPOSITION)
 
 
-open_router = Router("/", route_handlers=[healthz, readyz], tags=["health"])
+open_router = Router("/", route_handlers=[healthz, readyz], tags=["health"], opt={"about": "Probes and metrics"})
 metrics_router = Router("/", route_handlers=[metrics], tags=["health"])

@@ -101,4 +101,9 @@ async def resume(request: Call, queue: QueueName) -> Envelope[QueueView]:
     return await once.answered(request, QueueView, lambda: platform_of(request).queues.resume(name, by=caller(request)))
 
 
-router = Router("/", route_handlers=[list_queues, get_queue, put_queue, delete_queue, pause, resume], tags=["queues"])
+router = Router(
+    "/",
+    route_handlers=[list_queues, get_queue, put_queue, delete_queue, pause, resume],
+    tags=["queues"],
+    opt={"about": "Lanes of tasks"},
+)

@@ -16,4 +16,4 @@ async def scaling(request: Call, queue: QueueName) -> Envelope[Scaling]:
     return ok(request, await platform_of(request).backlog.scaling(body.name(queue, "queue")))
 
 
-router = Router("/", route_handlers=[scaling], tags=["scaling"])
+router = Router("/", route_handlers=[scaling], tags=["scaling"], opt={"about": "Numbers for autoscalers"})

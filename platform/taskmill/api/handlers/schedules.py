@@ -151,4 +151,5 @@ router = Router(
     "/schedules",
     route_handlers=[create, list_schedules, get_schedule, update, remove, pause, resume, run, upcoming],
     tags=["schedules"],
+    opt={"about": "Timetables that submit tasks"},
 )

@@ -16,4 +16,4 @@ async def stats(request: Call) -> Envelope[Stats]:
     return ok(request, await platform_of(request).stats.get(body.read_query(request, StatsWindow)))
 
 
-router = Router("/", route_handlers=[stats], tags=["overview"])
+router = Router("/", route_handlers=[stats], tags=["overview"], opt={"about": "Workers and sums"})

@@ -186,5 +186,8 @@ def _accepted(done: Submitted) -> dict[str, Any]:
 
 
 router = Router(
-    "/tasks", route_handlers=[submit, submit_batch, list_tasks, get_task, attempts, result, cancel, retry], tags=["tasks"]
+    "/tasks",
+    route_handlers=[submit, submit_batch, list_tasks, get_task, attempts, result, cancel, retry],
+    tags=["tasks"],
+    opt={"about": "Units of durable work"},
 )
