@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import time
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -22,15 +22,19 @@ import structlog
 from structlog.typing import Processor
 
 from taskmill import constants as c
-from taskmill.text.log_events import english
+from taskmill.text.log_events import ENGLISH, english
 from taskmill.text.printable import json_safe, printable
 from taskmill.words import Words, speak
 
 ACCESS_LOGGER = "taskmill.access"
 
 
-def get_logger(name: str) -> structlog.stdlib.BoundLogger:
-    """Return a logger that renders through the handlers which `configure_logging` set up."""
+def get_logger(name: str, events: Mapping[str, str] | None = None) -> structlog.stdlib.BoundLogger:
+    """Return a logger that renders through the handlers which `configure_logging` set up.
+
+    `events`: the English of what it alone says, where that does not stand in `text/log_events.py`.
+    """
+    ENGLISH.update(events or {})
     logger: structlog.stdlib.BoundLogger = structlog.stdlib.get_logger(name)
     return logger
 

@@ -1,4 +1,4 @@
-"""Every event that the platform logs is a literal and has its English; the table has no other."""
+"""Every event that the platform logs is a literal and has its English, in the table or at the logger; neither has another."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from taskmill.text.log_events import ENGLISH
 
 PACKAGE = Path(__file__).parents[2] / "platform" / "taskmill"
 LEVELS = {"debug", "info", "warning", "error", "exception", "critical", "log"}
@@ -42,14 +40,44 @@ def events(tree: ast.AST) -> Iterator[tuple[int, str | None]]:
         yield node.lineno, event.value if isinstance(event, ast.Constant) and isinstance(event.value, str) else None
 
 
-def test_every_event_is_in_the_table_and_the_table_has_no_other() -> None:
-    found = {
-        f"{path.relative_to(PACKAGE)}:{line}": event
-        for path in sorted(PACKAGE.rglob("*.py"))
-        for line, event in events(ast.parse(path.read_text(encoding="utf-8")))
+def own(tree: ast.AST) -> dict[str, str]:
+    """Return the events that a file gives its logger with their English."""
+    return {
+        event: english
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "get_logger"
+        for given in node.args[1:]
+        for event, english in ast.literal_eval(given).items()
     }
-    assert {place: event for place, event in found.items() if event not in ENGLISH} == {}
-    assert set(ENGLISH) - set(found.values()) == set()
+
+
+def table(tree: ast.Module) -> dict[str, str]:
+    """Return the table as it is written: at run time loggers add to it."""
+    return next(
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.AnnAssign) and node.value and ast.unparse(node.target) == "ENGLISH"
+    )
+
+
+TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+OWN = {path: own(tree) for path, tree in TREES.items()}
+TABLE = table(TREES[PACKAGE / "text" / "log_events.py"])
+
+
+def test_every_event_has_its_english_in_one_place_and_no_place_has_another() -> None:
+    found = {path: dict(events(tree)) for path, tree in TREES.items()}
+    assert {
+        f"{path.relative_to(PACKAGE)}:{line}": event
+        for path, lines in found.items()
+        for line, event in lines.items()
+        if event not in TABLE and event not in OWN[path]
+    } == {}
+    assert set(TABLE) - {event for lines in found.values() for event in lines.values()} == set()
+    assert [event for path, each in OWN.items() for event in each if event not in found[path].values()] == []
+    assert [event for each in OWN.values() for event in each if event in TABLE] == []
+    assert TABLE
+    assert any(OWN.values())
 
 
 @pytest.mark.parametrize(
@@ -71,5 +99,8 @@ def test_only_a_literal_counts(source: str, event: str | None) -> None:
 
 def test_english_is_plain_and_without_chinese() -> None:
     assert [
-        text for text in ENGLISH.values() if CHINESE.search(text) or text != text.strip(" .") or not text.isprintable()
+        text
+        for each in (TABLE, *OWN.values())
+        for text in each.values()
+        if CHINESE.search(text) or text != text.strip(" .") or not text.isprintable()
     ] == []

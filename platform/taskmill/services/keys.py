@@ -27,7 +27,13 @@ from taskmill.services.view import view
 from taskmill.stores import api_key as store
 from taskmill.stores.database import Database
 
-log = get_logger(__name__)
+log = get_logger(
+    __name__,
+    {
+        "密钥已创建": "key created",
+        "密钥已吊销": "key revoked",
+    },
+)
 KEY_SHAPE = re.compile(rf"{c.API_KEY_PREFIX}[A-Za-z0-9_-]{{43}}")  # 32 字节的 base64url
 
 

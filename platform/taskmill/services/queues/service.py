@@ -28,7 +28,16 @@ from taskmill.stores.queues import policy as task_queue
 from taskmill.stores.queues.backlog import Backlog
 from taskmill.stores.why import why
 
-log = get_logger(__name__)
+log = get_logger(
+    __name__,
+    {
+        "队列已暂停": "queue paused",
+        "队列已恢复": "queue resumed",
+        "队列策略已设置": "queue policy set",
+        "队列已删除": "queue deleted",
+        "队列的票据流留在 Valkey 里": "the ticket streams of a queue remain in Valkey",
+    },
+)
 
 
 class QueueService:

@@ -30,7 +30,17 @@ from taskmill.stores.tasks.submit import NewTask
 from taskmill.timetable.schedule import check_schedule
 from taskmill.timetable.timetable import Timetable
 
-log = get_logger(__name__)
+log = get_logger(
+    __name__,
+    {
+        "计划已创建": "schedule created",
+        "计划已修改": "schedule changed",
+        "计划已删除": "schedule deleted",
+        "计划已暂停": "schedule paused",
+        "计划已恢复": "schedule resumed",
+        "计划已手动触发": "schedule fired by hand",
+    },
+)
 SOURCE_API = "api"
 SOURCE_KUBERNETES = "kubernetes"  # 集群里的对象带来的计划；created_by 是那个对象
 CRON = "Five fields, or six with seconds first; not together with `interval_s`."
