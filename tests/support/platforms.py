@@ -11,7 +11,9 @@ from taskmill.plugin.definition import task
 from taskmill.plugin.executors import register_builtin
 from taskmill.plugin.host import PluginHost
 from taskmill.plugin.registry import Registry
+from taskmill.services.catalog import CatalogService
 from taskmill.services.platform import Platform
+from taskmill.services.schedules.service import ScheduleService
 from taskmill.settings import Settings
 
 PLUGIN = "demo"
@@ -49,3 +51,13 @@ async def opened(
         yield platform
     finally:
         await platform.close()
+
+
+def schedules(platform: Platform) -> ScheduleService:
+    """Return the service of schedules."""
+    return ScheduleService(platform.database, platform.submit)
+
+
+def catalog(platform: Platform) -> CatalogService:
+    """Return the service of kinds and plugins."""
+    return CatalogService(platform.database, platform.host)

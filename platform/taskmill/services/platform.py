@@ -10,14 +10,11 @@ from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.plugin.host import PluginHost
 from taskmill.services import constants as c
 from taskmill.services import kinds
-from taskmill.services.catalog import CatalogService
 from taskmill.services.health import HealthService
 from taskmill.services.keys import KeyService
 from taskmill.services.queues.backlog import BacklogService
 from taskmill.services.queues.limits import LimitCache, Promoter
 from taskmill.services.queues.service import QueueService
-from taskmill.services.queues.stats import StatsService
-from taskmill.services.schedules.service import ScheduleService
 from taskmill.services.tasks.service import TaskService
 from taskmill.services.tasks.submit import SubmitService
 from taskmill.services.workers import WorkerService
@@ -30,7 +27,11 @@ from taskmill.stores.slow import SlowLog
 
 @dataclass
 class Platform:
-    """The container of one process. Services take what they need from it; nothing else holds connections."""
+    """The container of one process. Services take what they need from it; nothing else holds connections.
+
+    Here are the services that remember something, or that several others use; one that only a resource of the API needs
+    is made by its handler.
+    """
 
     settings: Settings
     database: Database
@@ -45,10 +46,7 @@ class Platform:
         self.backlog = BacklogService(self.database, self.clock)
         self.tasks = TaskService(self.database, self.tickets, self.promoter)
         self.queues = QueueService(self.database, self.tickets, self.backlog, self.submit, self.promoter, self.limits)
-        self.catalog = CatalogService(self.database, self.host)
         self.workers = WorkerService(self.database)
-        self.stats = StatsService(self.database, self.backlog, self.workers)
-        self.schedules = ScheduleService(self.database, self.submit)
         self.keys = KeyService(self.database, self.clock)
         self.health = HealthService(self.database, self.tickets, self.host, self.clock)
 

@@ -18,7 +18,7 @@ from taskmill.stores.database import Database
 from taskmill.stores.tasks import partitions
 from tests.support import rows
 from tests.support.engines import platform_of, submit
-from tests.support.platforms import opened
+from tests.support.platforms import catalog, opened
 
 pytestmark = pytest.mark.anyio
 LEASE = 20.0
@@ -179,11 +179,11 @@ async def test_a_kind_publishes_where_it_goes_after_an_oom(database_url: str, br
         return None
 
     async with platform_of(database_url, broker_url, hungry) as platform:
-        assert (await platform.catalog.kind("test.hungry")).on_oom_queue == "large"
+        assert (await catalog(platform).kind("test.hungry")).on_oom_queue == "large"
         assert platform.host.registry.queues() == ["default", "large", "small"]
         assert isinstance(await submit(platform, "test.hungry"), UUID)
     async with opened(database_url, broker_url) as platform:
-        assert (await platform.catalog.kind("demo.echo")).on_oom_queue is None
+        assert (await catalog(platform).kind("demo.echo")).on_oom_queue is None
 
 
 @pytest.mark.parametrize("name", ["", "a b", "x{", "q" * 101])

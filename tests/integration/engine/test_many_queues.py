@@ -20,6 +20,7 @@ from taskmill.services.schedules.service import ScheduleRequest
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.broker import lanes
 from tests.support.engines import platform_of
+from tests.support.platforms import schedules
 
 pytestmark = pytest.mark.anyio
 MANY = 3_000
@@ -129,15 +130,15 @@ async def test_neither_policies_nor_schedules_make_queues_beyond_the_limit(datab
         with pytest.raises(LimitError):
             await platform.queues.put("more", QueuePolicyChange(paused=True))
         for name, queue in (("further", "more"), ("fine", None)):
-            made = await platform.schedules.create(
+            made = await schedules(platform).create(
                 ScheduleRequest(name=name, kind="test.note", interval_s=3_600, queue=queue)
             )
             assert made.last_error is None
         with pytest.raises(LimitError):
-            await platform.schedules.run("further")
+            await schedules(platform).run("further")
         await platform.database.pool.execute("update taskmill.schedules set next_fire_at = now()")
         assert (await Cron(platform.database, platform.submit).run_once()).items() >= {"fired": 1, "failed": 1}.items()
-        assert "the limit" in str((await platform.schedules.get("further")).last_error)
+        assert "the limit" in str((await schedules(platform).get("further")).last_error)
         assert await platform.database.pool.fetchval(names) == ["default", "policy"]
 
 

@@ -18,7 +18,7 @@ from taskmill.api.envelope import Envelope, ok
 from taskmill.clock import Timestamp
 from taskmill.errors import Code
 from taskmill.services.page import Page, Paging
-from taskmill.services.schedules.service import ScheduleRequest, ScheduleRun, ScheduleView
+from taskmill.services.schedules.service import ScheduleRequest, ScheduleRun, ScheduleService, ScheduleView
 
 
 class FiresQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -49,20 +49,20 @@ async def create(request: Call) -> Envelope[ScheduleView]:
     """Make a schedule; it fires from its next time on."""
     platform = platform_of(request)
     wanted = await task_body.with_args(request, platform.settings, _REQUEST)
-    work = partial(platform.schedules.create, wanted, created_by=caller(request))
+    work = partial(_service(request).create, wanted, created_by=caller(request))
     return await once.answered(request, ScheduleView, work, HTTP_201_CREATED)
 
 
 @get("/", operation_id="listSchedules", summary="List schedules", opt={"query": Paging})
 async def list_schedules(request: Call) -> Envelope[Page[ScheduleView]]:
     """Return schedules by name."""
-    return ok(request, await platform_of(request).schedules.list(body.read_query(request, Paging)))
+    return ok(request, await _service(request).list(body.read_query(request, Paging)))
 
 
 @get("/{schedule:str}", operation_id="getSchedule", summary="Get one schedule", opt=UNKNOWN)
 async def get_schedule(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]:
     """Return a schedule with its last and next fire."""
-    return ok(request, await platform_of(request).schedules.get(_key(schedule)))
+    return ok(request, await _service(request).get(_key(schedule)))
 
 
 @put(
@@ -75,13 +75,13 @@ async def update(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]
     """Replace it; its pause stays, and its next fire if the timetable is the same."""
     platform = platform_of(request)
     wanted = await task_body.with_args(request, platform.settings, _REQUEST)
-    return ok(request, await platform.schedules.update(_key(schedule), wanted, by=caller(request)))
+    return ok(request, await _service(request).update(_key(schedule), wanted, by=caller(request)))
 
 
 @delete("/{schedule:str}", operation_id="deleteSchedule", summary="Delete a schedule", status_code=HTTP_200_OK, opt=UNKNOWN)
 async def remove(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]:
     """Remove it and return it as it was; the tasks it made stay."""
-    return ok(request, await platform_of(request).schedules.delete(_key(schedule), by=caller(request)))
+    return ok(request, await _service(request).delete(_key(schedule), by=caller(request)))
 
 
 @post(
@@ -90,7 +90,7 @@ async def remove(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]
 async def pause(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]:
     """Let it fire no more until it is resumed."""
     await body.refuse_body(request)
-    work = partial(platform_of(request).schedules.pause, _key(schedule), by=caller(request))
+    work = partial(_service(request).pause, _key(schedule), by=caller(request))
     return await once.answered(request, ScheduleView, work)
 
 
@@ -104,7 +104,7 @@ async def pause(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]:
 async def resume(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]:
     """Let it fire again from its next time on; what lay in the pause is not made up for."""
     await body.refuse_body(request)
-    work = partial(platform_of(request).schedules.resume, _key(schedule), by=caller(request))
+    work = partial(_service(request).resume, _key(schedule), by=caller(request))
     return await once.answered(request, ScheduleView, work)
 
 
@@ -126,7 +126,7 @@ async def resume(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleView]
 async def run(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleRun]:
     """Submit its task now, paused or not; its timetable does not change. Names the one that is there if the kind is unique."""
     await body.refuse_body(request)
-    service = platform_of(request).schedules
+    service = _service(request)
     work = partial(service.run, _key(schedule), by=caller(request), once=once.once_of(request))
     return await once.answered(request, ScheduleRun, work, HTTP_201_CREATED, kept=True)
 
@@ -140,7 +140,12 @@ async def run(request: Call, schedule: ScheduleKey) -> Envelope[ScheduleRun]:
 async def upcoming(request: Call, schedule: ScheduleKey) -> Envelope[Fires]:
     """Return when it fires next; for a paused one, as if it were resumed now."""
     count = body.read_query(request, FiresQuery).count
-    return ok(request, Fires(items=await platform_of(request).schedules.next(_key(schedule), count)))
+    return ok(request, Fires(items=await _service(request).next(_key(schedule), count)))
+
+
+def _service(request: Call) -> ScheduleService:
+    platform = platform_of(request)
+    return ScheduleService(platform.database, platform.submit)
 
 
 def _key(text: str) -> str:

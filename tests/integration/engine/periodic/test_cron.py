@@ -18,7 +18,7 @@ from taskmill.services.platform import Platform
 from taskmill.services.schedules.service import ScheduleRequest
 from tests.support import cron_replicas
 from tests.support.engines import platform_of
-from tests.support.platforms import opened
+from tests.support.platforms import opened, schedules
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -38,7 +38,7 @@ def cron(platform: Platform) -> Cron:
 async def make(platform: Platform, name: str, *, due_s: float | None = 0.0, **changes: Any) -> None:
     """Make a schedule whose next fire lies `due_s` seconds back; None leaves it in the future."""
     fields: dict[str, Any] = {"name": name, "kind": "demo.echo", "interval_s": 3600, **changes}
-    await platform.schedules.create(ScheduleRequest(**fields))
+    await schedules(platform).create(ScheduleRequest(**fields))
     if due_s is not None:
         await overdue(platform, name, due_s)
 
@@ -69,7 +69,7 @@ async def test_a_due_schedule_submits_its_task_once(platform: Platform, cron: Cr
         fire_at,
         "schedule:sum",
     )
-    view = await platform.schedules.get("sum")
+    view = await schedules(platform).get("sum")
     assert row["schedule_id"] == view.id
     assert view.last_task_id == row["id"]
     stored = await platform.database.pool.fetchrow("select * from taskmill.schedules where name = 'sum'")
@@ -81,7 +81,7 @@ async def test_a_due_schedule_submits_its_task_once(platform: Platform, cron: Cr
 
 async def test_paused_schedules_do_not_fire(platform: Platform, cron: Cron) -> None:
     await make(platform, "paused")
-    await platform.schedules.pause("paused")
+    await schedules(platform).pause("paused")
     assert (await cron.run_once())["fired"] == 0
 
 
@@ -97,8 +97,8 @@ async def test_a_late_scheduler_fires_each_time_and_a_dead_one_only_the_latest(p
     for row in await tasks(platform):
         fired[row["created_by"]] += 1
     assert fired == {"schedule:late": 3, "schedule:missed": 1}
-    assert (await platform.schedules.get("missed")).missed_count == 2
-    assert (await platform.schedules.get("lost")).missed_count == 3
+    assert (await schedules(platform).get("missed")).missed_count == 2
+    assert (await schedules(platform).get("lost")).missed_count == 3
 
 
 async def test_a_broken_schedule_says_why_and_holds_up_nobody(platform: Platform, cron: Cron) -> None:
@@ -113,7 +113,7 @@ async def test_a_broken_schedule_says_why_and_holds_up_nobody(platform: Platform
 
     assert [row["created_by"] for row in await tasks(platform)] == ["schedule:fine"]
     for name, word in (("broken", "ARGS_INVALID"), ("vanished", "KIND_NOT_FOUND")):
-        row = await platform.schedules.get(name)
+        row = await schedules(platform).get(name)
         assert word in (row.last_error or "")
         assert row.next_fire_at is not None
         assert datetime.fromisoformat(row.next_fire_at) > datetime.now(UTC)
@@ -121,7 +121,7 @@ async def test_a_broken_schedule_says_why_and_holds_up_nobody(platform: Platform
     await pool.execute("update taskmill.schedules set args = $1 where name = 'broken'", b'{"text": "5"}')
     await overdue(platform, "broken", 0)
     assert (await cron.run_once())["fired"] == 1
-    assert (await platform.schedules.get("broken")).last_error is None
+    assert (await schedules(platform).get("broken")).last_error is None
 
 
 async def test_a_time_zone_that_is_gone_is_tried_again(platform: Platform, cron: Cron) -> None:
@@ -132,7 +132,7 @@ async def test_a_time_zone_that_is_gone_is_tried_again(platform: Platform, cron:
 
     wait = await platform.database.pool.fetchval("select extract(epoch from next_fire_at - now()) from taskmill.schedules")
     assert c.CRON_RETRY_S - 5 < wait <= c.CRON_RETRY_S
-    assert "timezone" in ((await platform.schedules.get("moved")).last_error or "")
+    assert "timezone" in ((await schedules(platform).get("moved")).last_error or "")
 
 
 async def test_a_time_that_has_fired_never_fires_again(platform: Platform, cron: Cron) -> None:
@@ -144,7 +144,7 @@ async def test_a_time_that_has_fired_never_fires_again(platform: Platform, cron:
     assert (await cron.run_once())["fired"] == 0
 
     assert len(await tasks(platform)) == 1
-    view = await platform.schedules.get("hourly")
+    view = await schedules(platform).get("hourly")
     assert datetime.fromisoformat(view.next_fire_at or "") > datetime.now(UTC)
 
 
@@ -161,7 +161,7 @@ async def test_a_schedule_whose_task_is_there_already_names_that_one_and_makes_n
         await make(platform, "second", kind="demo.once")
         assert (await cron.run_once())["fired"] == (2 if error is None else 1)
         (row,) = await tasks(platform)
-        views = [await platform.schedules.get(name) for name in ("first", "second")]
+        views = [await schedules(platform).get(name) for name in ("first", "second")]
         named = {view.last_task_id for view in views}
         assert named == ({row["id"]} if error is None else {row["id"], None})
         assert sorted(str(view.last_error).split(" ", 1)[0] for view in views) == sorted(["None", str(error)])

@@ -15,7 +15,7 @@ from taskmill.services.page import Paging
 from taskmill.services.platform import Platform
 from taskmill.services.schedules.service import ScheduleRequest, ScheduleView
 from taskmill.services.schedules.sync import sync
-from tests.support.platforms import opened, registry
+from tests.support.platforms import opened, registry, schedules
 
 pytestmark = pytest.mark.anyio
 HOUR = timedelta(hours=1)
@@ -45,17 +45,17 @@ async def rewind(platform: Platform, name: str, **columns: object) -> None:
 
 
 async def test_a_new_schedule_fires_next_at_its_next_time(platform: Platform) -> None:
-    made = await platform.schedules.create(request(queue="slow", priority=4), created_by="ann")
+    made = await schedules(platform).create(request(queue="slow", priority=4), created_by="ann")
 
     assert moment(made.next_fire_at) == datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + HOUR
     assert (made.source, made.created_by, made.queue, made.priority, made.paused) == ("api", "ann", "slow", 4, False)
     assert made.args == {"text": "hi"}
-    assert await platform.schedules.get("hourly") == made
-    assert await platform.schedules.get(str(made.id)) == made
+    assert await schedules(platform).get("hourly") == made
+    assert await schedules(platform).get(str(made.id)) == made
 
 
 async def test_an_interval_begins_when_it_is_made(platform: Platform) -> None:
-    made = await platform.schedules.create(request(cron=None, interval_s=90))
+    made = await schedules(platform).create(request(cron=None, interval_s=90))
     age = (moment(made.next_fire_at) - moment(made.created_at)).total_seconds()
     assert age == pytest.approx(90, abs=1)
 
@@ -83,32 +83,32 @@ async def test_what_does_not_fit_is_refused_by_create_and_update(
     platform: Platform, changes: dict[str, Any], code: Code, field: str | None
 ) -> None:
     for attempt in (
-        lambda: platform.schedules.create(request(**changes)),
-        lambda: platform.schedules.update("any", request(**changes)),
+        lambda: schedules(platform).create(request(**changes)),
+        lambda: schedules(platform).update("any", request(**changes)),
     ):
         with pytest.raises(TaskmillError) as caught:
             await attempt()
         assert caught.value.code is code
         assert caught.value.details.get("field") == field
-    assert (await platform.schedules.list(Paging())).total == 0
+    assert (await schedules(platform).list(Paging())).total == 0
 
 
 async def test_a_name_is_taken_once(platform: Platform) -> None:
-    await platform.schedules.create(request("one"))
-    await platform.schedules.create(request("two"))
+    await schedules(platform).create(request("one"))
+    await schedules(platform).create(request("two"))
 
-    for attempt in (platform.schedules.create(request("one")), platform.schedules.update("two", request("one"))):
+    for attempt in (schedules(platform).create(request("one")), schedules(platform).update("two", request("one"))):
         with pytest.raises(TaskmillError) as caught:
             await attempt
         assert caught.value.code is Code.SCHEDULE_EXISTS
 
-    page = await platform.schedules.list(Paging(page_size=1, page=2))
+    page = await schedules(platform).list(Paging(page_size=1, page=2))
     assert ([item.name for item in page.items], page.total) == (["two"], 2)
 
 
 @pytest.mark.parametrize("key", ["nobody", "018f0000-0000-7000-8000-000000000000", "nul\x00"])
 async def test_an_unknown_key_is_not_found(platform: Platform, key: str) -> None:
-    service = platform.schedules
+    service = schedules(platform)
     for attempt in (
         service.get(key),
         service.update(key, request()),
@@ -124,70 +124,70 @@ async def test_an_unknown_key_is_not_found(platform: Platform, key: str) -> None
 
 
 async def test_update_keeps_the_next_fire_while_the_timetable_is_the_same(platform: Platform) -> None:
-    await platform.schedules.create(request())
+    await schedules(platform).create(request())
     overdue = datetime.now(UTC) - HOUR
     await rewind(platform, "hourly", next_fire_at=overdue, last_error="broken")
 
-    same = await platform.schedules.update("hourly", request("renamed", args={"text": "new"}))
+    same = await schedules(platform).update("hourly", request("renamed", args={"text": "new"}))
     assert moment(same.next_fire_at) == overdue.replace(microsecond=overdue.microsecond // 1000 * 1000)
     assert (same.name, same.args, same.last_error) == ("renamed", {"text": "new"}, None)
 
-    other = await platform.schedules.update("renamed", request(cron="30 * * * *"))
+    other = await schedules(platform).update("renamed", request(cron="30 * * * *"))
     assert moment(other.next_fire_at) > datetime.now(UTC)
 
 
 async def test_delete_leaves_nothing_but_its_tasks(platform: Platform) -> None:
-    made = await platform.schedules.create(request())
-    run = await platform.schedules.run("hourly")
+    made = await schedules(platform).create(request())
+    run = await schedules(platform).run("hourly")
 
-    assert (await platform.schedules.delete("hourly")).id == made.id
+    assert (await schedules(platform).delete("hourly")).id == made.id
 
-    assert (await platform.schedules.list(Paging())).items == []
+    assert (await schedules(platform).list(Paging())).items == []
     assert (
         await platform.database.pool.fetchval("select schedule_id from taskmill.tasks where id = $1", run.task_id) == made.id
     )
 
 
 async def test_resume_never_fires_what_was_missed_while_paused(platform: Platform) -> None:
-    made = await platform.schedules.create(request(cron=None, interval_s=10))
-    paused = await platform.schedules.pause("hourly")
+    made = await schedules(platform).create(request(cron=None, interval_s=10))
+    paused = await schedules(platform).pause("hourly")
     assert (paused.paused, paused.next_fire_at) == (True, None)
-    assert (await platform.schedules.pause("hourly")).paused_at == paused.paused_at
+    assert (await schedules(platform).pause("hourly")).paused_at == paused.paused_at
     begun = moment(made.next_fire_at) - timedelta(days=1)
     await rewind(platform, "hourly", next_fire_at=begun, paused_at=begun)
 
-    resumed = await platform.schedules.resume("hourly")
+    resumed = await schedules(platform).resume("hourly")
 
     following = moment(resumed.next_fire_at)
     assert timedelta() < following - datetime.now(UTC) <= timedelta(seconds=10.1)
     assert (following - begun) % timedelta(seconds=10) == timedelta()
     assert resumed.missed_count == 0
-    again = await platform.schedules.resume("hourly")
+    again = await schedules(platform).resume("hourly")
     assert again.next_fire_at == resumed.next_fire_at
 
 
 async def test_run_submits_at_once_even_when_paused(platform: Platform) -> None:
-    made = await platform.schedules.create(request(queue="slow"))
-    await platform.schedules.pause("hourly")
+    made = await schedules(platform).create(request(queue="slow"))
+    await schedules(platform).pause("hourly")
 
-    run = await platform.schedules.run("hourly", by="bob")
+    run = await schedules(platform).run("hourly", by="bob")
 
     row = await platform.database.pool.fetchrow("select * from taskmill.tasks where id = $1", run.task_id)
     assert row is not None
     assert (row["state"], row["queue"], row["schedule_id"], row["created_by"]) == ("available", "slow", made.id, "bob")
     assert row["ticket_at"] is None
     assert row["fire_at"] is None
-    after = await platform.schedules.get("hourly")
+    after = await schedules(platform).get("hourly")
     assert after.paused
     assert after.last_fire_at is None
 
 
 async def test_next_lists_the_coming_fires(platform: Platform) -> None:
-    made = await platform.schedules.create(request())
-    fires = [moment(fire) for fire in await platform.schedules.next("hourly", 3)]
+    made = await schedules(platform).create(request())
+    fires = [moment(fire) for fire in await schedules(platform).next("hourly", 3)]
     assert fires == [moment(made.next_fire_at) + n * HOUR for n in range(3)]
-    await platform.schedules.pause("hourly")
-    assert [moment(fire) for fire in await platform.schedules.next("hourly", 1)] == fires[:1]
+    await schedules(platform).pause("hourly")
+    assert [moment(fire) for fire in await schedules(platform).next("hourly", 1)] == fires[:1]
 
 
 def bringing(*schedules: tuple[str, str], plugin: str = "demo") -> Registry:
@@ -200,7 +200,7 @@ def bringing(*schedules: tuple[str, str], plugin: str = "demo") -> Registry:
 
 
 async def names(platform: Platform) -> dict[str, ScheduleView]:
-    return {item.name: item for item in (await platform.schedules.list(Paging())).items}
+    return {item.name: item for item in (await schedules(platform).list(Paging())).items}
 
 
 async def test_sync_follows_the_plugin(platform: Platform) -> None:
@@ -208,7 +208,7 @@ async def test_sync_follows_the_plugin(platform: Platform) -> None:
     counts = await sync(database, bringing(("a", "0 * * * *"), ("b", "0 * * * *"), ("bad", "nonsense")))
     assert (counts["added"], counts["refused"]) == (2, 1)
     assert {item.source for item in (await names(platform)).values()} == {"plugin:demo"}
-    kept = (await platform.schedules.pause("a")).paused_at
+    kept = (await schedules(platform).pause("a")).paused_at
     soon = datetime.now(UTC) + timedelta(seconds=5)
     await rewind(platform, "a", next_fire_at=soon)
 
@@ -223,7 +223,7 @@ async def test_sync_follows_the_plugin(platform: Platform) -> None:
 
 
 async def test_sync_touches_only_what_belongs_to_loaded_plugins(platform: Platform) -> None:
-    await platform.schedules.create(request("mine"))
+    await schedules(platform).create(request("mine"))
     await sync(platform.database, bringing(("theirs", "0 * * * *"), plugin="other"))
 
     counts = await sync(platform.database, bringing(("mine", "5 * * * *")))
@@ -237,7 +237,7 @@ async def test_sync_touches_only_what_belongs_to_loaded_plugins(platform: Platfo
 async def test_a_plugin_s_schedule_is_not_changed_by_hand(platform: Platform) -> None:
     await sync(platform.database, bringing(("a", "0 * * * *")))
     with pytest.raises(TaskmillError) as caught:
-        await platform.schedules.update("a", request("a"))
+        await schedules(platform).update("a", request("a"))
     assert caught.value.code is Code.SCHEDULE_OWNED
     assert caught.value.details == {"schedule": "a", "owner": "plugin:demo"}
-    assert (await platform.schedules.resume("a")).name == "a"
+    assert (await schedules(platform).resume("a")).name == "a"

@@ -18,6 +18,7 @@ from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.services.tasks.submitted import Submitted
 from tests.support.engines import decoded, final, history, live, platform_of, running, submit
+from tests.support.platforms import catalog
 
 pytestmark = pytest.mark.anyio
 LATER = datetime(2999, 1, 1, tzinfo=UTC)
@@ -358,5 +359,5 @@ async def test_the_detail_of_a_task_names_its_key(platform: Platform) -> None:
 
 
 async def test_the_catalog_shows_what_a_kind_declares(platform: Platform) -> None:
-    assert (await platform.catalog.kind("shop.bounce")).unique == Unique(by=["to"], on_duplicate="replace")
-    assert (await platform.catalog.kind("shop.mail")).unique is None
+    assert (await catalog(platform).kind("shop.bounce")).unique == Unique(by=["to"], on_duplicate="replace")
+    assert (await catalog(platform).kind("shop.mail")).unique is None
