@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import rich_click as click
 
 from taskmill.cli import phrases
 from taskmill.cli.arguments import compact, seconds, usage
+from taskmill.controls.unique import OnDuplicate, While
 
 F = TypeVar("F", bound=Callable[..., Any])
-WHILE = click.Choice(["live", "waiting"])
-ON_DUPLICATE = click.Choice(["return", "replace", "refuse"])
+WHILE = click.Choice(get_args(While))
+ON_DUPLICATE = click.Choice(get_args(OnDuplicate))
 # 接口的字段 → 这里的选项
 NAMES = {
     "unique.by": "--unique-by",

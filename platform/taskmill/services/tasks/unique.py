@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from msgspec import UNSET
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from taskmill.clock import Clock
 from taskmill.controls.unique import Unique
@@ -39,7 +39,7 @@ def uniqueness(
         chosen = (
             args if value is request.args else encode(value, field="unique.by", max_bytes=max_bytes, max_depth=max_depth)
         )
-    return Uniqueness(rule.key, chosen, rule.while_, rule.period_s, rule.on_duplicate)
+    return Uniqueness(**asdict(rule), of=chosen)
 
 
 def _rule(request: SubmitRequest, of_kind: Unique | None) -> Unique | None:

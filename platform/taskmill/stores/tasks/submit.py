@@ -10,6 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from taskmill.controls.once import Once
+from taskmill.controls.unique import Unique
 from taskmill.models.task_queue import KEYED
 from taskmill.stores import constants as c
 from taskmill.stores.arrays import sparse
@@ -19,15 +20,10 @@ from taskmill.stores.tasks.history import NOW_MS
 TAG_SEPARATOR = "\x1f"
 
 
-@dataclass(frozen=True, slots=True)
-class Uniqueness:
-    """Of what a new task may be there once: its `key`, or JSON bytes `of` which the key is made; see `controls.unique`."""
+class Uniqueness(Unique, frozen=True, kw_only=True):
+    """The rule of a new task; without a `key` of its own, JSON bytes `of` which the key is made."""
 
-    key: str | None
     of: bytes | None
-    while_: str
-    period_s: float | None
-    on_duplicate: str
 
 
 @dataclass(slots=True)
