@@ -1,4 +1,7 @@
-"""The ranges of what clients, plugins and handlers give: each stands here once, for the check and for the API's description."""
+"""The ranges of what clients, plugins and handlers give, for the check and for the API's description: each stands once.
+
+Here are those that several declarations share; what only one has stands there.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +45,7 @@ TIMEOUT_S: Final = Range(0, c.TIMEOUT_MAX_S, above=True)
 DELAY_S: Final = Range(0, c.DELAY_MAX_S)
 INTERVAL_S: Final = Range(c.INTERVAL_MIN_S, c.DELAY_MAX_S)
 CATCH_UP_S: Final = Range(0, c.CATCH_UP_MAX_S)
-UNIQUE_PERIOD_S: Final = Range(0, c.UNIQUE_PERIOD_MAX_S, above=True)
 LIMIT: Final = Range(1, c.LIMIT_MAX)
-RATE_PERIOD_S: Final = Range(0, c.RATE_PERIOD_MAX_S, above=True)
-BACKLOG: Final = Range(1, c.BACKLOG_MAX)
-RETENTION_S: Final = Range(0, c.QUEUE_RETENTION_MAX_S)
 
 
 def bad_delay(value: Any) -> Words | None:

@@ -1,6 +1,6 @@
 """The settings of a queue, each declared once, here: REST, command line, CRD and reference pages are made of them.
 
-A new setting is a field of `QueueSettings` and a column of the same name in `models/task_queue.py` with its migration; what
+A new setting is a field of `QueueSettings`, with its range, and a column of the same name in `models/task_queue.py` with its migration; what
 remains is the code that obeys it. Its name says how it is given: `…_s` is a duration in whole seconds.
 """
 
@@ -22,6 +22,7 @@ from taskmill.errors import Code, InputError
 from taskmill.words import Words
 
 UNLIMITED: Final = Words("不限", "no limit")
+RETENTION_S: Final = bounds.Range(0, 10 * 365 * 86_400)  # 再长也不超过平台的保留天数
 _SECONDS: Final = "_s"
 
 
@@ -100,7 +101,7 @@ class QueueSettings(Queue, frozen=True, kw_only=True):
             _setting(
                 Words("已完成的任务保留多久；0：一个也不留。", "How long its finished tasks are kept; 0: none is."),
                 Words("保留", "RETENTION"),
-                bound=bounds.RETENTION_S,
+                bound=RETENTION_S,
                 absent=Words("与平台的保留期相同，那也是上限", "as long as the platform keeps any, which is also the most"),
                 shown=3,
             ),
@@ -167,7 +168,7 @@ class QueueSettings(Queue, frozen=True, kw_only=True):
                     "Available tasks that may wait; a submit over it gets QUEUE_FULL, a batch as a whole.",
                 ),
                 Words("积压上限", "MAX_BACKLOG"),
-                bound=bounds.BACKLOG,
+                bound=bounds.Range(1, 100_000_000),
             ),
         ]
         | None

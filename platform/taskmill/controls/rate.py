@@ -10,9 +10,10 @@ import msgspec
 from taskmill import bounds
 from taskmill.words import Words
 
+PERIOD_S: Final = bounds.Range(0, 31 * 86_400.0, above=True)
 BOUNDS: Final[Mapping[str, bounds.Range]] = {
     "limit": bounds.LIMIT,
-    "period_s": bounds.RATE_PERIOD_S,
+    "period_s": PERIOD_S,
     "burst": bounds.LIMIT,
 }
 
@@ -21,7 +22,7 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """`limit` starts in `period_s` seconds, at most `burst` at once (default: as many as the limit)."""
 
     limit: Annotated[int, bounds.LIMIT.meta()]
-    period_s: Annotated[float, bounds.RATE_PERIOD_S.meta()]
+    period_s: Annotated[float, PERIOD_S.meta()]
     burst: Annotated[int, bounds.LIMIT.meta()] | None = None
 
     @property

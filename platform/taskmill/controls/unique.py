@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
-from taskmill import bounds, reasons
 from taskmill import constants as c
+from taskmill import reasons
+from taskmill.bounds import Range
 from taskmill.errors import Code, InputError
 from taskmill.words import Words
 
 While = Literal["live", "waiting"]
 OnDuplicate = Literal["return", "replace", "refuse"]
+PERIOD_S: Final = Range(0, 366 * 86_400.0, above=True)  # 键最多占一年：过期的要有人清
+BY_MAX: Final = 20  # by 里至多几个参数
 _ABSENT = object()
 
 
@@ -42,7 +45,7 @@ class Unique(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     while_: Annotated[While, Meta(description="How long it holds its key: until it is final, or until its first claim.")] = (
         "live"
     )
-    period_s: Annotated[float, bounds.UNIQUE_PERIOD_S.meta("Held this long from the submit, in seconds.")] | None = None
+    period_s: Annotated[float, PERIOD_S.meta("Held this long from the submit, in seconds.")] | None = None
     on_duplicate: Annotated[OnDuplicate, Meta(description="Answer the task that is there, change it, or refuse.")] = "return"
 
     def refusal(self) -> tuple[str, Words] | None:
@@ -51,7 +54,7 @@ class Unique(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             return "by", reasons.KEY_OR_BY
         if self.key is not None and (reason := bad_key(self.key)) is not None:
             return "key", reason
-        if self.period_s is not None and (reason := bounds.UNIQUE_PERIOD_S.refusal(self.period_s)) is not None:
+        if self.period_s is not None and (reason := PERIOD_S.refusal(self.period_s)) is not None:
             return "period_s", reason
         for name, word, words in (("while", self.while_, While), ("on_duplicate", self.on_duplicate, OnDuplicate)):
             if word not in words.__args__:  # 在 Python 里造的，没有人替它查过
@@ -60,8 +63,8 @@ class Unique(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def _bad_path(self) -> tuple[str, Words] | None:
         paths = self.by or ()
-        if len(paths) > c.UNIQUE_BY_MAX:
-            return "by", reasons.AT_MOST(limit=c.UNIQUE_BY_MAX)
+        if len(paths) > BY_MAX:
+            return "by", reasons.AT_MOST(limit=BY_MAX)
         for index, path in enumerate(paths):
             if (reason := bad_key(path)) is not None:
                 return f"by[{index}]", reason

@@ -21,7 +21,7 @@ class Rate(Record, frozen=True, omit_defaults=True):
     """Starts in a time, as a token bucket by PostgreSQL's clock."""
 
     limit: Annotated[int, whole("Starts in the period.", 1, c.LIMIT_MAX)]
-    period_seconds: Annotated[int, whole("Length of the period.", 1, int(c.RATE_PERIOD_MAX_S))]
+    period_seconds: Annotated[int, whole("Length of the period.", 1, int(rate.PERIOD_S.high))]
     burst: Annotated[int, whole("Most starts at once. Absent: as many as the limit.", 1, c.LIMIT_MAX)] | None = None
 
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import field
 
 from taskmill import constants as c
-from taskmill.controls.queue_settings import SETTINGS
+from taskmill.controls.queue_settings import RETENTION_S, SETTINGS
 from taskmill.kube.crd.pod import Label, Overrides, Plugin, Pod, Reference, Resources
 from taskmill.kube.crd.policy import ABSENT, Policy
 from taskmill.kube.crd.scaling import PODS_MAX, Scaling
@@ -198,12 +198,8 @@ class TaskQueueSpec(Record, frozen=True, kw_only=True):
         ),
     ] = "None"
     retention_seconds: (
-        Annotated[
-            int,
-            whole(SETTINGS["retention_s"].says(ABSENT), 0, c.QUEUE_RETENTION_MAX_S),
-        ]
-        | None
-    ) = None  # fmt: skip
+        Annotated[int, whole(SETTINGS["retention_s"].says(ABSENT), int(RETENTION_S.low), int(RETENTION_S.high))] | None
+    ) = None
     policy: Policy = Policy()
     replicas: (
         Annotated[int, whole("Number of pods, in mode Manual (by hand) and External (by an autoscaler) only.", 0, PODS_MAX)]

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from taskmill import Unique, task
-from taskmill import constants as c
+from taskmill.controls.unique import PERIOD_S
 from taskmill.engine.periodic.pruner import Pruner
 from taskmill.errors import Code, ConflictError, InputError, UnavailableError
 from taskmill.services.platform import Platform
@@ -109,7 +109,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("period 0", {"unique": {"period_s": 0}}, "unique.period_s"),
     ("period below 0", {"unique": {"period_s": -1}}, "unique.period_s"),
     ("period of no number", {"unique": {"period_s": float("nan")}}, "unique.period_s"),
-    ("period over a year", {"unique": {"period_s": c.UNIQUE_PERIOD_MAX_S + 1}}, "unique.period_s"),
+    ("period over a year", {"unique": {"period_s": PERIOD_S.high + 1}}, "unique.period_s"),
     ("while", {"unique": {"while_": "ever"}}, "unique.while"),
     ("on_duplicate", {"unique": {"on_duplicate": "hope"}}, "unique.on_duplicate"),
 ]
