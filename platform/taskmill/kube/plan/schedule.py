@@ -32,6 +32,9 @@ from taskmill.services.fleet import ScheduleFact, ScheduleRequest
 
 UNCONNECTED: Final = frozenset({Reason.CONNECTION_SECRET_MISSING.value, Reason.CONNECTION_INVALID.value})
 TAKEN: Final = frozenset({Code.SCHEDULE_EXISTS.value, Code.SCHEDULE_OWNED.value})
+# 数据库里的名字 → spec 里的；其余的两边同名
+SPELT: Final = {"interval_s": "interval_seconds", "timezone": "time_zone", "catch_up_s": "catch_up_seconds"}
+REQUEST: Final = tuple(name for name in ScheduleRequest.__struct_fields__ if name != "name")
 
 
 def plan_schedule(state: ScheduleState) -> SchedulePlan:
@@ -62,12 +65,8 @@ def _go(state: ScheduleState, schedule: TaskSchedule) -> SchedulePlan:
 
 
 def _request(schedule: TaskSchedule) -> ScheduleRequest:
-    spec = schedule.spec
-    return ScheduleRequest(
-        name=schedule_name(schedule), kind=spec.kind, args=spec.args, queue=spec.queue, priority=spec.priority, cron=spec.cron,
-        interval_s=float(spec.interval_seconds) if spec.interval_seconds is not None else None, timezone=spec.time_zone,
-        catch_up_s=float(spec.catch_up_seconds),
-    )  # fmt: skip
+    given = {name: getattr(schedule.spec, SPELT.get(name, name)) for name in REQUEST}
+    return msgspec.convert({**given, "name": schedule_name(schedule)}, ScheduleRequest)
 
 
 def _answered(state: ScheduleState, schedule: TaskSchedule, answer: ScheduleFact | Refusal) -> SchedulePlan:
