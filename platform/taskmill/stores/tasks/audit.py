@@ -21,7 +21,8 @@ with recursive lanes as (
     where state = 'available' and (queue, priority) > (l.queue, l.priority)
     order by queue, priority, ticket_at limit 1) n
 )
-select queue, priority, (extract(epoch from now()) * 1000)::bigint as now_ms, ahead from lanes l cross join lateral (
+select queue, priority, (extract(epoch from now()) * 1000)::bigint as now_ms,
+       (extract(epoch from ticket_at) * 1000)::bigint as oldest_ms, ahead from lanes l cross join lateral (
   select exists (select from taskmill.tasks t where t.state = 'available' and t.queue = l.queue
                  and t.priority = l.priority and t.ticket_at > now() + $1 * interval '1 second') as ahead) a
 where ahead or ticket_at < now() - $1 * interval '1 second'
@@ -45,18 +46,19 @@ ALIVE = "select id from taskmill.workers where id = any ($1::uuid[]) and dead_at
 
 @dataclass(frozen=True, slots=True)
 class AgedLane:
-    """A lane to look at: PostgreSQL's time in ms, and whether some ticket is dated after it (`ahead`)."""
+    """A lane to look at: PostgreSQL's time and that of its oldest ticket in ms, and whether some is dated after now (`ahead`)."""
 
     queue: str
     priority: int
     now_ms: int
+    oldest_ms: int
     ahead: bool
 
 
 async def aged_lanes(connection: Queryable, margin_s: float) -> list[AgedLane]:
     """Return lanes with a ticket that is older than `margin_s` seconds, or that far in the future."""
     rows = await connection.fetch(OLDEST, margin_s)
-    return [AgedLane(row["queue"], row["priority"], row["now_ms"], row["ahead"]) for row in rows]
+    return [AgedLane(row["queue"], row["priority"], row["now_ms"], row["oldest_ms"], row["ahead"]) for row in rows]
 
 
 async def forget_lost(connection: Queryable, queue: str, priority: int, after_ms: int, before_ms: int, limit: int) -> int:
