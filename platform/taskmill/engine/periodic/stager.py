@@ -7,6 +7,7 @@ queues; with thousands of them it comes less often.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 
 from taskmill import constants as c
@@ -49,7 +50,9 @@ class Stager:
         self._writer = new_id()
         self._sweep_at = float("-inf")
         self._cost = Cost(ec.SWEEP_COST_RATIO)
+        self._missing: list[str] = []  # 遍查时没有流、还没轮到重建的队列
         self._stale: dict[Lane, int] = {}  # 有旧票的道，和它们的纪元
+        self._fed_last: Lane = ("", 0)
         self._fed: set[Lane] = set()  # 补过票、也许还立着标志的道
 
     async def run_once(self) -> Mapping[str, int]:
@@ -62,33 +65,46 @@ class Stager:
         expired = await self._database.unit(lambda connection: store.expire(connection, self._batch, self._writer))
         for row in expired:
             self._tally.expired(row["id"], row["kind"], row["queue"], row["attempt"])
-        if self._clock.monotonic() >= self._sweep_at:
+        if self._missing:
+            rebuilt += await self._rebuild_next()
+        elif self._clock.monotonic() >= self._sweep_at:
             rebuilt += await self._sweep()
         await self._clear_flags(waiting)
-        count, more, begun = await self._feed_all(sorted((waiting | self._stale.keys()) - first))
+        count, more, begun = await self._feed_all(self._in_turn((waiting | self._stale.keys()) - first))
         return {
             "staged": len(due),
             "expired": len(expired),
             "fed": fed + count,
             "epochs": rebuilt + begun,
-            "more": int(full or more or len(due) == self._batch),
+            "more": int(full or more or len(due) == self._batch or bool(self._missing)),
         }
 
     async def _feed_all(self, lanes: list[Lane]) -> tuple[int, bool, int]:
-        """补票，一次一组道；返回补了几张、是否还有、重建了几个纪元。"""
+        """补票，一次一组道，到时即止；返回补了几张、是否还有、重建了几个纪元。"""
         fed, full, rebuilt = 0, False, 0
+        end = self._clock.monotonic() + ec.STAGE_ROUND_S
         for part in streams.chunks(lanes):
+            if self._clock.monotonic() > end:
+                return fed, True, rebuilt
+            self._fed_last = part[-1]
             count, more, begun = await self._feed(part)
             fed, full, rebuilt = fed + count, full or more, rebuilt + begun
         return fed, full, rebuilt
+
+    def _in_turn(self, lanes: Iterable[Lane]) -> list[Lane]:
+        """从上一轮停下的地方接着来：前面的道补不进去时，后面的也轮得到。"""
+        ordered = sorted(lanes)
+        start = bisect_right(ordered, self._fed_last)
+        return ordered[start:] + ordered[:start]
 
     async def _sweep(self) -> int:
         """遍查所有队列：补上失去的纪元，找出纪元之前的旧票和立着的标志。"""
         began = self._clock.monotonic()
         queues = await store.queue_states(self._database.pool)
         epochs = await streams.epochs(self._tickets, queues)
-        missing = [queue for queue in queues if queue not in epochs]
-        rebuilt = await self._rebuild(missing)
+        self._missing = [queue for queue in queues if queue not in epochs]
+        missing = self._missing[: ec.REBUILD_MAX]
+        rebuilt = await self._rebuild_next()
         if rebuilt:
             epochs |= await streams.epochs(self._tickets, missing)
         oldest = await store.ticketed_lanes(self._database.pool)
@@ -99,8 +115,13 @@ class Stager:
         }
         self._fed |= {(q, p) for q, epoch in epochs.items() if not queues.get(q) for p in epoch.full}
         rest = self._cost.rest(self._clock.monotonic() - began)
-        self._sweep_at = began + (0.0 if len(missing) > rebuilt else rest)
+        self._sweep_at = began + (0.0 if self._missing or len(missing) > rebuilt else rest)
         return rebuilt
+
+    async def _rebuild_next(self) -> int:
+        """重建下一批；都轮到之后再遍查一遍。"""
+        part, self._missing = self._missing[: ec.REBUILD_MAX], self._missing[ec.REBUILD_MAX :]
+        return await self._rebuild(part)
 
     async def _rebuild(self, queues: list[str]) -> int:
         """流被清空：重建消费组，再立纪元；纪元之前的票一律作废。同一时刻只有一个重建者。"""
