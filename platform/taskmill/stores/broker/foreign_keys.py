@@ -8,6 +8,7 @@ from typing import Final
 from taskmill import constants as c
 from taskmill import keys
 from taskmill.stores import constants as sc
+from taskmill.stores.broker.each import each
 from taskmill.stores.broker.tickets import Tickets
 
 EPOCH_TYPE: Final = "hash"
@@ -38,11 +39,8 @@ async def find(tickets: Tickets, queues: Sequence[str]) -> list[str]:
     found: list[str] = []
     for start in range(0, len(queues), sc.FOREIGN_CHUNK):
         part = queues[start : start + sc.FOREIGN_CHUNK]
-        async with tickets.pipeline() as pipe:
-            for queue in part:
-                for key in _keys(queue):
-                    pipe.type(key)
-            replies = [reply.decode() for reply in await pipe.execute()]
+        names = [name for queue in part for name in _keys(queue)]
+        replies = [reply.decode() for reply in await each(tickets.redis, names, ["TYPE"])]
         for index, queue in enumerate(part):
             types = replies[index * len(wanted) : (index + 1) * len(wanted)]
             if any(kind not in {"none", right} for kind, right in zip(types, wanted, strict=True)):

@@ -5,7 +5,7 @@ A lane is a (queue, priority) pair. Methods raise one of BROKER_AWAY when Valkey
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from taskmill import constants as c
 from taskmill import keys
 from taskmill.stores import constants as sc
+from taskmill.stores.broker.each import each
 from taskmill.stores.broker.tickets import NO_EPOCH, Lane, Ticket, Tickets, no_group
 
 T = TypeVar("T")
@@ -38,7 +39,7 @@ async def epochs(tickets: Tickets, queues: Iterable[str]) -> dict[str, Epoch]:
     """Return the epoch of each queue; queues that lost theirs are absent."""
     found: dict[str, Epoch] = {}
     for part in chunks(queues):
-        replies = await _replies(tickets, part, lambda pipe, queue: pipe.hmget(keys.epoch(queue), _EPOCH_FIELDS))
+        replies = await _replies(tickets, map(keys.epoch, part), ["HMGET"], _EPOCH_FIELDS)
         for queue, (start, *flags) in zip(part, replies, strict=True):
             if start is not None:
                 full = frozenset(p for p, flag in zip(c.PRIORITIES, flags, strict=True) if flag is not None)
@@ -59,8 +60,7 @@ async def lengths(tickets: Tickets, lanes: Iterable[Lane]) -> dict[Lane, int]:
     """Return how many tickets each stream holds, read ones that were not dropped included."""
     found: dict[Lane, int] = {}
     for part in chunks(lanes):
-        replies = await _replies(tickets, part, lambda pipe, lane: pipe.xlen(keys.tickets(*lane)))
-        found.update(zip(part, replies, strict=True))
+        found.update(zip(part, await _replies(tickets, _streams(part), ["XLEN"]), strict=True))
     return found
 
 
@@ -68,9 +68,9 @@ async def heads(tickets: Tickets, lanes: Iterable[Lane]) -> dict[Lane, int | Non
     """Return the `at_ms` of the oldest ticket of each stream, None if it is empty."""
     found: dict[Lane, int | None] = {}
     for part in chunks(lanes):
-        replies = await _replies(tickets, part, lambda pipe, lane: pipe.xrange(keys.tickets(*lane), count=1))
+        replies = await _replies(tickets, _streams(part), ["XRANGE"], ["-", "+", "COUNT", 1])
         for lane, entries in zip(part, replies, strict=True):
-            found[lane] = Ticket.unpack(entries[0][1][sc.TICKET_FIELD]).at_ms if entries else None
+            found[lane] = Ticket.unpack(_paired(entries[0][1])[sc.TICKET_FIELD]).at_ms if entries else None
     return found
 
 
@@ -94,15 +94,12 @@ def _portions(batches: Mapping[Lane, Sequence[Ticket]]) -> Iterator[tuple[Lane, 
 
 async def pending(tickets: Tickets, lanes: Iterable[Lane], count: int) -> dict[Lane, dict[bytes, int]]:
     """Return, of lanes that have any, tickets that were read and never dropped, and how long ago that was: ms by Valkey's clock."""
-
-    def ask(pipe: Any, lane: Lane) -> None:
-        pipe.xpending_range(keys.tickets(*lane), keys.GROUP, "-", "+", count)
-
     found: dict[Lane, dict[bytes, int]] = {}
     for part in chunks(lanes):
-        for lane, reply in zip(part, await _replies(tickets, part, ask), strict=True):
+        replies = await _replies(tickets, _streams(part), ["XPENDING"], [keys.GROUP, "-", "+", count])
+        for lane, reply in zip(part, replies, strict=True):
             if reply:
-                found[lane] = {item["message_id"]: item["time_since_delivered"] for item in reply}
+                found[lane] = {entry: idle_ms for entry, _, idle_ms, _ in reply}
     return found
 
 
@@ -110,19 +107,26 @@ async def consumers(tickets: Tickets, lanes: Iterable[Lane]) -> dict[Lane, list[
     """Return the names of the consumers of lanes that have any."""
     found: dict[Lane, list[str]] = {}
     for part in chunks(lanes):
-        replies = await _replies(tickets, part, lambda pipe, lane: pipe.xinfo_consumers(keys.tickets(*lane), keys.GROUP))
+        replies = await _replies(tickets, _streams(part), ["XINFO", "CONSUMERS"], [keys.GROUP])
         for lane, reply in zip(part, replies, strict=True):
             if reply:
-                found[lane] = [item["name"].decode() for item in reply]
+                found[lane] = [_paired(item)[b"name"].decode() for item in reply]
     return found
 
 
-async def _replies(tickets: Tickets, asked: Iterable[T], ask: Callable[[Any, T], object]) -> list[Any]:
+def _streams(lanes: Iterable[Lane]) -> Iterator[str]:
+    return (keys.tickets(*lane) for lane in lanes)
+
+
+def _paired(flat: Sequence[Any]) -> dict[bytes, Any]:
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+async def _replies(
+    tickets: Tickets, names: Iterable[str], command: Sequence[str], after: Sequence[str | int] = ()
+) -> list[Any]:
     """一次往返问完；没有流或没有组算空，别的错误照抛。"""
-    async with tickets.pipeline() as pipe:
-        for item in asked:
-            ask(pipe, item)
-        replies = await pipe.execute(raise_on_error=False)
+    replies = await each(tickets.redis, list(names), command, after)
     for reply in replies:
         if isinstance(reply, Exception) and not no_group(reply):
             raise reply

@@ -19,6 +19,7 @@ from taskmill import constants as c
 from taskmill import keys
 from taskmill.errors import Code, UnavailableError
 from taskmill.stores import constants as sc
+from taskmill.stores.broker.each import each
 from taskmill.stores.broker.link import Doubts, client
 from taskmill.stores.why import why
 
@@ -192,10 +193,9 @@ class Tickets:
         streams = [keys.tickets(queue, priority) for priority in c.PRIORITIES]
         await self.redis.execute_command("DEL", keys.epoch(queue), *streams)
 
-    async def _heal_group(self, queue: str, priority: int) -> bool:
+    async def _heal_group(self, queue: str, priority: int) -> None:
         """纪元在而组不在（有人删了流）：补上，从头读起；纪元也不在就等 stager。"""
-        made = await self._heal(keys=[keys.epoch(queue), keys.tickets(queue, priority)], args=[keys.GROUP])
-        return bool(made)
+        await self._heal(keys=[keys.epoch(queue), keys.tickets(queue, priority)], args=[keys.GROUP])
 
     async def length(self, queue: str, priority: int) -> int:
         """Return how many tickets are in the stream, read ones that were not dropped included."""
@@ -204,10 +204,7 @@ class Tickets:
 
     async def nonempty(self, lanes: Sequence[Lane]) -> list[Lane]:
         """Return those (queue, priority) pairs whose stream holds tickets, in one round trip."""
-        async with self.pipeline() as pipe:
-            for queue, priority in lanes:
-                pipe.xlen(keys.tickets(queue, priority))
-            lengths: list[int] = await pipe.execute()
+        lengths = await each(self.redis, [keys.tickets(*lane) for lane in lanes], ["XLEN"])
         return [lane for lane, length in zip(lanes, lengths, strict=True) if length]
 
     async def entries(self, queue: str, priority: int, entries: Sequence[bytes]) -> list[Entry]:
@@ -252,10 +249,11 @@ class Tickets:
         except ResponseError as error:
             if not no_group(error):
                 raise
-            # 新队列或流被清空：等 stager 建好消费组，别空转
-            if not all([await self._heal_group(*stream) for stream in counts]):
+            # 新队列或流被清空：一条没有组，一起等就等不成。逐条读；都没有票就等 stager 建好消费组，别空转
+            found = await self.read(consumer, counts)
+            if not found:
                 await asyncio.sleep(c.STAGER_PERIOD_S)
-            return {}
+            return found
         return {names[name]: _entries(entries) for name, entries in reply or []}
 
     async def own_pending(self, consumer: str, queue: str, priority: int, count: int) -> list[Entry]:
