@@ -39,11 +39,22 @@ class Reader:
         self.consumer = consumer
         self.queues = sorted(queues)
         self.paused: frozenset[str] = frozenset()
+        self._dry = False  # 等过一轮，一张票也没有
 
     @property
     def lanes(self) -> list[Lane]:
         """Return the (queue, priority) pairs that are read now, the most urgent first."""
         return [(queue, priority) for priority in c.PRIORITIES for queue in self.queues if queue not in self.paused]
+
+    async def next(self, budget: int) -> dict[Lane, list[Entry]]:
+        """Return tickets that are there, or wait for the first; after a wait in vain it waits on without looking.
+
+        To look at thousands of lanes is dear, and the wait itself begins with a look at all of them.
+        """
+        found = {} if self._dry else await self.read(budget)
+        found = found or await self.wait(budget)
+        self._dry = not found
+        return found
 
     async def read(self, budget: int) -> dict[Lane, list[Entry]]:
         """Return at most `budget` tickets without waiting: shares first, then what is left over, urgent first."""
