@@ -74,6 +74,7 @@ AUDIT_BATCH: Final = 5_000
 AUDIT_CONSUMERS_S: Final = 30.0  # 遍查所有队列、清理死去的消费者的周期；留着它们无害，只是占内存
 LIMITER_PERIOD_S: Final = 0.25  # 放行者的周期：自己放行的不等它，它管漏下的与新有上限的
 LIMITER_MIN_S: Final = 0.02  # 令牌桶再快，也不比这更勤
+LIMITER_REST_S: Final = 2.0  # 被挡的键都看过而没有放行的，至多歇这么久再看
 LIMIT_KEYS: Final = 1_000  # 一轮看多少个被挡的键
 PLUGIN_LOOK_S: Final = 10.0  # 有插件还没起来（表没迁移好、超了时限）时，隔多久再看一次
 SYNC_RETRY_S: Final = 5.0  # 插件的计划没同步成时多久后再试

@@ -275,7 +275,7 @@ class Incarnation:
 
     async def _read(self, room: int) -> dict[Lane, list[Entry]]:
         try:
-            found = await self.reader.read(room) or await self.reader.wait(room)
+            found = await self.reader.next(room)
         except BROKER_AWAY as error:
             self._process.troubles.broker(why(error))
             raise
@@ -286,6 +286,8 @@ class Incarnation:
         """Start claimed rows; one whose cancel came before the reply to the claim is given back, and so ends cancelled."""
         process, now = self._process, time.monotonic()
         process.claimed += len(rows)
+        # 开始了的不再占着桶：马上让桶知道
+        process.platform.promoter.soon((row["queue"], row["concurrency_key"]) for row in rows if row["rated"])
         for row in rows:
             definition = process.platform.host.registry.tasks[row["kind"], row["kind_version"]]
             attempt = Attempt(row, definition, self.id, now, now)

@@ -10,13 +10,14 @@ from taskmill.models.base import Base
 
 
 class RateBucket(Base):
-    """How many starts a queue had left `at` that time; it fills from then on."""
+    """How many starts a queue had left `at` that time; it fills from then on, up to `ceiling` (null: a burst)."""
 
     __tablename__ = "rate_buckets"
 
     queue: Mapped[str] = mapped_column(primary_key=True)
     tokens: Mapped[float]
     at: Mapped[datetime]
+    ceiling: Mapped[float | None]
 
 
 class KeyRateBucket(Base):
@@ -28,3 +29,4 @@ class KeyRateBucket(Base):
     key: Mapped[str] = mapped_column(primary_key=True)
     tokens: Mapped[float]
     at: Mapped[datetime]
+    ceiling: Mapped[float | None]

@@ -173,6 +173,7 @@ async def test_buckets_of_keys_go_when_they_are_full_or_their_rate_is_gone(platf
     await limit(platform, rate_per_key=Rate(limit=1, period_s=10, burst=2))
     await packs(platform, "aab")
     await start(platform)
+    await promote(platform)
     pruner, count = Pruner(platform.database), "select count(*) from taskmill.key_rate_buckets"
     assert (await pruner.run_once())["buckets"] == 0
     await later(platform, 10.5)
@@ -186,7 +187,9 @@ async def test_the_limiter_comes_back_when_the_next_key_has_a_token(platform: Pl
     await limit(platform, rate_per_key=Rate(limit=1, period_s=1, burst=1))
     await packs(platform, "aa")
     await start(platform)
-    await platform.database.pool.execute("update taskmill.key_rate_buckets set tokens = 0.9, at = now() + interval '1 hour'")
+    await platform.database.pool.execute(
+        "update taskmill.key_rate_buckets set tokens = 0.9, ceiling = 1, at = now() + interval '1 hour'"
+    )
     limiter = Limiter(platform.database, platform.promoter)
     await limiter.run_once()
     assert limiter.period_s == pytest.approx(0.1)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.engine import constants as ec
+from taskmill.engine.periodic.cost import Cost
 from taskmill.log import get_logger
 from taskmill.services.queues.limits import Promoter
-from taskmill.stores.database import Database
+from taskmill.stores.database import Database, Queryable
 from taskmill.stores.tasks import limits as store
 from taskmill.stores.tasks import rates
+from taskmill.stores.tasks.rates import Place
 
 log = get_logger(__name__)
 FIRST = ("", "")
@@ -24,30 +27,44 @@ class Limiter:
 
     name = "limiter"
 
-    def __init__(self, database: Database, promoter: Promoter, *, batch: int = ec.STAGE_BATCH) -> None:
+    def __init__(
+        self, database: Database, promoter: Promoter, *, batch: int = ec.STAGE_BATCH, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
         self._database = database
         self._promoter = promoter
         self._batch = batch
+        self._clock = clock
         self._after = FIRST  # 上一轮看到哪个键
+        self._keys_at = float("-inf")  # 何时再看被挡的键
+        self._cost = Cost(ec.SWEEP_COST_RATIO, first=0.0)
         self.period_s = ec.LIMITER_PERIOD_S
 
     async def run_once(self) -> Mapping[str, int]:
         """Do one round; returns enrolled, released, promoted and more (a batch was full)."""
-        pool = self._database.pool
         self.period_s = ec.LIMITER_PERIOD_S
-        released = await store.release(pool, self._batch)
-        if not await store.limited(pool):
-            return {"enrolled": 0, "released": released, "promoted": 0, "more": int(released >= self._batch)}
-        await store.adopt(pool)
-        await rates.cap(pool)
-        places = await store.enrol(pool, self._batch)
-        keys = await store.held_keys(pool, self._after, ec.LIMIT_KEYS)
-        self._after = keys[-1] if len(keys) == ec.LIMIT_KEYS else FIRST
-        queues = await store.held_queues(pool)
-        given = await self._promoter.give([*places, *keys, *((queue, None) for queue in queues)])
+        async with self._database.pool.acquire() as connection:
+            released = await store.release(connection, self._batch)
+            if not await store.limited(connection):
+                return {"enrolled": 0, "released": released, "promoted": 0, "more": int(released >= self._batch)}
+            await store.adopt(connection)
+            places = await store.enrol(connection, self._batch)
+            wanted = [*places, *await rates.changed(connection, ec.LIMIT_KEYS), *await self._keys(connection)]
+            wanted += [(queue, None) for queue in await store.held_queues(connection)]
+        given = await self._promoter.give(wanted)
         promoted = sum(map(len, given.tickets.values()))
         if given.refill_s:  # 下一个令牌什么时候有，就什么时候再来
             self.period_s = min(self.period_s, max(ec.LIMITER_MIN_S, min(given.refill_s.values())))
         enrolled = places.total()
         full = max(released, enrolled, promoted) >= self._batch
         return {"enrolled": enrolled, "released": released, "promoted": promoted, "more": int(full)}
+
+    async def _keys(self, connection: Queryable) -> list[Place]:
+        """接着看下一段被挡的键；都看过而没有放行的，就歇一会儿。"""
+        began = self._clock.monotonic()
+        if began < self._keys_at:
+            return []
+        places, after = await store.held_keys(connection, self._after, ec.LIMIT_KEYS)
+        self._after = after or FIRST
+        rest = self._cost.rest(self._clock.monotonic() - began)
+        self._keys_at = began if places or after else began + min(rest, ec.LIMITER_REST_S)
+        return list(places)

@@ -87,7 +87,8 @@ class Promoter:
             await connection.execute("set local synchronous_commit = off")
             return await store.give(connection, wanted, c.PROMOTE_MAX)
 
-        wanted = set(places)
+        if not (wanted := set(places)):
+            return Given({}, {})
         given = await self._database.unit(work)
         await self._send(given)
         return given

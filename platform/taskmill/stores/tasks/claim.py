@@ -29,7 +29,9 @@ _CLAIMABLE = f"""
 """
 _RETURNING = """
 returning t.id, t.claim_no, t.attempt, t.max_attempts, t.crash_count, t.queue, t.kind, t.kind_version, t.args, t.meta,
-          t.tags, t.deadline_at, t.timeout_ms, t.started_at, t.concurrency_key, t.slot
+          t.tags, t.deadline_at, t.timeout_ms, t.started_at, t.concurrency_key, t.slot,
+          case when t.slot is not null then exists (
+            select from taskmill.queues q where q.name = t.queue and (q.rate is not null or q.rate_per_key is not null)) end as rated
 """
 # 转移 claim：available → running。
 # 别人锁着的行跳过：一把锁不能让同一批里的几百个任务陪着等

@@ -24,7 +24,7 @@ from taskmill.stores.broker.tickets import Ticket
 from taskmill.stores.database import Connection, Queryable, Record
 from taskmill.stores.tasks import rates
 from taskmill.stores.tasks.history import NOW_MS
-from taskmill.stores.tasks.rates import Place
+from taskmill.stores.tasks.rates import Level, Place
 
 HELD_BY_KEY: Final = 0
 HELD_BY_QUEUE: Final = 1
@@ -60,6 +60,7 @@ COUNTS = """
 select u.queue, (select count(*) from taskmill.tasks t where t.queue = u.queue and t.slot = 2) as taken
 from unnest($1::text[]) as u(queue)
 """
+# 外层写成 t.slot = 1，统计过时的时候会从 tasks_slots 把挡着的全走一遍，而不是按 id 找选中的几行。
 # 没有按键排过队的（排在队列这里之后，才有了按键的上限）退回去，不算放行
 BY_QUEUE = f"""
 with next as materialized (
@@ -74,7 +75,7 @@ with next as materialized (
 )
 update taskmill.tasks t
 set slot = case when f.ok then {FREE} else {HELD_BY_KEY} end, ticket_at = case when f.ok then {NOW_MS} end, updated_at = now()
-from fits f where t.id = f.id and t.slot = 1
+from fits f where t.id = f.id and t.slot is not distinct from {HELD_BY_QUEUE}
 {_STEPPED}
 """
 # 队列刚有了上限，或任务从别的状态回来：排进去，才轮得到
@@ -114,7 +115,7 @@ with recursive by_key as (
 )
 update taskmill.tasks t set slot = null from next where t.id = next.id and t.slot in (0, 1) returning t.queue
 """
-# 沿索引跳着找被挡的键，一次一段：$1、$2 是上一段的末尾
+# 沿索引跳着找被挡的键，一次一段：$1、$2 是上一段的末尾。键已占满的不提，那是常态；段的末尾总是提到
 KEYS = f"""
 with recursive held as (
   (select queue, concurrency_key, 1 as n from taskmill.tasks
@@ -127,8 +128,12 @@ with recursive held as (
     order by queue, concurrency_key limit 1) x
   where h.n < $3
 )
-select queue, concurrency_key from held
+select h.queue, h.concurrency_key, h.n = $3 as last from held h join taskmill.queues q on q.name = h.queue
+where h.n = $3 or q.max_running_per_key is null or q.max_running_per_key > (
+  select count(*) from taskmill.tasks t
+  where t.queue = h.queue and t.concurrency_key = h.concurrency_key and t.slot >= 1 and {SLOTTED_KEY})
 """
+# 排在队列这里的；占满了的不提
 QUEUES = """
 with recursive held as (
   (select queue from taskmill.tasks where slot = 1 order by queue limit 1)
@@ -136,7 +141,8 @@ with recursive held as (
   select x.queue from held h cross join lateral (
     select queue from taskmill.tasks where slot = 1 and queue > h.queue order by queue limit 1) x
 )
-select queue from held
+select h.queue from held h join taskmill.queues q on q.name = h.queue
+where q.max_running is null or q.max_running > (select count(*) from taskmill.tasks t where t.queue = h.queue and t.slot = 2)
 """
 
 
@@ -220,7 +226,7 @@ async def _by_key(
     """键有空位、也有令牌的往前走一步；按键的上限取消了，挡着的都走。返回走了的，与每个队列最早什么时候又有键的令牌。"""
     rated: dict[Place, Rate] = {(each.queue, key): each.rate_per_key for each, key in keyed if each.rate_per_key is not None}
     levels = await rates.levels(connection, rated)
-    starts = {place: _starts(rated[place], *level) for place, level in levels.items()}
+    starts = {place: _starts(rated[place], level) for place, level in levels.items()}
     rows = await connection.fetch(
         BY_KEY,
         [each.queue for each, _ in keyed],
@@ -242,7 +248,7 @@ async def _by_queue(connection: Connection, queues: Sequence[Limits], most: int)
     for each in queues:
         room = most if each.max_running is None else min(most, each.max_running - counts[each.queue])
         if each.rate is not None:
-            room = min(room, _starts(each.rate, *levels[each.queue, None]))
+            room = min(room, _starts(each.rate, levels[each.queue, None]))
         if room > 0:
             rooms.append((each.queue, room, each.max_running_per_key))
     rows = await connection.fetch(BY_QUEUE, *map(list, zip(*rooms, strict=True))) if rooms else []
@@ -258,21 +264,23 @@ def _tickets(rows: Iterable[Record]) -> dict[Lane, list[Ticket]]:
     return tickets
 
 
-def _starts(rate: Rate, tokens: float, in_hand: int) -> int:
-    """放行而未开始的也算在一阵之内：工作进程都不在时攒下的，不会等它们来了一拥而上。"""
-    return max(0, min(int(tokens), rate.most - in_hand))
+def _starts(rate: Rate, level: Level) -> int:
+    """放行而未开始的也算在一阵之内：上限刚改小的时候，桶还不知道。"""
+    return max(0, min(int(level.tokens), rate.most - level.in_hand))
 
 
 async def _paid(
-    connection: Connection,
-    rated: Mapping[Place, Rate],
-    levels: Mapping[Place, tuple[float, int]],
-    spent: Mapping[Place, int],
+    connection: Connection, rated: Mapping[Place, Rate], levels: Mapping[Place, Level], spent: Mapping[Place, int]
 ) -> dict[str, float]:
-    """扣掉用去的令牌；返回空了的桶里，每个队列最早什么时候又有一个，以秒计。"""
-    left = {place: levels[place][0] - spent.get(place, 0) for place in rated}
-    await rates.spend(connection, {place: tokens for place, tokens in left.items() if spent.get(place)})
-    return _soonest(*({place[0]: (1 - left[place]) / rate.per_s} for place, rate in rated.items() if left[place] < 1))
+    """扣掉用去的令牌；返回空了、又能再满的桶里，每个队列最早什么时候又有一个，以秒计。"""
+    left = {place: (levels[place].spent(spent.get(place, 0), rate), rate) for place, rate in rated.items()}
+    changed = {place: level for place, (level, _) in left.items() if level is not None}
+    await rates.store(connection, changed)
+    after = {place: changed.get(place, levels[place]) for place in rated}
+    waits = (
+        {q: (1 - level.tokens) / rated[q, k].per_s} for (q, k), level in after.items() if level.tokens < 1 <= level.ceiling
+    )
+    return _soonest(*waits)
 
 
 def _soonest(*each: Mapping[str, float]) -> dict[str, float]:
@@ -306,11 +314,15 @@ async def release(connection: Queryable, most: int) -> int:
     return len(await connection.fetch(RELEASE, most))
 
 
-async def held_keys(connection: Queryable, after: tuple[str, str], most: int) -> list[tuple[str, str]]:
-    """Return the next `most` queues and keys with held tasks, in order."""
-    return [(row["queue"], row["concurrency_key"]) for row in await connection.fetch(KEYS, *after, most)]
+async def held_keys(
+    connection: Queryable, after: tuple[str, str], most: int
+) -> tuple[list[tuple[str, str]], tuple[str, str] | None]:
+    """Look at the next `most` queues and keys with held tasks; returns those with room, and where to go on, None at the end."""
+    rows = await connection.fetch(KEYS, *after, most)
+    places = {(row["queue"], row["concurrency_key"]): row["last"] for row in rows}
+    return list(places), next((place for place, last in places.items() if last), None)
 
 
 async def held_queues(connection: Queryable) -> list[str]:
-    """Return the queues in which tasks wait for the queue's own limits."""
+    """Return the queues with room in which tasks wait for the queue's own limits."""
     return [row["queue"] for row in await connection.fetch(QUEUES)]
