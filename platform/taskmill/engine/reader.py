@@ -46,13 +46,13 @@ class Reader:
         """Return the (queue, priority) pairs that are read now, the most urgent first."""
         return [(queue, priority) for priority in c.PRIORITIES for queue in self.queues if queue not in self.paused]
 
-    async def next(self, budget: int) -> dict[Lane, list[Entry]]:
+    async def next(self, budget: int, block_ms: int = c.READ_BLOCK_MS) -> dict[Lane, list[Entry]]:
         """Return tickets that are there, or wait for the first; after a wait in vain it waits on without looking.
 
         To look at thousands of lanes is dear, and the wait itself begins with a look at all of them.
         """
         found = {} if self._dry else await self.read(budget)
-        found = found or await self.wait(budget)
+        found = found or await self.wait(budget, block_ms)
         self._dry = not found
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from taskmill import keys, task
 from taskmill.clock import FakeClock
 from taskmill.controls.queue_settings import QueuePolicyChange
 from taskmill.engine import constants as ec
-from taskmill.engine.periodic.auditor import Auditor
+from taskmill.engine.periodic.auditor import Auditor, AuditorConfig
 from taskmill.engine.periodic.cron import Cron
 from taskmill.engine.periodic.stager import Stager
 from taskmill.errors import Code, ConflictError, LimitError, NotFoundError
@@ -19,7 +20,11 @@ from taskmill.services import constants as c
 from taskmill.services.platform import Platform
 from taskmill.services.schedules.service import ScheduleRequest
 from taskmill.services.tasks.submit_request import SubmitRequest
+from taskmill.stores import constants as sc
 from taskmill.stores.broker import lanes
+from taskmill.stores.database import Database
+from taskmill.stores.slow import SlowLog, named
+from tests.support.clocks import SlowClock
 from tests.support.engines import platform_of
 from tests.support.platforms import schedules
 
@@ -45,6 +50,16 @@ async def fill(platform: Platform) -> None:
     await platform.database.pool.execute(FILL, MANY)
 
 
+async def whole(stager: Stager) -> Counter[str]:
+    """Run rounds until none is wanted at once; each ends soon, however many lanes there are."""
+    total: Counter[str] = Counter()
+    while True:
+        counts = await stager.run_once()
+        total.update(counts, rounds=1)
+        if not counts["more"]:
+            return total
+
+
 async def commands(platform: Platform) -> int:
     found: Any = await platform.tickets.redis.info("stats")
     return int(found["total_commands_processed"])
@@ -56,7 +71,7 @@ async def test_a_task_that_comes_due_is_ticketed_before_thousands_of_waiting_lan
     async with platform_of(database_url, broker_url, note) as platform:
         await fill(platform)
         await platform.database.pool.execute(DUE)
-        counts = await Stager(platform.database, platform.tickets).run_once()
+        counts = await whole(Stager(platform.database, platform.tickets))
         assert (counts["staged"], counts["fed"]) == (1, MANY + 1)
         redis = platform.tickets.redis
         due = (await redis.xrange(keys.tickets("zz-last-by-name", 2)))[0][0]
@@ -72,7 +87,7 @@ def _at(entry: bytes) -> tuple[int, int]:
 async def test_a_new_scheduler_asks_once_for_each_queue_and_touches_no_stream(database_url: str, broker_url: str) -> None:
     async with platform_of(database_url, broker_url, note) as platform:
         await fill(platform)
-        await Stager(platform.database, platform.tickets).run_once()
+        await whole(Stager(platform.database, platform.tickets))
         stager = Stager(platform.database, platform.tickets)
         before = await commands(platform)
         assert (await stager.run_once())["epochs"] == 0
@@ -87,15 +102,11 @@ async def test_after_a_flush_thousands_of_queues_are_rebuilt_in_rounds_that_end_
 ) -> None:
     async with platform_of(database_url, broker_url, note) as platform:
         await fill(platform)
-        await Stager(platform.database, platform.tickets).run_once()
+        await whole(Stager(platform.database, platform.tickets))
         await platform.tickets.redis.flushdb()
-        stager = Stager(platform.database, platform.tickets)
-        rounds = [await stager.run_once()]
-        while rounds[-1]["more"]:
-            rounds.append(await stager.run_once())
-        assert max(counts["epochs"] for counts in rounds) <= ec.REBUILD_MAX
-        assert sum(counts["epochs"] for counts in rounds) == MANY + 1
-        assert sum(counts["fed"] for counts in rounds) == MANY
+        counts = await whole(Stager(platform.database, platform.tickets, clock=SlowClock(ec.STAGE_ROUND_S)))
+        assert (counts["epochs"], counts["fed"]) == (MANY + 1, MANY)
+        assert counts["rounds"] >= MANY / sc.LANES_CHUNK  # 时间一到就停：一轮一组道
         length = await lanes.lengths(platform.tickets, [(f"many-{n}", 2) for n in range(1, MANY + 1)])
         assert set(length.values()) == {1}
 
@@ -105,13 +116,37 @@ async def test_the_auditor_looks_at_served_queues_each_round_and_at_all_of_them_
 ) -> None:
     async with platform_of(database_url, broker_url, note) as platform:
         await fill(platform)
-        await Stager(platform.database, platform.tickets).run_once()
+        await whole(Stager(platform.database, platform.tickets))
         auditor = Auditor(platform.database, platform.tickets)
         await auditor.run_once()
         await platform.database.pool.execute("update taskmill.tasks set ticket_at = now()")  # 还没有老到要看流头
         before = await commands(platform)
         await auditor.run_once()
         assert await commands(platform) - before < 20
+
+
+class Statements(SlowLog):
+    """Counts statements by the name that the code has for them."""
+
+    def __init__(self) -> None:
+        super().__init__(0.0)
+        self.counts: Counter[str] = Counter()
+
+    def note(self, query: str, took_s: float) -> None:
+        self.counts[named(query)] += 1
+
+
+async def test_the_auditor_asks_about_lost_tickets_only_where_one_may_be(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, note) as platform:
+        await fill(platform)
+        await whole(Stager(platform.database, platform.tickets))
+        await platform.tickets.redis.delete(keys.tickets("many-7", 2))
+        database = Database(database_url, slow=(seen := Statements()))
+        await database.open()
+        auditor = Auditor(database, platform.tickets, AuditorConfig(margin_s=0.0))  # 每条道都老到要看流头
+        assert (await auditor.run_once())["lost"] == 1
+        await database.close()
+        assert seen.counts["tasks.audit.LOST"] == 1
 
 
 async def test_a_queue_beyond_the_limit_is_refused_and_strangers_in_the_same_commit_are_not(
@@ -156,7 +191,7 @@ async def test_a_deleted_queue_is_gone_from_both_servers_and_comes_back_with_its
     async with platform_of(database_url, broker_url, note, clock=clock) as platform:
         await platform.submit.submit(SubmitRequest(kind="test.note", queue="typo"))
         await platform.submit.close()
-        await Stager(platform.database, platform.tickets).run_once()
+        await whole(Stager(platform.database, platform.tickets))
         with pytest.raises(ConflictError) as caught:
             await platform.queues.delete("typo")
         assert caught.value.code is Code.QUEUE_NOT_EMPTY
@@ -169,5 +204,5 @@ async def test_a_deleted_queue_is_gone_from_both_servers_and_comes_back_with_its
         await platform.submit.submit(SubmitRequest(kind="test.note", queue="typo"))
         await platform.submit.close()
         assert (await platform.queues.get("typo")).live.available == 1
-        await Stager(platform.database, platform.tickets).run_once()
+        await whole(Stager(platform.database, platform.tickets))
         assert (await lanes.lengths(platform.tickets, [("typo", 2)]))["typo", 2] == 1

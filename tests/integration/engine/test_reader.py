@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
 from redis.exceptions import ResponseError
@@ -34,6 +35,11 @@ async def ready(platform: Platform) -> None:
 
 async def put(platform: Platform, lane: Lane, count: int) -> None:
     assert await platform.tickets.feed(*lane, [Ticket(new_id(), 0, 1) for _ in range(count)])
+
+
+async def commands(platform: Platform) -> int:
+    found: Any = await platform.tickets.redis.info("stats")
+    return int(found["total_commands_processed"])
 
 
 def total(found: dict[Lane, list[Entry]]) -> int:
@@ -92,6 +98,22 @@ async def test_streams_without_a_group_count_as_empty(database_url: str, broker_
         await platform.tickets.redis.flushdb()
         reader = Reader(platform.tickets, "me", QUEUES)
         assert await reader.read(10) == {}
+
+
+async def test_an_idle_reader_waits_on_without_a_look_at_every_lane(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, quick) as platform:
+        await ready(platform)
+        reader = Reader(platform.tickets, "me", QUEUES)
+        asked: list[int] = []
+        for _ in range(3):
+            before = await commands(platform)
+            assert await reader.next(10, 10) == {}
+            asked.append(await commands(platform) - before)
+        assert asked[0] > len(reader.lanes)
+        assert asked[1:] == [2, 2]  # 一次等待，一次 INFO
+        await put(platform, LANES[-1], 5)
+        assert total(await reader.next(2, 10)) == 1  # 等来的，一条道先给一张
+        assert total(await reader.next(10, 10)) == 4
 
 
 async def test_a_queue_that_has_no_streams_yet_does_not_slow_the_others_down(database_url: str, broker_url: str) -> None:

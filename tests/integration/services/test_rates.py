@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 from uuid import UUID
@@ -16,7 +17,8 @@ from taskmill.controls.rate import Rate
 from taskmill.engine.periodic.limiter import Limiter
 from taskmill.engine.periodic.pruner import Pruner
 from taskmill.services.platform import Platform
-from tests.support.engines import live, platform_of, submit
+from taskmill.stores.tasks import rates
+from tests.support.engines import finished, live, platform_of, submit, worker_on
 
 pytestmark = pytest.mark.anyio
 BUCKETS = ("rate_buckets", "key_rate_buckets")
@@ -193,3 +195,37 @@ async def test_the_limiter_comes_back_when_the_next_key_has_a_token(platform: Pl
     limiter = Limiter(platform.database, platform.promoter)
     await limiter.run_once()
     assert limiter.period_s == pytest.approx(0.1)
+
+
+async def test_a_bucket_does_not_fill_behind_those_that_have_a_token_and_wait(platform: Platform) -> None:
+    await limit(platform, rate=Rate(limit=1, period_s=1, burst=3))
+    await packs(platform, "a" * 10)
+    await later(platform, 60)  # 没有人看桶，也没有工作进程
+    assert await start(platform) == 3
+    assert await promote(platform) == 0
+    await later(platform, 1)
+    assert await promote(platform) == 1
+
+
+async def test_a_start_makes_room_in_the_bucket_at_once(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, pack) as platform:
+        await limit(platform, rate=Rate(limit=1000, period_s=1, burst=1))
+        async with worker_on(platform, concurrency=2):  # 没有调度器
+            await packs(platform, "abcdefgh")
+            await finished(platform, 8)
+
+
+@pytest.mark.parametrize("key", [None, "a"])
+async def test_the_bucket_goes_on_filling_between_the_look_and_the_write(platform: Platform, key: str | None) -> None:
+    rate = Rate(limit=10, period_s=1, burst=5)
+    place = ("default", key)
+    async with platform.database.transaction() as connection:
+        seen = (await rates.levels(connection, {place: rate}))[place]
+        spent = seen.spent(2, rate)
+        assert spent is not None
+        await rates.store(connection, {place: replace(spent, tokens=0.0)})
+        again = (await rates.levels(connection, {place: rate}))[place]
+    passed = (again.at - seen.at).total_seconds()
+    assert passed > 0
+    assert again.tokens == pytest.approx(min(3.0, passed * 10))
+    assert again.ceiling == 3.0

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 # KEYS 各问一次；ARGV 键之前有几个词、各词。出错的一个只错它自己
 _EACH: Final = """
@@ -20,10 +19,8 @@ return found
 """
 
 
-async def each(
-    redis: Redis, names: Sequence[str], command: Sequence[str], after: Sequence[str | int] = ()
-) -> list[Any | ResponseError]:
-    """Return the plain reply of `command name after…` for each of `names`, in order; an error is in its place."""
+async def each(redis: Redis, names: Sequence[str], command: Sequence[str], after: Sequence[str | int] = ()) -> list[Any]:
+    """Return the plain reply of `command name after…` for each of `names`, in order; a ResponseError stands in its place."""
     if not names:
         return []
     replies: list[Any] = await redis.register_script(_EACH)(keys=names, args=[len(command), *command, *after])

@@ -21,7 +21,7 @@ with mine as materialized (
          count(*) filter (where m.state = 'available' and (m.slot = 2 or (m.slot = 1 and $2))) as in_hand
   from mine m where m.key is not null group by 1
 ), room as materialized (
-  select k.key, least($3::int - k.taken, $4::float8 - k.in_hand, floor(least($4::float8, coalesce(
+  select k.key, least($3::int - k.taken, $4::float8 - k.in_hand, floor(least($4::float8, b.ceiling, coalesce(
            b.tokens + greatest(extract(epoch from clock_timestamp() - b.at), 0) * $5::float8, $4::float8)))) as n
   from keys k left join taskmill.key_rate_buckets b on b.queue = $1 and b.key = k.key
 ), lined as (
@@ -72,7 +72,7 @@ async def effect(connection: Connection, queue: str, wanted: Any, *, keys: int, 
     rate: Rate | None = wanted["rate"]
     per_key: Rate | None = wanted["rate_per_key"]
     levels = await rates.levels(connection, {} if rate is None else {(queue, None): rate})
-    starts = None if rate is None else max(0, min(int(levels[queue, None][0]), rate.most - levels[queue, None][1]))
+    starts = None if rate is None else levels[queue, None].starts(rate)
     row: Any = await connection.fetchrow(
         COUNT,
         queue,

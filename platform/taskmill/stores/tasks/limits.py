@@ -226,7 +226,7 @@ async def _by_key(
     """键有空位、也有令牌的往前走一步；按键的上限取消了，挡着的都走。返回走了的，与每个队列最早什么时候又有键的令牌。"""
     rated: dict[Place, Rate] = {(each.queue, key): each.rate_per_key for each, key in keyed if each.rate_per_key is not None}
     levels = await rates.levels(connection, rated)
-    starts = {place: _starts(rated[place], level) for place, level in levels.items()}
+    starts = {place: level.starts(rated[place]) for place, level in levels.items()}
     rows = await connection.fetch(
         BY_KEY,
         [each.queue for each, _ in keyed],
@@ -248,7 +248,7 @@ async def _by_queue(connection: Connection, queues: Sequence[Limits], most: int)
     for each in queues:
         room = most if each.max_running is None else min(most, each.max_running - counts[each.queue])
         if each.rate is not None:
-            room = min(room, _starts(each.rate, levels[each.queue, None]))
+            room = min(room, levels[each.queue, None].starts(each.rate))
         if room > 0:
             rooms.append((each.queue, room, each.max_running_per_key))
     rows = await connection.fetch(BY_QUEUE, *map(list, zip(*rooms, strict=True))) if rooms else []
@@ -262,11 +262,6 @@ def _tickets(rows: Iterable[Record]) -> dict[Lane, list[Ticket]]:
         if row["slot"] == FREE:
             tickets.setdefault((row["queue"], row["priority"]), []).append(Ticket(row["id"], row["claim_no"], row["at_ms"]))
     return tickets
-
-
-def _starts(rate: Rate, level: Level) -> int:
-    """放行而未开始的也算在一阵之内：上限刚改小的时候，桶还不知道。"""
-    return max(0, min(int(level.tokens), rate.most - level.in_hand))
 
 
 async def _paid(

@@ -93,6 +93,10 @@ class Level:
     at: datetime
     ceiling: float
 
+    def starts(self, rate: Rate) -> int:
+        """Return how many tasks may have a token now; the bucket may not know yet of a burst that became smaller."""
+        return max(0, min(int(self.tokens), rate.most - self.in_hand))
+
     def spent(self, starts: int, rate: Rate) -> Level | None:
         """Return the bucket after `starts` tasks got a token, None if it needs no new row."""
         in_hand = self.in_hand + starts
