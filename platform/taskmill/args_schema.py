@@ -1,7 +1,9 @@
 """One meaning of a kind's JSON Schema, where plugins register it and where submits are checked.
 
 What the schema accepts, the worker's decoder accepts too: the formats that msgspec and pydantic decode are asserted as
-these decode them. Formats that no decoder reads (`email`, `uri` …) stay annotations.
+these decode them. Formats that no decoder reads (`email`, `uri` …) stay annotations. Patterns are ECMA 262, as the standard
+says and clients read them; the decoders' own engines read the shorthands for spaces, digits and words otherwise beyond ASCII, so
+that the worker may discard args with ARGS_INVALID there.
 """
 
 from __future__ import annotations

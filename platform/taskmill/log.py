@@ -214,6 +214,15 @@ def _formatter(language: str, *, as_json: bool, colors: bool = False) -> logging
     )
 
 
+_LEAST = {
+    **dict.fromkeys(("alembic", "mail.log", "uvicorn.access", "taskiq"), logging.WARNING),
+    # 数据库不在时它每秒带一份堆栈；同样的事我们自己的循环与请求会说，一行一件
+    "asyncpg.pool": logging.ERROR,
+    # 处理函数抛的每个异常（连同 Retry、取消）它都写一份堆栈；我们一行说完，堆栈在尝试的记录里
+    "taskiq.receiver": logging.CRITICAL,
+}
+
+
 def configure_logging(
     *,
     level: str = "INFO",
@@ -255,7 +264,5 @@ def configure_logging(
             logger.addHandler(handler)
     root.setLevel(level)
     _access.setLevel(logging.INFO)  # 访问日志一条不少，与级别设置无关
-    for noisy in ("alembic", "mail.log", "uvicorn.access", "taskiq"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    # 数据库不在时它每秒带一份堆栈；同样的事我们自己的循环与请求会说，一行一件
-    logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)
+    for noisy, least in _LEAST.items():
+        logging.getLogger(noisy).setLevel(least)

@@ -57,7 +57,7 @@ class AccessLog:
             # 已经答过 503：取消到此为止，不留回溯
         except Exception as error:
             if not record.dismissed:
-                log.exception("应用之外的错误", path=scope["path"], exc_info=error)
+                log.exception("应用之外的错误", path=redact.path(scope["path"]), exc_info=error)
                 await record.fail(TaskmillError(Code.INTERNAL))
         finally:
             self._farewell.waiting.discard(record)

@@ -17,10 +17,11 @@ from litestar.status_codes import HTTP_413_REQUEST_ENTITY_TOO_LARGE
 from taskmill import constants as c
 from taskmill import reasons
 from taskmill.api import constants as ac
+from taskmill.api import redact
 from taskmill.api.envelope import failed
 from taskmill.errors import AccessError, Code, InputError, LimitError, NotFoundError, TaskmillError
 from taskmill.log import get_logger
-from taskmill.services.faults import translate
+from taskmill.services.faults import translate, why
 from taskmill.text.validation import in_both
 
 log = get_logger(__name__)
@@ -32,10 +33,11 @@ def on_error(request: AnyRequest, error: Exception) -> Response[bytes]:
     """Answer any exception: coded ones by the table, drivers' by what they mean, all others as INTERNAL."""
     coded = translate(error) or _unreadable(request, error)
     if coded is None:
-        log.error("请求处理出错", method=request.method, path=request.url.path, exc_info=error)
+        log.error("请求处理出错", method=request.method, path=redact.path(request.url.path), exc_info=error)
         coded = TaskmillError(Code.INTERNAL)
     elif coded.spec.status >= SERVER_ERROR:
-        log.warning("请求未能完成", method=request.method, path=request.url.path, code=coded.code, error=str(coded))
+        path = redact.path(request.url.path)
+        log.warning("请求未能完成", method=request.method, path=path, code=coded.code, error=why(coded))
     headers = {"WWW-Authenticate": "Bearer"} if coded.code is Code.UNAUTHORIZED else None
     return failed(coded, request.scope, headers)
 

@@ -15,7 +15,7 @@ from taskmill.api import constants as ac
 # 名字里任何位置出现就算；短的词要独立成词（user_pin、dbPass 算，shipping、compass 不算）
 NAME_PARTS = (
     "password|passwd|passphrase|passcode|passkey|secret|token|authorization|credential|cookie|session|"
-    "(?:api|private|access|signing|encryption|ssh)[_-]?key"
+    "(?:api|private|access|signing|encryption|ssh)[ _-]?key"
 )
 NAME_WORDS = "pass|pwd|jwt|otp|pin|dsn|auth"
 _TITLED = "|".join(form for word in NAME_WORDS.split("|") for form in (word.title(), word.upper()))
@@ -42,10 +42,10 @@ _SUSPECT = (
     b"\\u00",
     b"%",
 )
-_SCHEME = (b"://", b"\\/")  # 有 @ 又有它们，才可能是网址里的用户名与密码；单有 @ 是邮件地址，到处都是
+_SCHEME = (b":/", b"\\/")  # 有 @ 又有它们，才可能是网址里的用户名与密码；单有 @ 是邮件地址，到处都是
 _OWN_KEY = re.compile(rf"{c.API_KEY_PREFIX}[A-Za-z0-9_-]{{8,}}")
 # 以下都用占有量词：客户端写的正文再怪，也只扫一遍
-_BEARER = re.compile(r"(bearer\s++)[^\s\"',;]++", re.IGNORECASE)
+_BEARER = re.compile(r"(bearer(?:\s|\+|%20)++)[^\s\"',;&]++", re.IGNORECASE)
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*+)(?:"(\s*+:)?|\\?$)', re.DOTALL)
 _VALUE = re.compile(r'\s*+(?:"(?:[^"\\]|\\.)*+(?:"|\\?$)|[\[{].*|[^,}\]\s"]++)?', re.DOTALL)
 _TEXT = re.compile(r"^(text/(plain|html|xml|csv)|application/(json|.*\+json|xml|x-www-form-urlencoded))", re.IGNORECASE)
@@ -53,8 +53,11 @@ _ESCAPE = re.compile(r'\\(?:u((?!d[89a-f])[0-9a-f]{4})|(["\\/bfnrt]))', re.IGNOR
 _CONTROLS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 # 网址里的 user:password@（斜杠可能转义过，嵌套的还不止一次），以及文字里任何地方的 name=value（查询串、libpq 的连接串）
 _USERINFO = re.compile(r"(:(?:\\*+/){2})(?:[^\s/?#\"'<>@]*+@)++")
+_MERGED_USERINFO = re.compile(r"(:/)(?!/)[^\s/?#\"'<>@:]*+:[^\s/?#\"'<>@]*+@")  # 路由把路径里相连的斜杠并成了一个
 _CUT_USERINFO = re.compile(r"(:(?:\\*+/){2})[^\s/?#\"'<>@:]*+:[^\s/?#\"'<>@]*+$")  # @ 还没来，正文就断了
-_PAIR = re.compile(r"""(?<![\w.%\[\]-])([\w.%\[\]-]++)(\s?=\s?)('(?:[^'"\\]|\\.)*+'?|(?:\\.|[^\s&;,"'\\])++)""", re.ASCII)
+_NAME = re.compile(r"(?<![\w.%\[\]+-])([\w.%\[\]+-]++)\s?=\s?", re.ASCII)
+_NAMES_VALUE = re.compile(r"""'(?:[^'"\\]|\\.)*+'?|(?:\\.|[^\s&;,"'\\])++""")
+_NESTED = re.compile(r"%(?:25)++(?=[0-9a-f]{2})", re.IGNORECASE)  # 编码过不止一次：%2540 也是 @
 _NAMED = ("name", "key", "header")  # [{"name": "X-Api-Key", "value": "…"}] 的写法
 
 
@@ -65,7 +68,7 @@ def is_text(content_type: str) -> bool:
 
 def placeholder(content_type: str) -> str:
     """Return what stands for a body that is not logged."""
-    return f"<{content_type.partition(';')[0]}>"
+    return f"<{field(content_type.partition(';')[0])}>"
 
 
 def body(raw: bytes, *, truncated: bool) -> str:
@@ -84,14 +87,14 @@ def query(raw: bytes) -> str:
 
 
 def path(text: str) -> str:
-    """Return the beginning of a path without keys in it."""
-    return _cut(_words(text))
+    """Return the beginning of a path without secrets in it."""
+    return _cut(_seen(text))
 
 
 @lru_cache(maxsize=ac.SECRET_NAMES_CACHED)  # User-Agent 总是那几个
 def field(text: str | None) -> str | None:
     """Return the beginning of a header's value without secrets in it."""
-    return None if text is None else _cut(_words(text))
+    return None if text is None else _cut(_seen(text))
 
 
 def _cut(text: str) -> str:
@@ -117,23 +120,18 @@ def _clean(raw: bytes, *, truncated: bool) -> str:
         if isinstance(value, (dict, list)):
             return _words(msgspec.json.encode(_masked(value)).decode())
     text = raw.decode(errors="replace")
-    return _inside(text) if '"' in text else _words(_parameters(text))
+    return _inside(text, 0) if '"' in text else _words(_parameters(text, cut=truncated))
 
 
-def _parameters(text: str) -> str:
-    return "&".join(map(_parameter, text.split("&")))
+def _parameters(text: str, *, cut: bool = False) -> str:
+    return "&".join(_parameter(each, cut=cut) for each in text.split("&"))
 
 
-def _parameter(text: str) -> str:
-    name, equals, value = text.partition("=")
-    if is_secret(unquote(name)):
+def _parameter(text: str, *, cut: bool) -> str:
+    name = text.partition("=")[0]
+    if _is_secret(name):
         return f"{name}={c.SECRET_MASK}"
-    if "%" not in value:
-        return text
-    # 编码过的网址里也有用户名、密码与查询串
-    plain = unquote(value)
-    clean = _inside(plain)
-    return text if clean == plain else f"{name}{equals}{clean}"
+    return _seen(text, cut=cut) if "%" in text or '"' in text else text
 
 
 def _scrubbed(text: str, depth: int) -> str:
@@ -153,14 +151,31 @@ def _scrubbed(text: str, depth: int) -> str:
 def _string(raw: str, depth: int) -> str:
     """写成转义的字样里也可能有机密：还原了再看，有才改写。"""
     plain = _unescaped(raw)
-    if plain is raw:
+    if plain is raw and "%" not in raw:
         return raw
     # 正文的最后一个字符串可能断在 @ 之前；别的字符串末尾多遮一个端口也无妨
-    clean = _CUT_USERINFO.sub(rf"\1{c.SECRET_MASK}", _inside(plain, depth + 1))
+    clean = _seen(plain, depth + 1, cut=True)
     return raw if clean == plain else msgspec.json.encode(clean).decode()[1:-1]
 
 
-def _inside(text: str, depth: int = 0) -> str:
+def _is_secret(name: str) -> bool:
+    return is_secret(_plain(name).replace("+", " "))
+
+
+def _plain(text: str) -> str:
+    return unquote(_NESTED.sub("%", text)) if "%" in text else text
+
+
+def _seen(text: str, depth: int = 0, *, cut: bool = False) -> str:
+    """编码过（也许几层）的文字里也有用户名、密码与查询串：还原了再看，有才改写。`cut`：它可能断在半路。"""
+    plain = _plain(text)
+    clean = _inside(plain, depth)
+    if cut:
+        clean = _CUT_USERINFO.sub(rf"\1{c.SECRET_MASK}", clean)
+    return text if clean == plain else clean
+
+
+def _inside(text: str, depth: int) -> str:
     """文字本身也可能是一份 JSON（要转发的正文），里面还可能有；套得太深的不看了，整个遮住。"""
     if '"' not in text:
         return _words(text)
@@ -181,13 +196,23 @@ def _words(text: str) -> str:
     if c.API_KEY_PREFIX in text:
         text = _OWN_KEY.sub(c.API_KEY_PREFIX + c.SECRET_MASK, text)
     text = _BEARER.sub(rf"\1{c.SECRET_MASK}", text)
-    if "@" in text and ("://" in text or "\\/" in text):
-        text = _USERINFO.sub(rf"\1{c.SECRET_MASK}@", text)
-    return _PAIR.sub(_pair, text) if "=" in text else text
+    if "@" in text and (":/" in text or "\\/" in text):
+        for userinfo in (_USERINFO, _MERGED_USERINFO):
+            text = userinfo.sub(rf"\1{c.SECRET_MASK}@", text)
+    return _pairs(text) if "=" in text else text
 
 
-def _pair(found: re.Match[str]) -> str:
-    return f"{found[1]}{found[2]}{c.SECRET_MASK}" if is_secret(unquote(found[1])) else found[0]
+def _pairs(text: str) -> str:
+    """值里还可能有 name=value：to=https://h/?token=x。"""
+    kept: list[str] = []
+    position = 0
+    while (found := _NAME.search(text, position)) is not None:
+        kept.append(text[position : found.end()])
+        position = found.end()
+        if _is_secret(found[1]) and (value := _NAMES_VALUE.match(text, position)) is not None:
+            kept.append(c.SECRET_MASK)
+            position = value.end()
+    return "".join((*kept, text[position:]))
 
 
 def _masked(value: Any) -> Any:
@@ -200,8 +225,8 @@ def _masked(value: Any) -> Any:
         for place, child in list(item.items() if isinstance(item, dict) else enumerate(item)):
             if isinstance(child, (dict, list)):
                 todo.append(child)
-            elif isinstance(child, str) and '"' in child:
-                item[place] = _inside(child)
+            elif isinstance(child, str) and ('"' in child or "%" in child):
+                item[place] = _seen(child)
     return value
 
 

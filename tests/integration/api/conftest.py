@@ -2,13 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import httpx2
 import pytest
 
+from taskmill.log import ACCESS_LOGGER, configure_logging
 from taskmill.services.platform import Platform
 from tests.support import api
+
+
+class Lines(logging.Handler):
+    """Collects the structured lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[dict[str, Any]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one line."""
+        assert isinstance(record.msg, dict)
+        self.lines.append(record.msg)
+
+
+@pytest.fixture
+def lines() -> Iterator[list[dict[str, Any]]]:
+    """The lines of the access log, as they reach the handlers."""
+    configure_logging(level="ERROR")
+    handler, logger = Lines(), logging.getLogger(ACCESS_LOGGER)
+    logger.addHandler(handler)
+    yield handler.lines
+    logger.removeHandler(handler)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
 from typing import Any
 
 import anyio
@@ -14,7 +12,6 @@ from litestar.types import Message, Receive, Scope, Send
 from taskmill import constants as c
 from taskmill.api import constants as ac
 from taskmill.api.access_log import AccessLog
-from taskmill.log import ACCESS_LOGGER, configure_logging
 from taskmill.services.platform import Platform
 from tests.support.api import KIND, data
 from tests.support.api import client as client_of
@@ -34,29 +31,6 @@ FIELDS = {
     "request_body",
     "response_body",
 }
-
-
-class Lines(logging.Handler):
-    """Collects the structured lines."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[dict[str, Any]] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep one line."""
-        assert isinstance(record.msg, dict)
-        self.lines.append(record.msg)
-
-
-@pytest.fixture
-def lines() -> Iterator[list[dict[str, Any]]]:
-    """The lines of the access log, as they reach the handlers."""
-    configure_logging(level="ERROR")
-    handler, logger = Lines(), logging.getLogger(ACCESS_LOGGER)
-    logger.addHandler(handler)
-    yield handler.lines
-    logger.removeHandler(handler)
 
 
 async def test_every_kind_of_answer_is_one_line(client: httpx2.AsyncClient, lines: list[dict[str, Any]]) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from urllib.parse import quote, unquote
 
 import pytest
 
 from taskmill import constants as c
 from taskmill.api import constants as ac
 from taskmill.api import redact
+from tests.support.spellings import HIDDEN, PATHS, QUERIES
 
 KEY = "tmk_" + "A" * 43
 
@@ -35,6 +37,7 @@ KEY = "tmk_" + "A" * 43
         (rb'{"u":"http\u003A//user:pass@h/x"}', '{"u":"http://***@h/x"}'),
         (rb'{"u":"http://user:pass\u0040h/x"}', '{"u":"http://***@h/x"}'),
         (b'{"mail": "a@b.c"}', '{"mail": "a@b.c"}'),
+        (b'{"mail":"a@b.c","u":"C:/a@b","v":"h:80/@x"}', '{"mail":"a@b.c","u":"C:/a@b","v":"h:80/@x"}'),
         (b'{"mail":"a@b.c","u":"https://b.c/@x"}', '{"mail":"a@b.c","u":"https://b.c/@x"}'),
         (b'{"body":"{\\"password\\": \\"hunter2\\", \\"n\\": 1}"}', '{"body":"{\\"password\\":\\"***\\", \\"n\\": 1}"}'),
         (b'[["{\\"a\\":{\\"token\\":[1]}}"]]', '[["{\\"a\\":{\\"token\\":\\"***\\""]]'),
@@ -156,6 +159,14 @@ def test_deep_bodies_do_not_break_it() -> None:
         b"@\\u003a",
         b"@\\u003a//",
         b"://a:",
+        b"%",
+        b"%25",
+        b"%41&",
+        b"%22",
+        b"bearer+",
+        b"bearer%20",
+        b":/:@",
+        b"a=",
     ],
 )
 def test_the_time_grows_with_the_length_and_no_faster(raw: bytes) -> None:
@@ -179,10 +190,56 @@ def test_the_time_grows_with_the_length_and_no_faster(raw: bytes) -> None:
         (b"to=https%3A%2F%2Fu%3Apw%40h%2F%3Ftoken%3Dabc", "to=https://***@h/?token=***"),
         (b"p%61ss=1", "p%61ss=***"),
         (b"q=" + KEY.encode(), "q=tmk_***"),
+        (b"token=a&page=1&token=b", "token=***&page=1&token=***"),
+        (b"note=Bearer+abc&page=1", "note=Bearer+***&page=1"),
+        (b"to=https%253A%252F%252Fu%253Apw%2540h", "to=https://***@h"),
     ],
 )
 def test_queries(raw: bytes, shown: str) -> None:
     assert redact.query(raw) == shown
+
+
+@pytest.mark.parametrize("spelling", PATHS)
+def test_a_path_hides_a_secret_however_it_is_spelled(spelling: str) -> None:
+    for text in (spelling, unquote(spelling)):  # 应用看到的路径已经解码过一次
+        shown = redact.path(text)
+        assert HIDDEN not in unquote(shown)
+        assert shown.startswith("/x") and c.SECRET_MASK in shown
+
+
+@pytest.mark.parametrize("spelling", QUERIES)
+def test_a_query_hides_a_secret_however_it_is_spelled(spelling: str) -> None:
+    for shown in (redact.query(spelling.encode()), redact.body(spelling.encode(), truncated=False)):
+        assert HIDDEN not in unquote(shown)
+        assert c.SECRET_MASK in shown
+
+
+@pytest.mark.parametrize("spelling", PATHS + QUERIES)
+def test_an_answer_that_repeats_it_and_a_user_agent_hide_it_too(spelling: str) -> None:
+    answer = json.dumps({"code": "ROUTE_NOT_FOUND", "details": {"path": f"/x?{spelling}"}}).encode()
+    for shown in (
+        redact.body(answer, truncated=False),
+        redact.body(answer, truncated=True),
+        redact.field(f"a/1 {spelling}"),
+    ):
+        assert shown is not None and HIDDEN not in unquote(shown)
+
+
+@pytest.mark.parametrize("encoded", ["https%3A%2F%2Fuser%3Ahunter2", "https%253a%252f%252fuser%253ahunter2"])
+@pytest.mark.parametrize("start", ["u=", '{"u":"'])
+def test_a_password_that_is_encoded_is_hidden_even_if_the_body_is_cut_before_its_end(start: str, encoded: str) -> None:
+    shown = redact.body((start + encoded).encode(), truncated=True)
+    assert HIDDEN not in shown and c.SECRET_MASK in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["/api/v1/queues/100%25", "/x/%E4%BD%A0%E5%A5%BD", "/x/a%2525b", "/x/http%3A%2F%2Fh%3A8000%2Fmy+page", "/x/%ff%2"],
+)
+def test_what_is_encoded_but_no_secret_stays_as_it_was_written(text: str) -> None:
+    assert redact.path(text) == text
+    assert redact.query(f"page=1&x={text}".encode()) == f"page=1&x={text}"
+    assert redact.path(quote(text)) == quote(text)
 
 
 @pytest.mark.parametrize(

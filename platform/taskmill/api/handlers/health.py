@@ -10,7 +10,7 @@ from taskmill.api.call import Call, platform_of, telemetry_of
 from taskmill.api.envelope import Envelope, ok
 from taskmill.errors import Code
 from taskmill.log import get_logger
-from taskmill.services.faults import translate
+from taskmill.services.faults import translate, why
 from taskmill.services.health import Readiness
 from taskmill.states import LIVE
 
@@ -58,9 +58,9 @@ async def metrics(request: Call) -> Response[bytes]:
         )
         telemetry.processes(await platform.workers.counts(), await platform.workers.schedulers())
     except Exception as error:
-        if translate(error) is None:
+        if (known := translate(error)) is None:
             raise
-        log.warning("指标缺少数据库部分", error=str(error))
+        log.warning("指标缺少数据库部分", error=why(known))
         telemetry.forget()
     return Response(telemetry.render(), media_type=EXPOSITION)
 
