@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from taskmill.controls.concurrency import Concurrency
+    from taskmill.controls.concurrency_key import Concurrency
     from taskmill.controls.unique import Unique
     from taskmill.errors import Discard, Retry, Snooze, TaskmillError
     from taskmill.plugin.context import TaskContext
     from taskmill.plugin.definition import OnOom, RetryPolicy, task
-    from taskmill.plugin.specs import hookimpl
+    from taskmill.plugin.hookspecs import hookimpl
 
 __version__ = "0.1.0"
 
@@ -32,7 +32,7 @@ __all__ = [
 
 # 用到才导入：插件接口要带上 taskiq，而命令行的 --help 等不起那一秒
 _HOMES = {
-    "Concurrency": "taskmill.controls.concurrency",
+    "Concurrency": "taskmill.controls.concurrency_key",
     "Discard": "taskmill.errors",
     "OnOom": "taskmill.plugin.definition",
     "Retry": "taskmill.errors",
@@ -41,7 +41,7 @@ _HOMES = {
     "TaskContext": "taskmill.plugin.context",
     "TaskmillError": "taskmill.errors",
     "Unique": "taskmill.controls.unique",
-    "hookimpl": "taskmill.plugin.specs",
+    "hookimpl": "taskmill.plugin.hookspecs",
     "task": "taskmill.plugin.definition",
 }
 

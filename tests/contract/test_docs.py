@@ -16,7 +16,7 @@ from taskmill import errors, states
 from taskmill.cli.main import COMMANDS
 from taskmill.engine import constants as ec
 from taskmill.plugin import constants as pc
-from taskmill.plugin import specs
+from taskmill.plugin import hookspecs
 from taskmill.services import constants as svc
 from taskmill.settings import Settings
 
@@ -148,7 +148,7 @@ def test_every_error_has_both_languages(code: errors.Code) -> None:
 
 def test_every_hook_is_in_the_guide() -> None:
     guide = (DOCS / "guides" / "plugin-author.md").read_text(encoding="utf-8")
-    hooks = [name for name in vars(specs) if name.startswith("taskmill_")]
+    hooks = [name for name in vars(hookspecs) if name.startswith("taskmill_")]
     assert hooks
     assert [name for name in hooks if f"| `{name}(" not in guide] == []
     assert f"now {pc.HOOKSPEC_API}" in guide

@@ -20,7 +20,7 @@ from taskmill.engine.telemetry import WORKER_METRICS
 from taskmill.errors import ERRORS
 from taskmill.kube.crd.policy import ELSEWHERE, FIELDS
 from taskmill.kube.metrics import operator_metrics
-from taskmill.plugin import specs
+from taskmill.plugin import hookspecs
 from taskmill.secret import Secret
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.settings import Settings
@@ -162,8 +162,8 @@ def _metrics(metrics: Iterable[Metric]) -> str:
 def hooks() -> str:
     """Return the page of plugin hooks."""
     blocks: list[str] = []
-    for name, function in vars(specs).items():
-        if name.startswith(f"{specs.PROJECT}_") and inspect.isfunction(function):
+    for name, function in vars(hookspecs).items():
+        if name.startswith(f"{hookspecs.PROJECT}_") and inspect.isfunction(function):
             word = "async def" if inspect.iscoroutinefunction(function) else "def"
             signature = str(inspect.signature(function)).replace("'", "")
             blocks.append(f"## `{name}`\n\n```python\n{word} {name}{signature}\n```\n\n{inspect.getdoc(function)}")

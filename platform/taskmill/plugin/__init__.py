@@ -2,10 +2,10 @@
 
 from taskmill.plugin.context import Submit
 from taskmill.plugin.definition import OnOom, RetryPolicy, TaskDefinition, task
+from taskmill.plugin.hookspecs import hookimpl
 from taskmill.plugin.manifest import Health, Manifest
 from taskmill.plugin.registry import Registry
 from taskmill.plugin.results import storable
-from taskmill.plugin.specs import hookimpl
 from taskmill.secret import Secret
 from taskmill.words import Words
 

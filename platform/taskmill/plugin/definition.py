@@ -15,7 +15,7 @@ import msgspec
 from taskmill import args_schema, naming, reasons
 from taskmill import constants as c
 from taskmill.bounds import bad_delay
-from taskmill.controls.concurrency import Concurrency
+from taskmill.controls.concurrency_key import Concurrency
 from taskmill.controls.unique import Unique
 from taskmill.errors import KindError, UnfitError
 from taskmill.plugin import constants as pc

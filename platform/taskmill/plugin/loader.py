@@ -16,7 +16,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from taskmill import reasons
 from taskmill.errors import Code, PluginError, TaskmillError, UnfitError
 from taskmill.plugin import constants as c
-from taskmill.plugin import hooks, origin, specs
+from taskmill.plugin import hook_checks, hookspecs, origin
 from taskmill.plugin.checks import check_manifest, check_middlewares, check_migrations, check_registered, check_schedules
 from taskmill.plugin.config import load_config
 from taskmill.plugin.manifest import Manifest
@@ -101,16 +101,16 @@ class Loader:
             return None
         _check_api(manifest)
         add_events(manifest.log_events)
-        manager = pluggy.PluginManager(specs.PROJECT)
-        manager.add_hookspecs(specs)
-        hooks.register(manager, plugin, manifest.name)
-        misspelt = hooks.misspelt(manager)
+        manager = pluggy.PluginManager(hookspecs.PROJECT)
+        manager.add_hookspecs(hookspecs)
+        hook_checks.register(manager, plugin, manifest.name)
+        misspelt = hook_checks.misspelt(manager)
         if misspelt and self.env.get("CI") == "true":
             raise PluginError(Code.PLUGIN_FAILED, plugin=manifest.name, reason=misspelt[0])
         config = load_config(manifest.name, manifest.config, self.env, self.names)
         loaded = Loaded(manifest, manager, registry.fork(manifest.name, manifest.version), config)
         _set_up(loaded)
-        loaded.doubts = [*misspelt, *hooks.unmarked(plugin)] or _nothing(loaded)
+        loaded.doubts = [*misspelt, *hook_checks.unmarked(plugin)] or _nothing(loaded)
         return loaded
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from taskmill import args_schema, reasons
 from taskmill.clock import Clock
-from taskmill.controls.concurrency import Concurrency
+from taskmill.controls.concurrency_key import Concurrency
 from taskmill.controls.unique import Unique
 from taskmill.errors import Code, InputError, NotFoundError, SetupError
 from taskmill.log import get_logger

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from taskmill.services import doctor_fleet
+from taskmill.services.doctor import fleet as doctor_fleet
 from tests.support.command import Command
 
 

@@ -18,8 +18,8 @@ from taskmill.api.app import create_app
 from taskmill.api.server import serve
 from taskmill.cli.commands.doctor import chinese
 from taskmill.plugin.host import PluginHost
-from taskmill.services import doctor_port
-from taskmill.services.doctor import Finding, examine
+from taskmill.services.doctor import port as doctor_port
+from taskmill.services.doctor.checks import Finding, examine
 from taskmill.settings import Settings
 from taskmill.words import Words
 from tests.conftest import ValkeyFactory

@@ -8,7 +8,7 @@ import pytest
 
 from taskmill.plugin import Health, Registry
 from taskmill.plugin.host import PluginHost
-from taskmill.services.doctor import examine
+from taskmill.services.doctor.checks import examine
 from taskmill.settings import Settings
 from tests.unit.plugin.plugins import plugin, with_health
 

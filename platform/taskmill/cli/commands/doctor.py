@@ -17,7 +17,7 @@ from taskmill.settings import load_settings
 from taskmill.words import Words
 
 if TYPE_CHECKING:
-    from taskmill.services.doctor import Finding
+    from taskmill.services.doctor.checks import Finding
 
 # 检查的中文名；数据里的名字不变。后一张表的名字后面跟着是谁的
 TITLES = {
@@ -59,7 +59,7 @@ def doctor(ctx: click.Context, output: Output) -> None:
     Example: taskmill doctor -o json
     """
     from taskmill.plugin.host import PluginHost
-    from taskmill.services.doctor import Finding, examine
+    from taskmill.services.doctor.checks import Finding, examine
 
     # 插件加载失败会作为一条结论显示，不必再进日志
     configure_logging(level="CRITICAL", language=log_language())

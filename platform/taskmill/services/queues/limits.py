@@ -83,8 +83,6 @@ class Promoter:
         """The same now; returns what was given, its tickets sent. Errors: asyncpg's, not Valkey's."""
 
         async def work(connection: Connection) -> Given:
-            # 丢了也无妨：没有空位的票领不到任务，下一轮再放行
-            await connection.execute("set local synchronous_commit = off")
             return await store.give(connection, wanted, c.PROMOTE_MAX)
 
         if not (wanted := set(places)):

@@ -200,6 +200,7 @@ async def limited(connection: Queryable) -> dict[str, Sort]:
 
 async def give(connection: Connection, places: Iterable[Place], most: int) -> Given:
     """Give the free slots of the queues and keys of `places` to their next tasks, at most `most` a queue, in a transaction."""
+    await connection.execute("set local synchronous_commit = off")  # 丢了也无妨：没有空位的票领不到任务，下一轮再放行
     wanted = sorted(places, key=lambda place: (place[0], place[1] or ""))
     found = {limits.queue: limits for limits in await _lock(connection, sorted({queue for queue, _ in wanted}))}
     keyed = [(found[queue], key) for queue, key in wanted if key is not None and queue in found]

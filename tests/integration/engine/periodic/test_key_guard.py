@@ -13,7 +13,7 @@ from taskmill.engine import constants as ec
 from taskmill.engine.periodic.key_guard import KeyGuard
 from taskmill.engine.periodic.stager import Stager
 from taskmill.ids import new_id
-from taskmill.services.doctor import examine
+from taskmill.services.doctor.checks import examine
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.broker.tickets import BROKER_AWAY

@@ -13,7 +13,7 @@ from taskmill.errors import Code, TaskmillError
 from taskmill.plugin.host import PluginHost
 from taskmill.plugin.info import PluginInfo, PluginState
 from taskmill.services import constants as c
-from taskmill.services import doctor_fleet, doctor_port
+from taskmill.services.doctor import fleet, port
 from taskmill.services.faults import translate
 from taskmill.services.schema import migration_status
 from taskmill.settings import Settings
@@ -184,7 +184,7 @@ async def _workers(settings: Settings) -> list[Finding]:
 
 
 async def _fleet(settings: Settings) -> list[Finding]:
-    found = await doctor_fleet.examine(settings)
+    found = await fleet.examine(settings)
     return [Finding(name=each.name, ok=each.ok, detail=each.detail, fix=each.fix) for each in found]
 
 
@@ -214,5 +214,5 @@ def _plugin_fix(info: PluginInfo, *, bad: bool) -> str | Words:
 
 
 async def _port(settings: Settings) -> list[Finding]:
-    ok, detail, fix = await doctor_port.examine(settings)
+    ok, detail, fix = await port.examine(settings)
     return [Finding(name="api port", ok=ok, detail=detail, fix=fix)]

@@ -1,0 +1,1 @@
+"""What `taskmill doctor` looks at."""
