@@ -23,13 +23,15 @@ import asyncpg
 from benchmarks.limits_kinds import FOLDER
 from benchmarks.stand import Stand, bar, percentiles, run
 from taskmill import Order, Taskmill, TaskRequest
+from tests.support.waiting import eventually
 
 KIND, QUEUE, UNSERVED = "limits.journal", "limits", "unserved"
 PLUGIN = {"PLUGIN_MODULES": "benchmarks.limits_kinds", "PLUGINS_ALLOW": "limits"}
 CONNECTIONS = 20
 TICKETS = 300
 HANDLES = (1, 100, 1_000)
-TICKETED = "select count(*) from taskmill.tasks where queue = $1 and ticket_at is null"
+PATIENCE_S = 300.0
+TICKETED = "select count(*) = 0 from taskmill.tasks where queue = $1 and ticket_at is null"
 # PostgreSQL 的钟两次：提交前的此刻，与送票的那一刻
 LATE = "select 1000 * extract(epoch from t.ticket_at - c.at)::float8 as ms from taskmill.tasks t join public.commits c on c.id = t.id"
 
@@ -71,16 +73,16 @@ class Bench:
 
     async def ended(self, ids: set[UUID]) -> None:
         """Wait until all of these have ended."""
-        while ids - journal(self.folder, "end").keys():
-            await asyncio.sleep(0.1)
+        await eventually(lambda: not ids - journal(self.folder, "end").keys(), timeout=PATIENCE_S, poll=0.1, why="all ended")
 
     async def tickets(self) -> dict[str, float]:
         """Return how many milliseconds after the commit the ticket was sent, of tasks that nobody takes."""
         for _ in range(TICKETS):
             await self.order(UNSERVED)
             await asyncio.sleep(0.013)
-        while await self.pool.fetchval(TICKETED, UNSERVED):
-            await asyncio.sleep(0.1)
+        await eventually(
+            lambda: self.pool.fetchval(TICKETED, UNSERVED), timeout=PATIENCE_S, poll=0.1, why="all have tickets"
+        )
         return percentiles([row["ms"] for row in await self.pool.fetch(f"{LATE} where t.queue = $1", UNSERVED)])
 
     async def handles(self, count: int) -> dict[str, float]:

@@ -51,10 +51,9 @@ async def test_a_worker_is_idle_when_all_is_done(taskmill, taskmill_worker):
 
 
 async def test_a_plugin_is_loaded_by_its_name(taskmill, taskmill_worker):
-    env = {"TASKMILL_PLUGIN_SHELL_COMMANDS": '{"hello": ["echo", "hello"]}'}
-    async with taskmill_worker(plugins=["shell"], env=env):
-        order = await taskmill.submit("shell.run", {"command": "hello"})
-        assert (await order.result(timeout=30))["exit_code"] == 0
+    async with taskmill_worker(plugins=["shell"], env={"TASKMILL_PLUGIN_SHELL_ALLOW": "/bin/echo"}):
+        order = await taskmill.submit("shell.run", {"argv": ["/bin/echo", "hello"]})
+        assert (await order.result(timeout=30))["stdout"] == "hello\\n"
 
 
 def test_the_door_for_those_without_asyncio(taskmill_sync, taskmill_database_url):
