@@ -83,6 +83,12 @@ def taskmill_valkey(taskmill_server_root: Path) -> Iterator[servers.HasUrl]:
 
 
 @pytest.fixture(scope="session")
+def taskmill_broker_url(taskmill_valkey: servers.HasUrl) -> str:
+    """The first logical database; the others are for `broker_url`. Each process of the tests has a server of its own."""
+    return taskmill_valkey.url
+
+
+@pytest.fixture(scope="session")
 def postgres_server(taskmill_postgres: servers.HasUrl) -> servers.HasUrl:
     """The PostgreSQL of the session; tests take `database_url` instead and never stop this one."""
     return taskmill_postgres

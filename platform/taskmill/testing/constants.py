@@ -10,4 +10,3 @@ IDLE_POLL_S: Final = 0.02  # 多久看一次是否空闲
 STAGER_PERIOD_S: Final = 0.05  # 测试里的 stager 多久一轮；生产环境的慢几倍
 WORKER_CONCURRENCY: Final = 10
 LISTED_MAX: Final = 20  # 断言失败时至多列出多少个任务
-DATABASE_TIMEOUT_S: Final = 60.0  # 建库、删库、清空：忙的机器上也该够

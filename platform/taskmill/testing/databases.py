@@ -14,7 +14,6 @@ from taskmill.services.setup import migrate_up
 from taskmill.stores.broker.tickets import Tickets
 from taskmill.stores.database import Database
 from taskmill.stores.schema import throwaway
-from taskmill.testing import constants as c
 
 T = TypeVar("T")
 
@@ -34,11 +33,11 @@ def with_database(url: str, name: str) -> str:
 def temporary_database(admin_url: str, *, template: str | None = None, prefix: str = "t") -> Iterator[str]:
     """Create a database, yield its URL, drop it with all its connections."""
     name = f"{prefix}_{uuid4().hex[:12]}"
-    in_thread(_create(admin_url, name, template))
+    in_thread(throwaway.create(admin_url, name, template))
     try:
         yield with_database(admin_url, name)
     finally:
-        in_thread(_drop(admin_url, name))
+        in_thread(throwaway.drop(admin_url, name))
 
 
 async def migrate(url: str) -> None:
@@ -48,8 +47,7 @@ async def migrate(url: str) -> None:
 
 async def empty(database_url: str, broker_url: str) -> None:
     """Empty Taskmill's tables and its streams of tickets; what else is in the database and in Valkey is left alone."""
-    async with opened(database_url) as database:
-        queues = await throwaway.empty(database.pool)
+    queues = await throwaway.empty(database_url)
     tickets = Tickets(broker_url)
     try:
         for queue in queues:
@@ -61,19 +59,9 @@ async def empty(database_url: str, broker_url: str) -> None:
 @asynccontextmanager
 async def opened(url: str) -> AsyncIterator[Database]:
     """Give a database with few connections."""
-    database = Database(url, pool_size=2, orm_pool_size=1, command_timeout_s=c.DATABASE_TIMEOUT_S)
+    database = Database(url, pool_size=2, orm_pool_size=1)
     await database.open()
     try:
         yield database
     finally:
         await database.close()
-
-
-async def _create(url: str, name: str, template: str | None) -> None:
-    async with opened(url) as database:
-        await throwaway.create(database.pool, name, template)
-
-
-async def _drop(url: str, name: str) -> None:
-    async with opened(url) as database:
-        await throwaway.drop(database.pool, name)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from taskmill import constants as c
-from taskmill.stores.database import Queryable
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
 
+from taskmill import constants as c
+from taskmill.stores import wire
+
+COMMAND_TIMEOUT_S: Final = 60.0  # 建库、删库、清空：忙的机器上也该够
 # 迁移到哪一版、谁读得懂，是结构的一部分；其余都是测试留下的
 TABLES = """
 select string_agg(format('%I.%I', n.nspname, t.relname), ', ')
@@ -14,19 +19,31 @@ where n.nspname = $1 and t.relkind in ('r', 'p') and t.relname !~ '^alembic_vers
 QUEUES = "select name from taskmill.queues order by name"
 
 
-async def create(connection: Queryable, name: str, template: str | None = None) -> None:
-    """Create a database, a copy of `template` if one is given; nobody may be connected to that."""
-    await connection.execute(f'create database "{name}"' + (f' template "{template}"' if template else ""))
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator[wire.Wire]:
+    connection = await wire.connect(url, command_timeout_s=COMMAND_TIMEOUT_S)
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
-async def drop(connection: Queryable, name: str) -> None:
-    """Drop a database with all its connections, if it is there."""
-    await connection.execute(f'drop database if exists "{name}" with (force)')
+async def create(url: str, name: str, template: str | None = None) -> None:
+    """Create a database beside that of `url`, a copy of `template` if one is given; nobody may be connected to that."""
+    async with _connected(url) as connection:
+        await connection.execute(f'create database "{name}"' + (f' template "{template}"' if template else ""))
 
 
-async def empty(connection: Queryable) -> list[str]:
+async def drop(url: str, name: str) -> None:
+    """Drop a database beside that of `url` with all its connections, if it is there."""
+    async with _connected(url) as connection:
+        await connection.execute(f'drop database if exists "{name}" with (force)')
+
+
+async def empty(url: str) -> list[str]:
     """Empty every table of the schema `taskmill` but those that tell its version; returns the queues that there were."""
-    queues = [row["name"] for row in await connection.fetch(QUEUES)]
-    tables: str = await connection.fetchval(TABLES, c.SCHEMA)
-    await connection.execute(f"truncate {tables}")
+    async with _connected(url) as connection:
+        queues = [row["name"] for row in await connection.fetch(QUEUES)]
+        tables: str = await connection.fetchval(TABLES, c.SCHEMA)
+        await connection.execute(f"truncate {tables}")
     return queues
