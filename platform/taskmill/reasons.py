@@ -95,8 +95,8 @@ UNKNOWN_KIND_LIKE: Final = Words(
 
 # 提交只能在它自己的事件循环里
 OTHER_LOOP: Final = Words(
-    "提交属于另一个事件循环；在线程里用 ctx.submit_sync",
-    "submits belong to another event loop; in a thread use ctx.submit_sync",
+    "它属于另一个事件循环；在线程里，处理函数用 ctx.submit_sync，应用用 taskmill.sync.Taskmill",
+    "it belongs to another event loop; in a thread a handler uses ctx.submit_sync, an application taskmill.sync.Taskmill",
 )
 # 应用的连接
 NO_GUEST: Final = Words(

@@ -58,7 +58,7 @@ class PlatformOrder(Order[R_co], Generic[R_co]):
         limit = asyncio.timeout(timeout)
         try:
             async with limit:
-                end = await self._entrance.ends.wait(self.id, uncommitted=self._uncommitted)
+                end = await self._entrance.end(self.id, uncommitted=self._uncommitted)
         except TimeoutError as error:
             if not limit.expired():
                 raise

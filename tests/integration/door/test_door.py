@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from taskmill import TaskCancelled, TaskFailed, Taskmill, TaskRequest
@@ -132,6 +133,29 @@ async def test_a_wait_outlasts_the_connections(at_work: Platform, tm: Taskmill) 
         "select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname = current_database()"
     )
     assert await waiting == "still"
+
+
+async def test_another_event_loop_is_refused_whatever_it_asks(platform: Platform, tm: Taskmill, database_url: str) -> None:
+    order = await tm.submit(kinds.echo.request())
+
+    async def elsewhere() -> list[Code]:
+        connection, codes = await asyncpg.connect(database_url), list[Code]()
+        asked = (
+            tm.submit(kinds.echo.request()),
+            tm.submit(kinds.echo.request(), connection=connection),
+            anext(tm.submit_many([kinds.echo.request()])),
+            order.status(),
+            order.result(),
+        )
+        for ask in asked:
+            with pytest.raises(InputError, match=r"taskmill\.sync") as caught:
+                await ask
+            codes.append(caught.value.code)
+        await connection.close()
+        return codes
+
+    assert set(await asyncio.to_thread(lambda: asyncio.run(elsewhere()))) == {Code.USAGE}
+    assert await order.status() is State.AVAILABLE
 
 
 async def test_closing_ends_the_waits(platform: Platform, database_url: str, broker_url: str) -> None:

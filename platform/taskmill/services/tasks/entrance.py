@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from taskmill import reasons
 from taskmill.clock import SYSTEM_CLOCK
 from taskmill.controls.request import TaskRequest
-from taskmill.errors import Code, NotFoundError, TaskmillError
+from taskmill.errors import Code, InputError, NotFoundError, TaskmillError
 from taskmill.services import constants as c
 from taskmill.services.tasks import guests
 from taskmill.services.tasks.ends import Ends
@@ -26,6 +27,7 @@ from taskmill.stores.broker.tickets import Tickets
 from taskmill.stores.broker.url import check_broker
 from taskmill.stores.database import Database
 from taskmill.stores.tasks import control
+from taskmill.stores.tasks.ends import End
 from taskmill.stores.tasks.submit import NewTask
 
 
@@ -35,6 +37,7 @@ class Entrance:
     def __init__(self, settings: Settings, database: Database, tickets: Tickets) -> None:
         self._database = database
         self._tickets = tickets
+        self._loop = asyncio.get_running_loop()
         self.chunk = min(settings.batch_max_tasks, c.DOOR_CHUNK)
         self.service = SubmitService(settings, database, tickets, SYSTEM_CLOCK)
         self.ends = Ends(database, SYSTEM_CLOCK)
@@ -69,6 +72,7 @@ class Entrance:
         self, request: TaskRequest[Any] | str, args: Any, connection: object | None, options: Mapping[str, Any]
     ) -> Submitted:
         """Store one task; errors as of `SubmitService.submit`, with a connection as of `GuestSubmit.submit`."""
+        self._check_loop()
         wanted = request_of(request, args, options)
         if connection is None:
             return await self.service.submit(wanted)
@@ -78,6 +82,7 @@ class Entrance:
         self, requests: Sequence[TaskRequest[Any]], connection: object | None, options: Mapping[str, Any]
     ) -> list[Submitted]:
         """Store all or none; errors as of `SubmitService.submit_many`."""
+        self._check_loop()
         wanted = self.wanted(requests, options)
         if connection is None:
             return await self.service.submit_many(wanted)
@@ -105,8 +110,19 @@ class Entrance:
 
     async def state(self, task_id: UUID) -> State:
         """Return the state of a task; NotFoundError TASK_NOT_FOUND."""
+        self._check_loop()
         async with self._database.pool.acquire() as connection:
             found = await control.state_of(connection, task_id)
         if found is None:
             raise NotFoundError(Code.TASK_NOT_FOUND, id=str(task_id))
         return found
+
+    async def end(self, task_id: UUID, *, uncommitted: bool) -> End:
+        """Wait for the end of a task; errors as of `Ends.wait`."""
+        self._check_loop()
+        return await self.ends.wait(task_id, uncommitted=uncommitted)
+
+    def _check_loop(self) -> None:
+        """连接属于打开它的事件循环：别的循环用了，等的人再也等不到。"""
+        if asyncio.get_running_loop() is not self._loop:
+            raise InputError(Code.USAGE, reason=reasons.OTHER_LOOP)
