@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, cast
 
 _KEY_HEX: Final = 32  # 散列取前多少个十六进制字符，与 SQL 里的一致
 
@@ -25,7 +25,7 @@ def canonical(raw: bytes) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, dict):
-        pairs = sorted(value.items(), key=lambda pair: (len(pair[0].encode()), pair[0].encode()))
+        pairs = sorted(cast("dict[str, Any]", value).items(), key=lambda pair: (len(pair[0].encode()), pair[0].encode()))
         return "{" + ", ".join(f"{_text(name)}: {_text(child)}" for name, child in pairs) + "}"
     if isinstance(value, list):
         return "[" + ", ".join(_text(child) for child in value) + "]"

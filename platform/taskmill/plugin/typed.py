@@ -31,13 +31,13 @@ class _Anything:
 
 
 class Decorator(Protocol):
-    """Keeps the signature of the handler. The context is known as first parameter, or as second of two."""
+    """Keeps the signature of the handler. The context is known as first parameter, or as second."""
 
     # 同一个函数合于几行时取第一行
     @overload
     def __call__(self, function: Callable[Concatenate[_Anything, Q], R], /) -> TaskDefinition[..., R]: ...  # pyright: ignore[reportOverlappingOverload]
     @overload
-    def __call__(self, function: Callable[[A, _Anything], R], /) -> TaskDefinition[..., R]: ...  # pyright: ignore[reportOverlappingOverload]
+    def __call__(self, function: Callable[Concatenate[A, _Anything, Q], R], /) -> TaskDefinition[..., R]: ...  # pyright: ignore[reportOverlappingOverload]
     @overload
     def __call__(
         self, function: Callable[Concatenate[TaskContext, Q], Coroutine[Any, Any, T]], /
@@ -48,10 +48,12 @@ class Decorator(Protocol):
     ) -> Kind[Concatenate[TaskContext, Q], T, Q, T]: ...
     @overload
     def __call__(
-        self, function: Callable[[A, TaskContext], Coroutine[Any, Any, T]], /
-    ) -> Kind[[A, TaskContext], Coroutine[Any, Any, T], [A], T]: ...
+        self, function: Callable[Concatenate[A, TaskContext, Q], Coroutine[Any, Any, T]], /
+    ) -> Kind[Concatenate[A, TaskContext, Q], Coroutine[Any, Any, T], Concatenate[A, Q], T]: ...
     @overload
-    def __call__(self, function: Callable[[A, TaskContext], T], /) -> Kind[[A, TaskContext], T, [A], T]: ...
+    def __call__(
+        self, function: Callable[Concatenate[A, TaskContext, Q], T], /
+    ) -> Kind[Concatenate[A, TaskContext, Q], T, Concatenate[A, Q], T]: ...
     @overload
     def __call__(self, function: Callable[P, Coroutine[Any, Any, T]], /) -> Kind[P, Coroutine[Any, Any, T], P, T]: ...
     @overload

@@ -52,7 +52,8 @@ class SyncHarness(Asserting):
         self, request: TaskRequest[Any] | str, args: Any = None, /, *, connection: object | None = None, **options: Any
     ) -> Order[Any]:
         """Submit one task, as at the door. Errors: those of the door."""
-        return self._order(self._background.run(self.harness.submit(request, args, connection=connection, **options)))
+        submit: Any = self.harness.submit  # 两个重载合在一处
+        return self._order(self._background.run(submit(request, args, connection=connection, **options)))
 
     def submit_many(self, requests: Iterable[TaskRequest[Any]], **options: Any) -> Iterator[Order[Any]]:
         """Submit tasks by the chunk, as at the door, and give the order of each."""

@@ -9,7 +9,7 @@ from taskmill.errors import UnfitError
 from taskmill.plugin.definition import TaskDefinition
 from taskmill.plugin.host import PluginHost
 from taskmill.plugin.registry import Registry
-from taskmill.settings import Settings
+from taskmill.settings import Settings, load_settings
 from taskmill.testing import reasons
 
 PLUGIN = "tests"  # 谁的名下登记测试自己给的类型
@@ -38,7 +38,7 @@ def host_of(
 
 def registry_of(tasks: Sequence[TaskDefinition[..., Any]], plugins: Sequence[object], env: Mapping[str, str]) -> Registry:
     """Return their registry for a harness; UnfitError names what only a worker can run."""
-    host = host_of(tasks, plugins, env, Settings(database_url=None, broker_url=None))
+    host = host_of(tasks, plugins, env, load_settings(database_url=None, broker_url=None))
     if middlewares := host.middlewares():
         raise UnfitError(reasons.HAS_MIDDLEWARES(names=", ".join(type(each).__name__ for each in middlewares)))
     for definition in host.registry.tasks.values():

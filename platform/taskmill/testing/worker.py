@@ -16,7 +16,7 @@ from taskmill.plugin.definition import TaskDefinition
 from taskmill.services.kinds import publish
 from taskmill.services.platform import Platform
 from taskmill.services.setup import migrate_up
-from taskmill.settings import Settings
+from taskmill.settings import load_settings
 from taskmill.stores.tasks import due
 from taskmill.testing import constants as c
 from taskmill.testing.databases import opened
@@ -60,7 +60,7 @@ async def working(
 
     `settings` are those of `taskmill.settings.Settings`. At the end attempts that still run are cut off and handed back.
     """
-    configured = Settings(**{"database_url": database_url, "broker_url": broker_url, **settings})
+    configured = load_settings(database_url=database_url, broker_url=broker_url, **settings)
     host = host_of(tasks, plugins, env or {}, configured)
     if migrations := host.migrations():
         await migrate_up(database_url, plugins=migrations)
@@ -88,7 +88,7 @@ async def publish_kinds(
     database_url: str, tasks: Sequence[TaskDefinition[..., Any]], plugins: Sequence[object], env: Mapping[str, str]
 ) -> None:
     """Publish kinds as a worker does at its start, so that they can be submitted while nobody runs them."""
-    host = host_of(tasks, plugins, env, Settings(database_url=database_url))  # pyright: ignore[reportArgumentType] - Secret 由 pydantic 做
+    host = host_of(tasks, plugins, env, load_settings(database_url=database_url))
     async with opened(database_url) as database:
         await publish(database, host.registry)
 

@@ -202,7 +202,7 @@ def test_the_harness_ends_where_the_engine_ends(
         servers = {"database_url": taskmill_database_url, "broker_url": taskmill_broker_url}
         worker = runner.run(stack.enter_async_context(working([play, thread], concurrency=1, **servers)))
 
-        @settings(max_examples=60)
+        @settings(max_examples=20)
         @given(SCENE)
         def scenes(scene: list[Submit | Do]) -> None:
             runner.run(agree(worker, scene))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final
 
 from taskmill import constants as c
 from taskmill.stores import wire
@@ -44,6 +44,6 @@ async def empty(url: str) -> list[str]:
     """Empty every table of the schema `taskmill` but those that tell its version; returns the queues that there were."""
     async with _connected(url) as connection:
         queues = [row["name"] for row in await connection.fetch(QUEUES)]
-        tables: str = await connection.fetchval(TABLES, c.SCHEMA)
+        tables: Any = await connection.fetchval(TABLES, c.SCHEMA)
         await connection.execute(f"truncate {tables}")
     return queues

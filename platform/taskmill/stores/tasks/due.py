@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from taskmill.stores.database import Queryable
 
@@ -17,4 +18,5 @@ where t.kind || ':' || t.kind_version = any ($1::text[])
 
 async def count(connection: Queryable, served: Sequence[str]) -> int:
     """Return how many tasks of the kinds `served` (`kind:version`) run, or are due in a queue that is not paused."""
-    return int(await connection.fetchval(COUNT, list(served)))
+    found: Any = await connection.fetchval(COUNT, list(served))
+    return int(found)
