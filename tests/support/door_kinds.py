@@ -51,7 +51,7 @@ async def chain(ctx: TaskContext, text: str) -> UUID:
     return await ctx.submit(echo.request(text=text), tags=["chained"])
 
 
-@task("door.chain-in-thread")
+@task("door.chain_in_thread")
 def chain_in_thread(ctx: TaskContext, text: str) -> UUID:
     """Submit a further task from a thread."""
     return ctx.submit_sync(echo.request(text=text), tags=["chained"])

@@ -13,7 +13,7 @@ from taskmill.controls.options import SubmitOptions
 R_co = TypeVar("R_co", covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # 没有 slots：TaskRequest[int](…) 要在实例上记下类型参数，冻结了的只容得下 AttributeError
 class TaskRequest(Generic[R_co]):
     """One task to submit, and how its result is read: `R_co` is what its handler returns.
 

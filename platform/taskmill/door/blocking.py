@@ -110,8 +110,9 @@ class Taskmill:
         if connection is None:
             made: interface.Order[Any] = self._run.run(self._door.submit(request, args, **options))  # pyright: ignore[reportCallIssue, reportArgumentType] - 两个重载合在一处
             return Order(self._run, made)
-        asked = request if isinstance(request, TaskRequest) else TaskRequest[Any](request, msgspec.to_builtins(args or {}))
-        return self._store([asked], connection, options)[0]
+        if not isinstance(request, TaskRequest):
+            request = TaskRequest[Any](request, {} if args is None else msgspec.to_builtins(args))
+        return self._store([request], connection, options)[0]
 
     def submit_many(
         self,

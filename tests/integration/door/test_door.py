@@ -90,8 +90,8 @@ async def test_a_duplicate_is_the_task_that_is_there(platform: Platform, tm: Tas
 async def test_errors_are_those_of_rest(
     platform: Platform, tm: Taskmill, request_: TaskRequest[object], options: dict[str, object], sort: type, code: Code
 ) -> None:
-    await tm.submit(kinds.once.request("a"), unique=Unique())
     await platform.queues.put("keyed", QueuePolicyChange(max_backlog=1))
+    await tm.submit(kinds.once.request("a"), unique=Unique())
     await platform.submit.submit(SubmitRequest(kind="door.keyed", args={"user": 1}))
     with pytest.raises(TaskmillError) as caught:
         await tm.submit(request_, **options)

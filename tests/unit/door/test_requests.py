@@ -122,6 +122,11 @@ def test_options_of_a_request_give_way_to_those_of_the_submit() -> None:
     assert first.request("u").options == {}
 
 
+def test_a_request_may_be_made_by_hand_with_the_type_of_its_result() -> None:
+    made = TaskRequest[int]("t.plain", {"a": 1}).having(priority=1)
+    assert (made.kind, made.options, made.version) == ("t.plain", {"priority": 1}, None)
+
+
 def test_args_of_a_named_kind_may_be_any_type() -> None:
     assert request_of("t.last", Size(3)).args == {"width": 3, "height": 10}
     assert request_of("t.last").args == {}
