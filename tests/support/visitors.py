@@ -51,12 +51,27 @@ def with_driver(url: str, driver: str) -> str:
     return url.replace("postgresql://", f"postgresql+{driver}://", 1)
 
 
+async def begun(connection: Any) -> Visitor:
+    """Return a visitor by asyncpg, which begins no transaction by itself: as with the others, the next one follows a rollback."""
+    transaction = connection.transaction()
+    await transaction.start()
+
+    async def commit() -> None:
+        await transaction.commit()
+
+    async def rollback() -> None:
+        nonlocal transaction
+        await transaction.rollback()
+        transaction = connection.transaction()
+        await transaction.start()
+
+    return Visitor(connection, connection.execute, commit, rollback)
+
+
 @asynccontextmanager
 async def by_asyncpg(url: str) -> AsyncIterator[Visitor]:
     connection = await asyncpg.connect(url)
-    transaction = connection.transaction()
-    await transaction.start()
-    yield Visitor(connection, connection.execute, transaction.commit, transaction.rollback)
+    yield await begun(connection)
     await connection.close()
 
 
@@ -65,9 +80,7 @@ async def by_asyncpg_pool(url: str) -> AsyncIterator[Visitor]:
     async with asyncpg.create_pool(url, min_size=1, max_size=1) as pool, pool.acquire() as connection:
         # 别人为自己的 jsonb 设的编解码，不该碰到我们的
         await connection.set_type_codec("jsonb", encoder=repr, decoder=repr, schema="pg_catalog")
-        transaction = connection.transaction()
-        await transaction.start()
-        yield Visitor(connection, connection.execute, transaction.commit, transaction.rollback)
+        yield await begun(connection)
 
 
 @asynccontextmanager
