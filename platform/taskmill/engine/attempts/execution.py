@@ -67,8 +67,8 @@ class Execution:
         return completed(attempt, result, self._max_bytes)
 
     async def _aside(self, attempt: Attempt, parameters: dict[str, Any]) -> Any:
-        """不直接调用的类型怎么跑，由有这种类型的子类来说。"""
-        raise NotImplementedError
+        """不直接调用的类型怎么跑，由有这种类型的子类来说；没有的，都直接调用。"""
+        return await self._call(attempt, parameters)
 
     async def _call(self, attempt: Attempt, parameters: dict[str, Any]) -> Any:
         """两条路都经过这里：处理函数只由它的类型所指的执行器来跑。"""
