@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
 import psycopg
 from psycopg.rows import dict_row
-from sqlalchemy import create_engine, text
-from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
 WRITE = "insert into public.orders (text) values ('{}')"
@@ -71,8 +71,10 @@ async def begun(connection: Any) -> Visitor:
 @asynccontextmanager
 async def by_asyncpg(url: str) -> AsyncIterator[Visitor]:
     connection = await asyncpg.connect(url)
-    yield await begun(connection)
-    await connection.close()
+    try:
+        yield await begun(connection)
+    finally:
+        await connection.close()
 
 
 @asynccontextmanager
@@ -97,45 +99,56 @@ async def by_psycopg_async(url: str) -> AsyncIterator[Visitor]:
         yield Visitor(connection, run, connection.commit, connection.rollback)
 
 
+@contextmanager
+def plain_engine(url: str) -> Iterator[Engine]:
+    engine = create_engine(with_driver(url, "psycopg"))
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@asynccontextmanager
+async def async_engine(url: str, driver: str) -> AsyncIterator[AsyncEngine]:
+    engine = create_async_engine(with_driver(url, driver))
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+
+
 @asynccontextmanager
 async def by_connection(url: str) -> AsyncIterator[Visitor]:
-    engine = create_engine(with_driver(url, "psycopg"))
-    with engine.connect() as connection:
+    with plain_engine(url) as engine, engine.connect() as connection:
         yield Visitor(
             connection,
             awaited(lambda words: connection.execute(text(words))),
             awaited(connection.commit),
             awaited(connection.rollback),
         )
-    engine.dispose()
 
 
 @asynccontextmanager
 async def by_session(url: str) -> AsyncIterator[Visitor]:
-    engine = create_engine(with_driver(url, "psycopg"))
-    with Session(engine) as session:
+    with plain_engine(url) as engine, Session(engine) as session:
         run = awaited(lambda words: session.execute(text(words)))
         yield Visitor(session, run, awaited(session.commit), awaited(session.rollback))
-    engine.dispose()
 
 
 @asynccontextmanager
 async def by_scoped_session(url: str) -> AsyncIterator[Visitor]:
-    engine = create_engine(with_driver(url, "psycopg"))
-    session = scoped_session(sessionmaker(engine))
-    run = awaited(lambda words: session.execute(text(words)))
-    yield Visitor(session, run, awaited(session.commit), awaited(session.rollback))
-    session.remove()
-    engine.dispose()
+    with plain_engine(url) as engine:
+        session = scoped_session(sessionmaker(engine))
+        run = awaited(lambda words: session.execute(text(words)))
+        yield Visitor(session, run, awaited(session.commit), awaited(session.rollback))
+        session.remove()
 
 
 def by_async_connection(driver: str) -> Visit:
     @asynccontextmanager
     async def visit(url: str) -> AsyncIterator[Visitor]:
-        engine = create_async_engine(with_driver(url, driver))
-        async with engine.connect() as connection:
+        async with async_engine(url, driver) as engine, engine.connect() as connection:
             yield Visitor(connection, lambda words: connection.execute(text(words)), connection.commit, connection.rollback)
-        await engine.dispose()
 
     return visit
 
@@ -143,21 +156,18 @@ def by_async_connection(driver: str) -> Visit:
 def by_async_session(driver: str) -> Visit:
     @asynccontextmanager
     async def visit(url: str) -> AsyncIterator[Visitor]:
-        engine = create_async_engine(with_driver(url, driver))
-        async with AsyncSession(engine) as session:
+        async with async_engine(url, driver) as engine, AsyncSession(engine) as session:
             yield Visitor(session, lambda words: session.execute(text(words)), session.commit, session.rollback)
-        await engine.dispose()
 
     return visit
 
 
 @asynccontextmanager
 async def by_async_scoped_session(url: str) -> AsyncIterator[Visitor]:
-    engine = create_async_engine(with_driver(url, "asyncpg"))
-    session = async_scoped_session(async_sessionmaker(engine), scopefunc=lambda: None)
-    yield Visitor(session, lambda words: session.execute(text(words)), session.commit, session.rollback)
-    await session.remove()
-    await engine.dispose()
+    async with async_engine(url, "asyncpg") as engine:
+        session = async_scoped_session(async_sessionmaker(engine), scopefunc=lambda: None)
+        yield Visitor(session, lambda words: session.execute(text(words)), session.commit, session.rollback)
+        await session.remove()
 
 
 # 同步的那些，也给 taskmill.sync 用
