@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from pathlib import Path
@@ -24,9 +25,11 @@ def _write(line: str) -> None:
 
 
 @task("limits.journal", queue="limits", timeout=60, retry=RetryPolicy(max_attempts=20, base_delay=0.01))
-async def journal(ctx: TaskContext, key: str) -> None:
+async def journal(ctx: TaskContext, key: str, sleep_s: float = 0.0) -> None:
     """Write a line at the start and one at the end."""
     _write(f"start {ctx.id} {ctx.claim_no} {key}")
+    if sleep_s:
+        await asyncio.sleep(sleep_s)
     _write(f"end {ctx.id} {ctx.claim_no} {key}")
 
 

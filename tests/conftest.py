@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import tempfile
 import threading
@@ -44,7 +43,7 @@ def _unconfigured() -> None:
     speak("en")
 
 
-LOGICAL_DATABASES = 16  # Valkey 的默认值
+LOGICAL_DATABASES = range(1, 16)  # Valkey 的默认值；第一个归 taskmill_broker_url
 
 PostgresFactory = Callable[..., PostgresServer]
 ValkeyFactory = Callable[..., ValkeyServer]
@@ -64,25 +63,41 @@ def no_watch() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def server_root() -> Iterator[Path]:
-    """A folder for the data of servers. Not pytest's own: that is closed to the user that runs PostgreSQL."""
-    root = Path(tempfile.mkdtemp(prefix="taskmill-test-"))
-    yield root
-    shutil.rmtree(root, ignore_errors=True)
+def server_root(taskmill_server_root: Path) -> Path:
+    """A folder for the data of servers."""
+    return taskmill_server_root
 
 
 @pytest.fixture(scope="session")
-def postgres_server(server_root: Path) -> Iterator[servers.HasUrl]:
+def taskmill_postgres(taskmill_server_root: Path) -> Iterator[servers.HasUrl]:
+    """The same server for the product's fixtures and for ours; containers too."""
+    with servers.postgres(taskmill_server_root / "postgres") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def taskmill_valkey(taskmill_server_root: Path) -> Iterator[servers.HasUrl]:
+    """The same, Valkey."""
+    with servers.valkey(taskmill_server_root / "valkey") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def taskmill_broker_url(taskmill_valkey: servers.HasUrl) -> str:
+    """The first logical database; the others are for `broker_url`. Each process of the tests has a server of its own."""
+    return taskmill_valkey.url
+
+
+@pytest.fixture(scope="session")
+def postgres_server(taskmill_postgres: servers.HasUrl) -> servers.HasUrl:
     """The PostgreSQL of the session; tests take `database_url` instead and never stop this one."""
-    with servers.postgres(server_root / "postgres") as server:
-        yield server
+    return taskmill_postgres
 
 
 @pytest.fixture(scope="session")
-def valkey_server(server_root: Path) -> Iterator[servers.HasUrl]:
+def valkey_server(taskmill_valkey: servers.HasUrl) -> servers.HasUrl:
     """The Valkey of the session; tests take `broker_url` instead and never stop this one."""
-    with servers.valkey(server_root / "valkey") as server:
-        yield server
+    return taskmill_valkey
 
 
 @pytest.fixture(scope="session")
@@ -110,7 +125,7 @@ def empty_database_url(postgres_server: servers.HasUrl) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def broker_numbers() -> deque[int]:
     """The logical databases that no running test uses."""
-    return deque(range(LOGICAL_DATABASES))
+    return deque(LOGICAL_DATABASES)
 
 
 @pytest.fixture

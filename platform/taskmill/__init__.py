@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from taskmill.controls.concurrency_key import Concurrency
+    from taskmill.controls.request import TaskRequest
     from taskmill.controls.unique import Unique
-    from taskmill.errors import Discard, Retry, Snooze, TaskmillError
+    from taskmill.door.interface import Order
+    from taskmill.door.taskmill import Taskmill
+    from taskmill.errors import Discard, Retry, Snooze, TaskCancelled, TaskFailed, TaskmillError
     from taskmill.plugin.context import TaskContext
     from taskmill.plugin.definition import OnOom, RetryPolicy, task
     from taskmill.plugin.hookspecs import hookimpl
@@ -19,10 +22,15 @@ __all__ = [
     "Concurrency",
     "Discard",
     "OnOom",
+    "Order",
     "Retry",
     "RetryPolicy",
     "Snooze",
+    "TaskCancelled",
     "TaskContext",
+    "TaskFailed",
+    "TaskRequest",
+    "Taskmill",
     "TaskmillError",
     "Unique",
     "__version__",
@@ -35,10 +43,15 @@ _HOMES = {
     "Concurrency": "taskmill.controls.concurrency_key",
     "Discard": "taskmill.errors",
     "OnOom": "taskmill.plugin.definition",
+    "Order": "taskmill.door.interface",
     "Retry": "taskmill.errors",
     "RetryPolicy": "taskmill.plugin.definition",
     "Snooze": "taskmill.errors",
+    "TaskCancelled": "taskmill.errors",
     "TaskContext": "taskmill.plugin.context",
+    "TaskFailed": "taskmill.errors",
+    "TaskRequest": "taskmill.controls.request",
+    "Taskmill": "taskmill.door.taskmill",
     "TaskmillError": "taskmill.errors",
     "Unique": "taskmill.controls.unique",
     "hookimpl": "taskmill.plugin.hookspecs",

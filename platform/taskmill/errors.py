@@ -15,8 +15,10 @@ Handlers of tasks raise `Retry`, `Snooze` or `Discard` to say what shall become 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from taskmill.codes import ERRORS, Code, ErrorSpec
 from taskmill.words import Facts, Words, said
@@ -31,11 +33,14 @@ __all__ = [
     "InputError",
     "KindError",
     "LimitError",
+    "NotCompletedError",
     "NotFoundError",
     "PluginError",
     "Retry",
     "SetupError",
     "Snooze",
+    "TaskCancelled",
+    "TaskFailed",
     "TaskmillError",
     "UnavailableError",
     "UnfitError",
@@ -166,3 +171,34 @@ class Discard(Exception):  # noqa: N818
     def __init__(self, reason: str | Words = "") -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class NotCompletedError(Exception):
+    """A task that somebody waited for did not complete. `error` is its last one, `{"type", "message"}`, None if it has none."""
+
+    def __init__(self, task_id: UUID, kind: str, error: Mapping[str, Any] | None = None) -> None:
+        super().__init__(task_id, kind, error)
+        self.id, self.kind, self.error = task_id, kind, error
+
+    @property
+    def words(self) -> Words:
+        """Return what became of it in both languages."""
+        reason = f"{self.error.get('type')}: {self.error.get('message')}" if self.error else ""
+        return self._said(name=f"{self.kind} {self.id}".strip(), reason=f": {reason}" if reason else "")
+
+    _said = Words(zh="任务 {name} 没有完成{reason}", en="the task {name} did not complete{reason}")
+
+    def __str__(self) -> str:
+        return said(self.words)
+
+
+class TaskFailed(NotCompletedError):  # noqa: N818 - 接口文档里的名字
+    """It was discarded: no attempt is left, its time is over, or its handler said so."""
+
+    _said = Words(zh="任务 {name} 失败{reason}", en="the task {name} failed{reason}")
+
+
+class TaskCancelled(NotCompletedError):  # noqa: N818 - 同上
+    """Somebody cancelled it."""
+
+    _said = Words(zh="任务 {name} 被取消{reason}", en="the task {name} was cancelled{reason}")

@@ -95,8 +95,29 @@ UNKNOWN_KIND_LIKE: Final = Words(
 
 # 提交只能在它自己的事件循环里
 OTHER_LOOP: Final = Words(
-    "提交属于另一个事件循环；在线程里用 ctx.submit_sync",
-    "submits belong to another event loop; in a thread use ctx.submit_sync",
+    "它属于另一个事件循环；在线程里，处理函数用 ctx.submit_sync，应用用 taskmill.sync.Taskmill",
+    "it belongs to another event loop; in a thread a handler uses ctx.submit_sync, an application taskmill.sync.Taskmill",
+)
+# 应用的连接
+NO_GUEST: Final = Words(
+    "connection= 须是 asyncpg 或 psycopg 3 的连接，或 SQLAlchemy 的会话或连接，不能是 {what}",
+    "connection= must be a connection of asyncpg or psycopg 3, or a session or connection of SQLAlchemy, not {what}",
+)
+GUEST_AWAITS: Final = Words(
+    "这个连接要 await：用 taskmill.Taskmill，不要用 taskmill.sync.Taskmill",
+    "this connection is to be awaited: use taskmill.Taskmill instead of taskmill.sync.Taskmill",
+)
+GUEST_RIGHTS: Final = Words(
+    "grant usage on schema taskmill、grant execute on function {function} 给应用的角色：{error}",
+    "grant usage on schema taskmill and execute on function {function} to the application's role: {error}",
+)
+NOT_OPEN: Final = Words(
+    "还没有打开，或已关闭：async with Taskmill() as tm",
+    "it is not open, or closed already: async with Taskmill() as tm",
+)
+FORKED: Final = Words(
+    "它在 fork 之前打开，线程没有跟来：每个进程各自打开",
+    "it was opened before a fork and its thread stayed behind: open one in each process",
 )
 NOT_A_TAG: Final = Words(
     "须为 1 到 {limit} 个字符，不含空白与控制符",

@@ -16,6 +16,7 @@ import pytest
 from taskmill.stores.database import HOT_SETTINGS
 from taskmill.stores.tasks import audit as task_audit
 from taskmill.stores.tasks import claim as task_claim
+from taskmill.stores.tasks import ends as task_ends
 from taskmill.stores.tasks import limits as task_limits
 from taskmill.stores.tasks import partitions, prune
 from taskmill.stores.tasks import read as task_read
@@ -56,6 +57,7 @@ STATEMENTS: dict[str, tuple[str, set[str]]] = {
     "running of a worker": (task_claim.RUNNING_OF, {"tasks_running"}),
     "renew": (worker.RENEW, {"tasks_running"}),
     "result": (task_read.STORED, set()),
+    "ends": (task_ends.ENDED, BY_ID),
     "unique: holders": (task_unique.HOLDERS, {"tasks_unique", "tasks_pkey"}),
     "unique: replace": (task_unique.REPLACE, {"tasks_unique", "tasks_pkey"}),
     "limits: by key": (task_limits.BY_KEY, {"tasks_slots_by_key", "tasks_pkey"}),

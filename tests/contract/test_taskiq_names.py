@@ -21,12 +21,14 @@ from taskiq.acks import AcknowledgeType
 from taskiq.receiver import Receiver
 from taskiq_redis import RedisStreamBroker
 
+from taskmill.engine.attempts.execution import Execution
 from taskmill.engine.attempts.receiver import TaskmillReceiver
 from taskmill.engine.broker import StoredResults, TaskmillBroker
 
 OVERRIDDEN: list[tuple[type, type, set[str]]] = [
     (TaskmillBroker, RedisStreamBroker, {"__init__", "startup", "shutdown", "kick", "listen"}),
     (TaskmillReceiver, Receiver, {"__init__"}),
+    (Execution, Receiver, {"__init__"}),
     (StoredResults, AsyncResultBackend, {"set_result", "is_result_ready", "get_result"}),
 ]
 USED: list[tuple[Any, str]] = [

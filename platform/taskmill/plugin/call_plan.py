@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 import pydantic
+from pydantic_core import to_jsonable_python
 
 from taskmill import reasons
 from taskmill.errors import UnfitError
@@ -87,6 +88,30 @@ class CallPlan:
             return {self.single: model}
         return {name: getattr(model, name) for name in self.model.__struct_fields__}
 
+    def asked(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Return the JSON object of a call without context and dependencies; TypeError if `function` takes no such call."""
+        names = set(self.model.__struct_fields__) if self.single is None else {self.single}
+        whole = inspect.signature(function)
+        wanted = whole.replace(parameters=[each for each in whole.parameters.values() if each.name in names])
+        bound = wanted.bind(*args, **kwargs).arguments
+        return msgspec.to_builtins(bound if self.single is None else bound[self.single], enc_hook=_plain)
+
+    @cached_property
+    def read_result(self) -> Callable[[bytes], Any]:
+        """Return a function from the JSON bytes of a result to what the handler says it returns; errors of msgspec and pydantic.
+
+        A type that neither can read stays JSON.
+        """
+        try:
+            return msgspec.json.Decoder(self.result, dec_hook=_made).decode
+        except TypeError:  # 例如几个自定义类型的 Union：msgspec 分不清，pydantic 分得清
+            pass
+        try:
+            adapter = pydantic.TypeAdapter(self.result)
+        except Exception:  # noqa: BLE001 - 返回值的注解可以是任何东西；与 result_schema 一样，读不懂就给 JSON
+            return msgspec.json.decode
+        return lambda raw: adapter.validate_json(raw, by_alias=True, by_name=True)
+
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema (2020-12) of the args; UnfitError if they have none."""
         try:
@@ -109,6 +134,16 @@ class CallPlan:
             return pydantic.TypeAdapter(self.result).json_schema(mode="serialization", by_alias=False)
         except Exception:  # noqa: BLE001 - 返回值的注解只供人看：描述不了就不描述，处理函数照常能用
             return None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, pydantic.BaseModel):
+        return value.model_dump(mode="json", by_alias=True)
+    return to_jsonable_python(value)
+
+
+def _made(wanted: type[Any], value: Any) -> Any:
+    return pydantic.TypeAdapter(wanted).validate_python(value, by_alias=True, by_name=True)
 
 
 def _misfit(error: Exception) -> Words:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 import msgspec
 
@@ -16,14 +16,18 @@ from taskmill import args_schema, naming, reasons
 from taskmill import constants as c
 from taskmill.bounds import bad_delay
 from taskmill.controls.concurrency_key import Concurrency
+from taskmill.controls.request import TaskRequest
 from taskmill.controls.unique import Unique
 from taskmill.errors import KindError, UnfitError
 from taskmill.plugin import constants as pc
 from taskmill.plugin.call_plan import CallPlan, as_function, first_line
 from taskmill.words import Words
 
+if TYPE_CHECKING:
+    from taskmill.plugin.typed import Decorator
+
 P = ParamSpec("P")
-R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
@@ -96,11 +100,11 @@ def _whole(value: Any, low: int, high: int) -> bool:
 
 
 @dataclass(frozen=True)
-class TaskDefinition(Generic[P, R]):
+class TaskDefinition(Generic[P, R_co]):
     """One version of one kind. Calling it calls the handler, so that handlers stay plain functions in tests."""
 
     kind: str
-    function: Callable[P, R]
+    function: Callable[P, R_co]
     version: int = 1
     queue: str = c.QUEUE_DEFAULT
     priority: int = c.PRIORITY_DEFAULT
@@ -113,7 +117,7 @@ class TaskDefinition(Generic[P, R]):
     concurrency: Concurrency | None = None
     taskiq: Any = None  # 原来的 taskiq 任务；为 None 时由引擎登记
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the handler."""
         return self.function(*args, **kwargs)
 
@@ -121,6 +125,13 @@ class TaskDefinition(Generic[P, R]):
     def call(self) -> CallPlan:
         """Return how args become parameters of the handler."""
         return CallPlan.of(self.function)
+
+    def request(self, *args: Any, **kwargs: Any) -> TaskRequest[Any]:
+        """Return a task to submit, from the parameters of the handler without its context and its dependencies.
+
+        TypeError if they are not its parameters; what their values must be is checked at the submit.
+        """
+        return TaskRequest(self.kind, self.call.asked(self.function, args, kwargs), self.version, read=self.call.read_result)
 
 
 def task(
@@ -135,7 +146,7 @@ def task(
     on_oom: OnOom | None = None,
     unique: Unique | None = None,
     concurrency: Concurrency | None = None,
-) -> Callable[[Callable[P, R]], TaskDefinition[P, R]]:
+) -> Decorator:
     """Turn a function into a kind of task, `<area>.<verb>`; its first docstring line becomes the summary.
 
     `timeout` seconds, timedelta or text such as `2m`; `executor` defaults to `async` for coroutine functions, `thread` for others;
@@ -144,7 +155,7 @@ def task(
     """
     _check_name(kind)
 
-    def decorate(function: Callable[P, R]) -> TaskDefinition[P, R]:
+    def decorate(function: Callable[P, R_co]) -> TaskDefinition[P, R_co]:
         try:
             plan = CallPlan.of(function)
             definition = TaskDefinition(
@@ -168,7 +179,7 @@ def task(
             raise KindError(kind, Words(zh=first_line(error), en=first_line(error))) from error
         return definition
 
-    return decorate
+    return cast("Decorator", decorate)
 
 
 def _check_name(kind: str) -> None:

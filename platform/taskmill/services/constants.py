@@ -19,6 +19,7 @@ TAGS_MAX: Final = 20
 GROUP_COMMIT_MAX_TASKS: Final = 500  # 一次组提交最多多少个
 GROUP_COMMIT_FLUSHERS: Final = 2  # 两个并行，让 fsync 与 CPU 重叠
 GROUP_COMMIT_QUEUE_MAX: Final = 20_000  # 等待组提交的上限，满了就拒绝
+DOOR_CHUNK: Final = 500  # 应用的 submit_many 一次存多少个：再多不再省，只让第一个订单来得更晚
 SUBMIT_CHUNK: Final = 1_000  # 批量提交时每条 INSERT 的行数
 UNIQUE_GROUP_MS: Final = 50  # 一组里有键被别的事务占着，等这么久就拆开，各等各的
 UNIQUE_LOOK_MS: Final = 10  # 拆开之后每看一次占用连接的上限
@@ -33,6 +34,14 @@ PREVIEW_MINUTES: Final = 60  # 预演按多久以来的平均执行时长估计
 PREVIEW_MAX_S: Final = 366 * 86_400.0  # 估计到此为止：再远也没有意义
 LIMIT_CACHE_S: Final = 5.0  # 提交方缓存哪些队列有上限的时间；过时了也无妨，领取时以表为准
 PROMOTE_MAX: Final = 1_000  # 一次最多放行一个队列的多少个任务
+
+# ── 等任务结束 ────────────────────────────────────────────────────────────
+ENDS_FIRST_S: Final = 0.01  # 开始等之后多久看第一次，也是两次之间最短的间隔
+ENDS_SHARE: Final = 0.25  # 之后每次再等已等时间的这么多：等得越久看得越稀，知道得晚至多四分之一
+ENDS_MAX_S: Final = 0.25  # 看得再稀也不超过这么久一次
+ENDS_REST: Final = 4.0  # 一次看了多久，就至少歇它的几倍：等的人再多，也只占一条连接的五分之一
+ENDS_CHUNK: Final = 1_000  # 一条语句问多少个任务
+ENDS_AWAY_S: Final = 1.0  # PostgreSQL 不在时多久再问
 
 # ── 票据与流 ──────────────────────────────────────────────────────────────
 TICKET_SENDS_MAX: Final = 100  # 同时在途的送票数；再多就是 Valkey 跟不上，留给 stager

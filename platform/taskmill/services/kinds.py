@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from taskmill.controls.concurrency_key import Concurrency
 from taskmill.controls.unique import Unique
 from taskmill.errors import Code, InputError, NotFoundError, SetupError
 from taskmill.log import get_logger
+from taskmill.plugin.definition import TaskDefinition
 from taskmill.plugin.registry import Registry
 from taskmill.services import constants as c
 from taskmill.stores import kind as store
@@ -40,7 +42,7 @@ async def publish(database: Database, registry: Registry) -> None:
             args_schema=msgspec.json.encode(definition.call.schema()),
             result_schema=_encoded(definition.call.result_schema()),
             on_oom_queue=definition.on_oom.queue if definition.on_oom else None,
-            controls=msgspec.json.encode(Controls(unique=definition.unique, concurrency=definition.concurrency)),
+            controls=_controls(definition),
         )
         for definition in registry.tasks.values()
     ]
@@ -53,6 +55,26 @@ class Controls(msgspec.Struct, frozen=True, omit_defaults=True):
 
     unique: Unique | None = None
     concurrency: Concurrency | None = None
+
+
+def _controls(definition: TaskDefinition[..., Any]) -> bytes:
+    return msgspec.json.encode(Controls(unique=definition.unique, concurrency=definition.concurrency))
+
+
+def policy_of(definition: TaskDefinition[..., Any]) -> KindPolicy:
+    """Return a kind as submit would see it once it is published."""
+    return KindPolicy(
+        store.KindDefaults(
+            kind=definition.kind,
+            version=definition.version,
+            queue=definition.queue,
+            priority=definition.priority,
+            max_attempts=definition.retry.max_attempts,
+            timeout_ms=round(definition.timeout_s * 1000),
+            args_schema=msgspec.json.encode(definition.call.schema()),
+            controls=_controls(definition),
+        )
+    )
 
 
 def _encoded(schema: dict[str, Any] | None) -> bytes | None:
@@ -99,14 +121,38 @@ class KindPolicy:
         raise InputError(Code.ARGS_INVALID, field=path, reason=args_schema.told(error, self.names), kind=self.kind)
 
 
+class KindTable:
+    """Kinds by name and version, as a submit asks for them."""
+
+    def __init__(self, policies: Iterable[KindPolicy] = ()) -> None:
+        self.kinds = {(policy.kind, policy.version): policy for policy in policies}
+        self._latest: dict[str, KindPolicy] = {}
+        for (kind, version), policy in self.kinds.items():
+            if kind not in self._latest or self._latest[kind].version < version:
+                self._latest[kind] = policy
+
+    def find(self, kind: str, version: int | None) -> KindPolicy | None:
+        """Return the policy of `kind` (its newest version if None), None if there is no such kind."""
+        return self._latest.get(kind) if version is None else self.kinds.get((kind, version))
+
+    def absent(self, kind: str, version: int | None) -> NotFoundError:
+        """Return the error KIND_NOT_FOUND, with what there is instead."""
+        asked_for = kind if version is None else f"{kind}:{version}"
+        return NotFoundError(Code.KIND_NOT_FOUND, kind=asked_for, known=self._close_to(kind))
+
+    def _close_to(self, kind: str) -> Words | str:
+        """版本不对就说有哪些版本，名字不对就说相近的名字。"""
+        versions = [f"{name}:{number}" for name, number in self.kinds if name == kind]
+        return reasons.DID_YOU_MEAN(names=", ".join(versions)) if versions else did_you_mean(kind, self._latest)
+
+
 class KindCache:
     """Kinds read from PostgreSQL, at most KIND_CACHE_S seconds old; an unknown kind reads them again at once."""
 
     def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
         self._clock = clock
-        self._kinds: dict[tuple[str, int], KindPolicy] = {}
-        self._latest: dict[str, KindPolicy] = {}
+        self._table = KindTable()
         self._rows: dict[tuple[str, int], store.KindDefaults] = {}
         self._read_at = float("-inf")
         self._lock = asyncio.Lock()
@@ -115,14 +161,13 @@ class KindCache:
         """Return the policy if it is cached and fresh, without waiting."""
         if self._clock.monotonic() - self._read_at > c.KIND_CACHE_S:
             return None
-        return self._latest.get(kind) if version is None else self._kinds.get((kind, version))
+        return self._table.find(kind, version)
 
     async def get(self, kind: str, version: int | None) -> KindPolicy:
         """Return the policy of `kind` (its newest version if None); NotFoundError KIND_NOT_FOUND."""
         found = await self.find(kind, version)
         if found is None:
-            asked_for = kind if version is None else f"{kind}:{version}"
-            raise NotFoundError(Code.KIND_NOT_FOUND, kind=asked_for, known=self._close_to(kind))
+            raise self._table.absent(kind, version)
         return found
 
     async def find(self, kind: str, version: int | None) -> KindPolicy | None:
@@ -134,13 +179,8 @@ class KindCache:
             async with asyncio.timeout(c.LOOKUP_TIMEOUT_S), self._lock:
                 if self._read_at <= asked:
                     await self._read()
-            found = self._latest.get(kind) if version is None else self._kinds.get((kind, version))
+            found = self._table.find(kind, version)
         return found
-
-    def _close_to(self, kind: str) -> Words | str:
-        """版本不对就说有哪些版本，名字不对就说相近的名字。"""
-        versions = [f"{name}:{number}" for name, number in self._kinds if name == kind]
-        return reasons.DID_YOU_MEAN(names=", ".join(versions)) if versions else did_you_mean(kind, self._latest)
 
     async def _read(self) -> None:
         begun = self._clock.monotonic()  # 从开始读算起：读的途中才公布的类型，不算看过
@@ -148,10 +188,7 @@ class KindCache:
             rows = {(row.kind, row.version): row for row in await store.load(self._database.pool)}
         except MISSING_SCHEMA as error:
             raise SetupError(Code.SCHEMA_BEHIND, found="empty", expected="head") from error
-        self._kinds = {key: self._kinds[key] if self._rows.get(key) == row else KindPolicy(row) for key, row in rows.items()}
+        known = self._table.kinds
+        self._table = KindTable(known[key] if self._rows.get(key) == row else KindPolicy(row) for key, row in rows.items())
         self._rows = rows
-        self._latest = {}
-        for (kind, version), policy in self._kinds.items():
-            if kind not in self._latest or self._latest[kind].version < version:
-                self._latest[kind] = policy
         self._read_at = begun

@@ -32,6 +32,7 @@ ENGLISH: dict[str, str] = {
     "没有按时结束，强行结束": "did not end in time, ended by force",
     "终止消息写不下": "the termination message could not be written",
     "PostgreSQL 连接不上，稍后再试": "cannot connect to PostgreSQL, trying again later",
+    "PostgreSQL 不在，结果接着等": "PostgreSQL is away, still waiting for results",
     # 开发环境
     "建用户失败，改用后备用户": "a user could not be created, using the fallback user",
     "为内嵌 PostgreSQL 使用专用用户": "using a dedicated user for the embedded PostgreSQL",

@@ -1,42 +1,17 @@
-"""Fixtures of this plugin's tests."""
+"""The servers that this plugin's tests talk to."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from typing import Any
-from uuid import UUID
 
 import pytest
 from aiosmtpd.controller import Controller
 
-from taskmill import TaskContext
 from taskmill_email.config import EmailConfig
-
-TASK_ID = UUID("01890000-0000-7000-8000-000000000001")
-
-
-@pytest.fixture(scope="session")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """Async tests run on the loop that production uses."""
-    return "asyncio", {"use_uvloop": True}
-
-
-@pytest.fixture
-def context() -> TaskContext:
-    """The first attempt of some task."""
-    return TaskContext(
-        id=TASK_ID,
-        kind="any.kind",
-        queue="default",
-        claim_no=1,
-        attempt=1,
-        max_attempts=5,
-        deadline=datetime.now(UTC) + timedelta(minutes=1),
-    )
 
 
 class Mailbox:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from uuid import UUID
 
 import msgspec
@@ -57,7 +57,7 @@ class Inserter:
         self, tasks: Sequence[NewTask], wait_ms: int, *, batch: bool, once: Once | None
     ) -> dict[UUID, Inserted]:
         now = self._clock.monotonic()
-        fresh = {task.queue for task in tasks if self._known_queues.get(task.queue, now) <= now}
+        fresh = self._unknown((task.queue for task in tasks), now)
 
         async def work(connection: Connection) -> dict[UUID, Inserted]:
             if fresh:
@@ -105,6 +105,25 @@ class Inserter:
             if task.unique is not None and (instead := await _store_keyed(connection, task)) is not None:
                 missing[task.id] = instead
         return missing
+
+    async def know(self, queues: Collection[str]) -> None:
+        """Make the queues that are missing, in a transaction of its own that commits at once; errors as of a submit.
+
+        A caller's transaction that made them would hold up everybody else's submits to them until it ends.
+        """
+        now = self._clock.monotonic()
+        if not (fresh := self._unknown(queues, now)):
+            return
+        try:
+            await self._database.unit(lambda connection: self._register(connection, fresh))
+        except MISSING_SCHEMA as error:
+            raise SetupError(Code.SCHEMA_BEHIND, found="empty", expected="head") from error
+        except AWAY as error:
+            raise away(error) from error
+        self._known_queues.update(dict.fromkeys(fresh, now + svc.QUEUE_KNOWN_S))
+
+    def _unknown(self, queues: Iterable[str], now: float) -> set[str]:
+        return {queue for queue in queues if self._known_queues.get(queue, now) <= now}
 
     async def admit(self, connection: Connection, queues: set[str]) -> None:
         """Make the queues that are missing; LimitError QUEUE_LIMIT, which leaves the caller's transaction as it was."""

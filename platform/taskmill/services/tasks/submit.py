@@ -9,14 +9,13 @@ from typing import Any, Protocol
 from uuid import UUID
 
 import msgspec
-from msgspec import UNSET
 
 from taskmill import constants as c
 from taskmill import naming, reasons
 from taskmill.clock import Clock
 from taskmill.controls.once import Once
+from taskmill.controls.request import TaskRequest
 from taskmill.errors import Code, InputError, SetupError, TaskmillError
-from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.services import constants as svc
 from taskmill.services.kinds import KindCache, KindPolicy
@@ -24,16 +23,15 @@ from taskmill.services.queues.limits import LimitCache, Promoter
 from taskmill.services.tasks.group_commit import GroupCommit
 from taskmill.services.tasks.idempotency import Idempotency, LateError
 from taskmill.services.tasks.inserting import Inserter, away
-from taskmill.services.tasks.payload import encode
-from taskmill.services.tasks.submit_request import SubmitRequest, check_request, refuse
+from taskmill.services.tasks.preparing import PayloadLimits, new_task
+from taskmill.services.tasks.submit_request import SubmitRequest, refuse, request_of
 from taskmill.services.tasks.submitted import Submitted, submitted
 from taskmill.services.tasks.ticketing import Ticketing
-from taskmill.services.tasks.unique import KeyWait, taken, uniqueness
+from taskmill.services.tasks.unique import KeyWait, taken
 from taskmill.settings import Settings
 from taskmill.stores.broker.tickets import Tickets
 from taskmill.stores.database import AWAY, MISSING_SCHEMA, Database
-from taskmill.stores.tasks.submit import Inserted, NewTask, Uniqueness
-from taskmill.text.validation import in_both
+from taskmill.stores.tasks.submit import Inserted, NewTask
 
 log = get_logger(__name__)
 
@@ -65,12 +63,13 @@ class SubmitService:
         self._limits = limits or LimitCache(database, clock)
         self._promoter = promoter or Promoter(database, tickets)
         self._settings = settings
+        self._payload = PayloadLimits(settings.args_max_bytes, settings.args_max_depth)
         self._database = database
         self._clock = clock
         self.kinds = KindCache(database, clock)
         self._ticketing = Ticketing(database, tickets, clock)
         self._inserter = Inserter(settings, database, self._limits, clock)
-        self.store, self.admit = self._inserter.store, self._inserter.admit
+        self.store, self.admit, self.know = self._inserter.store, self._inserter.admit, self._inserter.know
         self._answers = Idempotency(database)
         self._group = GroupCommit(self._inserter.insert, self._send)
         # 有键的另成一组：一个打开的事务占着键，只耽误问同一个键的人
@@ -91,15 +90,11 @@ class SubmitService:
         del request  # 等提交时只需要编码好的
         return await self._submit(task)
 
-    async def submit_kind(self, kind: str, args: Any = None, *, created_by: str | None = None, **options: Any) -> UUID:
-        """Accept one task given as plugins give it, args as any type that msgspec knows, and return its id; errors as in `submit`."""
-        try:
-            request = msgspec.convert(
-                {"kind": kind, "args": {} if args is None else msgspec.to_builtins(args), **options}, SubmitRequest
-            )
-        except msgspec.ValidationError as error:
-            raise InputError(Code.INVALID_REQUEST, field="submit", reason=in_both(str(error))) from error
-        return (await self.submit(request, created_by=created_by)).id
+    async def submit_kind(
+        self, kind: TaskRequest[Any] | str, args: Any = None, *, created_by: str | None = None, **options: Any
+    ) -> UUID:
+        """Accept one task given as programs give it (see `request_of`) and return its id; errors as in `submit`."""
+        return (await self.submit(request_of(kind, args, options), created_by=created_by)).id
 
     async def submit_as(self, task_id: str, request: SubmitRequest) -> Submitted:
         """Accept one task under an id that `ids.new_id` made earlier (taskiq's `kiq` names it first)."""
@@ -153,60 +148,11 @@ class SubmitService:
         if not self._limits.fresh:
             await self._refresh_limits()
         policy = self.kinds.peek(request.kind, request.version) or await self._policy(request)
-        args = self._args(request, policy)
-        queue, priority = _lane(request, policy)
-        key = self._key(request, policy)
-        slot = self._limits.slot(queue, key)
-        default_ms = policy.timeout_ms if policy else round(c.TIMEOUT_DEFAULT_S * 1000)
-        return NewTask(
-            id=task_id or new_id(),
-            queue=queue,
-            kind=request.kind,
-            kind_version=policy.version if policy else (request.version or 1),
-            priority=priority,
-            args=args,
-            max_attempts=request.max_attempts or (policy.max_attempts if policy else c.MAX_ATTEMPTS_DEFAULT),
-            timeout_ms=round(request.timeout_s * 1000) if request.timeout_s else default_ms,
-            meta=self._meta(request),
-            tags=request.tags,
-            run_at=request.run_at,
-            delay_s=request.delay_s or 0.0,
-            expires_at=request.expires_at,
-            schedule_id=schedule_id,
-            fire_at=fire_at,
-            created_by=created_by,
-            ticketed=slot is None and self._ticketing.wanted(queue, priority),
-            concurrency_key=key,
-            slot=slot,
-            unique=self._unique(request, policy, args),
-        )
-
-    def _args(self, request: SubmitRequest, policy: KindPolicy | None) -> bytes:
-        check_request(request)
-        limits = self._settings
-        args = encode(request.args, field="args", max_bytes=limits.args_max_bytes, max_depth=limits.args_max_depth)
-        if not isinstance(request.args, dict):
-            raise InputError(Code.ARGS_INVALID, field="args", reason=reasons.NOT_AN_OBJECT, kind=request.kind)
-        if policy is not None:
-            policy.check(request.args)
-        return args
-
-    @staticmethod
-    def _key(request: SubmitRequest, policy: KindPolicy | None) -> str | None:
-        if request.concurrency_key is not None or policy is None or policy.concurrency is None:
-            return request.concurrency_key
-        return policy.concurrency.of(request.args)
-
-    def _unique(self, request: SubmitRequest, policy: KindPolicy | None, args: bytes) -> Uniqueness | None:
-        if request.unique is UNSET and request.unique_key is None and (policy is None or policy.unique is None):
-            return None
-        limits = self._settings
-        return uniqueness(request, policy, args, max_bytes=limits.args_max_bytes, max_depth=limits.args_max_depth)
-
-    def _meta(self, request: SubmitRequest) -> bytes | None:
-        if request.meta is None:
-            return None
-        return encode(request.meta, field="meta", max_bytes=c.META_MAX_BYTES, max_depth=self._settings.args_max_depth)
+        task = new_task(request, policy, self._payload, task_id)
+        task.slot = self._limits.slot(task.queue, task.concurrency_key)
+        task.ticketed = task.slot is None and self._ticketing.wanted(task.queue, task.priority)
+        task.schedule_id, task.fire_at, task.created_by = schedule_id, fire_at, created_by
+        return task
 
     def _check_loop(self) -> None:
         """排队的人、冲刷者与连接都属于一个事件循环：别的循环进来，会把它们全弄坏。"""
@@ -267,8 +213,3 @@ class SubmitService:
         sending = asyncio.create_task(self._ticketing.send(tasks, inserted))
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)
-
-
-def _lane(request: SubmitRequest, policy: KindPolicy | None) -> tuple[str, int]:
-    queue = request.queue or (policy.queue if policy else c.QUEUE_DEFAULT)
-    return queue, request.priority or (policy.priority if policy else c.PRIORITY_DEFAULT)

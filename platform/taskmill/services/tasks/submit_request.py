@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -11,9 +12,11 @@ from msgspec import UNSET, Meta, UnsetType
 from taskmill import bounds, naming, reasons
 from taskmill import constants as c
 from taskmill.bounds import Range, bad_delay, bad_moment
+from taskmill.controls.request import TaskRequest
 from taskmill.controls.unique import Unique, bad_key
 from taskmill.errors import Code, InputError
 from taskmill.services import constants as svc
+from taskmill.text.validation import in_both
 from taskmill.words import Words
 
 # 写进接口说明的；检查在 check_request，它的话点得出字段与原因
@@ -54,6 +57,23 @@ class SubmitRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         Annotated[str, Meta(description="Counts against the queue's limit per key; default: the kind's.")] | None
     ) = None
     meta: Annotated[dict[str, Any], Meta(description="Free facts of the client, kept with the task.")] | None = None
+
+
+def request_of(request: TaskRequest[Any] | str, args: Any = None, options: Mapping[str, Any] | None = None) -> SubmitRequest:
+    """Return what a program asks for: a request of a kind, or the name of a kind and its args, of any type that msgspec knows.
+
+    `options` are those of SubmitRequest by name, and win over those of the request. InputError INVALID_REQUEST says what does not fit.
+    """
+    told: dict[str, Any] = dict(options or {})
+    if isinstance(request, TaskRequest):
+        kind, args = request.kind, request.args
+        told = {"version": request.version, **request.options, **told}
+    else:
+        kind, args = request, {} if args is None else msgspec.to_builtins(args)
+    try:
+        return msgspec.convert({**told, "kind": kind, "args": args}, SubmitRequest)
+    except msgspec.ValidationError as error:
+        raise InputError(Code.INVALID_REQUEST, field="submit", reason=in_both(str(error))) from error
 
 
 def refuse(field: str, reason: Words) -> InputError:
