@@ -1,0 +1,85 @@
+"""The first process of a node's namespaces: mounts, a network, then the command; it reaps whatever is left to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from tests.cluster.node import cgroups
+
+MARK: Final = "TASKMILL_TEST_NODE"  # 里面的测试凭它知道自己在里面
+BRIDGE, NODE_IP, PODS = "cni0", "10.244.0.1", "10.244.0.0/24"
+DNS_IP: Final = "10.96.0.10"
+
+
+def entered() -> bool:
+    """Return whether this process is inside."""
+    return MARK in os.environ
+
+
+def main(scratch: Path, command: Sequence[str]) -> int:
+    """Prepare, run the command, and return its exit code when it is over."""
+    hierarchies = cgroups.hierarchies()
+    _mount_groups(hierarchies)
+    _mount_scratch(scratch)
+    _guard_kernel()
+    _run("mount", "--make-rshared", "/")  # kubelet 要求；放在最后，免得自己的挂载传成两份
+    _network()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: None)  # 命令自己会收到；不用 SIG_IGN，那个会传给它
+    child = subprocess.Popen(command, env={**os.environ, MARK: str(scratch), "TMPDIR": str(scratch)})
+    while True:
+        pid, status = os.wait()
+        if pid == child.pid:
+            return os.waitstatus_to_exitcode(status)
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True)
+
+
+def _mount_groups(hierarchies: Sequence[cgroups.Hierarchy]) -> None:
+    """在新的名字空间里重新挂上，根就是自己的组。"""
+    root = Path("/sys/fs/cgroup")
+    _run("umount", "--recursive", "--lazy", str(root))
+    _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", str(root))
+    for each in hierarchies:
+        (root / each.name).mkdir()
+        _run("mount", "-t", "cgroup", "-o", each.options, "cgroup", str(root / each.name))
+
+
+def _mount_scratch(scratch: Path) -> None:
+    """容器运行时写死的目录，写到用完就扔的地方。"""
+    _run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", "/run")
+    for place in ("lib", "log"):
+        upper, work = scratch / f"upper-{place}", scratch / f"work-{place}"
+        upper.mkdir()
+        work.mkdir()
+        options = f"lowerdir=/var/{place},upperdir={upper},workdir={work}"
+        _run("mount", "-t", "overlay", "-o", options, "overlay", f"/var/{place}")
+
+
+def _guard_kernel() -> None:
+    """Kubelet 想改整台机器的内核参数：只让它碰自己网络的。"""
+    for place, mode in (("/proc/sys", "ro"), ("/proc/sys/net", "rw")):
+        _run("mount", "--bind", place, place)
+        _run("mount", "-o", f"remount,bind,{mode}", place)
+
+
+def _network() -> None:
+    _run("ip", "link", "set", "lo", "up")
+    _run("ip", "address", "add", f"{DNS_IP}/32", "dev", "lo")
+    _run("ip", "link", "add", BRIDGE, "type", "bridge")
+    _run("ip", "address", "add", f"{NODE_IP}/24", "dev", BRIDGE)
+    _run("ip", "link", "set", BRIDGE, "up")
+    _run("ip", "route", "add", "default", "dev", BRIDGE)  # 外面没有路；服务的地址要先有路，才轮到 kube-proxy 改写
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
