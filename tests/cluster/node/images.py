@@ -54,7 +54,9 @@ def _build(name: str, context: Path, *, key: str) -> None:
         return
     for base in sorted(set(re.findall(r"^FROM (python:\S+)", (context / "Dockerfile").read_text(), re.MULTILINE))):
         _base(base)
-    certificates = ["--volume", "/etc/ssl/certs:/etc/ssl/certs:ro"]  # 机器自己信任的，只在构建时借用
+    (FOLDER / "uv.toml").write_text("system-certs = true\n")
+    trusted = {"/etc/ssl/certs": "/etc/ssl/certs", FOLDER / "uv.toml": "/etc/uv/uv.toml"}  # 机器信任的，只在构建时借用
+    certificates = [f"--volume={source}:{target}:ro" for source, target in trusted.items()]
     _buildah(
         "build", "--isolation=chroot", "--network=host", "--pull-never", "--layers", *certificates, "-t", name, str(context)
     )
