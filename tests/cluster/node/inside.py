@@ -15,6 +15,15 @@ from tests.cluster.node import cgroups
 MARK: Final = "TASKMILL_TEST_NODE"  # 里面的测试凭它知道自己在里面
 BRIDGE, NODE_IP, PODS = "cni0", "10.244.0.1", "10.244.0.0/24"
 DNS_IP: Final = "10.96.0.10"
+# 它不在用户名字空间里，写不成就不启动
+KUBELET_WANTS: Final = {
+    "vm/overcommit_memory": "1",
+    "vm/panic_on_oom": "0",
+    "kernel/panic": "10",
+    "kernel/panic_on_oops": "1",
+    "kernel/keys/root_maxkeys": "1000000",
+    "kernel/keys/root_maxbytes": "25000000",
+}
 
 
 def entered() -> bool:
@@ -27,7 +36,7 @@ def main(scratch: Path, command: Sequence[str]) -> int:
     hierarchies = cgroups.hierarchies()
     _mount_groups(hierarchies)
     _mount_scratch(scratch)
-    _guard_kernel()
+    _guard_kernel(scratch)
     _run("mount", "--make-rshared", "/")  # kubelet 要求；放在最后，免得自己的挂载传成两份
     _network()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -64,10 +73,14 @@ def _mount_scratch(scratch: Path) -> None:
         _run("mount", "-t", "overlay", "-o", options, "overlay", f"/var/{place}")
 
 
-def _guard_kernel() -> None:
-    """Kubelet 想改整台机器的内核参数：只让它碰自己网络的。"""
+def _guard_kernel(scratch: Path) -> None:
+    """Kubelet 想改整台机器的内核参数：让它读到它要的值，写只能写自己网络的。"""
+    for name, value in KUBELET_WANTS.items():
+        file = scratch / name.replace("/", ".")
+        file.write_text(f"{value}\n")
+        _run("mount", "--bind", str(file), f"/proc/sys/{name}")
     for place, mode in (("/proc/sys", "ro"), ("/proc/sys/net", "rw")):
-        _run("mount", "--bind", place, place)
+        _run("mount", "--rbind", place, place)
         _run("mount", "-o", f"remount,bind,{mode}", place)
 
 

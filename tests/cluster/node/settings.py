@@ -81,7 +81,6 @@ def kubelet(root: Path, authority: Path, health_port: int) -> dict[str, Any]:
         "evictionHard": EVICTION,
         "failCgroupV1": False,
         "failSwapOn": False,
-        "featureGates": {"KubeletInUserNamespace": True},  # 改不了内核参数与自己的 oom 分数也照样跑
         "healthzPort": health_port,
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
