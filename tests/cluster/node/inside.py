@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from tests.cluster.node import cgroups
+from tests.cluster.node import cgroups, programs
 
 MARK: Final = "TASKMILL_TEST_NODE"  # 里面的测试凭它知道自己在里面
 BRIDGE, NODE_IP, PODS = "cni0", "10.244.0.1", "10.244.0.0/24"
@@ -41,7 +41,8 @@ def main(scratch: Path, command: Sequence[str]) -> int:
     _network()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)  # 命令自己会收到；不用 SIG_IGN，那个会传给它
-    child = subprocess.Popen(command, env={**os.environ, MARK: str(scratch), "TMPDIR": str(scratch)})
+    path = f"{programs.folder()}:{os.environ['PATH']}"  # containerd 在那里找它的垫片
+    child = subprocess.Popen(command, env={**os.environ, "PATH": path, MARK: str(scratch), "TMPDIR": str(scratch)})
     while True:
         pid, status = os.wait()
         if pid == child.pid:

@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import ClassVar, Final, Self
+from typing import Any, ClassVar, Final, Self
 
 from tests.cluster.components import IN_FOLDER, Component
 from tests.cluster.node import images, programs, settings
@@ -30,9 +30,15 @@ class NodeProgram(Component):
     health: ClassVar[str] = "/healthz"
 
     def _command(self) -> list[str]:
+        if config := self._config():
+            (self.root / "config.json").write_text(json.dumps(config))
         (name,) = self.executables
         flags = [f"--{flag}={value}" for flag, value in {**self.flags(), **self.settings}.items()]
         return ["/bin/sh", "-c", IN_FOLDER, str(self.home), str(programs.folder() / name), *flags]
+
+    def _config(self) -> dict[str, Any]:
+        """What the file `config.json` has, if the program reads one; now the port is known."""
+        return {}
 
 
 class Containerd(NodeProgram):
@@ -97,11 +103,9 @@ class Kubelet(NodeProgram):
             "root-dir": str(self.root / "data"),
         }
 
-    def _prepare(self) -> None:
-        super()._prepare()
+    def _config(self) -> dict[str, Any]:
         (self.root / "resolv.conf").write_text("")
-        config = settings.kubelet(self.root, self._plane.authority.certificate, self.port)
-        (self.root / "config.json").write_text(json.dumps(config))
+        return settings.kubelet(self.root, self._plane.authority.certificate, self.port)
 
 
 class KubeProxy(NodeProgram):
@@ -118,10 +122,8 @@ class KubeProxy(NodeProgram):
         """Return the flags."""
         return {"config": str(self.root / "config.json"), "hostname-override": NAME}
 
-    def _prepare(self) -> None:
-        super()._prepare()
-        login = self._plane.user_kubeconfig("system:kube-proxy")
-        (self.root / "config.json").write_text(json.dumps(settings.kube_proxy(login, self.port)))
+    def _config(self) -> dict[str, Any]:
+        return settings.kube_proxy(self._plane.user_kubeconfig("system:kube-proxy"), self.port)
 
 
 def flags_of_plane(root: Path) -> Flags:
