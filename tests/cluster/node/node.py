@@ -132,7 +132,7 @@ def flags_of_plane(root: Path) -> Flags:
     authority.prepare()
     certificate, key = authority.client(*KUBELET_CLIENT)
     login = {"kubelet-client-certificate": str(certificate), "kubelet-client-key": str(key)}
-    return {"kube-apiserver": {"bind-address": EVERYWHERE, **login}}
+    return {"kube-apiserver": {"bind-address": EVERYWHERE, "kubelet-preferred-address-types": "InternalIP", **login}}
 
 
 class Node:
