@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Final
 
 from tests.cluster.node import cgroups, programs
@@ -40,13 +41,17 @@ def main(scratch: Path, command: Sequence[str]) -> int:
     _run("mount", "--make-rshared", "/")  # kubelet 要求；放在最后，免得自己的挂载传成两份
     _network()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: None)  # 命令自己会收到；不用 SIG_IGN，那个会传给它
+        signal.signal(number, _leave_to_the_command)
     path = f"{programs.folder()}:{os.environ['PATH']}"  # containerd 在那里找它的垫片
     child = subprocess.Popen(command, env={**os.environ, "PATH": path, MARK: str(scratch), "TMPDIR": str(scratch)})
     while True:
         pid, status = os.wait()
         if pid == child.pid:
             return os.waitstatus_to_exitcode(status)
+
+
+def _leave_to_the_command(_number: int, _frame: FrameType | None) -> None:
+    """命令自己会收到；不用 SIG_IGN，那个会传给它。"""
 
 
 def _run(*command: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -59,7 +59,7 @@ class Release:
     def helm(self, *arguments: str) -> str:
         """Run Helm; when it fails, say what a person would look at."""
         try:
-            return self._commands.helm(*arguments, "-n", self.namespace)
+            return self._commands.helm("-n", self.namespace, *arguments)
         except CommandError as error:
             raise AssertionError(f"{error}\n{self.told()}") from error
 
@@ -75,7 +75,7 @@ class Release:
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl in the namespace."""
-        return self._commands.kubectl(*arguments, "-n", self.namespace, stdin=stdin)
+        return self._commands.kubectl("-n", self.namespace, *arguments, stdin=stdin)
 
     def get(self, *what: str) -> Any:
         """Return an object, or a list."""
@@ -114,7 +114,7 @@ class Release:
             await platform.close()
 
 
-async def submit(platform: Platform, queue: str, kind: str, count: int = 1, **args: Any) -> Sequence[UUID]:
+async def submit(platform: Platform, queue: str, kind: str, count: int = 1, **args: Any) -> list[UUID]:
     """Submit tasks of one kind."""
     request = SubmitRequest(kind=kind, queue=queue, args=args)
     return [task.id for task in await platform.submit.submit_many([request] * count)]

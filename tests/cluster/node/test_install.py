@@ -42,8 +42,8 @@ async def test_a_restricted_namespace_runs_all_roles_until_uninstall_leaves_noth
     restarts = {each["name"]: each["restartCount"] for pod in pods for each in pod["status"]["containerStatuses"]}
     assert not any(restarts.values()), restarts
     (worker,) = release.get("pods", "-l", names.selector_text("jobs"))["items"]
-    told = release.kubectl("exec", worker["metadata"]["name"], "--", "sh", "-c", "id -u; touch /x || echo read-only")
-    assert told.split() == ["10001", "read-only"]
+    told = release.kubectl("exec", worker["metadata"]["name"], "--", "sh", "-c", "id -u; touch /x 2>&1 || touch /tmp/x")
+    assert told.splitlines() == ["10001", "touch: cannot touch '/x': Read-only file system"]
 
     release.uninstall()
     assert release.get("deploy,tq,pdb,sa,roles,services", "-l", f"app.kubernetes.io/instance={NAME}")["items"] == []

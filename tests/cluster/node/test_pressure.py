@@ -57,6 +57,7 @@ async def test_a_task_that_eats_the_memory_is_discarded_and_its_neighbours_compl
     state, crashes, causes = await ended(release, eater)
     assert (state, crashes, causes) == ("discarded", 3, {"oom"}), release.told()
     await space.serving(QUEUE, 1, timeout=PATIENCE_S)
+    assert pod is not None
     assert pod["metadata"]["uid"] in {each["metadata"]["uid"] for each in await workers(space)}, "restarted, not replaced"
 
 
