@@ -47,6 +47,8 @@ async def test_a_restricted_namespace_runs_all_roles_until_uninstall_leaves_noth
 
     release.uninstall()
     assert release.get("deploy,tq,pdb,sa,roles,services", "-l", f"app.kubernetes.io/instance={NAME}")["items"] == []
+    release.kubectl("delete", "pod", f"{NAME}-taskmill-test")  # Helm 不收走测试的 Pod
+    await eventually(lambda: not release.get("pods")["items"], timeout=PATIENCE_S, poll=0.5, why="no pod is left")
     await eventually(lambda: set(node.containerd.containers()) <= before, poll=0.5, why="no container is left")
 
 
