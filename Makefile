@@ -16,8 +16,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE  # 有它在，测试起的每个进程都重新编译上千个模块，各慢两到四秒
 SPREAD := -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0  # 每个核一套服务器；同一文件的测试在同一处；倒下的进程不再起，否则剩下的测试永远没有人跑
 
-.PHONY: help env run test test/unit test/integration test/chaos test/coverage test/oldest test/lowest test/wheel \
-        test/cluster cluster/lab controlplane check check/docker fmt generate verify bench build clean
+.PHONY: help env run test test/unit test/integration test/chaos test/coverage test/oldest test/lowest test/wheel test/cluster test/cluster/node cluster/lab controlplane check check/docker fmt generate verify bench build clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9/_-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -39,6 +38,8 @@ test/chaos: $(STAMP) ## Faults: tests and, with chance, the driver; the driver a
 	$(PY) -m tests.chaos $(ARGS)
 test/cluster: controlplane ## Tests on a real Kubernetes control plane; ARGS='-m "not slow"' is the short form
 	$(PY) -m pytest tests/cluster $(ARGS)
+test/cluster/node: controlplane ## Tests on a real kubelet with containerd, as root, in namespaces of their own; not in CI
+	$(PY) -m tests.cluster.node $(ARGS)
 cluster/lab: controlplane ## Control plane, nodes, PostgreSQL and Valkey to try the operator; ARGS="--empty --nodes 3"
 	@exec $(PY) -m tests.cluster.lab $(ARGS)
 controlplane: $(STAMP) ## Build that control plane with Go: about 10 minutes the first time, then nothing
@@ -58,8 +59,7 @@ test/wheel: build ## Install the wheels into an empty environment and run the de
 	$(PY) -m tests.support.wheel_check
 check: $(STAMP) ## Lint, layers, types, dependencies, sizes
 	$(BIN)/ruff check && $(BIN)/ruff format --check --quiet
-	$(BIN)/lint-imports
-	$(PY) -m tests.support.size_cap
+	$(BIN)/lint-imports && $(PY) -m tests.support.size_cap
 	$(BIN)/deptry platform
 	$(BIN)/taskmill migrate sql | $(BIN)/squawk --stdin-filepath migrations.sql
 	$(BIN)/basedpyright

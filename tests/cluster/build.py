@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 MODULES = Path(__file__).with_name("controlplane")
@@ -64,30 +65,40 @@ def linker_flags(upstream: str) -> str:
 
 def compile_into(target: Path) -> bool:
     """Build every program into `target`; return whether all of them compiled."""
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}
-    options = ["-mod=readonly", "-trimpath", "-buildvcs=false"]
-    for upstream, packages in PACKAGES.items():
-        for name, package in packages.items():
-            started = time.monotonic()
-            command = ["go", "build", *options, "-ldflags", linker_flags(upstream), "-o", str(target / name), package]
-            if subprocess.run(command, cwd=MODULES / upstream, env=environment, check=False).returncode != 0:
-                return False
-            sys.stdout.write(f"{name} {version(upstream)}: {time.monotonic() - started:.0f} s\n")
-            sys.stdout.flush()
+    return all(
+        compile_one(target / name, package, MODULES / upstream, "-ldflags", linker_flags(upstream))
+        for upstream, packages in PACKAGES.items()
+        for name, package in packages.items()
+    )
+
+
+def compile_one(target: Path, package: str, module: Path, *options: str, cgo: bool = False) -> bool:
+    """Build a main package of a module; return whether it compiled."""
+    environment = {**os.environ, "CGO_ENABLED": "1" if cgo else "0", "GOWORK": "off"}
+    started = time.monotonic()
+    command = ["go", "build", "-mod=readonly", "-trimpath", "-buildvcs=false", *options, "-o", str(target), package]
+    if subprocess.run(command, cwd=module, env=environment, check=False).returncode != 0:
+        return False
+    sys.stdout.write(f"{target.name}: {time.monotonic() - started:.0f} s\n")
+    sys.stdout.flush()
     return True
 
 
 def main() -> int:
+    """Build the control plane unless it is there."""
+    return once(folder(), compile_into)
+
+
+def once(target: Path, fill: Callable[[Path], bool]) -> int:
     """Build into a folder beside the final one and rename it, so that what was interrupted never counts as built."""
-    target = folder()
     if target.is_dir():
         return 0
     if shutil.which("go") is None:
         sys.stderr.write("Go 1.26 or later is needed to build the control plane\n")
         return 1
-    CACHE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="building-", dir=CACHE, ignore_cleanup_errors=True) as partial:
-        if not compile_into(Path(partial)):
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="building-", dir=target.parent, ignore_cleanup_errors=True) as partial:
+        if not fill(Path(partial)):
             return 1
         Path(partial).chmod(0o755)
         if not target.is_dir():

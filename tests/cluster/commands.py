@@ -22,10 +22,11 @@ class CommandError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Commands:
-    """The two clients with the rights of one kubeconfig; `caches` is a folder that they may write."""
+    """The two clients with the rights of one kubeconfig; `caches` is a folder that they may write, `timeout_s` their patience."""
 
     kubeconfig: Path
     caches: Path
+    timeout_s: float = TIMEOUT_S
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
         """Run kubectl and return its output; `stdin` is what `-f -` reads. Raises CommandError, LookupError."""
@@ -54,7 +55,7 @@ class Commands:
             capture_output=True,
             text=True,
             check=False,
-            timeout=TIMEOUT_S,
+            timeout=self.timeout_s,
             env=self.environment,
         )
         if done.returncode != 0:

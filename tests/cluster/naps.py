@@ -42,6 +42,6 @@ def image() -> Image:
     return Image.taskmill(env={"TASKMILL_PLUGIN_MODULES": __name__, "PYTHONPATH": str(CHECKOUT)})
 
 
-def host(settings: Settings) -> PluginHost:
-    """Return the plugins of a platform that submits `naps.nap`."""
-    return PluginHost.load(settings.model_copy(update={"plugin_modules": [__name__]}), env={})
+def host(settings: Settings, module: str = __name__) -> PluginHost:
+    """Return the plugins of a platform that submits `naps.nap`, or what another module has."""
+    return PluginHost.load(settings.model_copy(update={"plugin_modules": [module]}), env={})

@@ -13,7 +13,7 @@ from tests.cluster.kubelet.api import Json
 from tests.cluster.kubelet.kubelet import Kubelet
 from tests.cluster.load import judged, load
 from tests.cluster.operator_support import QueueSpace, Started
-from tests.cluster.timeline import Timeline, watched
+from tests.cluster.timeline import watched
 from tests.support.waiting import eventually
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(700), pytest.mark.slow]
@@ -36,20 +36,6 @@ async def pods(space: QueueSpace) -> list[Json]:
     return [pod for pod in await space.list("Pod", names.selector_text(QUEUE)) if "deletionTimestamp" not in pod["metadata"]]
 
 
-def fewest(timeline: Timeline) -> int:
-    """The smallest number of pods that were ready and not told to end, once all had been ready."""
-    lives = timeline.pods.values()
-    changes = [(life.ready, 1) for life in lives if life.ready is not None]
-    changes += [
-        (life.ending or life.gone or 0.0, -1) for life in lives if life.ready is not None and (life.ending or life.gone)
-    ]
-    total, counts = 0, list[int]()
-    for _, change in sorted(changes):
-        total += change
-        counts.append(total)
-    return min(counts[PODS - 1 :])
-
-
 async def test_a_drained_node_gives_its_workers_up_one_by_one(
     space: QueueSpace, operators: Started, nodes: Kubelet, connected: None, kubectl: Any, database_url: str, broker_url: str
 ) -> None:
@@ -67,7 +53,7 @@ async def test_a_drained_node_gives_its_workers_up_one_by_one(
     finally:
         kubectl("uncordon", NODE)
     await judged(database_url, ids)
-    assert fewest(timeline) >= PODS - 1, "the PodDisruptionBudget holds"
+    assert timeline.fewest_ready(PODS) >= PODS - 1, "the PodDisruptionBudget holds"
 
 
 async def test_an_image_and_a_secret_roll_under_load(
@@ -91,7 +77,7 @@ async def test_an_image_and_a_secret_roll_under_load(
             await space.serving(QUEUE, PODS, timeout=150)
     await judged(database_url, ids)
     assert {pod["spec"]["containers"][0]["image"] for pod in await pods(space)} == {NEXT_IMAGE}
-    assert fewest(timeline) >= PODS, "maxUnavailable is 0"
+    assert timeline.fewest_ready(PODS) >= PODS, "maxUnavailable is 0"
 
 
 async def rotated(space: QueueSpace, database_url: str) -> None:

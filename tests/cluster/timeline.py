@@ -52,6 +52,17 @@ class Timeline:
             found.append((at, total))
         return found
 
+    def fewest_ready(self, wanted: int) -> int:
+        """Return the smallest number of pods that were ready and not told to end, once `wanted` had been ready."""
+        lives = [life for life in self.pods.values() if life.ready is not None]
+        changes = [(life.ready or 0.0, 1) for life in lives]
+        changes += [(life.ending or life.gone or 0.0, -1) for life in lives if life.ending or life.gone]
+        total, counts = 0, list[int]()
+        for _, change in sorted(changes):
+            total += change
+            counts.append(total)
+        return min(counts[wanted - 1 :])
+
     def actions(self) -> tuple[int, int]:
         """Return how often the Deployment was told more, and less."""
         numbers = [0, *(number for _, number in self.replicas)]

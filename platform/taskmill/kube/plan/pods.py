@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from taskmill.kube import names
@@ -15,6 +15,7 @@ from taskmill.kube.plan.rollout import TEMPLATE_HASH
 from taskmill.kube.state import Manifest, RecordDeath
 from taskmill.services.fleet import Cause
 
+ROUNDING: Final = timedelta(seconds=1) - timedelta.resolution  # Kubernetes 的时刻只到秒，零头舍去
 UNREACHABLE: Final = frozenset({"DeletionByPodGC", "DeletionByTaintManager"})
 
 
@@ -79,7 +80,7 @@ def _deaths(pod: Manifest) -> Iterator[tuple[str, datetime]]:
             at = parse_time(ended.get("finishedAt"))
             if at is None or (ended.get("exitCode") == 0 and outside is None):
                 continue
-            yield _cause(ended, outside[0] if outside else None), at
+            yield _cause(ended, outside[0] if outside else None), at + ROUNDING
     if outside is not None and outside[0] is Cause.NODE_LOST:
         yield outside[0].value, outside[1]
 

@@ -13,7 +13,7 @@ from taskmill.kube.state import (
     RecordDeath,
 )
 from tests.unit.kube.lab import running
-from tests.unit.kube.objects import at, condition, load, of, pod
+from tests.unit.kube.objects import at, condition, load, of, pod, worker
 
 
 @pytest.mark.parametrize(
@@ -189,6 +189,15 @@ def test_how_a_container_died_is_told_to_the_database(changes: dict[str, Any], c
     assert [action.cause for action in of(lab.round(), RecordDeath)] == ([cause] if cause else [])
     lab.workers.clear()
     assert of(lab.round(), RecordDeath) == []
+
+
+def test_a_worker_that_died_in_the_second_in_which_it_started_is_told_too() -> None:
+    lab = running(1)
+    lab.workers["p0"] = worker("p0", started=-4.4)
+    lab.pods["p0"] = pod(
+        "p0", container={"state": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": at(-5)}}}
+    )
+    assert [action.cause for action in of(lab.round(), RecordDeath)] == ["oom"]
 
 
 def test_a_busy_pod_taken_by_scaling_in_is_counted_once() -> None:
