@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from taskmill import Concurrency, task
+from taskmill.clock import FakeClock
 from taskmill.controls.queue_settings import QueuePolicyChange
 from taskmill.engine import constants as ec
 from taskmill.engine.periodic.limiter import Limiter
@@ -57,7 +58,7 @@ async def test_a_slot_that_nobody_gave_is_given_however_many_keys_are_full(
 ) -> None:
     monkeypatch.setattr(ec, "LIMIT_KEYS", 10)
     await held(platform, 35)
-    limiter = Limiter(platform.database, platform.promoter)
+    limiter = Limiter(platform.database, platform.promoter, clock=FakeClock())  # 看一遍不用时间，也就不歇
     assert [(await limiter.run_once())["promoted"] for _ in range(4)] == [0] * 4
     await platform.database.pool.execute(END, "key-34")  # 它的进程没有来得及放行下一个
     assert sum([(await limiter.run_once())["promoted"] for _ in range(4)]) == 1
