@@ -17,6 +17,7 @@ import pytest
 from taskmill.dev.servers import PostgresServer
 from taskmill.kube import names
 from taskmill.kube.apiserver import kinds as k
+from taskmill.stores.constants import MIGRATION_LOCK_KEY
 from tests.cluster.fault_proxy import FaultProxy, breathe, writes
 from tests.cluster.kubelet.api import ApiError, Json
 from tests.cluster.operator_support import OperatorProcess, QueueSpace, Started, reason_of
@@ -261,6 +262,8 @@ async def test_deleted_during_its_migration_it_leaves_nothing_and_a_new_one_star
     await operators().leads()
     holder = await asyncpg.connect(database_url)
     try:
+        # 别人正在迁移：Job 等着它，删的时候、重建之后都还在跑，不会趁删的当口做完
+        await holder.execute("select pg_advisory_lock($1)", MIGRATION_LOCK_KEY)
         await bare.queue(QUEUE, migration={"policy": "Auto"})
         await bare.condition(QUEUE, "Migrated", "JobRunning")
         (job,) = await bare.list("Job")
