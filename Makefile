@@ -53,7 +53,7 @@ test/oldest: $(PG14)/package/native/bin/postgres ## Integration tests on Postgre
 		$(PY) -m pytest $(SPREAD) $(OLDEST_TESTS) $(ARGS)
 test/lowest: $(STAMP) ## Tests with the lowest versions that pyproject.toml allows; TESTS="tests/unit" chooses some
 	$(UV) venv --quiet --clear --python $(PY) $(LOWEST)
-	$(UV) pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --group dev -e . $(addprefix -e ,$(wildcard plugins/*))
+	$(UV) pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --group dev -e . $(addprefix -e ,$(dir $(wildcard plugins/*/pyproject.toml)))
 	$(LOWEST)/bin/python -m pytest $(SPREAD) $(TESTS) $(ARGS)
 test/wheel: build ## Install the wheels into an empty environment and run the demo there
 	$(PY) -m tests.support.wheel_check

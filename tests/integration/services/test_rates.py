@@ -18,7 +18,8 @@ from taskmill.engine.periodic.limiter import Limiter
 from taskmill.engine.periodic.pruner import Pruner
 from taskmill.services.platform import Platform
 from taskmill.stores.tasks import rates
-from tests.support.engines import finished, live, platform_of, submit, worker_on
+from tests.support.engines import live, platform_of, submit, worker_on
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 BUCKETS = ("rate_buckets", "key_rate_buckets")
@@ -208,11 +209,21 @@ async def test_a_bucket_does_not_fill_behind_those_that_have_a_token_and_wait(pl
 
 
 async def test_a_start_makes_room_in_the_bucket_at_once(database_url: str, broker_url: str) -> None:
-    async with platform_of(database_url, broker_url, pack) as platform:
-        await limit(platform, rate=Rate(limit=1000, period_s=1, burst=1))
-        async with worker_on(platform, concurrency=2):  # 没有调度器
-            await packs(platform, "abcdefgh")
-            await finished(platform, 8)
+    ended = asyncio.Event()
+
+    @task("shop.hold")
+    async def hold() -> None:
+        await ended.wait()
+
+    async with platform_of(database_url, broker_url, hold) as platform:
+        await limit(platform, rate=Rate(limit=1, period_s=3600, burst=1))
+        ceiling = "select ceiling from taskmill.rate_buckets"
+        await submit(platform, "shop.hold")
+        await quiet(platform)
+        assert await platform.database.pool.fetchval(ceiling) == 0
+        async with worker_on(platform):  # 没有调度器；任务还没有完
+            await eventually(lambda: platform.database.pool.fetchval(f"{ceiling} where ceiling = 1"))
+            ended.set()
 
 
 @pytest.mark.parametrize("key", [None, "a"])
