@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 from uuid import UUID
 
-from taskmill.errors import Code, LimitError
+from taskmill.errors import Code, InputError, LimitError
 from taskmill.log import get_logger
 from taskmill.services import constants as c
 from taskmill.stores.database import DATA_ERRORS
@@ -84,7 +84,7 @@ class GroupCommit:
                 for task, future in batch:
                     self._start(self._wait(task, future, self._alone))
                 return
-            if len(batch) > 1 and isinstance(error, (*DATA_ERRORS, LimitError)):
+            if len(batch) > 1 and isinstance(error, (*DATA_ERRORS, LimitError, InputError)):
                 # 错在某一行，整组已回滚：逐个再存，只让那一个得到错误
                 log.warning("组提交中有存不进去的任务，改为逐个提交", count=len(batch), error=why(error))
                 for one in batch:

@@ -24,7 +24,9 @@ from taskmill.services.queues.limits import LimitCache, Promoter
 from taskmill.services.tasks.group_commit import GroupCommit
 from taskmill.services.tasks.idempotency import Idempotency, LateError
 from taskmill.services.tasks.inserting import Inserter, away
+from taskmill.services.tasks.order import order_of
 from taskmill.services.tasks.payload import encode
+from taskmill.services.tasks.releasing import Releaser
 from taskmill.services.tasks.submit_request import SubmitRequest, check_request, refuse
 from taskmill.services.tasks.submitted import Submitted, submitted
 from taskmill.services.tasks.ticketing import Ticketing
@@ -61,9 +63,11 @@ class SubmitService:
         clock: Clock,
         limits: LimitCache | None = None,
         promoter: Promoter | None = None,
+        releaser: Releaser | None = None,
     ) -> None:
         self._limits = limits or LimitCache(database, clock)
         self._promoter = promoter or Promoter(database, tickets)
+        self._releaser = releaser or Releaser(database, self._promoter)
         self._settings = settings
         self._database = database
         self._clock = clock
@@ -106,7 +110,8 @@ class SubmitService:
         return await self._submit(await self.prepare(request, task_id=UUID(task_id)))
 
     async def _submit(self, task: NewTask) -> Submitted:
-        done = await (self._group if task.unique is None and task.once is None else self._keyed).put(task)
+        plain = task.unique is None and task.once is None and task.order is None
+        done = await (self._group if plain else self._keyed).put(task)
         if done.late and task.once is not None:
             return (await self._kept(task.once))[0]
         if (error := taken(task, done)) is not None:
@@ -157,6 +162,7 @@ class SubmitService:
         queue, priority = _lane(request, policy)
         key = self._key(request, policy)
         slot = self._limits.slot(queue, key)
+        order = order_of(request, self._settings.depends_on_max)
         default_ms = policy.timeout_ms if policy else round(c.TIMEOUT_DEFAULT_S * 1000)
         return NewTask(
             id=task_id or new_id(),
@@ -175,10 +181,11 @@ class SubmitService:
             schedule_id=schedule_id,
             fire_at=fire_at,
             created_by=created_by,
-            ticketed=slot is None and self._ticketing.wanted(queue, priority),
+            ticketed=slot is None and order is None and self._ticketing.wanted(queue, priority),
             concurrency_key=key,
             slot=slot,
             unique=self._unique(request, policy, args),
+            order=order,
         )
 
     def _args(self, request: SubmitRequest, policy: KindPolicy | None) -> bytes:
@@ -229,7 +236,14 @@ class SubmitService:
                 task.cancel()
 
     def _under_way(self) -> set[asyncio.Task[None]]:
-        return self._group.under_way | self._keyed.under_way | self._keyed.apart | self._sending | self._promoter.under_way
+        return (
+            self._group.under_way
+            | self._keyed.under_way
+            | self._keyed.apart
+            | self._sending
+            | self._promoter.under_way
+            | self._releaser.under_way
+        )
 
     async def _insert_keyed(self, tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:
         return await self._inserter.insert(tasks, svc.UNIQUE_GROUP_MS)
@@ -264,6 +278,8 @@ class SubmitService:
             task.args, task.meta = b"", None  # 卡住的送票不必留着内容
         if held := {(task.queue, task.concurrency_key) for task in tasks if task.slot is not None}:
             self._promoter.soon(held)
+        if ordered := [task for task in tasks if task.order is not None]:
+            self._releaser.submitted(ordered)
         sending = asyncio.create_task(self._ticketing.send(tasks, inserted))
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)

@@ -12,7 +12,7 @@ from msgspec.structs import asdict, replace
 
 from taskmill.clock import Clock
 from taskmill.controls.unique import Unique
-from taskmill.errors import Code, ConflictError, UnavailableError
+from taskmill.errors import Code, ConflictError, TaskmillError, UnavailableError
 from taskmill.services import constants as c
 from taskmill.services.kinds import KindPolicy
 from taskmill.services.tasks.payload import encode
@@ -55,8 +55,11 @@ def taken(task: NewTask, inserted: Inserted) -> ConflictError | None:
     return ConflictError(Code.UNIQUE_TAKEN, key=inserted.unique_key, id=str(inserted.duplicate_of))
 
 
-def busy(tasks: Sequence[NewTask], seconds: float = c.UNIQUE_WAIT_S) -> UnavailableError:
+def busy(tasks: Sequence[NewTask], held: KeyHeldError, seconds: float = c.UNIQUE_WAIT_S) -> TaskmillError:
     """Return the error of keys that another transaction did not let go of; a key made of args is named by its kind."""
+    if held.sequence:
+        found = {task.order.sequence_key for task in tasks if task.order is not None and task.order.sequence_key is not None}
+        return ConflictError(Code.SEQUENCE_BUSY, key=", ".join(sorted(found)[: c.LOG_KEYS_MAX]), seconds=seconds)
     keys = {task.unique.key or f"{task.kind}:…" for task in tasks if task.unique is not None}
     keys |= {task.once.key for task in tasks if task.once is not None}
     return UnavailableError(Code.UNIQUE_BUSY, key=", ".join(sorted(keys)[: c.LOG_KEYS_MAX]), seconds=seconds)
@@ -85,7 +88,7 @@ class KeyWait:
             async with self._turn:
                 try:
                     return (await self._insert([task], c.UNIQUE_LOOK_MS))[task.id]
-                except KeyHeldError:
+                except KeyHeldError as held:
                     if self._clock.monotonic() >= until:
-                        raise busy([task]) from None
+                        raise busy([task], held) from None
             await asyncio.sleep(c.UNIQUE_AGAIN_S)
