@@ -32,6 +32,7 @@ def check(facts: Facts) -> Iterator[Breach]:
             yield Breach(bar, f"{len(ids)} tasks of {what} {name} ran at once, {limit} may", ids, at)
     yield from _duplicates(facts)
     yield from _overtaken(facts)
+    yield from _passed_a_stop(facts)
     yield from _too_early(facts)
 
 
@@ -105,6 +106,28 @@ def _overtaken(facts: Facts) -> Iterator[Breach]:
             last = max(run.begin for run in runs[task_id])
             if last > latest:
                 latest, before = last, task_id
+
+
+def _passed_a_stop(facts: Facts) -> Iterator[Breach]:
+    """失败而要后面的等着的，后面的在有人管它之前没有开始过。"""
+    runs, retried = _runs(facts), _retried(facts)
+    asked: dict[str, list[float]] = defaultdict(list)
+    for line in facts.lines:
+        if line["event"] in {"skip-asked", "cancel-asked"}:
+            asked[line["id"]].append(line["mono"])
+    members = [row for row in (*facts.tasks, *facts.history) if row.get("sequence_key") is not None]
+    for row in members:
+        if row.get("state") != "discarded" or not row.get("sequence_stop") or row["id"] in retried:
+            continue
+        last = max((run.begin for run in runs.get(row["id"], ())), default=0.0)
+        until = min((at for at in asked[row["id"]] if at > last), default=float("inf"))
+        for other in members:
+            if other["sequence_key"] != row["sequence_key"] or other["sequence_no"] <= row["sequence_no"]:
+                continue
+            early = [run.begin for run in runs.get(other["id"], ()) if run.begin < until]
+            if early:
+                words = f"of {row['sequence_key']} it began though an earlier one had failed"
+                yield Breach("a stopped sequence waits", words, (row["id"], other["id"]), min(early))
 
 
 def _too_early(facts: Facts) -> Iterator[Breach]:

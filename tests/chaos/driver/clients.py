@@ -54,6 +54,7 @@ class Load:
         self.parents: list[str] = []  # 会结束的
         self.crowded = False
         self._stage, self._seeds = stage, [rng.getrandbits(64) for _ in range(CLIENTS)]
+        self._watcher = random.Random(rng.getrandbits(64))
         self._journal = Journal(stage.folder / "journal" / "clients.jsonl")
         self._http = {name: self._client(name) for name in stage.urls if name.startswith("api")}
         self._tasks: list[asyncio.Task[None]] = []
@@ -80,8 +81,16 @@ class Load:
         for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
             if isinstance(outcome, Exception):
                 raise outcome
+
+    async def close(self) -> None:
+        """End the connections."""
         for http in self._http.values():
             await http.aclose()
+
+    async def skip(self, task_ids: Sequence[str]) -> None:
+        """Let sequences go on that these failed tasks stop, as somebody does who looks after them."""
+        for task_id in task_ids:
+            await self._on("skip", self._watcher.choice(sorted(self._http)), task_id)
 
     async def _run(self, rng: random.Random) -> None:
         while True:

@@ -9,6 +9,7 @@ from typing import Any
 LIMITED = "limited"
 KEYS, UNIQUE_KEYS, SEQUENCES = 8, 6, 8
 MOST, LEAST, MOST_PER_KEY = 6, 3, 1  # 上限在运行中改来改去；审计只认最高的
+STOPS = "select task_id::text from taskmill.sequence_stops order by at limit 20"
 LIMITS = f"insert into taskmill.queues (name, max_running, max_running_per_key) values ('{LIMITED}', {MOST}, {MOST_PER_KEY})"
 KINDS = {"chaos.short": 20, "chaos.thread": 6, "chaos.flaky": 2, "chaos.long": 1}
 
@@ -27,10 +28,11 @@ def unique(rng: random.Random) -> dict[str, Any]:
 
 
 def sequenced(rng: random.Random) -> dict[str, Any]:
-    """Return a task of one of a few sequences; some of them wait for a second try, or fail."""
+    """Return a task of one of a few sequences; some of them wait for a second try, or fail, and stop it if they say so."""
     (kind,) = rng.choices(["chaos.short", "chaos.flaky", "chaos.snoozes", "chaos.discards"], [20, 2, 1, 1])
     args = {"ms": rng.randrange(1, 150)} if kind == "chaos.short" else {}
-    return {"kind": kind, "args": args, "sequence_key": f"sequence-{rng.randrange(SEQUENCES)}"}
+    order = {"sequence_key": f"sequence-{rng.randrange(SEQUENCES)}", "sequence_on_failure": rng.choice(["continue", "stop"])}
+    return {"kind": kind, "args": args, **order}
 
 
 def dependent(rng: random.Random, parents: Sequence[str]) -> dict[str, Any]:

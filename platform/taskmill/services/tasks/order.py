@@ -43,8 +43,9 @@ async def insert(connection: Connection, tasks: Sequence[NewTask], wait_ms: int)
 
 async def check_parents(connection: Connection, tasks: Sequence[NewTask]) -> None:
     """Raise InputError PARENT_NOT_FOUND, with the `index` of the task, if one names a parent that is not there."""
-    for index, task in enumerate(tasks):
-        parents = () if task.order is None else task.order.parents
-        if parents and (missing := await dependencies.unknown(connection, parents)) is not None:
-            field = f"depends_on[{list(parents).index(missing)}]"
-            raise InputError(Code.PARENT_NOT_FOUND, id=str(missing), field=field, index=index)
+    named = [(index, task.order.parents) for index, task in enumerate(tasks) if task.order is not None]
+    missing = await dependencies.unknown(connection, {parent for _, parents in named for parent in parents})
+    for index, parents in named:
+        for place, parent in enumerate(parents):
+            if parent in missing:
+                raise InputError(Code.PARENT_NOT_FOUND, id=str(parent), field=f"depends_on[{place}]", index=index)

@@ -8,7 +8,9 @@ from uuid import UUID
 
 from taskmill.ids import new_id
 from taskmill.log import get_logger
+from taskmill.services import constants as c
 from taskmill.services.queues.limits import Promoter
+from taskmill.stores.broker.lanes import chunks
 from taskmill.stores.database import AWAY, Connection, Database
 from taskmill.stores.tasks.order import dependencies, follow, sequences
 from taskmill.stores.tasks.order.release import LetGo, release
@@ -105,8 +107,8 @@ class Releaser:
             sending, self._sending = self._sending, LetGo()
             try:
                 await self.send(sending)
-                if children:
-                    await self.arm(children)
+                for some in chunks(sorted(children), c.ARM_CHUNK):
+                    await self.arm(some)
                 if last:
                     await self.advance(last)
             except AWAY as error:

@@ -99,25 +99,28 @@ async def reasons(connection: Queryable, row: Any) -> list[WaitReason]:
     facts = await store.facts(connection, row["queue"], row["kind"], row["kind_version"])
     found = [WaitReason(code=code, message=WORDS[code](**_facts(row, facts))) for code in _codes(row, state, facts)]
     if state is State.BLOCKED:
-        found += await _blocked(connection, row)
+        found += await _blocked(connection, row, facts)
     return found + (await _held(connection, row) if row["slot"] in HELD else [])
 
 
-async def _blocked(connection: Queryable, row: Any) -> list[WaitReason]:
-    """轮到谁、还等谁。"""
+async def _blocked(connection: Queryable, row: Any, facts: WaitFacts) -> list[WaitReason]:
+    """轮到谁、还等谁；谁也不等的，等着有人来看一眼，那要有调度器。"""
     told: list[tuple[WaitCode, dict[str, Any]]] = []
     if row["sequence_key"] is not None and (turn := await store.turn(connection, row["id"])) is not None:
         key = row["sequence_key"]
-        if turn.head is None and turn.stopped_by is not None:
+        if turn.head is not None:
+            head = {"key": key, "head": turn.head, "state": turn.state or "?", "ahead": turn.ahead}
+            told.append((WaitCode.NOT_ITS_TURN, head))
+        elif turn.stopped_by is not None:
             told.append((WaitCode.SEQUENCE_STOPPED, {"key": key, "id": turn.stopped_by}))
-        else:
-            facts = {"key": key, "head": turn.head or "?", "state": turn.state or "?", "ahead": turn.ahead}
-            told.append((WaitCode.NOT_ITS_TURN, facts))
-    if parents := await dependencies.parents(connection, row["id"]):
-        shown = ", ".join(f"{parent} ({state or 'final'})" for parent, state in parents[: c.LOG_KEYS_MAX])
+    parents = [(parent, state) for parent, state in await dependencies.parents(connection, row["id"]) if state is not None]
+    if parents:
+        shown = ", ".join(f"{parent} ({state})" for parent, state in parents[: c.LOG_KEYS_MAX])
         more = "" if len(parents) <= c.LOG_KEYS_MAX else ", …"
         told.append((WaitCode.PARENTS_LIVE, {"n": len(parents), "ids": shown + more}))
-    return [WaitReason(code=code, message=WORDS[code](**facts)) for code, facts in told]
+    if not told and not facts.scheduled:
+        told.append((WaitCode.NO_SCHEDULER, {}))
+    return [WaitReason(code=code, message=WORDS[code](**words)) for code, words in told]
 
 
 async def _held(connection: Queryable, row: Any) -> list[WaitReason]:

@@ -11,7 +11,7 @@ from taskmill.stores.database import UNIQUE_VIOLATION, Connection
 from taskmill.stores.tasks.history import counted, counts, ended, into_history, into_live, state_in
 from taskmill.stores.tasks.limits import Place
 from taskmill.stores.tasks.order import sequences
-from taskmill.stores.tasks.order.follow import FACTS, ended_of, follow
+from taskmill.stores.tasks.order.follow import FACTS, Ended, ended_of, follow
 from taskmill.stores.tasks.order.release import LetGo, release
 
 
@@ -83,11 +83,11 @@ REOPEN = f"""
 with gone as (
   delete from taskmill.task_history where id = $1 returning *
 ), moved as (
-  {into_live("gone", _REOPENED)} returning queue, kind, sequence_key
+  {into_live("gone", _REOPENED)} returning queue, kind
 ), r as (
   {counted(counts("moved", "'reopened'", "$2"))}
 )
-select sequence_key from moved
+select state, sequence_key from gone
 """
 KEY_HOLDER = f"""
 select h.unique_key, holder.id from taskmill.task_history h left join lateral (
@@ -117,7 +117,8 @@ async def cancel(connection: Connection, task_id: UUID, writer: UUID) -> Cancell
 async def reopen(connection: Connection, task_id: UUID, writer: UUID) -> Reopened | None:
     """Bring a final task back with fresh budgets; None if history does not have it. Needs a transaction.
 
-    It is available, or has its old place in its sequence. KeyTakenError if another live task has its unique key: nothing is changed then.
+    It is available, or has its old place in its sequence. Whoever was submitted to wait for it has seen its end, and need not
+    wait again: so no circle can be made. KeyTakenError if another live task has its unique key: nothing is changed then.
     """
     try:
         async with connection.transaction():
@@ -125,11 +126,14 @@ async def reopen(connection: Connection, task_id: UUID, writer: UUID) -> Reopene
     except UNIQUE_VIOLATION:
         holder = await connection.fetchrow(KEY_HOLDER, task_id)
         raise KeyTakenError(*("?", None) if holder is None else (holder["unique_key"], holder["id"])) from None
-    if row is None or row["sequence_key"] is None:
-        return None if row is None else Reopened(State.AVAILABLE, LetGo())
-    await sequences.known(connection, row["sequence_key"])
+    if row is None:
+        return None
+    let_go = await follow(connection, [Ended(task_id, row["state"], None, None, None, followed=True)], writer)
+    if (key := row["sequence_key"]) is None:
+        return Reopened(State.AVAILABLE, let_go)
+    await sequences.known(connection, key)
     await sequences.go_on(connection, task_id)
-    let_go = await release(connection, await sequences.advance(connection, [row["sequence_key"]]))
+    let_go.add(await release(connection, await sequences.advance(connection, [key])))
     return Reopened(State.AVAILABLE if task_id in let_go.ids else State.BLOCKED, let_go)
 
 

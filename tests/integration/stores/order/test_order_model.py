@@ -15,6 +15,7 @@ from taskmill.ids import new_id
 from taskmill.states import FINAL, By, State
 from taskmill.stores.database import Database
 from taskmill.stores.tasks import control, partitions, stage
+from taskmill.stores.tasks.order import sequences
 from tests.support.orders import add, end, let_go, new_task, start, states
 from tests.support.rows import imbalance
 
@@ -50,13 +51,17 @@ class Model:
 
     def look(self) -> None:
         """Do everything that follows from what is."""
-        while any(self.parents_of(task) for task in self.tasks.values()):
-            pass
+        self.see_parents()
         for key in KEYS:
             self.pass_turn(key)
         for task_id, task in self.tasks.items():
             if task.state == "blocked" and not task.parents and (task.key is None or self.turn.get(task.key) == task_id):
                 task.state = "available"
+
+    def see_parents(self) -> None:
+        """Let every task see which of its parents have ended."""
+        while any(self.parents_of(task) for task in self.tasks.values()):
+            pass
 
     def parents_of(self, task: Task) -> bool:
         """Take away parents that have ended; says whether that has ended the task, too."""
@@ -213,16 +218,19 @@ class Machine(RuleBasedStateMachine):
             self.do(self.database.unit(lambda connection: control.cancel(connection, task_id, new_id())))
             self.model.end(task_id, State.CANCELLED)
 
-    @rule(number=pick)
-    def retry(self, number: int) -> None:
-        """Somebody brings one back."""
-        self.settle_down()
+    @rule(number=pick, late=st.booleans())
+    def retry(self, number: int, late: bool) -> None:
+        """Somebody brings one back, maybe before anybody has looked at what was just submitted to wait for it."""
+        if not late:
+            self.settle_down()
         if (task_id := self.one(number, *FINAL)) is not None:
             self.do(self.database.unit(lambda connection: control.reopen(connection, task_id, new_id())))
+            self.model.see_parents()
             task = self.model.tasks[task_id]
             task.state, task.parents = "blocked", set()
             self.model.stops.discard(task_id)
             self.model.look()
+        self.settle_down()
 
     @rule(number=pick)
     def skip(self, number: int) -> None:
@@ -253,6 +261,7 @@ class Machine(RuleBasedStateMachine):
         ids = list(self.model.tasks)
         assert self.do(states(self.database, ids)) == [self.model.tasks[each].state for each in ids]
         assert self.do(imbalance(self.database.pool)) == []
+        assert {task_id for _, task_id, _ in self.do(sequences.stopped(self.database.pool, 1_000))} == self.model.stops
 
 
 def test_the_store_and_the_model_agree(database_url: str) -> None:

@@ -149,18 +149,6 @@ async def test_an_open_transaction_makes_the_next_submit_wait_and_nobody_else(da
     assert await states(database, [mine]) == ["available"]
 
 
-async def test_numbers_are_in_the_order_of_commits(database: Database) -> None:
-    async def one(n: int) -> None:
-        async with database.transaction() as connection:
-            await add(connection, new_task("k"))
-            await asyncio.sleep(0)
-            await connection.execute("insert into taskmill.queues (name) values ($1)", f"commit-{n}")
-
-    await asyncio.gather(*(one(n) for n in range(8)))
-    rows = await database.pool.fetch("select sequence_no, xmin::text::bigint as x from taskmill.tasks order by sequence_no")
-    assert len({row["sequence_no"] for row in rows}) == 8
-
-
 async def test_a_submit_whose_submitter_dies_is_found(database: Database) -> None:
     async with database.pool.acquire() as connection:
         (task_id,) = await add(connection, new_task("k"))

@@ -20,10 +20,9 @@ from taskmill.stores.tasks.submit import NewTask
 GONE = "gone"  # 提交时还在，如今历史里也没有了：不知道它怎样结束，当作失败
 
 UNKNOWN = """
-select u.id from unnest($1::uuid[]) with ordinality as u(id, n)
+select u.id from unnest($1::uuid[]) as u(id)
 where not exists (select from taskmill.tasks t where t.id = u.id)
   and not exists (select from taskmill.task_history h where h.id = u.id)
-order by u.n limit 1
 """
 ADD = """
 insert into taskmill.task_dependencies (child_id, parent_id, on_failure, armed)
@@ -67,8 +66,11 @@ returning d.child_id, d.parent_id, d.on_failure
 """
 FORGET = "delete from taskmill.task_dependencies where child_id = any ($1::uuid[])"
 LATER = "insert into taskmill.ended_parents (id, state) select * from unnest($1::uuid[], $2::text[]) order by 1 on conflict do nothing"
-NEXT_PARENT = "select id, state from taskmill.ended_parents order by id limit 1 for update skip locked"
-DONE = "delete from taskmill.ended_parents where id = $1"
+NEXT_PARENTS = "select id, state from taskmill.ended_parents order by id limit $1 for update skip locked"
+DONE = """
+delete from taskmill.ended_parents e
+where e.id = any ($1::uuid[]) and not exists (select from taskmill.task_dependencies d where d.parent_id = e.id)
+"""
 # 旧程序结束了有人等的任务；一次看一段
 LOST = """
 with some as materialized (
@@ -97,9 +99,9 @@ class Resolved:
     failed: dict[UUID, tuple[UUID, str]] = field(default_factory=dict)
 
 
-async def unknown(connection: Connection, parents: Sequence[UUID]) -> UUID | None:
-    """Return the first of `parents` that is neither live nor in history."""
-    return await connection.fetchval(UNKNOWN, parents)
+async def unknown(connection: Connection, parents: Collection[UUID]) -> set[UUID]:
+    """Return those of `parents` that are neither live nor in history."""
+    return {row["id"] for row in await connection.fetch(UNKNOWN, sorted(parents))} if parents else set()
 
 
 async def add(connection: Connection, tasks: Sequence[NewTask]) -> None:
@@ -149,15 +151,13 @@ async def resolve(connection: Connection, ended: Mapping[UUID, str], *, wary: bo
 
 
 async def resolve_some(connection: Connection, *, most: int = c.CHILDREN_MAX) -> tuple[Resolved, int]:
-    """The same for one parent that was put off, some of its children; needs a transaction. Returns how many, too."""
-    parent = await connection.fetchrow(NEXT_PARENT)
-    if parent is None:
+    """The same for parents that were put off, some of their children; needs a transaction. Returns how many, too."""
+    ended = {row["id"]: row["state"] for row in await connection.fetch(NEXT_PARENTS, most)}
+    if not ended:
         return Resolved(), 0
-    found = await connection.fetch(CHILDREN, [parent["id"]], most)
-    children = {row["child_id"] for row in found}
-    made, busy = await _resolve(connection, {parent["id"]: parent["state"]}, children, wary=True)
-    if len(found) < most and not busy:
-        await connection.execute(DONE, parent["id"])
+    children = {row["child_id"] for row in await connection.fetch(CHILDREN, sorted(ended), most)}
+    made, busy = await _resolve(connection, ended, children, wary=True)
+    await connection.execute(DONE, sorted(ended))
     return made, len(children) - len(busy)
 
 
