@@ -288,7 +288,7 @@ ERRORS: dict[Code, ErrorSpec] = {
         "taskmill migrate up", "taskmill migrate up",
     ),
     Code.SEQUENCE_BUSY: ErrorSpec(
-        409, 5, "序列 {key} 正有一个事务在提交，尚未结束，等了 {seconds} 秒", "a transaction that is still open submits to the sequence {key}; waited {seconds} s",
+        503, 5, "序列 {key} 正有一个事务在提交，尚未结束，等了 {seconds} 秒", "a transaction that is still open submits to the sequence {key}; waited {seconds} s",
         "稍后再试；什么都没有存", "try again shortly; nothing was stored",
     ),
     Code.SERVER_BUSY: ErrorSpec(

@@ -74,6 +74,7 @@ STATEMENTS: dict[str, tuple[str, set[str]]] = {
     "order: empty sequences": (sequences.PRUNE, {"tasks_sequence", "tasks_pkey"}),
     "order: live parents": (dependencies.LIVE, BY_ID),
     "order: follow": (dependencies.FOLLOW, BY_ID),
+    "order: unknown parents": (dependencies.UNKNOWN, BY_ID),
     "order: ended parents": (dependencies.ENDED, BY_ID),
     "order: lost parents": (dependencies.LOST, BY_ID),
     "order: children": (dependencies.LOCK, BY_ID),

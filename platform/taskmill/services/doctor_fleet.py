@@ -25,7 +25,10 @@ UNKNOWN = Words(
 )
 SERVED = Words("每个在等的任务都有工作进程会来领", "each that waits is served by a live worker")
 PLUGINS = Words("看工作进程的日志：它的插件加载失败了吗", "see the logs of the workers: did the plugin fail to load")
-STOPPED = Words("停在失败的任务 {id} 上，{n} 个在等", "stopped by the failed task {id}, {n} wait")
+STOPPED = Words(
+    "停在失败的任务 {id} 上，{n} 个在等；不要它了：taskmill task skip {id}",
+    "stopped by the failed task {id}, {n} wait; if it is not wanted: taskmill task skip {id}",
+)
 PAUSED = Words("由 {by} 暂停，{n} 个任务在等", "paused by {by}, {n} tasks wait")
 
 

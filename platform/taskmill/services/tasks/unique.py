@@ -12,7 +12,7 @@ from msgspec.structs import asdict, replace
 
 from taskmill.clock import Clock
 from taskmill.controls.unique import Unique
-from taskmill.errors import Code, ConflictError, TaskmillError, UnavailableError
+from taskmill.errors import Code, ConflictError, UnavailableError
 from taskmill.services import constants as c
 from taskmill.services.kinds import KindPolicy
 from taskmill.services.tasks.payload import encode
@@ -55,11 +55,11 @@ def taken(task: NewTask, inserted: Inserted) -> ConflictError | None:
     return ConflictError(Code.UNIQUE_TAKEN, key=inserted.unique_key, id=str(inserted.duplicate_of))
 
 
-def busy(tasks: Sequence[NewTask], held: KeyHeldError, seconds: float = c.UNIQUE_WAIT_S) -> TaskmillError:
+def busy(tasks: Sequence[NewTask], held: KeyHeldError, seconds: float = c.UNIQUE_WAIT_S) -> UnavailableError:
     """Return the error of keys that another transaction did not let go of; a key made of args is named by its kind."""
     if held.sequence:
         found = {task.order.sequence_key for task in tasks if task.order is not None and task.order.sequence_key is not None}
-        return ConflictError(Code.SEQUENCE_BUSY, key=", ".join(sorted(found)[: c.LOG_KEYS_MAX]), seconds=seconds)
+        return UnavailableError(Code.SEQUENCE_BUSY, key=", ".join(sorted(found)[: c.LOG_KEYS_MAX]), seconds=seconds)
     keys = {task.unique.key or f"{task.kind}:…" for task in tasks if task.unique is not None}
     keys |= {task.once.key for task in tasks if task.once is not None}
     return UnavailableError(Code.UNIQUE_BUSY, key=", ".join(sorted(keys)[: c.LOG_KEYS_MAX]), seconds=seconds)
