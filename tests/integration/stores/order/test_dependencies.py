@@ -141,6 +141,22 @@ async def test_more_children_than_one_transaction_lets_go_are_left_to_the_schedu
     assert await database.pool.fetchval("select count(*) from taskmill.ended_parents") == 0
 
 
+async def test_how_a_parent_ended_is_known_though_its_queue_keeps_no_history(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dependencies.resolve, "__kwdefaults__", {**dependencies.resolve.__kwdefaults__, "most": 1})
+    await database.pool.execute("insert into taskmill.queues (name, retention_s) values ('default', 0)")
+    (parent,) = await parents(database, 1)
+    ids = [await child(database, parent) for _ in range(3)]
+    async with database.pool.acquire() as connection:
+        ids += await add(connection, new_task(None, [parent]))  # 还没有人看过
+    await run(database, parent)
+    assert await states(database, [parent]) == [None]
+    async with database.transaction() as connection:
+        await dependencies.mend(connection, (UUID(int=0), UUID(int=0)), 10)
+    assert (await let_go(database)).ids == set(ids)
+
+
 async def test_a_chain_deeper_than_one_transaction_goes_is_left_to_the_scheduler(database: Database) -> None:
     chain = await parents(database, 1)
     for _ in range(c.CASCADE_MAX + 5):

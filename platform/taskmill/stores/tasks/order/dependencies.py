@@ -33,9 +33,11 @@ FRESH_OF = "select child_id, parent_id from taskmill.task_dependencies where chi
 # 正在结束的，等它结束；还活着的，这之后结束不了，直到我们提交
 LIVE = "select t.id from taskmill.tasks t where t.id = any ($1::uuid[]) order by t.id for key share"
 FOLLOW = "update taskmill.tasks t set followed = true where t.id = any ($1::uuid[]) and t.followed is not true"
-# 两张表在一条语句里看：正在移动的不会两边都不见
+# 两张表在一条语句里看：正在移动的不会两边都不见。不留历史的队列里结束的，若等它的太多，还记在 ended_parents 里
 ENDED = """
-select u.id, coalesce(f.state, $2) as state from unnest($1::uuid[]) as u(id) left join lateral (
+select u.id, coalesce(f.state, (select e.state from taskmill.ended_parents e where e.id = u.id), $2) as state
+from unnest($1::uuid[]) as u(id)
+left join lateral (
   select null as state, 0 as n from taskmill.tasks t where t.id = u.id
   union all
   select h.state, 1 from taskmill.task_history h where h.id = u.id
@@ -77,7 +79,8 @@ with some as materialized (
   select child_id, parent_id, armed from taskmill.task_dependencies where (child_id, parent_id) > ($1, $2)
   order by child_id, parent_id limit $3
 )
-select s.child_id, s.parent_id, s.armed and not exists (select from taskmill.tasks t where t.id = s.parent_id) as lost
+select s.child_id, s.parent_id, s.armed and not exists (select from taskmill.tasks t where t.id = s.parent_id)
+   and not exists (select from taskmill.ended_parents e where e.id = s.parent_id) as lost
 from some s order by s.child_id, s.parent_id
 """
 DISARM = """
