@@ -12,7 +12,7 @@ from taskmill.ids import new_id
 from taskmill.services.tasks import order
 from taskmill.states import By, State
 from taskmill.stores.database import Connection, Database
-from taskmill.stores.tasks import claim, settle
+from taskmill.stores.tasks import claim, settle, submit
 from taskmill.stores.tasks.order import dependencies, follow, sequences
 from taskmill.stores.tasks.order.release import LetGo, release
 from taskmill.stores.tasks.settle import Outcome
@@ -30,18 +30,20 @@ def new_task(
     on_failure: str = "cancel",
     **fields: Any,
 ) -> NewTask:
-    """Return a task to insert."""
+    """Return a task to insert, an ordinary one without key and parents."""
     wanted = {"queue": "default", "kind": "demo.echo", "kind_version": 1, "priority": 2, "args": b"{}", **fields}
-    return NewTask(
-        id=new_id(), max_attempts=3, timeout_ms=60_000, order=Order(key, stop, list(parents), on_failure), **wanted
-    )
+    after = Order(key, stop, list(parents), on_failure) if key is not None or parents else None
+    return NewTask(id=new_id(), max_attempts=3, timeout_ms=60_000, order=after, **wanted)
 
 
 async def add(connection: Connection, *tasks: NewTask, wait_ms: int = WAIT_MS) -> list[UUID]:
     """Insert tasks, in the connection's transaction if it has one."""
     async with connection.transaction():
         await order.check_parents(connection, tasks)
-        await order.insert(connection, tasks, wait_ms)
+        if plain := [task for task in tasks if task.order is None]:
+            await submit.insert(connection, plain)
+        if ordered := [task for task in tasks if task.order is not None]:
+            await order.insert(connection, ordered, wait_ms)
     return [task.id for task in tasks]
 
 

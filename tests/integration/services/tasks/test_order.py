@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from taskmill import task
+from taskmill import RetryPolicy, task
 from taskmill.engine.periodic.releaser import Releaser
 from taskmill.errors import Code, ConflictError, InputError, UnavailableError
 from taskmill.ids import new_id
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 ran: list[int] = []
 
 
-@task("shop.step", max_attempts=1)
+@task("shop.step", retry=RetryPolicy(max_attempts=1))
 async def step(n: int = 0, fail: bool = False) -> int:
     ran.append(n)
     if fail:
@@ -110,7 +110,7 @@ async def test_a_failed_one_is_skipped_or_cancelled_and_only_if_it_stops_somethi
         ({"sequence_on_failure": "stop"}, "sequence_on_failure"),
         ({"sequence_key": "k", "sequence_on_failure": "hope"}, "sequence_on_failure"),
         ({"on_parent_failure": "run"}, "on_parent_failure"),
-        ({"depends_on": [new_id()], "on_parent_failure": "hope"}, "on_parent_failure"),
+        ({"depends_on": [UUID(int=1)], "on_parent_failure": "hope"}, "on_parent_failure"),
     ],
     ids=str,
 )

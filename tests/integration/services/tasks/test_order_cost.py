@@ -27,23 +27,23 @@ async def step(n: int = 0) -> int:
 
 @pytest.fixture
 async def platform(database_url: str, broker_url: str) -> AsyncIterator[Platform]:
-    async with platform_of(database_url, broker_url, step, pool_size=1) as made:
+    async with platform_of(database_url, broker_url, step, pool_size=2) as made:
         yield made
 
 
 @asynccontextmanager
 async def listening(platform: Platform) -> AsyncIterator[list[str]]:
-    """Collect the statements of the only connection."""
+    """Collect the statements of all connections."""
     heard: list[str] = []
 
     def hear(record: asyncpg.connection.LoggedQuery) -> None:
         heard.append(record.query)
 
-    async with platform.database.pool.acquire() as connection:
-        connection.add_query_logger(hear)
+    pool = platform.database.pool
+    async with pool.acquire() as first, pool.acquire() as second:
+        first.add_query_logger(hear)
+        second.add_query_logger(hear)
     yield heard
-    async with platform.database.pool.acquire() as connection:
-        connection.remove_query_logger(hear)
 
 
 @contextmanager

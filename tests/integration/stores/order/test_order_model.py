@@ -153,11 +153,9 @@ class Machine(RuleBasedStateMachine):
                 await add(connection, *made)
 
         self.do(insert())
-        for task in made:
+        for task, key in zip(made, keys, strict=True):
             self.numbers += 1
-            assert task.order is not None
-            key, stops = task.order.sequence_key, task.order.stop
-            self.model.tasks[task.id] = Task(self.numbers, key, stops, set(of), on_failure)
+            self.model.tasks[task.id] = Task(self.numbers, key, stop and key is not None, set(of), on_failure)
         self.fresh = True
         if not late:
             self.settle_down()

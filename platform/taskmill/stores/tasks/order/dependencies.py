@@ -75,13 +75,13 @@ where e.id = any ($1::uuid[]) and not exists (select from taskmill.task_dependen
 """
 # 旧程序结束了有人等的任务；一次看一段
 LOST = """
-with some as materialized (
+with part as materialized (
   select child_id, parent_id, armed from taskmill.task_dependencies where (child_id, parent_id) > ($1, $2)
   order by child_id, parent_id limit $3
 )
 select s.child_id, s.parent_id, s.armed and not exists (select from taskmill.tasks t where t.id = s.parent_id)
    and not exists (select from taskmill.ended_parents e where e.id = s.parent_id) as lost
-from some s order by s.child_id, s.parent_id
+from part s order by s.child_id, s.parent_id
 """
 DISARM = """
 update taskmill.task_dependencies d set armed = false

@@ -25,12 +25,13 @@ FREE = """
   and (t.sequence_key is null
        or exists (select from taskmill.sequence_turns s where s.key = t.sequence_key and s.head = t.id))
 """
+_DUE = "t.run_at <= statement_timestamp()"  # 本事务开始之后才提交的也算到期了
 # 转移 release：blocked → available / scheduled。从此刻起它才可运行：等的时间从这里算。有上限的队列里照提交时的样子排队
 RELEASE = f"""
 update taskmill.tasks t
-set state = case when t.run_at <= now() then 'available' else 'scheduled' end, run_at = greatest(t.run_at, now()),
-    slot = case when t.run_at <= now() then f.slot end,
-    ticket_at = case when t.run_at <= now() and f.slot is null then {NOW_MS} end, updated_at = clock_timestamp()
+set state = case when {_DUE} then 'available' else 'scheduled' end, run_at = greatest(t.run_at, statement_timestamp()),
+    slot = case when {_DUE} then f.slot end,
+    ticket_at = case when {_DUE} and f.slot is null then {NOW_MS} end, updated_at = clock_timestamp()
 from unnest($1::uuid[]) as u(id) join taskmill.tasks x on x.id = u.id
 left join lateral (
   select case when {KEYED} and x.concurrency_key is not null then 0 else 1 end as slot

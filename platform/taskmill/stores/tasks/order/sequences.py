@@ -73,10 +73,10 @@ update taskmill.sequences s set fresh = false from free where s.key = free.key
 """
 # 旧程序结束了轮到的任务，不会传给下一个；一次看一段
 LOST = f"""
-with some as materialized (select key from taskmill.sequences where key > $1 order by key limit $2)
+with part as materialized (select key from taskmill.sequences where key > $1 order by key limit $2)
 select s.key, exists (select from taskmill.tasks t where t.sequence_key = s.key and t.{SEQUENCED})
    and not exists (select from taskmill.sequence_turns r join taskmill.tasks h on h.id = r.head where r.key = s.key) as lost
-from some s order by s.key
+from part s order by s.key
 """
 # 重试的任务回来时，它的序列也许已清掉
 KNOWN = """
