@@ -11,6 +11,7 @@ depends_on = None
 phase = "expand"  # 旧程序结束一个任务时不会放行等它的：漏下的由 releaser 找到
 
 UP = (
+    "ALTER TABLE taskmill.tasks VALIDATE CONSTRAINT tasks_state_check",  # 0013 换的：要在另一个事务里验
     # 有别的任务等着它：结算时据此才去看
     "ALTER TABLE taskmill.tasks ADD COLUMN followed BOOLEAN",
     # 一行：还等着一个。armed：那一个已经知道有人等它

@@ -160,10 +160,8 @@ class SubmitService:
         policy = self.kinds.peek(request.kind, request.version) or await self._policy(request)
         args = self._args(request, policy)
         queue, priority = _lane(request, policy)
-        key = self._key(request, policy)
+        key, order = self._key(request, policy), order_of(request, self._settings.depends_on_max)
         slot = self._limits.slot(queue, key)
-        order = order_of(request, self._settings.depends_on_max)
-        default_ms = policy.timeout_ms if policy else round(c.TIMEOUT_DEFAULT_S * 1000)
         return NewTask(
             id=task_id or new_id(),
             queue=queue,
@@ -172,7 +170,7 @@ class SubmitService:
             priority=priority,
             args=args,
             max_attempts=request.max_attempts or (policy.max_attempts if policy else c.MAX_ATTEMPTS_DEFAULT),
-            timeout_ms=round(request.timeout_s * 1000) if request.timeout_s else default_ms,
+            timeout_ms=_timeout_ms(request, policy),
             meta=self._meta(request),
             tags=request.tags,
             run_at=request.run_at,
@@ -283,6 +281,12 @@ class SubmitService:
         sending = asyncio.create_task(self._ticketing.send(tasks, inserted))
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)
+
+
+def _timeout_ms(request: SubmitRequest, policy: KindPolicy | None) -> int:
+    if request.timeout_s:
+        return round(request.timeout_s * 1000)
+    return policy.timeout_ms if policy else round(c.TIMEOUT_DEFAULT_S * 1000)
 
 
 def _lane(request: SubmitRequest, policy: KindPolicy | None) -> tuple[str, int]:

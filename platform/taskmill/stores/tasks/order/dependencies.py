@@ -175,7 +175,7 @@ async def forget(connection: Connection, children: Collection[UUID]) -> None:
     await connection.execute(FORGET, sorted(children))
 
 
-async def mend(connection: Connection, after: Pair, most: int) -> tuple[int, Pair | None]:
+async def mend(connection: Queryable, after: Pair, most: int) -> tuple[int, Pair | None]:
     """Have rows looked at again whose parent is no longer live; returns how many, and where to go on (None: at the end)."""
     rows = await connection.fetch(LOST, *after, most)
     if lost := [(row["child_id"], row["parent_id"]) for row in rows if row["lost"]]:
