@@ -24,6 +24,7 @@ from taskmill.stores.database import AWAY, MISSING_SCHEMA, Connection, Database
 from taskmill.stores.idempotency import Answer
 from taskmill.stores.tasks import limits, unique
 from taskmill.stores.tasks import submit as store
+from taskmill.stores.tasks.order import sequences
 from taskmill.stores.tasks.submit import Inserted, NewTask
 from taskmill.stores.tasks.unique import KeyHeldError
 from taskmill.stores.why import why
@@ -53,6 +54,13 @@ class Inserter:
             return await self._commit(tasks, round(svc.UNIQUE_WAIT_S * 1000), batch=True, once=once) if tasks else {}
         except KeyHeldError as held:
             raise busy(tasks, held) from None
+
+    async def drawn(self, key: str) -> int | None:
+        """Return the last number of a sequence, to see whether its submits get through; errors as of a submit."""
+        try:
+            return await sequences.drawn(self._database.pool, key)
+        except AWAY as error:
+            raise away(error) from error
 
     async def _commit(
         self, tasks: Sequence[NewTask], wait_ms: int, *, batch: bool, once: Once | None

@@ -24,13 +24,14 @@ from taskmill.services.queues.limits import LimitCache, Promoter
 from taskmill.services.tasks.group_commit import GroupCommit
 from taskmill.services.tasks.idempotency import Idempotency, LateError
 from taskmill.services.tasks.inserting import Inserter, away
+from taskmill.services.tasks.key_wait import KeyWait
 from taskmill.services.tasks.order import order_of
 from taskmill.services.tasks.payload import encode
 from taskmill.services.tasks.releasing import Releaser
 from taskmill.services.tasks.submit_request import SubmitRequest, check_request, refuse
 from taskmill.services.tasks.submitted import Submitted, submitted
 from taskmill.services.tasks.ticketing import Ticketing
-from taskmill.services.tasks.unique import KeyWait, taken, uniqueness
+from taskmill.services.tasks.unique import taken, uniqueness
 from taskmill.settings import Settings
 from taskmill.stores.broker.tickets import Tickets
 from taskmill.stores.database import AWAY, MISSING_SCHEMA, Database
@@ -78,7 +79,7 @@ class SubmitService:
         self._answers = Idempotency(database)
         self._group = GroupCommit(self._inserter.insert, self._send)
         # 有键的另成一组：一个打开的事务占着键，只耽误问同一个键的人
-        self._keyed = GroupCommit(self._insert_keyed, self._send, KeyWait(self._inserter.insert, clock).insert)
+        self._keyed = GroupCommit(self._insert_keyed, self._send, KeyWait(self._inserter, clock).insert)
         self._sending: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
@@ -10,7 +9,6 @@ from uuid import UUID
 from msgspec import UNSET
 from msgspec.structs import asdict, replace
 
-from taskmill.clock import Clock
 from taskmill.controls.unique import Unique
 from taskmill.errors import Code, ConflictError, UnavailableError
 from taskmill.services import constants as c
@@ -68,27 +66,3 @@ def busy(tasks: Sequence[NewTask], held: KeyHeldError, seconds: float = c.UNIQUE
 def busy_key(key: str) -> UnavailableError:
     """Return the same error for one key."""
     return UnavailableError(Code.UNIQUE_BUSY, key=key, seconds=c.UNIQUE_WAIT_S)
-
-
-class KeyWait:
-    """Inserts tasks one by one, each of which waits UNIQUE_WAIT_S for its key.
-
-    Nobody else waits behind one: what holds a connection lasts UNIQUE_LOOK_MS, and only two do so at a time.
-    """
-
-    def __init__(self, insert: Insert, clock: Clock) -> None:
-        self._insert = insert
-        self._clock = clock
-        self._turn = asyncio.Semaphore(c.GROUP_COMMIT_FLUSHERS)
-
-    async def insert(self, task: NewTask) -> Inserted:
-        """Return what became of the task; UnavailableError UNIQUE_BUSY, and the errors of a submit."""
-        until = self._clock.monotonic() + c.UNIQUE_WAIT_S
-        while True:
-            async with self._turn:
-                try:
-                    return (await self._insert([task], c.UNIQUE_LOOK_MS))[task.id]
-                except KeyHeldError as held:
-                    if self._clock.monotonic() >= until:
-                        raise busy([task], held) from None
-            await asyncio.sleep(c.UNIQUE_AGAIN_S)

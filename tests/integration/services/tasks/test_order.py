@@ -153,6 +153,33 @@ async def test_a_sequence_that_an_open_transaction_submits_to_is_busy_and_others
     assert len(found) == 8
 
 
+async def test_a_crowd_on_one_sequence_is_never_told_that_it_is_busy(database_url: str, broker_url: str) -> None:
+    """Only a transaction that stays open is told; many short ones, of several processes, get through one after the other."""
+    one, two = (platform_of(database_url, broker_url, step) for _ in range(2))
+    async with one as first, two as second:
+        crowd = [submit([first, second][n % 2], "shop.step", sequence_key="hot") for n in range(400)]
+        assert len(set(await asyncio.gather(*crowd))) == 400
+        await quiet(first)
+        await quiet(second)
+        numbers = "select count(distinct sequence_no) from taskmill.tasks where sequence_key = 'hot'"
+        assert await first.database.pool.fetchval(numbers) == 400
+
+
+async def test_one_whose_unique_key_is_held_holds_up_no_other_of_its_sequence(platform: Platform) -> None:
+    async with platform.database.transaction() as theirs:
+        await theirs.execute(
+            """insert into taskmill.tasks (id, queue, kind, state, args, timeout_ms, unique_key, unique_while)
+               values ($1, 'default', 'shop.step', 'available', '{}', 1000, 'u', 'live')""",
+            new_id(),
+        )
+        held = asyncio.create_task(submit(platform, "shop.step", sequence_key="k", unique_key="u"))
+        others = asyncio.gather(*(submit(platform, "shop.step", sequence_key="k") for _ in range(5)))
+        assert len(await asyncio.wait_for(others, 5)) == 5
+        with pytest.raises(UnavailableError) as caught:
+            await held
+    assert caught.value.code is Code.UNIQUE_BUSY
+
+
 async def test_many_connections_at_once_leave_exactly_one_with_the_turn(platform: Platform) -> None:
     await asyncio.gather(*(submit(platform, "shop.step", sequence_key=f"k{n % 3}") for n in range(60)))
     await quiet(platform)

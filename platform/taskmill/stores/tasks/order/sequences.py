@@ -121,6 +121,11 @@ async def draw(connection: Connection, tasks: Sequence[NewTask], wait_ms: int) -
         order.sequence_no = numbers[key]
 
 
+async def drawn(connection: Queryable, key: str) -> int | None:
+    """Return the last number that was drawn and committed, None if there is none."""
+    return await connection.fetchval("select last_no from taskmill.sequences where key = $1", key)
+
+
 async def advance(connection: Connection, keys: Iterable[str]) -> list[UUID]:
     """Let somebody have the turn in those of the sequences where nobody has; returns who. Needs a transaction."""
     wanted = sorted(set(keys))
