@@ -60,8 +60,8 @@ SUBMIT = """
             WHEN data_exception THEN
                 GET STACKED DIAGNOSTICS said = MESSAGE_TEXT, said_zh = PG_EXCEPTION_DETAIL;
             WHEN lock_not_available THEN
-                said := 'UNIQUE_BUSY: another transaction holds the key';
-                said_zh := 'UNIQUE_BUSY：键被另一个事务占着';
+                said := 'UNIQUE_BUSY: another transaction holds the key, or submits to the sequence';
+                said_zh := 'UNIQUE_BUSY：键被另一个事务占着，或者它也在向同一序列提交';
         END;
         IF said IS NOT NULL THEN
             RETURN jsonb_build_object('error', said, 'error_zh', said_zh, 'index', cardinality(answers));
