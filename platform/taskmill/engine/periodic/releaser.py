@@ -10,6 +10,7 @@ from taskmill.engine import constants as ec
 from taskmill.services.tasks.releasing import Releaser as Releasing
 from taskmill.stores.database import Database
 from taskmill.stores.tasks.order import dependencies, sequences
+from taskmill.stores.tasks.order.release import pending
 
 FIRST = (UUID(int=0), UUID(int=0))
 
@@ -19,8 +20,7 @@ class Releaser:
 
     Whoever ends or submits a task does all this at once. This loop does it for submits by SQL and in transactions of others,
     for processes that ended before they came to it, for tasks with thousands of children, and now and then looks through all
-    sequences and dependencies for what a program of an older version has ended. Without either a round is four looks at
-    empty indexes.
+    sequences and dependencies for what a program of an older version has ended. Without any of this a round is one statement.
     """
 
     name = "releaser"
@@ -37,6 +37,8 @@ class Releaser:
     async def run_once(self) -> Mapping[str, int]:
         """Do one round; returns armed and resolved (dependencies), turns, mended and more (a batch was full)."""
         mended = await self._mend()
+        if not await pending(self._database.pool):
+            return {"armed": 0, "resolved": 0, "turns": 0, "mended": mended, "more": 0}
         armed = await self._releasing.arm()
         resolved = await self._releasing.resolve_some()
         last = await sequences.fresh(self._database.pool, self._after_key, ec.RELEASE_BATCH)

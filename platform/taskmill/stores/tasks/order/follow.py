@@ -113,11 +113,12 @@ async def _cancel(connection: Connection, found: Resolved, writer: UUID) -> list
     if not found.failed:
         return []
     ids = sorted(found.failed)
-    errors = [_error(*found.failed[child]) for child in ids]
+    errors = [parent_failed(*found.failed[child]) for child in ids]
     rows = await connection.fetch(CANCEL, ids, errors, writer)
     return [task for row in rows if (task := ended_of(row, State.CANCELLED, blocked=True)) is not None]
 
 
-def _error(parent: UUID, state: str) -> bytes:
+def parent_failed(parent: UUID, state: str) -> bytes:
+    """Return the error of a task that is cancelled because of this parent."""
     words = reasons.PARENT_FAILED(id=parent, state=state)
     return msgspec.json.encode({"type": "ParentFailed", "message": words.en, "message_zh": words.zh})

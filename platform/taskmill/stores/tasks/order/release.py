@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from operator import itemgetter
+from typing import Any
 from uuid import UUID
 
 from taskmill.models.task_queue import KEYED
 from taskmill.states import By, State, sources
 from taskmill.stores.broker.lanes import Lane
 from taskmill.stores.broker.tickets import Ticket
-from taskmill.stores.database import Connection
+from taskmill.stores.database import Connection, Queryable
 from taskmill.stores.tasks.history import NOW_MS, state_in
 from taskmill.stores.tasks.rates import Place
 
@@ -40,6 +41,13 @@ where t.id = u.id and {state_in(sources(By.RELEASE))} and {FREE}
 returning t.id, t.queue, t.priority, t.claim_no, t.state, t.slot, t.concurrency_key,
           (extract(epoch from t.ticket_at) * 1000)::bigint as at_ms
 """
+# 有没有什么要人去看：没有说给父任务听的、孩子太多而推后的、有新来的序列、轮到时正被锁着的；都是空的索引
+PENDING = """
+select exists (select from taskmill.task_dependencies where not armed order by child_id limit 1)
+    or exists (select from taskmill.ended_parents order by id limit 1)
+    or exists (select from taskmill.sequences where fresh order by key limit 1)
+    or exists (select from taskmill.sequence_turns where head is null order by key limit 1)
+"""
 
 
 @dataclass(slots=True)
@@ -56,6 +64,12 @@ class LetGo:
             self.tickets.setdefault(lane, []).extend(tickets)
         self.places |= other.places
         self.ids |= other.ids
+
+
+async def pending(connection: Queryable) -> bool:
+    """Say whether somebody has to look at a sequence or a dependency."""
+    found: Any = await connection.fetchval(PENDING)
+    return bool(found)
 
 
 async def release(connection: Connection, ids: Collection[UUID]) -> LetGo:
