@@ -69,6 +69,7 @@ STATEMENTS: dict[str, tuple[str, set[str]]] = {
     "limits: keys": (task_limits.KEYS, {"tasks_slots_by_key"}),
     "limits: queues": (task_limits.QUEUES, {"tasks_slots"}),
     "limits: adopt": (task_limits.ADOPT, {"tasks_running", "tasks_pkey"}),
+    "order: pending": (release.PENDING, set()),
     "order: release": (release.RELEASE, BY_ID),
     "order: cancel": (follow.CANCEL, BY_ID),
     "order: next": (sequences.NEXT, {"tasks_sequence", "tasks_pkey"}),

@@ -50,6 +50,17 @@ async def test_a_worker_is_idle_when_all_is_done(taskmill, taskmill_worker):
         assert {await order.status() for order in orders} == {State.COMPLETED}
 
 
+async def test_what_is_blocked_is_waited_for_only_if_it_will_be_let_go(taskmill, taskmill_worker):
+    async with taskmill_worker(mail) as worker:
+        first = await taskmill.submit(mail.request(to="1"), sequence_key="k", delay_s=3600)
+        held = await taskmill.submit(mail.request(to="2"), sequence_key="k")
+        parent = await taskmill.submit(mail.request(to="3"))
+        child = await taskmill.submit(mail.request(to="4"), depends_on=[parent.id])
+        await worker.idle()
+        found = [await order.status() for order in (first, held, parent, child)]
+        assert found == [State.SCHEDULED, State.BLOCKED, State.COMPLETED, State.COMPLETED]
+
+
 async def test_a_plugin_is_loaded_by_its_name(taskmill, taskmill_worker):
     async with taskmill_worker(plugins=["shell"], env={"TASKMILL_PLUGIN_SHELL_ALLOW": "/bin/echo"}):
         order = await taskmill.submit("shell.run", {"argv": ["/bin/echo", "hello"]})

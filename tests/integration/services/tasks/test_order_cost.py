@@ -10,9 +10,12 @@ import asyncpg
 import pytest
 
 from taskmill import task
+from taskmill.clock import FakeClock
+from taskmill.engine.periodic.releaser import Releaser
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.stores.tasks import stage
+from taskmill.stores.tasks.order.release import PENDING, pending
 from tests.support import orders
 from tests.support.engines import platform_of, submit
 
@@ -67,6 +70,29 @@ async def test_an_ordinary_task_asks_nothing_of_the_tables_of_order(platform: Pl
             await platform.tasks.cancel(second)
         with quiet(heard):
             await platform.database.unit(lambda connection: stage.expire(connection, 10, new_id()))
+
+
+async def test_a_round_of_the_releaser_that_finds_nothing_asks_once(platform: Platform) -> None:
+    clock = FakeClock()
+    releaser = Releaser(platform.database, platform.releaser, clock=clock)
+    await submit(platform, "shop.step")
+    assert set((await releaser.run_once()).values()) == {0}
+    async with listening(platform) as heard:
+        assert set((await releaser.run_once()).values()) == {0}
+        assert heard == [PENDING]
+
+
+@pytest.mark.parametrize("options", [{"sequence_key": "k"}, {"depends_on": True}], ids=str)
+async def test_a_round_that_finds_something_does_it(platform: Platform, options: dict[str, Any]) -> None:
+    task_of = {"key": options.get("sequence_key")}
+    async with platform.database.pool.acquire() as connection:
+        (parent,) = await orders.add(connection, orders.new_task())
+        parents = [parent] if "depends_on" in options else []
+        (waiting,) = await orders.add(connection, orders.new_task(parents=parents, **task_of))
+        assert await pending(connection)
+    await Releaser(platform.database, platform.releaser).run_once()
+    assert await orders.states(platform.database, [waiting]) == ["blocked" if parents else "available"]
+    assert not await pending(platform.database.pool)
 
 
 async def test_a_task_with_order_does(platform: Platform) -> None:
