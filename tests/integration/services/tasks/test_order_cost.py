@@ -79,7 +79,7 @@ async def test_a_round_of_the_releaser_that_finds_nothing_asks_once(platform: Pl
     assert set((await releaser.run_once()).values()) == {0}
     async with listening(platform) as heard:
         assert set((await releaser.run_once()).values()) == {0}
-        assert heard == [PENDING]
+        assert [query for query in heard if "taskmill." in query] == [PENDING]
 
 
 @pytest.mark.parametrize("options", [{"sequence_key": "k"}, {"depends_on": True}], ids=str)
