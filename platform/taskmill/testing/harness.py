@@ -48,8 +48,8 @@ class Harness(Asserting, Door):
 
     `tasks` are the kinds, `plugins` names of installed plugins, or modules; they are configured by `env`. `mode` `inline`: a submit runs
     its task, and what that submits, before it returns; `drain`: tasks wait for `drain`. Time is a `FakeClock`, which starts
-    now and which only `advance` moves. Sequences and dependencies let go as in production. `ignore_connections`: `connection=` is allowed, and the task counts as committed at once.
-    Limits of queues, priorities of workers, crashes and cron are not simulated; `docs/guides/testing.md` has the list.
+    now and which only `advance` moves. `ignore_connections`: `connection=` is allowed, and the task counts as committed at once.
+    Sequences and dependencies are as in production. Limits of queues, priorities of workers, crashes and cron are not simulated; `docs/guides/testing.md` has the list.
     """
 
     def __init__(

@@ -41,9 +41,10 @@ class Releaser:
             return {"armed": 0, "resolved": 0, "turns": 0, "mended": mended, "more": 0}
         armed = await self._releasing.arm()
         resolved = await self._releasing.resolve_some()
-        last = await sequences.fresh(self._database.pool, self._after_key, ec.RELEASE_BATCH)
+        async with self._database.pool.acquire() as connection:
+            last = await sequences.fresh(connection, self._after_key, ec.RELEASE_BATCH)
+            waiting = await sequences.waiting(connection, ec.RELEASE_BATCH)
         self._after_key = max(last) if len(last) == ec.RELEASE_BATCH else ""
-        waiting = await sequences.waiting(self._database.pool, ec.RELEASE_BATCH)
         turns = await self._releasing.advance(dict.fromkeys(waiting, 0) | last) if last or waiting else 0
         more = max(armed, resolved, len(last)) >= ec.RELEASE_BATCH
         return {"armed": armed, "resolved": resolved, "turns": turns, "mended": mended, "more": int(more)}
@@ -52,8 +53,8 @@ class Releaser:
         if self._clock.monotonic() - self._mended_at < ec.MEND_PERIOD_S:
             return 0
         self._mended_at = self._clock.monotonic()
-        lost, self._lost_after = await sequences.lost(self._database.pool, self._lost_after, ec.RELEASE_BATCH)
-        turns = await self._releasing.advance(dict.fromkeys(lost, 0)) if lost else 0
-        count, after = await dependencies.mend(self._database.pool, self._after_pair, ec.RELEASE_BATCH)
+        async with self._database.pool.acquire() as connection:
+            lost, self._lost_after = await sequences.lost(connection, self._lost_after, ec.RELEASE_BATCH)
+            count, after = await dependencies.mend(connection, self._after_pair, ec.RELEASE_BATCH)
         self._after_pair = after or FIRST
-        return turns + count
+        return count + (await self._releasing.advance(dict.fromkeys(lost, 0)) if lost else 0)

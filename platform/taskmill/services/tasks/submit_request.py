@@ -37,11 +37,9 @@ def _moment(description: str) -> Meta:
     return Meta(description=description, extra_json_schema={"format": "date-time"})
 
 
+# omit_defaults：没给的选项不写进 JSON，版本旧一些的数据库不认得新的
 class SubmitRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What a client says of a task. None means: the kind's default. Times carry a zone; durations are seconds.
-
-    Written as JSON, what was left out is left out: a database of an older version knows fewer options.
-    """
+    """What a client says of a task. None means: the kind's default. Times carry a zone; durations are seconds."""
 
     kind: KindName
     args: Args = msgspec.field(default_factory=dict[str, Any])
