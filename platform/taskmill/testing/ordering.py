@@ -77,8 +77,8 @@ class Ordering:
         return {"sequence_key": order.sequence_key, "sequence_no": order.sequence_no, "sequence_stop": stop}
 
     def look(self, tasks: Sequence[NewTask]) -> None:
-        """Let go those of the new tasks that need not wait; cancel those whose parents failed before."""
-        ordered = [task for task in tasks if task.order is not None]
+        """Let go those of the new tasks that need not wait; cancel those whose parents failed before. Duplicates are none of them."""
+        ordered = [task for task in tasks if task.order is not None and task.id in self._rows]
         parents = {parent for task in ordered for parent in self.book.waits.get(task.id, ())}
         over = [self._rows[parent] for parent in parents if self._rows[parent]["state"] in FINAL]
         self._follow([], over)
