@@ -93,14 +93,14 @@ def test_on_given_servers(
 ) -> None:
     monkeypatch.setenv("TASKMILL_TEST_DATABASE_URL", taskmill_postgres.url)  # pyright: ignore[reportAttributeAccessIssue]
     monkeypatch.setenv("TASKMILL_TEST_BROKER_URL", broker_url)
-    run(author).assert_outcomes(passed=7)
+    run(author).assert_outcomes(passed=8)
 
 
 @pytest.mark.slow
 def test_on_servers_of_its_own_without_a_door(author: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TASKMILL_TEST_DATABASE_URL", raising=False)
     monkeypatch.delenv("TASKMILL_TEST_BROKER_URL", raising=False)
-    run(author, "-k", "a_submit_is_run or a_context").assert_outcomes(passed=3, deselected=4)
+    run(author, "-k", "a_submit_is_run or a_context").assert_outcomes(passed=3, deselected=5)
 
 
 def test_all_fixtures_say_what_they_give(pytester: pytest.Pytester) -> None:
