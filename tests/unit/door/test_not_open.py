@@ -49,7 +49,7 @@ async def test_a_setting_that_is_missing_is_named(missing: str, monkeypatch: pyt
     assert (caught.value.code, caught.value.details["field"]) == (Code.CONFIG_INVALID, missing)
 
 
-@pytest.mark.parametrize("what", [None, object(), "postgresql://", 5], ids=repr)
+@pytest.mark.parametrize("what", [None, object(), "postgresql://", 5], ids=["none", "object", "text", "number"])
 def test_what_is_no_connection_is_refused_by_name(what: object) -> None:
     with pytest.raises(InputError) as caught:
         guest_of(what)
