@@ -44,6 +44,8 @@ def _generated() -> Iterator[int]:
     yield 1
 
 
-@pytest.mark.parametrize(("items", "count"), [([1, 2], 2), (range(3), 3), (_generated(), None)], ids=["list", "range", "generator"])
+@pytest.mark.parametrize(
+    ("items", "count"), [([1, 2], 2), (range(3), 3), (_generated(), None)], ids=["list", "range", "generator"]
+)
 def test_how_many_there_are_is_asked_not_counted(items: object, count: int | None) -> None:
     assert total(items) == count
