@@ -40,11 +40,12 @@ select name, max_running, max_running_per_key, rate, rate_per_key from taskmill.
 where name = any ($1::text[]) and limited and paused_at is null order by name for no key update
 """
 _STEPPED = "returning t.queue, t.concurrency_key, t.priority, t.id, t.claim_no, t.slot, (extract(epoch from t.ticket_at) * 1000)::bigint as at_ms"
+# 数一个键占着的写成 slot > 0：写成 >= 1，优化器就可能改走 tasks_slots，把整个队列的都数一遍。
 # 转移不变，只是前进一步：键还有空位与令牌的，按优先级与先后；队列自己没有上限（open）的，一步走到底
 BY_KEY = f"""
 with room as materialized (
   select u.queue, u.key, u.open, least(u.starts, u.most - (
-    select count(*) from taskmill.tasks t where t.queue = u.queue and t.concurrency_key = u.key and coalesce(t.slot, 0) >= 1 and {SLOTTED_KEY})) as n
+    select count(*) from taskmill.tasks t where t.queue = u.queue and t.concurrency_key = u.key and t.slot > 0 and {SLOTTED_KEY})) as n
   from unnest($1::text[], $2::text[], $3::int[], $4::int[], $5::bool[]) as u(queue, key, most, starts, open)
 ), next as materialized (
   select n.id, r.open from room r cross join lateral (
@@ -131,7 +132,7 @@ with recursive held as (
 select h.queue, h.concurrency_key, h.n = $3 as last from held h join taskmill.queues q on q.name = h.queue
 where h.n = $3 or q.max_running_per_key is null or q.max_running_per_key > (
   select count(*) from taskmill.tasks t
-  where t.queue = h.queue and t.concurrency_key = h.concurrency_key and t.slot >= 1 and {SLOTTED_KEY})
+  where t.queue = h.queue and t.concurrency_key = h.concurrency_key and t.slot > 0 and {SLOTTED_KEY})
 """
 # 排在队列这里的；占满了的不提
 QUEUES = """

@@ -31,7 +31,7 @@ left join taskmill.rate_buckets b on b.queue = u.queue
 """
 KEY_BUCKETS = f"""
 select u.queue, u.key, {_LEVEL}::float8 as tokens, n.now as at, coalesce(b.ceiling, u.burst) as ceiling,
-       (select count(*) from taskmill.tasks t where t.queue = u.queue and t.concurrency_key = u.key and t.slot >= 1
+       (select count(*) from taskmill.tasks t where t.queue = u.queue and t.concurrency_key = u.key and t.slot > 0
         and {SLOTTED_KEY} and t.state = 'available') as in_hand
 from unnest($1::text[], $2::text[], $3::float8[], $4::float8[]) as u(queue, key, burst, per_s)
 cross join (select clock_timestamp() as now) n
@@ -65,7 +65,7 @@ union all
 select b.queue, b.key
 from taskmill.key_rate_buckets b join taskmill.queues q on q.name = b.queue and q.rate_per_key is not null
 cross join lateral (select {_BURST_OF.format(rate="q.rate_per_key")} as burst, (
-  select count(*) from taskmill.tasks t where t.queue = b.queue and t.concurrency_key = b.key and t.slot >= 1
+  select count(*) from taskmill.tasks t where t.queue = b.queue and t.concurrency_key = b.key and t.slot > 0
   and {SLOTTED_KEY} and t.state = 'available') as n) h
 where coalesce(b.ceiling, h.burst) <> greatest(h.burst - h.n, 0)
 limit $1
