@@ -15,7 +15,8 @@ Handlers of tasks raise `Retry`, `Snooze` or `Discard` to say what shall become 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -45,6 +46,16 @@ __all__ = [
     "UnavailableError",
     "UnfitError",
 ]
+
+
+@contextmanager
+def placed(before: int) -> Iterator[None]:
+    """Let an error say which of many it is about: its `index`, 0 if it has none, counts after `before` others."""
+    try:
+        yield
+    except TaskmillError as error:
+        error.details["index"] = before + int(error.details.get("index", 0))
+        raise
 
 
 class TaskmillError(Exception):

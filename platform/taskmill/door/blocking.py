@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, Unpack, overload
 from uuid import UUID
@@ -19,7 +20,7 @@ from taskmill.door.chunks import sliced, total
 from taskmill.door.orders import PlatformOrder
 from taskmill.door.progress import Progress
 from taskmill.door.taskmill import Taskmill as AsyncTaskmill
-from taskmill.errors import Code, InputError, TaskmillError
+from taskmill.errors import Code, InputError, placed
 from taskmill.states import State
 
 R = TypeVar("R")
@@ -64,12 +65,11 @@ class Taskmill:
         """Connect, for programs that cannot say `with`; errors as of `taskmill.Taskmill`."""
         with self._lock:
             if self._background is None:
-                background = Background()
-                try:
+                with ExitStack() as undone:
+                    background = Background()
+                    undone.callback(background.stop)
                     background.run(self._door.open())
-                except BaseException:
-                    background.stop()
-                    raise
+                    undone.pop_all()
                 self._background = background
         return self
 
@@ -126,11 +126,8 @@ class Taskmill:
         count = 0
         with Progress(total(requests), wanted=progress) as bar:
             for part in sliced(requests, self._door.entrance.chunk):
-                try:
+                with placed(count):
                     orders = self._store(part, connection, options)
-                except TaskmillError as error:
-                    error.details["index"] = count + int(error.details.get("index", 0))
-                    raise
                 count += len(part)
                 bar.advance(len(part))
                 yield from orders

@@ -15,7 +15,7 @@ from taskmill.door.chunks import chunks, total
 from taskmill.door.interface import Door, Order
 from taskmill.door.orders import PlatformOrder
 from taskmill.door.progress import Progress
-from taskmill.errors import Code, InputError, TaskmillError
+from taskmill.errors import Code, InputError, placed
 
 if TYPE_CHECKING:
     from taskmill.services.tasks.entrance import Entrance
@@ -98,11 +98,8 @@ class Taskmill(Door):
         with Progress(total(requests), wanted=progress) as bar:
             async with aclosing(chunks(requests, entrance.chunk)) as parts:
                 async for part in parts:
-                    try:
+                    with placed(count):
                         done = await entrance.submit_all(part, connection, options)
-                    except TaskmillError as error:
-                        error.details["index"] = count + int(error.details.get("index", 0))
-                        raise
                     count += len(part)
                     bar.advance(len(part))
                     for request, each in zip(part, done, strict=True):

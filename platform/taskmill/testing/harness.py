@@ -18,7 +18,7 @@ from taskmill.controls.options import SubmitOptions
 from taskmill.controls.request import TaskRequest
 from taskmill.door.chunks import chunks
 from taskmill.door.interface import Door, Order
-from taskmill.errors import Code, ConflictError, NotFoundError, TaskmillError, UnfitError
+from taskmill.errors import Code, ConflictError, NotFoundError, TaskmillError, UnfitError, placed
 from taskmill.plugin.definition import TaskDefinition
 from taskmill.services.constants import DOOR_CHUNK
 from taskmill.services.kinds import KindPolicy, KindTable, policy_of
@@ -125,11 +125,8 @@ class Harness(Asserting, Door):
         count = 0
         async with aclosing(chunks(requests, DOOR_CHUNK)) as parts:
             async for part in parts:
-                try:
+                with placed(count):
                     done = self._store((request_of(each, None, options) for each in part), batch=True)
-                except TaskmillError as error:
-                    error.details["index"] = count + int(error.details.get("index", 0))
-                    raise
                 count += len(part)
                 await self._after()
                 for each, request in zip(done, part, strict=True):

@@ -27,7 +27,7 @@ VALUES: dict[str, Any] = {
 }
 
 
-async def test_a_restricted_namespace_runs_all_roles_until_uninstall_leaves_nothing(
+async def test_a_restricted_namespace_runs_all_roles_until_uninstall_leaves_nothing_but_the_pod_of_helm_test(
     release: Release, space: QueueSpace, node: Node
 ) -> None:
     before = set(node.containerd.containers())
@@ -47,7 +47,7 @@ async def test_a_restricted_namespace_runs_all_roles_until_uninstall_leaves_noth
 
     release.uninstall()
     assert release.get("deploy,tq,pdb,sa,roles,services", "-l", f"app.kubernetes.io/instance={NAME}")["items"] == []
-    release.kubectl("delete", "pod", f"{NAME}-taskmill-test")  # Helm 不收走测试的 Pod
+    release.kubectl("delete", "pod", f"{NAME}-taskmill-test")  # Helm 不收走测试的 Pod；别的 Pod 在它答完之后还在退
     await eventually(lambda: not release.get("pods")["items"], timeout=PATIENCE_S, poll=0.5, why="no pod is left")
     await eventually(lambda: set(node.containerd.containers()) <= before, poll=0.5, why="no container is left")
 

@@ -34,6 +34,14 @@ async def ended(release: Release, task: UUID) -> tuple[str, int, set[str]]:
     return row["state"], row["crash_count"], causes
 
 
+async def one_worker(release: Release, space: QueueSpace, limits: dict[str, str]) -> None:
+    """Install, and start one worker with these limits."""
+    release.install()
+    resources = {"requests": {"memory": "128Mi"}, "limits": limits}
+    release.queue(QUEUE, concurrency=4, replicas=1, scaling=MANUAL, pod={"resources": resources})
+    await space.serving(QUEUE, 1, timeout=PATIENCE_S)
+
+
 async def nothing_lost(release: Release, ids: Sequence[UUID]) -> None:
     """Insist that all of these tasks completed."""
     await all_ended(release.database_url, ids, timeout=PATIENCE_S)
@@ -43,10 +51,7 @@ async def nothing_lost(release: Release, ids: Sequence[UUID]) -> None:
 async def test_a_task_that_eats_the_memory_is_discarded_and_its_neighbours_complete(
     release: Release, space: QueueSpace
 ) -> None:
-    release.install()
-    limits = {"requests": {"memory": "128Mi"}, "limits": {"memory": "256Mi"}}
-    release.queue(QUEUE, concurrency=4, replicas=1, scaling=MANUAL, pod={"resources": limits})
-    await space.serving(QUEUE, 1, timeout=PATIENCE_S)
+    await one_worker(release, space, {"memory": "256Mi"})
     async with release.submitting() as platform:
         naps = await submit(platform, QUEUE, guest.NAP, 20, ms=1000)
         (eater,) = await submit(platform, QUEUE, guest.EAT, mib=512)
@@ -64,10 +69,7 @@ async def test_a_task_that_eats_the_memory_is_discarded_and_its_neighbours_compl
 async def test_a_worker_evicted_for_its_disk_is_replaced_and_its_tasks_run_again(
     release: Release, space: QueueSpace
 ) -> None:
-    release.install()
-    limits = {"requests": {"memory": "128Mi"}, "limits": {"ephemeral-storage": "64Mi"}}
-    release.queue(QUEUE, concurrency=4, replicas=1, scaling=MANUAL, pod={"resources": limits})
-    await space.serving(QUEUE, 1, timeout=PATIENCE_S)
+    await one_worker(release, space, {"ephemeral-storage": "64Mi"})
     async with release.submitting() as platform:
         naps = await submit(platform, QUEUE, guest.NAP, 2, ms=20_000)
         (filler,) = await submit(platform, QUEUE, guest.FILL, mib=128)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
-from taskmill import Discard, Retry, RetryPolicy, Snooze, TaskContext, task
+from taskmill import Discard, Order, Retry, RetryPolicy, Snooze, TaskContext, task
 from taskmill.errors import TaskCancelled, TaskFailed
 from taskmill.states import Cause, State
 from taskmill.testing import FakeClock, Harness
@@ -157,7 +158,9 @@ async def test_the_timeout_of_the_kind_ends_the_attempt_and_not_the_test(plain: 
         assert [each.cause for each in harness.attempts(order.id)] == [Cause.TIMEOUT]
 
 
-async def test_a_cancel_of_a_running_task_ends_its_handler() -> None:
+@asynccontextmanager
+async def waiting() -> AsyncIterator[tuple[Harness, Order[Any], asyncio.Task[int]]]:
+    """A task whose handler waits for ever, and the drain that runs it."""
     begun = asyncio.Event()
 
     @task("test.wait")
@@ -169,6 +172,11 @@ async def test_a_cancel_of_a_running_task_ends_its_handler() -> None:
         order = await harness.submit("test.wait")
         draining = asyncio.create_task(harness.drain())
         await begun.wait()
+        yield harness, order, draining
+
+
+async def test_a_cancel_of_a_running_task_ends_its_handler() -> None:
+    async with waiting() as (harness, order, draining):
         assert harness.cancel(order.id).cancel_requested
         assert await draining == 1
         with pytest.raises(TaskCancelled):
@@ -189,17 +197,7 @@ async def test_a_handler_that_cancels_its_own_task_and_returns_leaves_no_cancel_
 
 
 async def test_a_cancel_of_the_test_is_not_the_handlers_business() -> None:
-    begun = asyncio.Event()
-
-    @task("test.wait")
-    async def wait() -> None:
-        begun.set()
-        await asyncio.Event().wait()
-
-    async with Harness(wait) as harness:
-        order = await harness.submit("test.wait")
-        draining = asyncio.create_task(harness.drain())
-        await begun.wait()
+    async with waiting() as (harness, order, draining):
         draining.cancel()
         with pytest.raises(asyncio.CancelledError):
             await draining

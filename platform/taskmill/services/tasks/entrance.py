@@ -13,7 +13,7 @@ from uuid import UUID
 from taskmill import reasons
 from taskmill.clock import SYSTEM_CLOCK
 from taskmill.controls.request import TaskRequest
-from taskmill.errors import Code, InputError, NotFoundError, TaskmillError
+from taskmill.errors import Code, InputError, NotFoundError, placed
 from taskmill.services import constants as c
 from taskmill.services.tasks import guests
 from taskmill.services.tasks.ends import Ends
@@ -91,12 +91,9 @@ class Entrance:
     def wanted(self, requests: Sequence[TaskRequest[Any]], options: Mapping[str, Any]) -> list[SubmitRequest]:
         """Return what is asked for; InputError INVALID_REQUEST with the `index`."""
         made: list[SubmitRequest] = []
-        try:
-            for request in requests:
-                made.append(request_of(request, None, options))  # noqa: PERF401 - 出错时要知道到了第几个
-        except TaskmillError as error:
-            error.details["index"] = len(made)
-            raise
+        for index, request in enumerate(requests):
+            with placed(index):
+                made.append(request_of(request, None, options))
         return made
 
     async def prepare(self, wanted: Sequence[SubmitRequest]) -> list[NewTask]:

@@ -17,6 +17,7 @@ from taskmill.errors import (
     NotFoundError,
     TaskmillError,
     UnavailableError,
+    placed,
 )
 from taskmill.services.tasks.submit import SubmitService
 from taskmill.services.tasks.submit_request import SubmitRequest
@@ -72,12 +73,9 @@ class GuestSubmit:
     async def prepare(self, requests: Sequence[SubmitRequest]) -> list[NewTask]:
         """Check all, without storing anything but queues that are new: made in the caller's transaction, they would hold up others."""
         tasks: list[NewTask] = []
-        try:
-            for request in requests:
-                tasks.append(await self._submit.prepare(request))  # noqa: PERF401 - 出错时要知道到了第几个
-        except TaskmillError as error:
-            error.details["index"] = len(tasks)
-            raise
+        for index, request in enumerate(requests):
+            with placed(index):
+                tasks.append(await self._submit.prepare(request))
         await self._submit.know({task.queue for task in tasks})
         return tasks
 
