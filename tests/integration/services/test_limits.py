@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +17,8 @@ from taskmill.engine.periodic.limiter import Limiter
 from taskmill.errors import Code, InputError, LimitError
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest
+from taskmill.stores.tasks.limits import Given
+from taskmill.stores.tasks.rates import Place
 from tests.support.engines import final, live, platform_of, running, stage, submit
 
 pytestmark = pytest.mark.anyio
@@ -153,6 +155,25 @@ async def test_a_held_task_is_not_claimed_by_a_stale_ticket(database_url: str, b
         ids = await many(platform, 2, queue="default", run_at=None)
         for each in ids:
             await final(platform, each)
+
+
+async def test_a_place_named_in_the_moment_in_which_the_promoter_ends_is_not_lost(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[set[Place]] = []
+
+    async def give(places: Iterable[Place]) -> Given:
+        given.append(set(places))
+        if len(given) == 1:  # ends without a pause, so this comes before the callback of its task
+            asyncio.get_running_loop().call_soon(platform.promoter.soon, [("default", "late")])
+        return Given({}, {})
+
+    monkeypatch.setattr(platform.promoter, "give", give)
+    platform.promoter.soon([("default", None)])
+    await quiet(platform)
+    await asyncio.sleep(0)
+    await quiet(platform)
+    assert given == [{("default", None)}, {("default", "late")}]
 
 
 async def test_a_rate_lets_a_burst_start_and_then_as_its_bucket_fills(platform: Platform) -> None:

@@ -74,7 +74,7 @@ class Promoter:
     def soon(self, places: Iterable[Place]) -> None:
         """Give the slots of these queues and keys that have become free, in the background."""
         self._places.update(places)
-        if self._places and not self.under_way:
+        if self._places and all(task.done() for task in self.under_way):  # 完了而还没有除名的，不会再看一眼
             task = asyncio.create_task(self._run(), name="promoter")
             self.under_way.add(task)
             task.add_done_callback(self.under_way.discard)
