@@ -95,7 +95,7 @@ class Releaser:
         await self._promoter.send(let_go.tickets)
 
     def _start(self) -> None:
-        if not self.under_way and (self._children or self._last or self._sending.ids):
+        if all(task.done() for task in self.under_way) and (self._children or self._last or self._sending.ids):
             task = asyncio.create_task(self._run(), name="releaser")
             self.under_way.add(task)
             task.add_done_callback(self.under_way.discard)
