@@ -12,10 +12,11 @@ from taskmill.ids import new_id
 from taskmill.states import State
 from taskmill.stores import constants as c
 from taskmill.stores.database import Database
-from taskmill.stores.tasks import control, partitions, stage
+from taskmill.stores.tasks import claim, control, partitions, stage
 from taskmill.stores.tasks.order import dependencies
-from tests.support.orders import add, let_go, new_task, run, states
+from tests.support.orders import SERVED, add, let_go, new_task, run, start, states
 from tests.support.rows import add_task, final, imbalance
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
 LEFT = "select count(*) from taskmill.task_dependencies"
@@ -182,18 +183,42 @@ async def test_parents_that_end_while_children_are_armed_strand_none(database: D
         children = await add(connection, *(new_task(None, [ids[n % 12], ids[(n + 5) % 12]]) for n in range(24)))
 
     async def end(task_id: UUID) -> None:
-        for _ in range(50):  # 正被标记的行，认领会跳过它
+        async def tried() -> bool:  # 正被标记的行，认领会跳过它
             try:
                 await run(database, task_id)
             except AssertionError:
-                await asyncio.sleep(0)
-            else:
-                return
-        pytest.fail(f"{task_id} was never to be claimed")
+                return False
+            return True
+
+        await eventually(tried, why=f"{task_id} claimed")
 
     await asyncio.gather(let_go(database), let_go(database), *(end(each) for each in ids))
     await let_go(database)
     assert await states(database, children) == ["available"] * 24
+
+
+async def test_a_parent_whose_claim_met_the_arming_of_its_first_child_gets_a_ticket_again(database: Database) -> None:
+    (parent,) = await parents(database, 1)
+    async with database.pool.acquire() as connection:
+        await add(connection, new_task(None, [parent]))
+    async with database.transaction() as arming:
+        await dependencies.arm(arming)
+        async with database.pool.acquire() as connection:
+            assert await start(connection, parent, new_id()) is None
+            await claim.decline(connection, [(parent, 0)], SERVED)  # 票撕了
+    query = "select ticket_at from taskmill.tasks where id = $1 and state = 'available'"
+    assert await database.pool.fetch(query, parent) == [(None,)]
+
+
+async def test_a_parent_is_claimed_while_a_further_child_is_armed(database: Database) -> None:
+    (parent,) = await parents(database, 1)
+    await child(database, parent)
+    async with database.pool.acquire() as connection:
+        further = await add(connection, new_task(None, [parent]))
+    async with database.transaction() as arming:
+        await dependencies.arm(arming, of=further)
+        async with database.pool.acquire() as connection:
+            assert await start(connection, parent, new_id()) is not None
 
 
 async def test_a_child_that_a_stranger_has_locked_holds_up_nobody_and_is_let_go_later(database: Database) -> None:

@@ -32,7 +32,10 @@ FRESH = "select child_id, parent_id from taskmill.task_dependencies where not ar
 FRESH_OF = "select child_id, parent_id from taskmill.task_dependencies where child_id = any ($1::uuid[]) and not armed"
 # 正在结束的，等它结束；还活着的，这之后结束不了，直到我们提交
 LIVE = "select t.id from taskmill.tasks t where t.id = any ($1::uuid[]) order by t.id for key share"
-FOLLOW = "update taskmill.tasks t set followed = true where t.id = any ($1::uuid[]) and t.followed is not true"
+# 认领跳过正被标记的行，票就白撕了：记成无票，stager 再发一张；多一张无妨
+FOLLOW = (
+    "update taskmill.tasks t set followed = true, ticket_at = null where t.id = any ($1::uuid[]) and t.followed is not true"
+)
 # 两张表在一条语句里看：正在移动的不会两边都不见。不留历史的队列里结束的，若等它的太多，还记在 ended_parents 里
 ENDED = """
 select u.id, coalesce(f.state, (select e.state from taskmill.ended_parents e where e.id = u.id), $2) as state
