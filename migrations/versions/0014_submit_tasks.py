@@ -16,6 +16,7 @@ phase = "expand"  # 只添一个函数
 
 # 一次调用是一个子事务，不论几个任务；出错就整个撤回，调用者的事务照常。
 # 谁是重复的：id 由 submit_task 用此刻的钟造出，行的 created_at 是本事务的开始。两者都对得上的，不是刚造的，就是本事务在同一毫秒里早些造的，后者记在变量里
+# 等的是键还是序列，看是哪一条语句没等到：0017 起，submit_task 先向 taskmill.sequences 抽号
 SUBMIT = """
     CREATE FUNCTION taskmill.submit_tasks(requests jsonb) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
@@ -29,6 +30,7 @@ SUBMIT = """
         fresh boolean;
         said text;
         said_zh text;
+        place text;
     BEGIN
         BEGIN
             IF jsonb_typeof(requests) IS DISTINCT FROM 'array' OR jsonb_array_length(requests) > 10000 THEN
@@ -60,8 +62,14 @@ SUBMIT = """
             WHEN data_exception THEN
                 GET STACKED DIAGNOSTICS said = MESSAGE_TEXT, said_zh = PG_EXCEPTION_DETAIL;
             WHEN lock_not_available THEN
-                said := 'UNIQUE_BUSY: another transaction holds the key';
-                said_zh := 'UNIQUE_BUSY：键被另一个事务占着';
+                GET STACKED DIAGNOSTICS place = PG_EXCEPTION_CONTEXT;
+                IF request ->> 'sequence_key' IS NOT NULL AND strpos(place, 'taskmill.sequences') > 0 THEN
+                    said := 'SEQUENCE_BUSY: another transaction submits to the sequence ' || (request ->> 'sequence_key');
+                    said_zh := 'SEQUENCE_BUSY：另一个事务正向序列 ' || (request ->> 'sequence_key') || ' 提交';
+                ELSE
+                    said := 'UNIQUE_BUSY: another transaction holds the key';
+                    said_zh := 'UNIQUE_BUSY：键被另一个事务占着';
+                END IF;
         END;
         IF said IS NOT NULL THEN
             RETURN jsonb_build_object('error', said, 'error_zh', said_zh, 'index', cardinality(answers));

@@ -38,6 +38,7 @@ class Code(StrEnum):
     MIGRATION_FAILED = "MIGRATION_FAILED"
     MIGRATION_LOCKED = "MIGRATION_LOCKED"
     NOT_READY = "NOT_READY"
+    PARENT_NOT_FOUND = "PARENT_NOT_FOUND"
     PLUGIN_COMMAND_FAILED = "PLUGIN_COMMAND_FAILED"
     PLUGIN_FAILED = "PLUGIN_FAILED"
     PLUGIN_INCOMPATIBLE = "PLUGIN_INCOMPATIBLE"
@@ -57,12 +58,14 @@ class Code(StrEnum):
     SCHEDULE_OWNED = "SCHEDULE_OWNED"
     SCHEMA_AHEAD = "SCHEMA_AHEAD"
     SCHEMA_BEHIND = "SCHEMA_BEHIND"
+    SEQUENCE_BUSY = "SEQUENCE_BUSY"
     SERVER_BUSY = "SERVER_BUSY"
     SHUTTING_DOWN = "SHUTTING_DOWN"
     SUBMIT_BUSY = "SUBMIT_BUSY"
     TASK_NOT_CANCELLABLE = "TASK_NOT_CANCELLABLE"
     TASK_NOT_FOUND = "TASK_NOT_FOUND"
     TASK_NOT_RETRYABLE = "TASK_NOT_RETRYABLE"
+    TASK_NOT_SKIPPABLE = "TASK_NOT_SKIPPABLE"
     UNAUTHORIZED = "UNAUTHORIZED"
     UNIQUE_BUSY = "UNIQUE_BUSY"
     UNIQUE_TAKEN = "UNIQUE_TAKEN"
@@ -205,6 +208,10 @@ ERRORS: dict[Code, ErrorSpec] = {
     Code.NOT_READY: ErrorSpec(
         503, 5, "尚未就绪：{reason}", "not ready: {reason}", "taskmill doctor 会说出原因与办法", "taskmill doctor tells why",
     ),
+    Code.PARENT_NOT_FOUND: ErrorSpec(
+        422, 3, "没有任务 {id}，不能等它", "there is no task {id} to depend on",
+        "已结束的任务只保留一段时间；taskmill task show {id}", "finished tasks are kept for some time only; taskmill task show {id}",
+    ),
     Code.PLUGIN_COMMAND_FAILED: ErrorSpec(
         500, 1, "插件 {plugin} 的命令出错：{reason}", "the command of plugin {plugin} failed: {reason}",
     ),
@@ -280,6 +287,10 @@ ERRORS: dict[Code, ErrorSpec] = {
         503, 1, "数据库尚未迁移：现为 {found}，需要 {expected}", "the database needs migrating: it is at {found}, {expected} is needed",
         "taskmill migrate up", "taskmill migrate up",
     ),
+    Code.SEQUENCE_BUSY: ErrorSpec(
+        503, 5, "序列 {key} 正有一个事务在提交，尚未结束，等了 {seconds} 秒", "a transaction that is still open submits to the sequence {key}; waited {seconds} s",
+        "稍后再试；什么都没有存", "try again shortly; nothing was stored",
+    ),
     Code.SERVER_BUSY: ErrorSpec(
         503, 5, "服务器忙：{what} 已达上限 {limit}，什么都没有做", "the server is busy: {what} have reached the limit {limit}; nothing was done",
         "过一会儿再试，见 Retry-After", "try again shortly, see Retry-After",
@@ -302,6 +313,10 @@ ERRORS: dict[Code, ErrorSpec] = {
     ),
     Code.TASK_NOT_RETRYABLE: ErrorSpec(
         409, 4, "任务未结束（{state}），不能重试", "the task is not final ({state}) and cannot be retried",
+        "taskmill task show {id}", "taskmill task show {id}",
+    ),
+    Code.TASK_NOT_SKIPPABLE: ErrorSpec(
+        409, 4, "没有序列停在任务 {id} 上（{state}）", "no sequence is stopped by the task {id} ({state})",
         "taskmill task show {id}", "taskmill task show {id}",
     ),
     Code.UNAUTHORIZED: ErrorSpec(

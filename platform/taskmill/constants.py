@@ -46,6 +46,7 @@ ERROR_MESSAGE_MAX_CHARS: Final = 4_000
 BODY_MAX_BYTES: Final = 8 * 1024 * 1024
 BATCH_BODY_MAX_BYTES: Final = 32 * 1024 * 1024
 BATCH_MAX_TASKS: Final = 10_000
+DEPENDS_ON_MAX: Final = 100
 LIMIT_MAX: Final = 1_000_000  # 一个队列的各种上限至多设到这么大
 QUEUES_MAX: Final = 20_000  # 队列数的上限：名字由提交者取，写错的程序能造出无数个
 PAGE_SIZE_DEFAULT: Final = 20

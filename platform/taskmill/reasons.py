@@ -80,6 +80,10 @@ NOT_IN_ARGS: Final = Words("参数里没有 {name}", "the args have no {name}")
 NOT_A_TEMPLATE: Final = Words(
     "不是键的样板：{value}；参数写作 {{name}}", "not a template of a key: {value}; args are written {{name}}"
 )
+PARENT_FAILED: Final = Words(
+    "它依赖的任务 {id} 没有完成：{state}", "the task {id} on which it depends did not complete: {state}"
+)
+ONLY_WITH: Final = Words("只与 {field} 一起给", "only together with {field}")
 PRINTABLE: Final = Words("须为 1 到 {limit} 个可见的 ASCII 字符", "must have 1 to {limit} printable ASCII characters")
 NOT_TEXT: Final = Words("{field} 须是文字", "{field} must be a text")
 NOT_A_TASK: Final = Words(

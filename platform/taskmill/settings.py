@@ -98,6 +98,7 @@ class Settings(BaseSettings):
     args_max_bytes: int = Field(c.ARGS_MAX_BYTES, ge=16, description="Largest `args` of a task, encoded.")
     args_max_depth: int = Field(c.ARGS_MAX_DEPTH, ge=1, le=200, description="Deepest nesting of `args`.")
     result_max_bytes: int = Field(c.RESULT_MAX_BYTES, ge=16, description="Largest result of a task, encoded.")
+    depends_on_max: int = Field(c.DEPENDS_ON_MAX, ge=1, le=1_000, description="Most tasks that one task may depend on.")
     queues_max: int = Field(c.QUEUES_MAX, ge=1, description="Most queues; a task or a policy for a further one is refused.")
     allow_unknown_kinds: bool = Field(False, description="Accept tasks of kinds that nobody has registered yet.")
     metrics_public: bool = Field(False, description="Serve `/metrics` without a key.")

@@ -14,6 +14,9 @@
        end it at once           ▲
                                 └── final ──(manual retry)
 
+A task of a sequence, or with parents, begins `blocked`: not yet its turn, or not all of them have ended. Then it is
+released to scheduled or available. From there it is like any other; blocked it may be cancelled, expire, be replaced.
+
 Invariants
  (1)  A committed submit ends final or is waiting, whatever dies.
  (2)  A task has at most one live claim.
@@ -27,6 +30,8 @@ Invariants
  (9)  Rollups count transitions: finals − reopened − pruned − unretained = rows in history, per queue and kind.
  (10) A unique key has at most one live task.
  (11) Ids are made by the service only, and an id is in at most one of `tasks` and `task_history`.
+ (12) Of a sequence at most one task has its turn, and among those that wait the one that was committed first gets it.
+ (13) A task with parents is not released while one of them is live, and is once none is.
 """
 
 from __future__ import annotations
@@ -39,6 +44,7 @@ class State(StrEnum):
 
     SCHEDULED = "scheduled"
     AVAILABLE = "available"
+    BLOCKED = "blocked"
     RUNNING = "running"
     RETRYABLE = "retryable"
     COMPLETED = "completed"
@@ -46,7 +52,7 @@ class State(StrEnum):
     DISCARDED = "discarded"
 
 
-WAITING = frozenset({State.SCHEDULED, State.AVAILABLE, State.RETRYABLE})
+WAITING = frozenset({State.BLOCKED, State.SCHEDULED, State.AVAILABLE, State.RETRYABLE})
 LIVE = WAITING | {State.RUNNING}
 FINAL = frozenset({State.COMPLETED, State.CANCELLED, State.DISCARDED})
 
@@ -81,6 +87,7 @@ class By(StrEnum):
     """Who performs a transition; each store statement names one."""
 
     SUBMIT = "submit"
+    RELEASE = "release"
     STAGE = "stage"
     CLAIM = "claim"
     DECLINE = "decline"
@@ -98,6 +105,10 @@ TRANSITIONS: frozenset[tuple[By, State | None, State]] = frozenset(
     {
         (By.SUBMIT, None, State.AVAILABLE),
         (By.SUBMIT, None, State.SCHEDULED),
+        (By.SUBMIT, None, State.BLOCKED),
+        # 轮到它了，等的都结束了
+        (By.RELEASE, State.BLOCKED, State.AVAILABLE),
+        (By.RELEASE, State.BLOCKED, State.SCHEDULED),
         (By.STAGE, State.SCHEDULED, State.AVAILABLE),
         (By.STAGE, State.RETRYABLE, State.AVAILABLE),
         (By.CLAIM, State.AVAILABLE, State.RUNNING),
@@ -116,17 +127,24 @@ TRANSITIONS: frozenset[tuple[By, State | None, State]] = frozenset(
         (By.CANCEL, State.SCHEDULED, State.CANCELLED),
         (By.CANCEL, State.AVAILABLE, State.CANCELLED),
         (By.CANCEL, State.RETRYABLE, State.CANCELLED),
+        (By.CANCEL, State.BLOCKED, State.CANCELLED),
         (By.EXPIRE, State.SCHEDULED, State.DISCARDED),
         (By.EXPIRE, State.AVAILABLE, State.DISCARDED),
         (By.EXPIRE, State.RETRYABLE, State.DISCARDED),
+        (By.EXPIRE, State.BLOCKED, State.DISCARDED),
         # 换了参数与时间：还没到时间的照旧等 stager，已可运行而时间改到将来的退回去等
         (By.REPLACE, State.AVAILABLE, State.SCHEDULED),
         (By.REPLACE, State.AVAILABLE, State.AVAILABLE),
         (By.REPLACE, State.SCHEDULED, State.SCHEDULED),
         (By.REPLACE, State.RETRYABLE, State.RETRYABLE),
+        (By.REPLACE, State.BLOCKED, State.BLOCKED),
         (By.RETRY, State.COMPLETED, State.AVAILABLE),
         (By.RETRY, State.CANCELLED, State.AVAILABLE),
         (By.RETRY, State.DISCARDED, State.AVAILABLE),
+        # 它的序列里正轮到别的
+        (By.RETRY, State.COMPLETED, State.BLOCKED),
+        (By.RETRY, State.CANCELLED, State.BLOCKED),
+        (By.RETRY, State.DISCARDED, State.BLOCKED),
     }
 )
 

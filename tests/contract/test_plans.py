@@ -24,6 +24,7 @@ from taskmill.stores.tasks import rescue as task_rescue
 from taskmill.stores.tasks import settle as task_settle
 from taskmill.stores.tasks import stage as task_stage
 from taskmill.stores.tasks import unique as task_unique
+from taskmill.stores.tasks.order import dependencies, follow, release, sequences
 from taskmill.stores.workers import worker
 from tests.support.databases import in_thread, temporary_database
 
@@ -68,6 +69,18 @@ STATEMENTS: dict[str, tuple[str, set[str]]] = {
     "limits: keys": (task_limits.KEYS, {"tasks_slots_by_key"}),
     "limits: queues": (task_limits.QUEUES, {"tasks_slots"}),
     "limits: adopt": (task_limits.ADOPT, {"tasks_running", "tasks_pkey"}),
+    "order: pending": (release.PENDING, set()),
+    "order: release": (release.RELEASE, BY_ID),
+    "order: cancel": (follow.CANCEL, BY_ID),
+    "order: next": (sequences.NEXT, {"tasks_sequence", "tasks_pkey"}),
+    "order: lost turns": (sequences.LOST, {"tasks_sequence", "tasks_pkey"}),
+    "order: empty sequences": (sequences.PRUNE, {"tasks_sequence", "tasks_pkey"}),
+    "order: live parents": (dependencies.LIVE, BY_ID),
+    "order: follow": (dependencies.FOLLOW, BY_ID),
+    "order: unknown parents": (dependencies.UNKNOWN, BY_ID),
+    "order: ended parents": (dependencies.ENDED, BY_ID),
+    "order: lost parents": (dependencies.LOST, BY_ID),
+    "order: children": (dependencies.LOCK, BY_ID),
     "limits: backlog": (task_limits.BACKLOG, {"tasks_available"}),
 }
 OTHERS = {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any, TypedDict
+from uuid import UUID
 
+from taskmill.controls.order import OnParentFailure, OnSequenceFailure
 from taskmill.controls.unique import Unique
 
 
@@ -26,4 +28,8 @@ class SubmitOptions(TypedDict, total=False):
     unique: Unique | None
     unique_key: str
     concurrency_key: str
+    sequence_key: str
+    sequence_on_failure: OnSequenceFailure
+    depends_on: list[UUID]
+    on_parent_failure: OnParentFailure
     meta: dict[str, Any]

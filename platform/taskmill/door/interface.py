@@ -83,7 +83,7 @@ class Door(ABC):
         With `connection` (of asyncpg or psycopg, or a session or connection of SQLAlchemy) the task is part of that
         transaction: the order comes at once, the task once the caller commits, and nothing happened if it rolls back.
         Errors are those of REST: InputError, NotFoundError KIND_NOT_FOUND, ConflictError UNIQUE_TAKEN, LimitError
-        QUEUE_FULL, UnavailableError UNIQUE_BUSY; those of a lost connection or transaction are the caller's driver's.
+        QUEUE_FULL, UnavailableError UNIQUE_BUSY or SEQUENCE_BUSY; those of a lost connection or transaction are the caller's driver's.
         """
 
     @abstractmethod

@@ -21,6 +21,7 @@ from taskmill.stores.arrays import Fence
 from taskmill.stores.database import DATA_ERRORS, LOCKED_OUT, Connection, Database
 from taskmill.stores.tasks import settle as store
 from taskmill.stores.tasks.limits import Place
+from taskmill.stores.tasks.order.release import LetGo
 from taskmill.stores.tasks.settle import Outcome
 from taskmill.stores.why import why
 
@@ -29,15 +30,20 @@ log = get_logger(__name__)
 
 class Settler:
     """Two coroutines, so that one's fsync overlaps the other's work. `backlog` counts outcomes not yet committed.
-    `freed` hears after the commit whose slots of limits are free.
+    `freed` hears after the commit whose slots of limits are free, `released` what waited for those that ended.
 
     A row that a stranger has locked delays only itself: it is put aside and tried again by a third coroutine. One that is
     held (`hold`) stays running, with its slot, until `let_go`.
     """
 
-    def __init__(self, database: Database, freed: Callable[[Iterable[Place]], None] | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        freed: Callable[[Iterable[Place]], None] | None = None,
+        released: Callable[[LetGo], None] = lambda _: None,
+    ) -> None:
         self._database = database
-        self._freed = freed
+        self._freed, self._released = freed, released
         self._waiting: deque[Outcome] = deque()
         self._locked: list[Outcome] = []
         self._wake, self._aside = asyncio.Event(), asyncio.Event()
@@ -132,7 +138,7 @@ class Settler:
         backoff = Backoff()
         while True:
             try:
-                held, done = await self._database.unit(partial(self._write, batch, writer, wary=wary))
+                held, done, let_go = await self._database.unit(partial(self._write, batch, writer, wary=wary))
             except DATA_ERRORS as error:
                 await self._bisect(batch, writer, error)
                 return
@@ -147,6 +153,8 @@ class Settler:
             else:
                 self.statements += 1
                 self._finish(batch, held, done)
+                if let_go.ids:
+                    self._released(let_go)
                 return
             await backoff.wait()
 
@@ -157,12 +165,13 @@ class Settler:
         connection: Connection,
         *,
         wary: bool,
-    ) -> tuple[set[UUID], dict[UUID, State]]:
-        """返回被别人锁着因而没写的，与写了而且栅栏相符的。"""
+    ) -> tuple[set[UUID], dict[UUID, State], LetGo]:
+        """返回被别人锁着因而没写的，写了而且栅栏相符的，与因此放行的。"""
         await store.hurry(connection)
         held = await store.locked(connection, [outcome.id for outcome in batch]) if wary else set[UUID]()
         free = [outcome for outcome in batch if outcome.id not in held]
-        return held, await store.settle(connection, free, writer) if free else {}
+        let_go = LetGo()
+        return held, await store.settle(connection, free, writer, let_go, wary=wary) if free else {}, let_go
 
     def _finish(self, batch: list[Outcome], held: set[UUID], done: Mapping[UUID, State]) -> None:
         if held:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, Index, SmallInteger, Text, text
+from sqlalchemy import BigInteger, CheckConstraint, Index, SmallInteger, Text, text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -18,6 +18,7 @@ UNIQUE_HELD = "unique_key is not null and (unique_while = 'live' or claim_no = 0
 
 SLOTTED = "slot >= 1"
 SLOTTED_KEY = "slot is not null and concurrency_key is not null"
+SEQUENCED = "sequence_key is not null"
 TICKETLESS = "state = 'available' and ticket_at is null and (slot is null or slot = 2)"
 
 
@@ -55,6 +56,9 @@ class TaskColumns(Timestamps):
     unique_key: Mapped[str | None] = mapped_column(sort_order=910)
     unique_while: Mapped[str | None] = mapped_column(sort_order=911)
     concurrency_key: Mapped[str | None] = mapped_column(sort_order=912)
+    sequence_key: Mapped[str | None] = mapped_column(sort_order=914)
+    sequence_no: Mapped[int | None] = mapped_column(BigInteger, sort_order=915)
+    sequence_stop: Mapped[bool | None] = mapped_column(sort_order=916)
 
 
 class Task(TaskColumns, Base):
@@ -64,6 +68,7 @@ class Task(TaskColumns, Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True, sort_order=-1)
     slot: Mapped[int | None] = mapped_column(SmallInteger, sort_order=913)
+    followed: Mapped[bool | None] = mapped_column(sort_order=917)
 
     __table_args__ = (
         CheckConstraint(_one_of("state", LIVE), name="state"),
@@ -80,6 +85,8 @@ class Task(TaskColumns, Base):
         Index(
             "tasks_slots_by_key", "queue", "concurrency_key", "slot", "priority", "id", postgresql_where=text(SLOTTED_KEY)
         ),
+        # 序列里下一个轮到谁
+        Index("tasks_sequence", "sequence_key", "sequence_no", postgresql_where=text(SEQUENCED)),
         # stager：到期的行
         Index("tasks_due", "run_at", postgresql_where=text("state in ('scheduled', 'retryable')")),
         Index("tasks_running", "worker_id", postgresql_where=text("state = 'running'")),

@@ -15,6 +15,7 @@ from taskmill.services.keys import KeyService
 from taskmill.services.queues.backlog import BacklogService
 from taskmill.services.queues.limits import LimitCache, Promoter
 from taskmill.services.queues.service import QueueService
+from taskmill.services.tasks.releasing import Releaser
 from taskmill.services.tasks.service import TaskService
 from taskmill.services.tasks.submit import SubmitService
 from taskmill.services.workers import WorkerService
@@ -42,9 +43,12 @@ class Platform:
     def __post_init__(self) -> None:
         self.limits = LimitCache(self.database, self.clock)
         self.promoter = Promoter(self.database, self.tickets)
-        self.submit = SubmitService(self.settings, self.database, self.tickets, self.clock, self.limits, self.promoter)
+        self.releaser = Releaser(self.database, self.promoter)
+        self.submit = SubmitService(
+            self.settings, self.database, self.tickets, self.clock, self.limits, self.promoter, self.releaser
+        )
         self.backlog = BacklogService(self.database, self.clock)
-        self.tasks = TaskService(self.database, self.tickets, self.promoter)
+        self.tasks = TaskService(self.database, self.tickets, self.promoter, self.releaser)
         self.queues = QueueService(self.database, self.tickets, self.backlog, self.submit, self.promoter, self.limits)
         self.workers = WorkerService(self.database)
         self.keys = KeyService(self.database, self.clock)

@@ -23,6 +23,7 @@ from taskmill.plugin.definition import TaskDefinition
 from taskmill.services.constants import DOOR_CHUNK
 from taskmill.services.kinds import KindPolicy, KindTable, policy_of
 from taskmill.services.tasks import view
+from taskmill.services.tasks.order import order_of
 from taskmill.services.tasks.preparing import PayloadLimits, new_task
 from taskmill.services.tasks.submit_request import SubmitRequest, refuse, request_of
 from taskmill.services.tasks.unique import taken
@@ -48,7 +49,7 @@ class Harness(Asserting, Door):
     `tasks` are the kinds, `plugins` names of installed plugins, or modules; they are configured by `env`. `mode` `inline`: a submit runs
     its task, and what that submits, before it returns; `drain`: tasks wait for `drain`. Time is a `FakeClock`, which starts
     now and which only `advance` moves. `ignore_connections`: `connection=` is allowed, and the task counts as committed at once.
-    Limits of queues, priorities of workers, crashes and cron are not simulated; `docs/guides/testing.md` has the list.
+    Sequences and dependencies are as in production. Limits of queues, priorities of workers, crashes and cron are not simulated; `docs/guides/testing.md` has the list.
     """
 
     def __init__(
@@ -139,8 +140,8 @@ class Harness(Asserting, Door):
     async def drain(self, *, future: bool = False) -> int:
         """Run what is due, and what that submits, until nothing is; returns how many attempts ran.
 
-        With `future` the clock is moved to each next time that a task waits for, so that at the end all are final.
-        UnfitError after `drain_max` attempts.
+        With `future` the clock is moved to each next time that a task waits for, so that at the end all are final but those
+        behind a failure that stops their sequence, and what depends on them. UnfitError after `drain_max` attempts.
         """
         return await self._running.drain(future=future)
 
@@ -150,7 +151,7 @@ class Harness(Asserting, Door):
 
     @property
     def next_due(self) -> datetime | None:
-        """Return when the next waiting task may run, None if none waits."""
+        """Return when the next waiting task may run or expires, None if none does; a blocked one may only expire."""
         return self._running.next_due()
 
     @property
@@ -175,9 +176,11 @@ class Harness(Asserting, Door):
         return [view.attempt(row) for row in self._memory.attempts if row["task_id"] == task_id]
 
     def cancel(self, task_id: UUID) -> TaskState:
-        """End a waiting task, ask a running one to end; ConflictError TASK_NOT_CANCELLABLE if it is final."""
+        """End a waiting task, ask a running one to end, skip one that stops its sequence; else ConflictError TASK_NOT_CANCELLABLE."""
         row = self._row(task_id)
         if row["state"] not in LIVE:
+            if self._memory.skip(row):
+                return TaskState(id=task_id, state=row["state"])
             raise ConflictError(Code.TASK_NOT_CANCELLABLE, id=str(task_id), state=row["state"])
         state = self._memory.cancel(row)
         self._running.cancel(task_id)
@@ -192,7 +195,14 @@ class Harness(Asserting, Door):
             self._memory.reopen(row)
         except KeyTakenError as error:
             raise ConflictError(Code.UNIQUE_TAKEN, key=error.key, id=str(error.task_id)) from error
-        return TaskState(id=task_id, state=State.AVAILABLE)
+        return TaskState(id=task_id, state=row["state"])
+
+    def skip(self, task_id: UUID) -> TaskState:
+        """Let the sequence go on that a failed task stops; ConflictError TASK_NOT_SKIPPABLE if it stops none."""
+        row = self._row(task_id)
+        if not self._memory.skip(row):
+            raise ConflictError(Code.TASK_NOT_SKIPPABLE, id=str(task_id), state=row["state"])
+        return TaskState(id=task_id, state=row["state"])
 
     async def _submit_kind(self, kind: TaskRequest[Any] | str, args: Any = None, **options: Any) -> UUID:
         """`ctx.submit`：任务在处理函数之后运行，和生产环境一样不嵌在里面。"""
@@ -205,8 +215,9 @@ class Harness(Asserting, Door):
         kept = self._memory.snapshot() if batch else None
         try:
             for request in requests:
-                policy = self._policy(request)
-                tasks.append(new_task(request, policy, PayloadLimits()))
+                task = new_task(request, self._policy(request), PayloadLimits())
+                task.order = order_of(request, c.DEPENDS_ON_MAX)
+                tasks.append(task)
             inserted = self._memory.submit(tasks)
             for index, task in enumerate(tasks):
                 if (error := taken(task, inserted[task.id])) is not None:

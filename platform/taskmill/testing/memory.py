@@ -21,9 +21,9 @@ from taskmill.states import FINAL, LIVE, WAITING, By, Cause, State, TransitionEr
 from taskmill.stores.tasks.control import KeyTakenError
 from taskmill.stores.tasks.settle import Outcome
 from taskmill.stores.tasks.submit import Inserted, NewTask
+from taskmill.testing.ordering import Book, Ordering, Row
 
-Row = dict[str, Any]
-Kept = tuple[dict[UUID, Row], dict[str, tuple[UUID, datetime]]]
+Kept = tuple[dict[UUID, Row], dict[str, tuple[UUID, datetime]], Book]
 # 只有真的领取、结算才会有的列
 _NEW: Row = dict.fromkeys(
     ("worker_id", "deadline_at", "started_at", "finished_at", "cancel_requested_at", "ticket_at", "result", "error", "slot")
@@ -39,10 +39,14 @@ class Memory:
         self.attempts: list[Row] = []
         self._clock = clock
         self._periods: dict[str, tuple[UUID, datetime]] = {}  # 键 → 谁占着、到何时；任务结束之后也算
+        self._ordering = Ordering(self.rows, clock, self._move)
 
     def submit(self, tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:
-        """Insert the tasks in their order; a duplicate of a unique one is not stored."""
-        return {task.id: self._insert(task) for task in tasks}
+        """Insert the tasks in their order; a duplicate of a unique one is not stored. InputError PARENT_NOT_FOUND."""
+        self._ordering.check(tasks)
+        inserted = {task.id: self._insert(task) for task in tasks}
+        self._ordering.look(tasks)
+        return inserted
 
     def stage(self) -> list[Row]:
         """Discard what has expired, make available what is due; returns the expired rows."""
@@ -53,6 +57,7 @@ class Memory:
                 expired.append(row)
             elif row["state"] in sources(By.STAGE) and row["run_at"] <= now:
                 self._move(row, By.STAGE, State.AVAILABLE)
+        self._ordering.follow()
         return expired
 
     def claim(self, row: Row, worker_id: UUID) -> Row:
@@ -78,6 +83,7 @@ class Memory:
         }
         if state in FINAL:
             self._move(row, outcome.by, state, result=outcome.result, **changes)
+            self._ordering.follow()
         else:
             due = row["run_at"] if state is State.AVAILABLE else self._due(outcome.run_at, outcome.delay_s)
             changes |= {"worker_id": None, "deadline_at": None, "run_at": due, "queue": outcome.queue or row["queue"]}
@@ -89,6 +95,7 @@ class Memory:
         row["cancel_requested_at"] = row["cancel_requested_at"] or self._clock.now()
         if row["state"] is not State.RUNNING:
             self._move(row, By.CANCEL, State.CANCELLED)
+            self._ordering.follow()
         return row["state"]
 
     def reopen(self, row: Row) -> None:
@@ -98,7 +105,15 @@ class Memory:
             raise KeyTakenError(key, holder["id"])
         now = self._clock.now()
         fresh = {**_NEW, "attempt": 0, "crash_count": 0, "run_at": now, "expires_at": None, "unique_key": key}
-        self._move(row, By.RETRY, State.AVAILABLE, **fresh)
+        if row["sequence_key"] is None:
+            self._move(row, By.RETRY, State.AVAILABLE, **fresh)
+        else:
+            self._move(row, By.RETRY, State.BLOCKED, **fresh)
+            self._ordering.reopened(row)
+
+    def skip(self, row: Row) -> bool:
+        """Let the sequence go on that this failed task stops; False if it stops none."""
+        return self._ordering.skip(row)
 
     def live(self, states: frozenset[State] = LIVE) -> Iterator[Row]:
         """Return the rows in these states, in the order of their submits."""
@@ -106,11 +121,12 @@ class Memory:
 
     def snapshot(self) -> Kept:
         """Return a copy of all that a submit may change."""
-        return {task_id: dict(row) for task_id, row in self.rows.items()}, dict(self._periods)
+        rows = {task_id: dict(row) for task_id, row in self.rows.items()}
+        return rows, dict(self._periods), self._ordering.snapshot()
 
     def restore(self, kept: Kept) -> None:
         """Go back to what `snapshot` returned; rows stay the objects that they were."""
-        rows, self._periods = kept
+        rows, self._periods, self._ordering.book = kept
         for task_id in self.rows.keys() - rows.keys():
             del self.rows[task_id]
         for task_id, row in rows.items():
@@ -129,6 +145,7 @@ class Memory:
         row = self.rows[task.id] = {
             **{name: getattr(task, name) for name in _GIVEN},
             **_NEW,
+            **self._ordering.columns(task),
             "tags": list(task.tags) or None,
             "state": None,
             "claim_no": 0,
@@ -139,7 +156,8 @@ class Memory:
             "unique_while": None if unique is None else unique.while_,
             "created_at": now,
         }
-        self._move(row, By.SUBMIT, State.AVAILABLE if due <= now else State.SCHEDULED)
+        first = State.AVAILABLE if due <= now else State.SCHEDULED
+        self._move(row, By.SUBMIT, first if task.order is None else State.BLOCKED)
         return Inserted(row["state"], due, None, unique_key=key)
 
     def _holder(self, key: str) -> Row | None:
@@ -190,6 +208,7 @@ class Memory:
         row.update(changes, state=state, updated_at=now)
         if state in FINAL:
             row["finished_at"] = now
+            self._ordering.ended(row)
 
 
 _GIVEN = (

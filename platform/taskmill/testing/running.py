@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +24,7 @@ from taskmill.stores.tasks.settle import Outcome
 from taskmill.testing import reasons as tr
 from taskmill.testing.memory import Memory, Row
 
+_NEVER = datetime.max.replace(tzinfo=UTC)
 _inside: ContextVar[Running | None] = ContextVar("taskmill_harness", default=None)  # 正在谁的处理函数里
 
 
@@ -64,9 +65,9 @@ class Running:
         return ran
 
     def next_due(self) -> datetime | None:
-        """Return when the next waiting task that somebody serves may run or expires."""
-        times = [min(row["run_at"], row["expires_at"] or row["run_at"]) for row in self._waiting()]
-        return min(times, default=None)
+        """Return when the next waiting task that somebody serves may run or expires; what is blocked may expire only."""
+        times = (min(_runs_at(row), row["expires_at"] or _NEVER) for row in self._waiting())
+        return min((time for time in times if time is not _NEVER), default=None)
 
     def cancel(self, task_id: UUID) -> None:
         """Ask the handler to end, if the task runs."""
@@ -127,6 +128,10 @@ class Running:
         if task is not None and task.cancelling() > before:
             await _calm(task, ours=attempt.halted is not None, before=before)
         return outcome
+
+
+def _runs_at(row: Row) -> datetime:
+    return _NEVER if row["state"] is State.BLOCKED else row["run_at"]
 
 
 async def _calm(task: asyncio.Task[Any], *, ours: bool, before: int) -> None:

@@ -196,6 +196,8 @@ ENGLISH: dict[str, str] = {
     "任务已取消": "task cancelled",
     "任务已重新打开": "task reopened",
     "取消提示未送达，工作进程下次心跳会看到": "hint to cancel not delivered, the worker will see it at its next heartbeat",
+    "已跳过失败的任务，序列继续": "failed task skipped, its sequence goes on",
+    "没能放行有先后的任务，由调度器补": "blocked tasks not let go, the scheduler will let them go",
     "没能放行被上限挡着的任务，由调度器补": "slots of limits not given, the scheduler will give them",
     "票据未送出，由 stager 补": "tickets not sent, the stager will send them",
     "无法标记缺票的行，由审计发现": "rows without a ticket cannot be marked, the audit will find them",

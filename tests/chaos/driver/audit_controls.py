@@ -1,4 +1,4 @@
-"""Limits and unique keys, judged by what really ran: intervals of the journal, not rows of Taskmill."""
+"""Limits, unique keys, sequences and parents, judged by what really ran: intervals of the journal, not rows of Taskmill."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tests.chaos.driver.audit_tasks import Span, spans
 from tests.chaos.driver.controls import LIMITED, MOST, MOST_PER_KEY
 from tests.chaos.driver.facts import Breach, Facts
 
+BARS = {"unique": "a unique key runs once at a time", "sequence": "a sequence runs one at a time"}
 SLACK_S = 0.5  # PostgreSQL 的时刻换算过来，差不了这么多
 
 
@@ -25,11 +26,14 @@ class Ran:
 def check(facts: Facts) -> Iterator[Breach]:
     """Yield every breach of the bars on limits and unique keys."""
     for (what, name), runs in sorted(_groups(facts).items()):
-        limit = MOST if what == "queue" else MOST_PER_KEY
+        limit = MOST if what == "queue" else MOST_PER_KEY  # 唯一键与序列也都是一个
         for at, ids in _beyond(runs, limit):
-            bar = "a unique key runs once at a time" if what == "unique" else "limits hold"
+            bar = BARS.get(what, "limits hold")
             yield Breach(bar, f"{len(ids)} tasks of {what} {name} ran at once, {limit} may", ids, at)
     yield from _duplicates(facts)
+    yield from _overtaken(facts)
+    yield from _passed_a_stop(facts)
+    yield from _too_early(facts)
 
 
 def _groups(facts: Facts) -> dict[tuple[str, str], list[Ran]]:
@@ -46,6 +50,8 @@ def _groups(facts: Facts) -> dict[tuple[str, str], list[Ran]]:
                 groups["key", row["concurrency_key"]].append(run)
         if row.get("unique_key") is not None:
             groups["unique", row["unique_key"]].append(run)
+        if row.get("sequence_key") is not None:
+            groups["sequence", row["sequence_key"]].append(run)
     return groups
 
 
@@ -68,6 +74,76 @@ def _beyond(runs: list[Ran], limit: int) -> Iterator[tuple[float, tuple[str, ...
         running[number] = run
         if len(running) == limit + 1:
             yield run.begin, tuple(sorted({other.task_id for other in running.values()}))
+
+
+def _runs(facts: Facts) -> dict[str, list[Ran]]:
+    found: dict[str, list[Ran]] = defaultdict(list)
+    for (task_id, _), span in spans(facts).items():
+        found[task_id].append(Ran(task_id, span[0]["mono"], _until(facts, span)))
+    return found
+
+
+def _retried(facts: Facts) -> set[str]:
+    """人手重试的又跑一遍，在后面的之后，是应该的。"""
+    return {line["id"] for line in facts.lines if line["event"] == "retry-asked"}
+
+
+def _overtaken(facts: Facts) -> Iterator[Breach]:
+    """号码小的从没在号码大的之后开始过；没有跑过的（取消的）不算。"""
+    runs, retried = _runs(facts), _retried(facts)
+    members: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for row in (*facts.tasks, *facts.history):
+        if row.get("sequence_key") is not None and row["id"] in runs and row["id"] not in retried:
+            members[row["sequence_key"]].append((row["sequence_no"], row["id"]))
+    for key, found in sorted(members.items()):
+        latest, before = 0.0, ""
+        for _, task_id in sorted(found):
+            first = min(run.begin for run in runs[task_id])
+            if first < latest:
+                yield Breach(
+                    "sequences never overtake", f"of {key} it began before an earlier one did", (before, task_id), first
+                )
+            last = max(run.begin for run in runs[task_id])
+            if last > latest:
+                latest, before = last, task_id
+
+
+def _passed_a_stop(facts: Facts) -> Iterator[Breach]:
+    """失败而要后面的等着的，后面的在有人管它之前没有开始过。"""
+    runs, retried = _runs(facts), _retried(facts)
+    asked: dict[str, list[float]] = defaultdict(list)
+    for line in facts.lines:
+        if line["event"] in {"skip-asked", "cancel-asked"}:
+            asked[line["id"]].append(line["mono"])
+    members = [row for row in (*facts.tasks, *facts.history) if row.get("sequence_key") is not None]
+    for row in members:
+        if row.get("state") != "discarded" or not row.get("sequence_stop") or row["id"] in retried:
+            continue
+        last = max((run.begin for run in runs.get(row["id"], ())), default=0.0)
+        until = min((at for at in asked[row["id"]] if at > last), default=float("inf"))
+        for other in members:
+            if other["sequence_key"] != row["sequence_key"] or other["sequence_no"] <= row["sequence_no"]:
+                continue
+            early = [run.begin for run in runs.get(other["id"], ()) if run.begin < until]
+            if early:
+                words = f"of {row['sequence_key']} it began though an earlier one had failed"
+                yield Breach("a stopped sequence waits", words, (row["id"], other["id"]), min(early))
+
+
+def _too_early(facts: Facts) -> Iterator[Breach]:
+    """等别的任务的，在它们都结束之后才开始。"""
+    runs, retried = _runs(facts), _retried(facts)
+    for line in facts.lines:
+        if line["event"] != "depends" or line["id"] not in runs or line["id"] in retried:
+            continue
+        first = min(run.begin for run in runs[line["id"]])
+        late = [
+            parent
+            for parent in line["parents"]
+            if parent not in retried and any(run.begin > first for run in runs.get(parent, ()))
+        ]
+        if late:
+            yield Breach("children wait for their parents", "it began before a parent did", (line["id"], *late), first)
 
 
 def _duplicates(facts: Facts) -> Iterator[Breach]:

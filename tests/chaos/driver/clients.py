@@ -30,7 +30,7 @@ USUAL: dict[str, int] = {
     "chaos.unencodable": 1, "chaos.huge_args": 1, "chaos.parent": 3,
 }  # fmt: skip
 DOINGS = {"single": 60, "batch": 10, "delayed": 12, "cancel": 8, "retry": 4, "read": 8, "parked": 1,
-          "limited": 12, "unique": 8, "limits": 1}  # fmt: skip
+          "limited": 12, "unique": 8, "limits": 1, "sequenced": 10, "dependent": 6}  # fmt: skip
 
 
 @dataclass(slots=True)
@@ -51,8 +51,10 @@ class Load:
     def __init__(self, stage: Stage, rng: random.Random) -> None:
         self.answers: list[Answer] = []
         self.acknowledged: list[str] = []
+        self.parents: list[str] = []  # 会结束的
         self.crowded = False
         self._stage, self._seeds = stage, [rng.getrandbits(64) for _ in range(CLIENTS)]
+        self._watcher = random.Random(rng.getrandbits(64))
         self._journal = Journal(stage.folder / "journal" / "clients.jsonl")
         self._http = {name: self._client(name) for name in stage.urls if name.startswith("api")}
         self._tasks: list[asyncio.Task[None]] = []
@@ -79,8 +81,16 @@ class Load:
         for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
             if isinstance(outcome, Exception):
                 raise outcome
+
+    async def close(self) -> None:
+        """End the connections."""
         for http in self._http.values():
             await http.aclose()
+
+    async def skip(self, task_ids: Sequence[str]) -> None:
+        """Let sequences go on that these failed tasks stop, as somebody does who looks after them."""
+        for task_id in task_ids:
+            await self._on("skip", self._watcher.choice(sorted(self._http)), task_id)
 
     async def _run(self, rng: random.Random) -> None:
         while True:
@@ -100,7 +110,10 @@ class Load:
         if doing == "limits":
             await self.call(api, doing, "PUT", f"/queues/{controls.LIMITED}", controls.other_limits(rng))
             return
-        if doing in {"limited", "unique"}:
+        if doing == "dependent":
+            await self.post(api, "single", [controls.dependent(rng, self.parents[-100:])])
+            return
+        if doing in {"limited", "unique", "sequenced"}:
             await self.post(api, "single", [getattr(controls, doing)(rng)])
             return
         more: dict[str, Any] = {}
@@ -142,6 +155,10 @@ class Load:
                 "ack", id=item["id"], kind=item["kind"], queue=item["queue"], api=api, parked=task.get("delay_s") == PARKED_S
             )
             self.acknowledged.append(item["id"])
+            if task.get("delay_s") != PARKED_S:
+                self.parents.append(item["id"])
+            if task.get("depends_on"):
+                self._journal.write("depends", id=item["id"], parents=task["depends_on"])
         return [item["id"] for item in items]
 
     async def call(

@@ -23,7 +23,7 @@ TIDY_S = PENDING_IDLE_MS / 1000 + AUDIT_CONSUMERS_S + 5.0  # 没有工作进程�
 GAUGE = re.compile(r"^taskmill_worker_(running|unsettled) (\S+)$", flags=re.MULTILINE)
 LEFT = "select count(*) from taskmill.tasks where not (state = 'scheduled' and run_at > now() + interval '1 hour')"
 FINAL = "select coalesce(sum(n), 0) from taskmill.rollups"
-COLUMNS = "id, queue, kind, state, attempt, claim_no, crash_count, timeout_ms, worker_id, unique_key, concurrency_key"
+COLUMNS = "id, queue, kind, state, attempt, claim_no, crash_count, timeout_ms, worker_id, unique_key, concurrency_key, sequence_key, sequence_no, sequence_stop"
 
 
 async def calm(stage: Stage) -> float | None:

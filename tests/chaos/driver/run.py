@@ -25,6 +25,7 @@ from tests.chaos.driver import (  # noqa: F401 - 登记各自的故障
 )
 from tests.chaos.driver import faults as _faults
 from tests.chaos.driver.clients import CROWD, Load
+from tests.chaos.driver.controls import STOPS
 from tests.chaos.driver.cores import Meter
 from tests.chaos.driver.facts import Breach, Event, Facts
 from tests.chaos.driver.roles import supervise
@@ -74,6 +75,7 @@ class Run:
         await stage.open()
         self._load = load = Load(stage, self._clients)
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(load.close)
             stack.callback(self._end_roles)
             self._beside(stack, supervise(list(stage.roles.values()), facts.meter))
             await self._begin(load)
@@ -116,11 +118,12 @@ class Run:
         say(f"all roles serve {self.facts.start_s} s after their start")
 
     async def _watch(self, load: Load) -> None:
-        """看积压。"""
+        """看积压，也看停着的序列：有人来跳过失败的。"""
         query = "select count(*) from taskmill.tasks where state <> 'scheduled'"
         while True:
             with suppress(*AWAY):
                 load.crowded = (await asyncio.wait_for(self._stage.rows(query), 5))[0][0] > CROWD
+                await load.skip([row[0] for row in await asyncio.wait_for(self._stage.rows(STOPS), 5)])
             await asyncio.sleep(5)
 
     async def _rounds(self, load: Load) -> None:

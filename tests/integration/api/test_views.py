@@ -41,7 +41,7 @@ async def test_queues_show_their_live_tasks(client: httpx2.AsyncClient, platform
     page = data(await client.get("/api/v1/queues"))
     assert ([queue["name"] for queue in page["items"]], page["total"]) == (["a", "b"], 2)
     queue = data(await client.get("/api/v1/queues/b"))
-    assert queue["live"] == {"scheduled": 1, "available": 2, "running": 1, "retryable": 0, "held": 0}
+    assert queue["live"] == {"scheduled": 1, "available": 2, "running": 1, "retryable": 0, "blocked": 0, "held": 0}
     assert not queue["paused"]
     refusal(await client.get("/api/v1/queues/none"), 404, "QUEUE_NOT_FOUND")
     assert [q["name"] for q in data(await client.get("/api/v1/queues?page=2&page_size=1"))["items"]] == ["b"]
@@ -139,7 +139,7 @@ async def test_the_overview_adds_up(client: httpx2.AsyncClient, platform: Platfo
     stats = data(await client.get("/api/v1/stats"))
     finished = {name: stats["finished"][name] for name in ("completed", "cancelled", "discarded")}
     assert finished == {"completed": 3, "cancelled": 1, "discarded": 1}
-    assert stats["live"] == {"scheduled": 0, "available": 1, "running": 0, "retryable": 0, "held": 0}
+    assert stats["live"] == {"scheduled": 0, "available": 1, "running": 0, "retryable": 0, "blocked": 0, "held": 0}
     assert [queue["queue"] for queue in stats["queues"]] == ["a", "b", "c", "d"]
     assert stats["queues"][1]["finished"]["discarded"] == 1
     assert stats["queues"][0]["finished"]["mean_run_s"] is not None

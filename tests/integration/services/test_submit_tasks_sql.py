@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import msgspec
@@ -118,6 +119,11 @@ BAD: list[dict[str, Any]] = [
     {"kind": "door.once", "args": {"to": "taken"}, "unique": {"by": ["to"], "on_duplicate": "refuse"}},
     {"kind": "door.keyed", "args": {"user": 1}},
     {"kind": "door.keyed", "args": {}, "queue": "default"},
+    {"kind": "door.echo", "sequence_key": ""},
+    {"kind": "door.echo", "sequence_on_failure": "stop"},
+    {"kind": "door.echo", "depends_on": ["no id"]},
+    {"kind": "door.echo", "depends_on": [str(UUID(int=7))]},
+    {"kind": "door.echo", "on_parent_failure": "run"},
 ]
 
 
@@ -161,6 +167,25 @@ async def test_a_key_in_an_open_transaction_is_waited_for_a_second(platform: Pla
         assert (said["error"].partition(":")[0], said["index"]) == ("UNIQUE_BUSY", 1)
 
 
+@pytest.mark.parametrize("there", [True, False], ids=["known sequence", "new sequence"])
+async def test_a_sequence_in_an_open_transaction_is_told_from_a_key(
+    platform: Platform, app: asyncpg.Connection, there: bool
+) -> None:
+    held = {**ONCE, "sequence_key": "held"}
+    if there:
+        await call(app, {**ECHO, "sequence_key": "held"})
+    async with platform.database.pool.acquire() as other, other.transaction():
+        await other.fetchval("select taskmill.submit_tasks($1)", msgspec.json.encode([held]))
+        for asked, code in (
+            ({**ECHO, "sequence_key": "held"}, "SEQUENCE_BUSY"),
+            ({**held, "args": {"to": "b"}}, "SEQUENCE_BUSY"),
+            ({**ONCE, "sequence_key": "free"}, "UNIQUE_BUSY"),
+            (ONCE, "UNIQUE_BUSY"),
+        ):
+            said = await call(app, ECHO, asked)
+            assert (said["error"].partition(":")[0], said["index"]) == (code, 1)
+
+
 async def test_only_whom_it_was_granted_to_may_call_it(platform: Platform, database_url: str) -> None:
     with temporary_role(database_url, GRANTS[0]) as role:
         connection = await asyncpg.connect(as_role(database_url, role))
@@ -171,8 +196,10 @@ async def test_only_whom_it_was_granted_to_may_call_it(platform: Platform, datab
 
 async def test_the_requests_of_the_service_are_those_of_the_function(platform: Platform, app: asyncpg.Connection) -> None:
     """Every field of SubmitRequest, encoded as the door does it, is one that the function takes."""
+    parent = await submit(platform, "door.echo")
     request = SubmitRequest(kind="door.once", args={"to": "a"}, version=1, queue="q", priority=1, delay_s=1.0, max_attempts=2,
-                            timeout_s=1.5, tags=["x"], unique=Unique(by=["to"]), concurrency_key="c", meta={"a": 1})  # fmt: skip
+                            timeout_s=1.5, tags=["x"], unique=Unique(by=["to"]), concurrency_key="c", meta={"a": 1},
+                            sequence_key="s", sequence_on_failure="stop", depends_on=[parent], on_parent_failure="run")  # fmt: skip
     raw = await app.fetchval(
         "select taskmill.submit_tasks($1::text::jsonb)::text",
         msgspec.json.encode([request, SubmitRequest(kind="door.echo")]).decode(),

@@ -1,14 +1,16 @@
-"""The harness and the real engine play the same scenes and come to the same ends: states, attempts, keys, results."""
+"""The harness and the real engine play the same scenes and come to the same ends: states, attempts, keys, order, results."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +24,7 @@ from taskmill.testing import Harness, RunningWorker
 from taskmill.testing.worker import working
 
 FAR_S = 3600.0  # 不到时间：留着给取消、替换与撤回
+ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 POLICY = RetryPolicy(max_attempts=3, base_delay=0, discard_on=LookupError)
 
 
@@ -71,11 +74,15 @@ class Submit:
     name: str
     far: bool
     unique: Unique | None
+    key: str | None = None
+    stop: bool = False
+    after: tuple[int, ...] = ()
+    run: bool = False
 
 
 @dataclass(frozen=True)
 class Do:
-    """`cancel` or `retry` one of the tasks so far."""
+    """`cancel`, `retry` or `skip` one of the tasks so far."""
 
     what: str
     which: int
@@ -98,7 +105,21 @@ SUBMIT = st.builds(
     far=st.booleans(),
     unique=st.none() | UNIQUE,
 )
-SCENE = st.lists(SUBMIT | st.builds(Do, st.sampled_from(["cancel", "retry"]), st.integers(0, 9)), min_size=1, max_size=10)
+ORDERED = st.builds(
+    Submit,
+    kind=st.sampled_from(["scene.play", "scene.thread"]),
+    ends=st.builds(lambda last: (last,), LAST),
+    name=st.sampled_from(["a", "b", "c"]),
+    far=st.sampled_from([False, False, True]),
+    unique=st.sampled_from([None, None, Unique(by=["name"], on_duplicate="replace")]),
+    key=st.sampled_from([None, "k", "l"]),
+    stop=st.booleans(),
+    after=st.lists(st.integers(0, 9), max_size=3).map(tuple),
+    run=st.booleans(),
+)
+WHICH = st.integers(0, 9)
+SCENE = st.lists(SUBMIT | st.builds(Do, st.sampled_from(["cancel", "retry"]), WHICH), min_size=1, max_size=10)
+IN_ORDER = st.lists(ORDERED | st.builds(Do, st.sampled_from(["cancel", "retry", "skip"]), WHICH), min_size=2, max_size=12)
 
 
 class Memory:
@@ -152,12 +173,13 @@ def decoded(value: Any) -> Any:
 def facts(told: tuple[Any, Any, Any]) -> dict[str, Any]:
     """Return all that must be the same; ids, times and traces are each side's own."""
     detail, result, attempts = told
-    same = ("kind", "queue", "state", "priority", "attempt", "max_attempts", "claim_no", "crash_count", "unique_key", "tags")
+    same = ("kind", "queue", "state", "priority", "attempt", "max_attempts", "claim_no", "crash_count", "unique_key",
+            "sequence_key", "tags")  # fmt: skip
     tried = ("claim_no", "attempt", "cause", "error_type", "message", "message_zh")
     return {
         **{name: getattr(detail, name) for name in same},
         "args": decoded(detail.args),
-        "error": decoded(detail.error),
+        "error": ID.sub("…", repr(decoded(detail.error))),
         "asked": detail.cancel_requested_at is not None,
         "result": result,
         "attempts": [[getattr(each, name) for name in tried] for each in attempts],
@@ -171,7 +193,7 @@ async def played(stage: Memory | Servers, scene: list[Submit | Do], salt: str) -
     for step in scene:
         try:
             if isinstance(step, Submit):
-                options: dict[str, Any] = {} if step.unique is None else {"unique": step.unique}
+                options = {**ordered(step, ids, salt), **({} if step.unique is None else {"unique": step.unique})}
                 args = {"ends": list(step.ends), "scene": salt, "name": f"{step.name}{salt}"}
                 far = {"delay_s": FAR_S} if step.far else {}
                 task_id, *said = await stage.submit({"kind": step.kind, "args": args, **far, **options})
@@ -186,6 +208,17 @@ async def played(stage: Memory | Servers, scene: list[Submit | Do], salt: str) -
     return answers, [facts(await stage.told(task_id)) for task_id in ids]
 
 
+def ordered(step: Submit, ids: list[UUID], salt: str) -> dict[str, Any]:
+    """Return the options of the order that a step asks for."""
+    options: dict[str, Any] = {}
+    if step.key is not None:
+        options |= {"sequence_key": step.key + salt, "sequence_on_failure": "stop" if step.stop else "continue"}
+    if step.after and ids:
+        parents = [ids[n % len(ids)] for n in step.after]
+        options |= {"depends_on": parents, "on_parent_failure": "run" if step.run else "cancel"}
+    return options
+
+
 async def agree(worker: RunningWorker, scene: list[Submit | Do]) -> None:
     salt = str(new_id())
     async with Harness(play, thread) as harness:
@@ -194,8 +227,9 @@ async def agree(worker: RunningWorker, scene: list[Submit | Do]) -> None:
     assert in_memory == on_servers
 
 
+@pytest.mark.parametrize("scene", [SCENE, IN_ORDER], ids=["alone", "in order"])
 def test_the_harness_ends_where_the_engine_ends(
-    taskmill_clean: None, taskmill_database_url: str, taskmill_broker_url: str
+    taskmill_clean: None, taskmill_database_url: str, taskmill_broker_url: str, scene: st.SearchStrategy[list[Submit | Do]]
 ) -> None:
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
@@ -203,9 +237,9 @@ def test_the_harness_ends_where_the_engine_ends(
         worker = runner.run(stack.enter_async_context(working([play, thread], concurrency=1, **servers)))
 
         @settings(max_examples=20)
-        @given(SCENE)
-        def scenes(scene: list[Submit | Do]) -> None:
-            runner.run(agree(worker, scene))
+        @given(scene)
+        def scenes(played: list[Submit | Do]) -> None:
+            runner.run(agree(worker, played))
 
         try:
             scenes()

@@ -50,6 +50,17 @@ async def test_a_worker_is_idle_when_all_is_done(taskmill, taskmill_worker):
         assert {await order.status() for order in orders} == {State.COMPLETED}
 
 
+async def test_what_is_blocked_is_waited_for_only_if_it_will_be_let_go(taskmill, taskmill_worker):
+    async with taskmill_worker(mail) as worker:
+        first = await taskmill.submit(mail.request(to="1"), sequence_key="k", delay_s=3600)
+        held = await taskmill.submit(mail.request(to="2"), sequence_key="k")
+        parent = await taskmill.submit(mail.request(to="3"))
+        child = await taskmill.submit(mail.request(to="4"), depends_on=[parent.id])
+        await worker.idle()
+        found = [await order.status() for order in (first, held, parent, child)]
+        assert found == [State.SCHEDULED, State.BLOCKED, State.COMPLETED, State.COMPLETED]
+
+
 async def test_a_plugin_is_loaded_by_its_name(taskmill, taskmill_worker):
     async with taskmill_worker(plugins=["shell"], env={"TASKMILL_PLUGIN_SHELL_ALLOW": "/bin/echo"}):
         order = await taskmill.submit("shell.run", {"argv": ["/bin/echo", "hello"]})
@@ -82,14 +93,14 @@ def test_on_given_servers(
 ) -> None:
     monkeypatch.setenv("TASKMILL_TEST_DATABASE_URL", taskmill_postgres.url)  # pyright: ignore[reportAttributeAccessIssue]
     monkeypatch.setenv("TASKMILL_TEST_BROKER_URL", broker_url)
-    run(author).assert_outcomes(passed=7)
+    run(author).assert_outcomes(passed=8)
 
 
 @pytest.mark.slow
 def test_on_servers_of_its_own_without_a_door(author: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TASKMILL_TEST_DATABASE_URL", raising=False)
     monkeypatch.delenv("TASKMILL_TEST_BROKER_URL", raising=False)
-    run(author, "-k", "a_submit_is_run or a_context").assert_outcomes(passed=3, deselected=4)
+    run(author, "-k", "a_submit_is_run or a_context").assert_outcomes(passed=3, deselected=5)
 
 
 def test_all_fixtures_say_what_they_give(pytester: pytest.Pytester) -> None:

@@ -1,4 +1,4 @@
-"""The audit of limits and unique keys can fail, and excuses only what ran on with its lease lost."""
+"""The audit of limits, unique keys and order can fail, and excuses only what ran on with its lease lost."""
 
 from __future__ import annotations
 
@@ -36,11 +36,23 @@ def crowd(count: int, **keys: Any) -> Facts:
 
 
 DUPLICATE = {"event": "duplicate", "id": "a", "key": "k", "kind": "chaos.short", "mono": 1.0}
+PAIR = [row("a", queue="other", sequence_key="s", sequence_no=1), row("b", queue="other", sequence_key="s", sequence_no=2)]
+STOPPED = [row("a", queue="other", sequence_key="s", sequence_no=1, sequence_stop=True, state="discarded"), PAIR[1]]
+SKIP = {"event": "skip-asked", "id": "a", "mono": 2.5}
+CHILD = {"event": "depends", "id": "b", "parents": ["a"], "mono": 0.5}
+RETRY = {"event": "retry-asked", "id": "a", "mono": 2.5}
+LONE = [row("a", queue="other"), row("b", queue="other")]
 BROKEN: list[tuple[str, Facts, set[str]]] = [
     ("too many of a queue", crowd(MOST + 1), {"limits hold"}),
     ("two of one key", crowd(2, concurrency_key="k"), {"limits hold"}),
     ("two of one unique key", crowd(2, queue="other", unique_key="k"), {"a unique key runs once at a time"}),
     ("a killed one whose process lives", facts([row("a", concurrency_key="k"), row("b", concurrency_key="k")], ran("a", 1, None), ran("b", 9, 10)), {"limits hold"}),
+    ("two of one sequence", facts(PAIR, ran("a", 1, 3), ran("b", 2, 4)), {"a sequence runs one at a time"}),
+    ("one overtakes", facts(PAIR, ran("a", 3, 4), ran("b", 1, 2)), {"sequences never overtake"}),
+    ("a second try comes after the next", facts(PAIR, ran("a", 1, 2), ran("b", 3, 4), ran("a", 5, 6, claim=2)), {"sequences never overtake"}),
+    ("one goes past a stop", facts(STOPPED, ran("a", 1, 2), ran("b", 3, 4)), {"a stopped sequence waits"}),
+    ("one goes past a stop before it is skipped", facts(STOPPED, ran("a", 1, 2), ran("b", 2.2, 2.4), [SKIP]), {"a stopped sequence waits"}),
+    ("a child comes before its parent", facts(LONE, [CHILD], ran("b", 1, 2), ran("a", 3, 4)), {"children wait for their parents"}),
     ("an answer names another", Facts(lines=[DUPLICATE], history=[row("a", unique_key="other")]), {"duplicates name the holder"}),
 ]  # fmt: skip
 SOUND: list[tuple[str, Facts]] = [
@@ -48,6 +60,10 @@ SOUND: list[tuple[str, Facts]] = [
     ("another queue", crowd(MOST + 1, queue="other")),
     ("one after the other", facts([row("a", concurrency_key="k"), row("b", concurrency_key="k")], ran("a", 1, 2), ran("b", 2, 3))),
     ("two keys", facts([row("a", concurrency_key="k"), row("b", concurrency_key="l")], ran("a", 1, 3), ran("b", 2, 3))),
+    ("in order", facts(PAIR, ran("a", 1, 2), ran("a", 3, 4, claim=2), ran("b", 5, 6))),
+    ("retried by hand", facts(PAIR, ran("a", 1, 2), [RETRY], ran("b", 3, 4), ran("a", 5, 6, claim=2))),
+    ("after a skip", facts(STOPPED, ran("a", 1, 2), [SKIP], ran("b", 3, 4))),
+    ("a child after its parent", facts(LONE, [CHILD], ran("a", 1, 2), ran("b", 3, 4))),
     ("the holder is named", Facts(lines=[DUPLICATE], history=[row("a", unique_key="k")])),
 ]  # fmt: skip
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+from uuid import UUID
 
 import msgspec
 import pydantic
@@ -16,6 +17,7 @@ from taskmill import TaskContext, TaskRequest, task
 from taskmill.controls.options import SubmitOptions
 from taskmill.controls.unique import Unique
 from taskmill.errors import InputError
+from taskmill.services.tasks.guests import written
 from taskmill.services.tasks.submit_request import SubmitRequest, request_of
 
 NOON = datetime(2030, 1, 2, 12, tzinfo=UTC)
@@ -141,6 +143,13 @@ def test_an_option_that_does_not_fit_is_named(options: dict[str, Any]) -> None:
     assert next(iter(options)) in str(caught.value)
 
 
+def test_ids_are_given_as_they_are_or_as_texts_and_written_as_texts() -> None:
+    parent = UUID(int=7)
+    made = [request_of("t.plain", None, {"depends_on": [given]}) for given in (parent, str(parent))]
+    assert [each.depends_on for each in made] == [[parent], [parent]]
+    assert written(made[:1]) == f'[{{"kind":"t.plain","args":{{}},"depends_on":["{parent}"]}}]'
+
+
 def test_objects_are_options_too() -> None:
     made = request_of(first.request("u"), None, {"run_at": NOON, "unique": Unique(by=["url"])})
     assert (made.run_at, made.unique) == (NOON, Unique(by=["url"]))
@@ -152,9 +161,17 @@ def test_the_options_are_those_of_rest() -> None:
     python = get_type_hints(SubmitOptions)
     assert set(python) == set(rest)
     for name, hint in python.items():
-        value = {int: 1, float: 0.5, str: "x", datetime: NOON, list[str]: ["x"], dict[str, Any]: {}}.get(hint)
-        if value is not None:
-            msgspec.convert(value, rest[name].type)
+        values = {
+            int: 1,
+            float: 0.5,
+            str: "x",
+            datetime: NOON,
+            list[str]: ["x"],
+            list[UUID]: [UUID(int=7)],
+            dict[str, Any]: {},
+        }
+        for value in [values[hint]] if hint in values else get_args(hint) if get_origin(hint) is Literal else []:
+            assert msgspec.convert(value, rest[name].type) == value
 
 
 def test_a_definition_still_calls_its_function() -> None:

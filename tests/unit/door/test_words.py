@@ -44,6 +44,8 @@ def test_an_end_says_what_happened(error: NotCompletedError, en: str, zh: str) -
         ("UNIQUE_TAKEN: the unique key a: b is taken by the task x", "", Code.UNIQUE_TAKEN, {"key": "a: b", "id": "x"}),
         ("KIND_NOT_FOUND: unknown task kind: a.b", "", Code.KIND_NOT_FOUND, {"kind": "a.b", "known": ""}),
         ("UNIQUE_BUSY: goes from hand to hand", "", Code.UNIQUE_BUSY, {"key": ""}),
+        ("SEQUENCE_BUSY: another transaction submits to the sequence k", "", Code.SEQUENCE_BUSY, {"seconds": 1.0}),
+        (f"PARENT_NOT_FOUND: there is no task {TASK} to depend on", "", Code.PARENT_NOT_FOUND, {"id": str(TASK)}),
         (
             "INVALID_REQUEST: options.tags: too many",
             "INVALID_REQUEST：options.tags：太多",

@@ -1,4 +1,4 @@
-"""Tasks: submit, read, cancel and retry."""
+"""Tasks: submit, read, cancel, retry and skip."""
 
 from __future__ import annotations
 
@@ -69,6 +69,8 @@ SUBMIT_ERRORS = (
     Code.UNIQUE_TAKEN,
     Code.IDEMPOTENCY_CONFLICT,
     Code.QUEUE_FULL,
+    Code.PARENT_NOT_FOUND,
+    Code.SEQUENCE_BUSY,
 )
 
 
@@ -173,6 +175,19 @@ async def retry(request: Call, task_id: TaskId) -> Envelope[TaskState]:
     return await once.answered(request, TaskState, lambda: platform_of(request).tasks.retry(body.task_id(task_id)))
 
 
+@post(
+    "/{task_id:str}/skip",
+    operation_id="skipTask",
+    summary="Let a sequence go on that a failed task stops",
+    status_code=HTTP_200_OK,
+    opt={"errors": (Code.TASK_NOT_FOUND, Code.TASK_NOT_SKIPPABLE)},
+)
+async def skip(request: Call, task_id: TaskId) -> Envelope[TaskState]:
+    """Let those behind a failed task have their turn; the task stays failed. One that stops no sequence answers 409."""
+    await body.refuse_body(request)
+    return await once.answered(request, TaskState, lambda: platform_of(request).tasks.skip(body.task_id(task_id)))
+
+
 def _accepted(done: Submitted) -> dict[str, Any]:
     return {
         "id": done.id,
@@ -187,7 +202,7 @@ def _accepted(done: Submitted) -> dict[str, Any]:
 
 router = Router(
     "/tasks",
-    route_handlers=[submit, submit_batch, list_tasks, get_task, attempts, result, cancel, retry],
+    route_handlers=[submit, submit_batch, list_tasks, get_task, attempts, result, cancel, retry, skip],
     tags=["tasks"],
     opt={"about": "Units of durable work"},
 )

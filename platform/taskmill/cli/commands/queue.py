@@ -23,6 +23,7 @@ _LIVE = (
     Column("oldest_wait_s", "最久等待", "OLDEST", show=duration),
     Column("paused_by", "暂停者", "PAUSED_BY", wide=True),
     Column("live.held", "受限", "HELD", wide=True),
+    Column("live.blocked", "等别的任务", "BLOCKED", wide=True),
 )
 _PAUSED_FOR = Column("paused_at", "暂停于", "PAUSED_FOR", show=age, wide=True)
 

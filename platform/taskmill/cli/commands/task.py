@@ -13,6 +13,8 @@ from taskmill.cli import phrases
 from taskmill.cli.arguments import compact, parse_json, read_args, read_tasks, seconds, timestamp
 from taskmill.cli.batch import each
 from taskmill.cli.commands import task_watch
+from taskmill.cli.commands.task_order import NAMES as ORDER_NAMES
+from taskmill.cli.commands.task_order import order_of, order_options
 from taskmill.cli.commands.task_watch import told
 from taskmill.cli.language import in_language, words
 from taskmill.cli.output import Column, Output, age, duration, emit, output_option, plain, record, say
@@ -88,6 +90,7 @@ DETAIL = (
     Column("schedule_id", "计划", "SCHEDULE"),
     Column("tags", "标签", "TAGS"),
     Column("unique_key", "唯一键", "UNIQUE_KEY"),
+    Column("sequence_key", "序列", "SEQUENCE", when=lambda item: bool(item.get("sequence_key"))),
     Column("args", "参数", "ARGS"),
     Column("meta", "附注", "META"),
     Column("waiting", "在等什么", "WAITING", show=_reasons, when=_waits),
@@ -103,7 +106,14 @@ RESULT = (
     Column("error", "错误", "ERROR", show=_error, when=_unfinished),
 )
 # 接口的字段 → 这里的选项：错误说的是用户敲的东西
-NAMES = {**UNIQUE_NAMES, "delay_s": "--in", "expires_at": "--expires", "timeout_s": "--timeout", "tags": "--tag"}
+NAMES = {
+    **UNIQUE_NAMES,
+    **ORDER_NAMES,
+    "delay_s": "--in",
+    "expires_at": "--expires",
+    "timeout_s": "--timeout",
+    "tags": "--tag",
+}
 ATTEMPTS = (
     Column("claim_no", "认领", "CLAIM"),
     Column("attempt", "尝试", "ATTEMPT"),
@@ -142,6 +152,7 @@ def task() -> None:
 @click.option("--meta", default=None, metavar="JSON", help="Notes of your own, a JSON object.")
 @click.option("--kind-version", "version", type=click.IntRange(min=1), default=None, help="Version of the kind.")
 @unique_options
+@order_options
 @click.option("--wait", is_flag=True, help="Follow it until it is finished, as `task watch` does.")
 @click.option("--wait-timeout", default=None, metavar="DURATION", help="With --wait: give up following, exit code 124.")
 @output_option
@@ -169,7 +180,7 @@ def submit(
     Example: taskmill task submit http.request --args '{"url": "https://example.org"}' --in 5m --tag nightly
     """
     patience = seconds(wait_timeout, "--wait-timeout")
-    unique = unique_of(plain)
+    ruled = unique_of(plain) | order_of(plain)
     request = compact(
         {
             "kind": kind,
@@ -184,7 +195,7 @@ def submit(
         }
     )
     api.names = NAMES
-    accepted = api.post("/tasks", request | unique)
+    accepted = api.post("/tasks", request | ruled)
     if wait or accepted["duplicate"]:
         say(_told(accepted), err=True)
     if wait:
@@ -337,6 +348,19 @@ def retry(ctx: click.Context, api: Api, task_ids: tuple[str, ...], output: Outpu
     Example: taskmill task list --state discarded -o name | xargs taskmill task retry
     """
     ctx.exit(each(task_ids, lambda item: api.post(f"/tasks/{segment(item)}/retry"), output, STATE))
+
+
+@task.command()
+@click.argument("task_ids", metavar="ID...", nargs=-1, required=True)
+@output_option
+@remote
+@click.pass_context
+def skip(ctx: click.Context, api: Api, task_ids: tuple[str, ...], output: Output) -> None:
+    """Let the sequences go on that these failed tasks stop; the tasks stay failed.
+
+    Example: taskmill task skip 0190a5c8-7d3f-7aaa-8000-000000000001
+    """
+    ctx.exit(each(task_ids, lambda item: api.post(f"/tasks/{segment(item)}/skip"), output, STATE))
 
 
 def _told(accepted: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ from taskmill.stores.tasks import rescue as store
 from taskmill.stores.tasks import settle as task_settle
 from taskmill.stores.tasks import submit as task_submit
 from taskmill.stores.tasks.limits import Place
+from taskmill.stores.tasks.order.release import LetGo
 from taskmill.stores.tasks.settle import Outcome
 
 log = get_logger(__name__)
@@ -63,6 +64,7 @@ class _Round:
     dead: Sequence[UUID] = ()
     outcomes: Sequence[Outcome] = ()
     settled: Mapping[UUID, State] = field(default_factory=dict[UUID, State])
+    let_go: LetGo = field(default_factory=LetGo)
 
 
 class _InterruptedError(Exception):
@@ -82,13 +84,14 @@ class Rescuer:
         clock: Clock = SYSTEM_CLOCK,
         tally: Tally | None = None,
         freed: Callable[[Iterable[Place]], None] | None = None,
+        released: Callable[[LetGo], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._config = config or RescuerConfig()
         self._clock = clock
         self._writer = new_id()
         self.tally = tally or Tally()
-        self._freed = freed
+        self._freed, self._released = freed, released
         self._since: float | None = None  # 不间断的一串成功从何时开始
         self._seen = clock.monotonic()  # 上一次成功
         self._watch = ClockWatch(self._config.step_s)
@@ -137,7 +140,8 @@ class Rescuer:
         outcomes = [taken_back(row) for row in lost] + [timed_out(row) for row in overdue]
         if moved := {outcome.queue for outcome in outcomes if outcome.queue is not None}:
             await task_submit.ensure_queues(connection, sorted(moved))
-        settled = await task_settle.settle(connection, outcomes, self._writer) if outcomes else {}
+        let_go = LetGo()
+        settled = await task_settle.settle(connection, outcomes, self._writer, let_go) if outcomes else {}
         # 语句可能正好卡在停摆里，停摆之后才看到一片过期的租约
         if self._interrupted():
             raise _InterruptedError
@@ -147,7 +151,7 @@ class Rescuer:
             "overdue": sum(row.id in settled for row in overdue),
             "more": int(len(overdue) == self._config.batch),
         }
-        return _Round(counts, dead, outcomes, settled)
+        return _Round(counts, dead, outcomes, settled, let_go)
 
     def _report(self, done: _Round) -> None:
         """提交之后才算数，也才说。"""
@@ -164,5 +168,6 @@ class Rescuer:
                     cause=outcome.cause.value if outcome.cause else None,
                 )
         self.tally.note(done.outcomes, done.settled)
+        self._released(done.let_go)
         if self._freed is not None and (places := {each.place for each in done.outcomes if each.place is not None}):
             self._freed(places)

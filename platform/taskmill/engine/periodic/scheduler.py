@@ -15,6 +15,7 @@ from taskmill.engine.periodic.limiter import Limiter
 from taskmill.engine.periodic.looper import Loop, Looper
 from taskmill.engine.periodic.presence import Presence
 from taskmill.engine.periodic.pruner import Pruner, PrunerConfig
+from taskmill.engine.periodic.releaser import Releaser
 from taskmill.engine.periodic.rescuer import Rescuer, RescuerConfig
 from taskmill.engine.periodic.stager import Stager
 from taskmill.engine.periodic.telemetry import LoopFacts, SchedulerTelemetry
@@ -109,7 +110,7 @@ def build_loops(platform: Platform, tally: Tally | None = None) -> list[Loop]:
     return [
         ScheduleSync(platform),
         KeyGuard(database, tickets),  # 在 stager 之前：它清出地方，stager 才能重建
-        Stager(database, tickets, tally=tally),
+        Stager(database, tickets, tally=tally, released=platform.releaser.released),
         Cron(database, platform.submit),
         Rescuer(
             database,
@@ -117,8 +118,10 @@ def build_loops(platform: Platform, tally: Tally | None = None) -> list[Loop]:
             clock=platform.clock,
             tally=tally,
             freed=platform.promoter.soon,
+            released=platform.releaser.released,
         ),
         Limiter(database, platform.promoter),
+        Releaser(database, platform.releaser, clock=platform.clock),
         Pruner(database, PrunerConfig(retention_days=settings.history_retention_days)),
         Auditor(database, tickets, clock=platform.clock),
     ]

@@ -8,7 +8,7 @@ queues; with thousands of them it comes less often.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
@@ -22,6 +22,7 @@ from taskmill.stores.broker.lanes import Lane
 from taskmill.stores.broker.tickets import BROKER_AWAY, Ticket, Tickets
 from taskmill.stores.database import AWAY, Connection, Database
 from taskmill.stores.tasks import stage as store
+from taskmill.stores.tasks.order.release import LetGo
 from taskmill.stores.why import why
 
 log = get_logger(__name__)
@@ -41,8 +42,10 @@ class Stager:
         batch: int = ec.STAGE_BATCH,
         tally: Tally | None = None,
         clock: Clock = SYSTEM_CLOCK,
+        released: Callable[[LetGo], None] = lambda _: None,
     ) -> None:
         self._database = database
+        self._released = released
         self._tickets = tickets
         self._batch = batch
         self._tally = tally or Tally()
@@ -62,7 +65,8 @@ class Stager:
         # 刚到期的先补：别的道再多，也不耽误它们
         first = waiting & set(due)
         fed, full, rebuilt = await self._feed_all(sorted(first))
-        expired = await self._database.unit(lambda connection: store.expire(connection, self._batch, self._writer))
+        expired, let_go = await self._database.unit(lambda connection: store.expire(connection, self._batch, self._writer))
+        self._released(let_go)
         for row in expired:
             self._tally.expired(row["id"], row["kind"], row["queue"], row["attempt"])
         if self._missing:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from taskmill.clock import Clock
 from taskmill.log import get_logger
 from taskmill.services import constants as c
 from taskmill.stores.broker import lanes as streams
-from taskmill.stores.broker.tickets import BROKER_AWAY, Tickets
+from taskmill.stores.broker.lanes import Lane
+from taskmill.stores.broker.tickets import BROKER_AWAY, Ticket, Tickets
 from taskmill.stores.database import AWAY, Connection, Database
 from taskmill.stores.tasks import limits as store
 from taskmill.stores.tasks import stage
@@ -88,7 +89,7 @@ class Promoter:
         if not (wanted := set(places)):
             return Given({}, {})
         given = await self._database.unit(work)
-        await self._send(given)
+        await self.send(given.tickets)
         return given
 
     async def _run(self) -> None:
@@ -100,15 +101,16 @@ class Promoter:
                 log.warning("没能放行被上限挡着的任务，由调度器补", places=len(places), error=why(error))
                 return
 
-    async def _send(self, given: Given) -> None:
-        if not given.tickets:
+    async def send(self, tickets: Mapping[Lane, list[Ticket]]) -> None:
+        """Send tickets of rows that say they have one; those that Valkey does not take, the stager makes again."""
+        if not tickets:
             return
         try:
             async with asyncio.timeout(c.TICKET_HANG_S):
-                refused = await streams.feed(self._tickets, given.tickets)
+                refused = await streams.feed(self._tickets, tickets)
         except BROKER_AWAY as error:
-            log.warning("票据未送出，由 stager 补", count=sum(map(len, given.tickets.values())), error=why(error))
-            refused = set(given.tickets)
-        late = [(ticket.id, ticket.claim_no) for lane in refused for ticket in given.tickets[lane]]
+            log.warning("票据未送出，由 stager 补", count=sum(map(len, tickets.values())), error=why(error))
+            refused = set(tickets)
+        late = [(ticket.id, ticket.claim_no) for lane in refused for ticket in tickets[lane]]
         if late:
             await stage.unticket(self._database.pool, late)

@@ -24,12 +24,13 @@ class QueuePolicy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LiveCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """Live tasks by state; `held`: of the available ones those that limits hold."""
+    """Live tasks by state; `blocked` ones wait for other tasks; `held`: of the available ones those that limits hold."""
 
     scheduled: int
     available: int
     running: int
     retryable: int
+    blocked: int = 0
     held: int = 0
 
 

@@ -156,6 +156,7 @@ def live(counts: Backlog) -> LiveCounts:
         available=counts.available,
         running=counts.running,
         retryable=counts.retryable,
+        blocked=counts.blocked,
         held=counts.held,
     )
 

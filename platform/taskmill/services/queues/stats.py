@@ -102,6 +102,7 @@ def _all(counts: dict[str, Backlog]) -> LiveCounts:
         available=sum(row.available for row in counts.values()),
         running=sum(row.running for row in counts.values()),
         retryable=sum(row.retryable for row in counts.values()),
+        blocked=sum(row.blocked for row in counts.values()),
     )
 
 

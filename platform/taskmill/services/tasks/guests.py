@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -25,6 +25,7 @@ from taskmill.services.tasks.submitted import Submitted
 from taskmill.services.tasks.unique import busy
 from taskmill.stores import guests
 from taskmill.stores.tasks.submit import NewTask
+from taskmill.stores.tasks.unique import KeyHeldError
 from taskmill.words import Words
 
 # 函数说的话里有哪些事实，以及是哪一种错误；它的话变了，测试会知道
@@ -32,6 +33,7 @@ _SAID: Final[dict[Code, tuple[type[TaskmillError], str]]] = {
     Code.UNIQUE_TAKEN: (ConflictError, r"the unique key (?P<key>.*) is taken by the task (?P<id>\S+)"),
     Code.QUEUE_FULL: (LimitError, r"(?P<limit>(?P<waiting>\d+)) tasks wait in queue (?P<queue>\S+), the limit"),
     Code.QUEUE_LIMIT: (LimitError, r"there are (?P<limit>\d+) queues, the limit; not made: (?P<queue>.*)"),
+    Code.PARENT_NOT_FOUND: (InputError, r"there is no task (?P<id>\S+) to depend on"),
     Code.KIND_NOT_FOUND: (NotFoundError, r"unknown task kind: (?P<kind>.*?)(?P<known>)"),
 }
 _NUMBERS: Final = frozenset({"limit", "waiting"})
@@ -108,13 +110,20 @@ def refused(said: Refused, tasks: Sequence[NewTask]) -> TaskmillError:
     if name not in Code.__members__:  # PostgreSQL 自己的话，例如读不懂的时刻
         return InputError(Code.INVALID_REQUEST, field="request", reason=said.error)
     code = Code(name)
-    if code is Code.UNIQUE_BUSY:
-        return busy(tasks)
+    if code in {Code.UNIQUE_BUSY, Code.SEQUENCE_BUSY}:
+        return busy(tasks, KeyHeldError(sequence=code is Code.SEQUENCE_BUSY))
     sort, form = _SAID.get(code, (_BY_STATUS.get(ERRORS[code].status, InputError), ""))
     if (match := re.fullmatch(form, english)) is not None:
-        return sort(code, **{name: int(value) if name in _NUMBERS else value for name, value in match.groupdict().items()})
+        told = {name: int(value) if name in _NUMBERS else value for name, value in match.groupdict().items()}
+        return sort(code, **told, **_place(tasks, told)) if code is Code.PARENT_NOT_FOUND else sort(code, **told)
     chinese = said.error_zh.partition("：")[2]
     if (match := _FIELD.fullmatch(english)) is None:
         return sort(code, field="request", reason=Words(zh=chinese, en=english))
     words = Words(zh=chinese.partition("：")[2], en=match["reason"])
     return sort(code, field=match["field"].removeprefix("options."), reason=words, kind=tasks[0].kind if tasks else "?")
+
+
+def _place(tasks: Sequence[NewTask], told: Mapping[str, int | str]) -> dict[str, str]:
+    """它是这个任务等的第几个，与 REST 说的一样。"""
+    parents = [str(parent) for task in tasks if task.order is not None for parent in task.order.parents]
+    return {"field": next((f"depends_on[{n}]" for n, parent in enumerate(parents) if parent == told["id"]), "depends_on")}

@@ -10,10 +10,11 @@ import msgspec
 
 from taskmill.clock import Clock
 from taskmill.controls.once import Once
-from taskmill.errors import Code, LimitError, SetupError, TaskmillError, UnavailableError
+from taskmill.errors import Code, InputError, LimitError, SetupError, TaskmillError, UnavailableError
 from taskmill.services import constants as svc
 from taskmill.services.faults import translate
 from taskmill.services.queues.limits import LimitCache
+from taskmill.services.tasks import order
 from taskmill.services.tasks.idempotency import LateError
 from taskmill.services.tasks.submitted import submitted
 from taskmill.services.tasks.unique import busy, taken
@@ -23,6 +24,7 @@ from taskmill.stores.database import AWAY, MISSING_SCHEMA, Connection, Database
 from taskmill.stores.idempotency import Answer
 from taskmill.stores.tasks import limits, unique
 from taskmill.stores.tasks import submit as store
+from taskmill.stores.tasks.order import sequences
 from taskmill.stores.tasks.submit import Inserted, NewTask
 from taskmill.stores.tasks.unique import KeyHeldError
 from taskmill.stores.why import why
@@ -50,8 +52,15 @@ class Inserter:
         """Insert all or none: also ConflictError UNIQUE_TAKEN with the `index`, UNIQUE_BUSY, LateError."""
         try:
             return await self._commit(tasks, round(svc.UNIQUE_WAIT_S * 1000), batch=True, once=once) if tasks else {}
-        except KeyHeldError:
-            raise busy(tasks) from None
+        except KeyHeldError as held:
+            raise busy(tasks, held) from None
+
+    async def drawn(self, key: str) -> int | None:
+        """Return the last number of a sequence, to see whether its submits get through; errors as of a submit."""
+        try:
+            return await sequences.drawn(self._database.pool, key)
+        except AWAY as error:
+            raise away(error) from error
 
     async def _commit(
         self, tasks: Sequence[NewTask], wait_ms: int, *, batch: bool, once: Once | None
@@ -76,18 +85,28 @@ class Inserter:
             raise SetupError(Code.SCHEMA_BEHIND, found="empty", expected="head") from error
         except AWAY as error:
             raise away(error) from error
+        except InputError as error:
+            if not batch:
+                error.details.pop("index", None)
+            raise
         self._known_queues.update(dict.fromkeys(fresh, now + svc.QUEUE_KNOWN_S))
         return inserted
 
     async def _insert(self, connection: Connection, tasks: Sequence[NewTask], wait_ms: int) -> dict[UUID, Inserted]:
         if full := self._limits.most({task.queue for task in tasks}):
             await _check_room(connection, tasks, full)
-        plain, keyed = [task for task in tasks if task.unique is None], [task for task in tasks if task.unique is not None]
+        ordered = [task for task in tasks if task.order is not None]
+        rest = tasks if not ordered else [task for task in tasks if task.order is None]
+        plain, keyed = [task for task in rest if task.unique is None], [task for task in rest if task.unique is not None]
         inserted: dict[UUID, Inserted] = {}
+        if ordered:
+            await order.check_parents(connection, tasks)
         for start in range(0, len(plain), svc.SUBMIT_CHUNK):
             inserted |= await store.insert(connection, plain[start : start + svc.SUBMIT_CHUNK])
         if keyed:
             inserted |= await unique.insert(connection, keyed, wait_ms)
+        for start in range(0, len(ordered), svc.SUBMIT_CHUNK):
+            inserted |= await order.insert(connection, ordered[start : start + svc.SUBMIT_CHUNK], wait_ms)
         return inserted
 
     async def store(self, connection: Connection, tasks: Sequence[NewTask]) -> dict[UUID, UUID | TaskmillError]:
@@ -98,11 +117,11 @@ class Inserter:
         for task in tasks:
             task.ticketed = False
         await self.admit(connection, {task.queue for task in tasks})
-        if plain := [task for task in tasks if task.unique is None]:
+        if plain := [task for task in tasks if task.unique is None and task.order is None]:
             await store.insert(connection, plain)
         missing: dict[UUID, UUID | TaskmillError] = {}
         for task in tasks:
-            if task.unique is not None and (instead := await _store_keyed(connection, task)) is not None:
+            if (task.unique or task.order) and (instead := await _store_keyed(connection, task)) is not None:
                 missing[task.id] = instead
         return missing
 
@@ -139,9 +158,10 @@ class Inserter:
 async def _store_keyed(connection: Connection, task: NewTask) -> UUID | TaskmillError | None:
     try:
         async with connection.transaction():  # 键被占着，只赔上这一个
-            done = (await unique.insert(connection, [task], svc.UNIQUE_GROUP_MS))[task.id]
-    except KeyHeldError:
-        return busy([task], svc.UNIQUE_GROUP_MS / 1000)
+            insert = unique.insert if task.order is None else order.insert
+            done = (await insert(connection, [task], svc.UNIQUE_GROUP_MS))[task.id]
+    except KeyHeldError as held:
+        return busy([task], held, svc.UNIQUE_GROUP_MS / 1000)
     return taken(task, done) or done.duplicate_of
 
 

@@ -22,12 +22,14 @@ from taskmill.services.page import Page, Paging
 from taskmill.services.queues.limits import Promoter
 from taskmill.services.tasks import view as task_view
 from taskmill.services.tasks import waiting
+from taskmill.services.tasks.releasing import Releaser
 from taskmill.services.tasks.view import TaskAttemptView, TaskDetail, TaskResult, TaskState, TaskSummary
 from taskmill.states import LIVE, State
 from taskmill.stores.broker.tickets import BROKER_AWAY, Tickets
 from taskmill.stores.database import Database
 from taskmill.stores.tasks import control as task_control
 from taskmill.stores.tasks import read as task_read
+from taskmill.stores.tasks.order.release import LetGo
 from taskmill.stores.tasks.read import TaskQuery
 
 log = get_logger(__name__)
@@ -85,8 +87,15 @@ def _given(value: T | UnsetType) -> T | None:
 class TaskService:
     """What people do with tasks that exist. `tickets` None: running tasks hear of a cancel by heartbeat only."""
 
-    def __init__(self, database: Database, tickets: Tickets | None = None, promoter: Promoter | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        tickets: Tickets | None = None,
+        promoter: Promoter | None = None,
+        releaser: Releaser | None = None,
+    ) -> None:
         self._database = database
+        self._releaser = releaser
         self._promoter = promoter
         self._tickets = tickets
         self._writer = new_id()  # 计数行按写入者分开，互不争锁
@@ -140,10 +149,13 @@ class TaskService:
                 await self._hint(done.worker_id)
                 if done.place is not None and self._promoter is not None:
                     self._promoter.soon([done.place])
+                self._released(done.let_go)
                 log.info("任务已取消", task_id=str(task_id), state=done.state)
                 return TaskState(id=task_id, state=done.state, cancel_requested=done.state is State.RUNNING)
             state = await self._state(task_id)
             if state not in LIVE:
+                if await self._skip(task_id):  # 序列停在它上面：不要它了，与跳过一样
+                    return TaskState(id=task_id, state=state)
                 raise ConflictError(Code.TASK_NOT_CANCELLABLE, id=str(task_id), state=state)
         raise ConflictError(Code.TASK_NOT_CANCELLABLE, id=str(task_id), state=reasons.MOVING)
 
@@ -158,13 +170,34 @@ class TaskService:
                 reopened = await self._database.unit(work)
             except task_control.KeyTakenError as error:
                 raise ConflictError(Code.UNIQUE_TAKEN, key=error.key, id=str(error.task_id or "?")) from error
-            if reopened:
+            if reopened is not None:
+                self._released(reopened.let_go)
                 log.info("任务已重新打开", task_id=str(task_id))
-                return TaskState(id=task_id, state=State.AVAILABLE)
+                return TaskState(id=task_id, state=reopened.state)
             state = await self._state(task_id)
             if state in LIVE:
                 raise ConflictError(Code.TASK_NOT_RETRYABLE, id=str(task_id), state=state)
         raise ConflictError(Code.TASK_NOT_RETRYABLE, id=str(task_id), state=reasons.MOVING)
+
+    async def skip(self, task_id: UUID) -> TaskState:
+        """Let the sequence go on that a failed task stops; the task stays as it is.
+
+        NotFoundError TASK_NOT_FOUND, ConflictError TASK_NOT_SKIPPABLE if it stops none.
+        """
+        if await self._skip(task_id):
+            log.info("已跳过失败的任务，序列继续", task_id=str(task_id))
+            return TaskState(id=task_id, state=State.DISCARDED)
+        raise ConflictError(Code.TASK_NOT_SKIPPABLE, id=str(task_id), state=await self._state(task_id))
+
+    async def _skip(self, task_id: UUID) -> bool:
+        let_go = await self._database.unit(partial(task_control.skip, task_id=task_id))
+        if let_go is not None:
+            self._released(let_go)
+        return let_go is not None
+
+    def _released(self, let_go: LetGo) -> None:
+        if self._releaser is not None:
+            self._releaser.released(let_go)
 
     async def _state(self, task_id: UUID) -> State:
         async with self._database.pool.acquire(timeout=c.CONNECT_TIMEOUT_S) as connection:

@@ -23,11 +23,14 @@ from taskmill.services.queues.limits import LimitCache, Promoter
 from taskmill.services.tasks.group_commit import GroupCommit
 from taskmill.services.tasks.idempotency import Idempotency, LateError
 from taskmill.services.tasks.inserting import Inserter, away
+from taskmill.services.tasks.key_wait import KeyWait
+from taskmill.services.tasks.order import order_of
 from taskmill.services.tasks.preparing import PayloadLimits, new_task
+from taskmill.services.tasks.releasing import Releaser
 from taskmill.services.tasks.submit_request import SubmitRequest, refuse, request_of
 from taskmill.services.tasks.submitted import Submitted, submitted
 from taskmill.services.tasks.ticketing import Ticketing
-from taskmill.services.tasks.unique import KeyWait, taken
+from taskmill.services.tasks.unique import taken
 from taskmill.settings import Settings
 from taskmill.stores.broker.tickets import Tickets
 from taskmill.stores.database import AWAY, MISSING_SCHEMA, Database
@@ -59,9 +62,11 @@ class SubmitService:
         clock: Clock,
         limits: LimitCache | None = None,
         promoter: Promoter | None = None,
+        releaser: Releaser | None = None,
     ) -> None:
         self._limits = limits or LimitCache(database, clock)
         self._promoter = promoter or Promoter(database, tickets)
+        self._releaser = releaser or Releaser(database, self._promoter)
         self._settings = settings
         self._payload = PayloadLimits(settings.args_max_bytes, settings.args_max_depth)
         self._database = database
@@ -73,7 +78,7 @@ class SubmitService:
         self._answers = Idempotency(database)
         self._group = GroupCommit(self._inserter.insert, self._send)
         # 有键的另成一组：一个打开的事务占着键，只耽误问同一个键的人
-        self._keyed = GroupCommit(self._insert_keyed, self._send, KeyWait(self._inserter.insert, clock).insert)
+        self._keyed = GroupCommit(self._insert_keyed, self._send, KeyWait(self._inserter, clock).insert)
         self._sending: set[asyncio.Task[None]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -101,7 +106,8 @@ class SubmitService:
         return await self._submit(await self.prepare(request, task_id=UUID(task_id)))
 
     async def _submit(self, task: NewTask) -> Submitted:
-        done = await (self._group if task.unique is None and task.once is None else self._keyed).put(task)
+        plain = task.unique is None and task.once is None and task.order is None
+        done = await (self._group if plain else self._keyed).put(task)
         if done.late and task.once is not None:
             return (await self._kept(task.once))[0]
         if (error := taken(task, done)) is not None:
@@ -149,8 +155,9 @@ class SubmitService:
             await self._refresh_limits()
         policy = self.kinds.peek(request.kind, request.version) or await self._policy(request)
         task = new_task(request, policy, self._payload, task_id)
+        task.order = order_of(request, self._settings.depends_on_max)
         task.slot = self._limits.slot(task.queue, task.concurrency_key)
-        task.ticketed = task.slot is None and self._ticketing.wanted(task.queue, task.priority)
+        task.ticketed = task.slot is None and task.order is None and self._ticketing.wanted(task.queue, task.priority)
         task.schedule_id, task.fire_at, task.created_by = schedule_id, fire_at, created_by
         return task
 
@@ -175,7 +182,14 @@ class SubmitService:
                 task.cancel()
 
     def _under_way(self) -> set[asyncio.Task[None]]:
-        return self._group.under_way | self._keyed.under_way | self._keyed.apart | self._sending | self._promoter.under_way
+        return (
+            self._group.under_way
+            | self._keyed.under_way
+            | self._keyed.apart
+            | self._sending
+            | self._promoter.under_way
+            | self._releaser.under_way
+        )
 
     async def _insert_keyed(self, tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:
         return await self._inserter.insert(tasks, svc.UNIQUE_GROUP_MS)
@@ -210,6 +224,8 @@ class SubmitService:
             task.args, task.meta = b"", None  # 卡住的送票不必留着内容
         if held := {(task.queue, task.concurrency_key) for task in tasks if task.slot is not None}:
             self._promoter.soon(held)
+        if ordered := [task for task in tasks if task.order is not None]:
+            self._releaser.submitted(ordered)
         sending = asyncio.create_task(self._ticketing.send(tasks, inserted))
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)

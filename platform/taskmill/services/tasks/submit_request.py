@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -12,6 +13,7 @@ from msgspec import UNSET, Meta, UnsetType
 from taskmill import bounds, naming, reasons
 from taskmill import constants as c
 from taskmill.bounds import Range, bad_delay, bad_moment
+from taskmill.controls.order import OnParentFailure, OnSequenceFailure, bad_order
 from taskmill.controls.request import TaskRequest
 from taskmill.controls.unique import Unique, bad_key
 from taskmill.errors import Code, InputError
@@ -35,7 +37,8 @@ def _moment(description: str) -> Meta:
     return Meta(description=description, extra_json_schema={"format": "date-time"})
 
 
-class SubmitRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+# omit_defaults：没给的选项不写进 JSON，版本旧一些的数据库不认得新的
+class SubmitRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a client says of a task. None means: the kind's default. Times carry a zone; durations are seconds."""
 
     kind: KindName
@@ -55,6 +58,19 @@ class SubmitRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     unique_key: Annotated[str, Meta(description="Short for `unique.key`; the rest as the kind has it.")] | None = None
     concurrency_key: (
         Annotated[str, Meta(description="Counts against the queue's limit per key; default: the kind's.")] | None
+    ) = None
+    sequence_key: (
+        Annotated[
+            str, Meta(description="One at a time with all tasks of this key, in the order of commit of their submits.")
+        ]
+        | None
+    ) = None
+    sequence_on_failure: (
+        Annotated[OnSequenceFailure, Meta(description="What those behind it do if it fails; default: `continue`.")] | None
+    ) = None
+    depends_on: Annotated[list[UUID], Meta(description="Tasks that must have ended before it starts.")] = []
+    on_parent_failure: (
+        Annotated[OnParentFailure, Meta(description="If one of these fails or is cancelled; default: `cancel`.")] | None
     ) = None
     meta: Annotated[dict[str, Any], Meta(description="Free facts of the client, kept with the task.")] | None = None
 
@@ -95,6 +111,9 @@ def check_request(request: SubmitRequest) -> None:
     _check_unique(request)
     if request.concurrency_key is not None and (reason := bad_key(request.concurrency_key)) is not None:
         raise refuse("concurrency_key", reason)
+    found = bad_order(request.sequence_key, request.sequence_on_failure, len(request.depends_on), request.on_parent_failure)
+    if found is not None:
+        raise refuse(*found)
 
 
 def _check_unique(request: SubmitRequest) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID
@@ -10,7 +9,6 @@ from uuid import UUID
 from msgspec import UNSET
 from msgspec.structs import asdict, replace
 
-from taskmill.clock import Clock
 from taskmill.controls.unique import Unique
 from taskmill.errors import Code, ConflictError, UnavailableError
 from taskmill.services import constants as c
@@ -55,8 +53,11 @@ def taken(task: NewTask, inserted: Inserted) -> ConflictError | None:
     return ConflictError(Code.UNIQUE_TAKEN, key=inserted.unique_key, id=str(inserted.duplicate_of))
 
 
-def busy(tasks: Sequence[NewTask], seconds: float = c.UNIQUE_WAIT_S) -> UnavailableError:
+def busy(tasks: Sequence[NewTask], held: KeyHeldError, seconds: float = c.UNIQUE_WAIT_S) -> UnavailableError:
     """Return the error of keys that another transaction did not let go of; a key made of args is named by its kind."""
+    if held.sequence:
+        found = {task.order.sequence_key for task in tasks if task.order is not None and task.order.sequence_key is not None}
+        return UnavailableError(Code.SEQUENCE_BUSY, key=", ".join(sorted(found)[: c.LOG_KEYS_MAX]), seconds=seconds)
     keys = {task.unique.key or f"{task.kind}:…" for task in tasks if task.unique is not None}
     keys |= {task.once.key for task in tasks if task.once is not None}
     return UnavailableError(Code.UNIQUE_BUSY, key=", ".join(sorted(keys)[: c.LOG_KEYS_MAX]), seconds=seconds)
@@ -65,27 +66,3 @@ def busy(tasks: Sequence[NewTask], seconds: float = c.UNIQUE_WAIT_S) -> Unavaila
 def busy_key(key: str) -> UnavailableError:
     """Return the same error for one key."""
     return UnavailableError(Code.UNIQUE_BUSY, key=key, seconds=c.UNIQUE_WAIT_S)
-
-
-class KeyWait:
-    """Inserts tasks one by one, each of which waits UNIQUE_WAIT_S for its key.
-
-    Nobody else waits behind one: what holds a connection lasts UNIQUE_LOOK_MS, and only two do so at a time.
-    """
-
-    def __init__(self, insert: Insert, clock: Clock) -> None:
-        self._insert = insert
-        self._clock = clock
-        self._turn = asyncio.Semaphore(c.GROUP_COMMIT_FLUSHERS)
-
-    async def insert(self, task: NewTask) -> Inserted:
-        """Return what became of the task; UnavailableError UNIQUE_BUSY, and the errors of a submit."""
-        until = self._clock.monotonic() + c.UNIQUE_WAIT_S
-        while True:
-            async with self._turn:
-                try:
-                    return (await self._insert([task], c.UNIQUE_LOOK_MS))[task.id]
-                except KeyHeldError:
-                    if self._clock.monotonic() >= until:
-                        raise busy([task]) from None
-            await asyncio.sleep(c.UNIQUE_AGAIN_S)

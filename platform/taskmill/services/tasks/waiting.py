@@ -9,10 +9,12 @@ import msgspec
 
 from taskmill.clock import rfc3339
 from taskmill.controls.rate import Rate
+from taskmill.services import constants as c
 from taskmill.states import WAITING, State
 from taskmill.stores.database import Queryable
 from taskmill.stores.tasks import waiting as store
 from taskmill.stores.tasks.limits import HELD_BY_KEY, HELD_BY_QUEUE
+from taskmill.stores.tasks.order import dependencies
 from taskmill.stores.tasks.waiting import WaitFacts
 from taskmill.words import Words
 
@@ -31,6 +33,9 @@ class WaitCode(StrEnum):
     QUEUE_AT_LIMIT = "QUEUE_AT_LIMIT"
     RATE_AT_LIMIT = "RATE_AT_LIMIT"
     KEY_RATE_AT_LIMIT = "KEY_RATE_AT_LIMIT"
+    NOT_ITS_TURN = "NOT_ITS_TURN"
+    SEQUENCE_STOPPED = "SEQUENCE_STOPPED"
+    PARENTS_LIVE = "PARENTS_LIVE"
 
 
 WORDS: Final[dict[WaitCode, Words]] = {
@@ -67,6 +72,15 @@ WORDS: Final[dict[WaitCode, Words]] = {
         "队列 {queue} 里键 {key} 每 {period} 秒至多开始 {limit} 个，前面还有 {ahead} 个",
         "the queue {queue} starts {limit} tasks of the key {key} in {period} s at most, {ahead} are before it",
     ),
+    WaitCode.NOT_ITS_TURN: Words(
+        "序列 {key} 轮到任务 {head}（{state}），前面有 {ahead} 个",
+        "in the sequence {key} it is the turn of the task {head} ({state}), {ahead} are before it",
+    ),
+    WaitCode.SEQUENCE_STOPPED: Words(
+        "序列 {key} 停在失败的任务 {id} 上；taskmill task retry {id} 或 taskmill task skip {id}",
+        "the sequence {key} is stopped by the failed task {id}; taskmill task retry {id} or taskmill task skip {id}",
+    ),
+    WaitCode.PARENTS_LIVE: Words("等 {n} 个任务结束：{ids}", "waits for the end of {n} tasks: {ids}"),
 }
 
 
@@ -84,7 +98,29 @@ async def reasons(connection: Queryable, row: Any) -> list[WaitReason]:
         return []
     facts = await store.facts(connection, row["queue"], row["kind"], row["kind_version"])
     found = [WaitReason(code=code, message=WORDS[code](**_facts(row, facts))) for code in _codes(row, state, facts)]
+    if state is State.BLOCKED:
+        found += await _blocked(connection, row, facts)
     return found + (await _held(connection, row) if row["slot"] in HELD else [])
+
+
+async def _blocked(connection: Queryable, row: Any, facts: WaitFacts) -> list[WaitReason]:
+    """轮到谁、还等谁；谁也不等的，等着有人来看一眼，那要有调度器。"""
+    told: list[tuple[WaitCode, dict[str, Any]]] = []
+    if row["sequence_key"] is not None and (turn := await store.turn(connection, row["id"])) is not None:
+        key = row["sequence_key"]
+        if turn.head is not None:
+            head = {"key": key, "head": turn.head, "state": turn.state or "?", "ahead": turn.ahead}
+            told.append((WaitCode.NOT_ITS_TURN, head))
+        elif turn.stopped_by is not None:
+            told.append((WaitCode.SEQUENCE_STOPPED, {"key": key, "id": turn.stopped_by}))
+    parents = [(parent, state) for parent, state in await dependencies.parents(connection, row["id"]) if state is not None]
+    if parents:
+        shown = ", ".join(f"{parent} ({state})" for parent, state in parents[: c.LOG_KEYS_MAX])
+        more = "" if len(parents) <= c.LOG_KEYS_MAX else ", …"
+        told.append((WaitCode.PARENTS_LIVE, {"n": len(parents), "ids": shown + more}))
+    if not told and not facts.scheduled:
+        told.append((WaitCode.NO_SCHEDULER, {}))
+    return [WaitReason(code=code, message=WORDS[code](**words)) for code, words in told]
 
 
 async def _held(connection: Queryable, row: Any) -> list[WaitReason]:
@@ -115,9 +151,9 @@ async def _held(connection: Queryable, row: Any) -> list[WaitReason]:
 
 
 def _codes(row: Any, state: State, facts: WaitFacts) -> list[WaitCode]:
-    due = state is State.AVAILABLE
+    due = state in {State.AVAILABLE, State.BLOCKED}
     # 已有票据的不再需要调度器；被上限挡着的等的是别人
-    needs_scheduler = not due or (row["ticket_at"] is None and row["slot"] not in HELD)
+    needs_scheduler = not due or (state is State.AVAILABLE and row["ticket_at"] is None and row["slot"] not in HELD)
     holds = {
         WaitCode.NOT_DUE: not due,
         WaitCode.QUEUE_PAUSED: facts.paused_at is not None,

@@ -15,6 +15,7 @@ select queue,
        count(*) filter (where state = 'running') as running,
        count(*) filter (where slot in (0, 1)) as held,
        count(*) filter (where state = 'retryable') as retryable,
+       count(*) filter (where state = 'blocked') as blocked,
        count(*) filter (where state in ('scheduled', 'retryable')
                           and run_at <= now() + make_interval(secs => :due_soon_s)) as due_soon,
        coalesce(greatest(extract(epoch from now() - min(run_at) filter (where state = 'available')), 0), 0)::float8
@@ -34,13 +35,14 @@ class Backlog:
     running: int = 0
     held: int = 0
     retryable: int = 0
+    blocked: int = 0
     due_soon: int = 0
     oldest_wait_s: float = 0.0
 
     @property
     def total(self) -> int:
         """Return how many live tasks it has."""
-        return self.scheduled + self.available + self.running + self.retryable
+        return self.scheduled + self.available + self.running + self.retryable + self.blocked
 
 
 async def load(session: AsyncSession, due_soon_s: float) -> dict[str, Backlog]:

@@ -34,11 +34,11 @@ returning t.id, t.claim_no, t.attempt, t.max_attempts, t.crash_count, t.queue, t
             select from taskmill.queues q where q.name = t.queue and (q.rate is not null or q.rate_per_key is not null)) end as rated
 """
 # 转移 claim：available → running。
-# 别人锁着的行跳过：一把锁不能让同一批里的几百个任务陪着等
+# 别人锁着的行跳过：一把锁不能让同一批里的几百个任务陪着等。只拦着它结束的（key share，有人来等它）不算锁着
 CLAIM = f"""
 with chosen as materialized (
   select t.id from unnest($1::uuid[], $2::int[]) as u(id, claim_no) join taskmill.tasks t on {_CLAIMABLE}
-  where t.crash_count < {c.SUSPECT_FROM} for update of t skip locked
+  where t.crash_count < {c.SUSPECT_FROM} for no key update of t skip locked
 )
 update taskmill.tasks t {_SET}
 from chosen where t.id = chosen.id
@@ -51,7 +51,7 @@ with chosen as materialized (
   select t.id from unnest($1::uuid[], $2::int[]) as u(id, claim_no) join taskmill.tasks t on {_CLAIMABLE}
   where t.crash_count >= {c.SUSPECT_FROM} and not exists (
     select from taskmill.tasks x where x.worker_id = $3 and x.state = 'running')
-  order by t.id limit 1 for update of t skip locked
+  order by t.id limit 1 for no key update of t skip locked
 )
 update taskmill.tasks t {_SET}
 from chosen where t.id = chosen.id
@@ -70,7 +70,7 @@ with u as materialized (
               when t.crash_count >= {c.SUSPECT_FROM} then {sc.SUSPECT_DELAY_S} end as delay_s
   from unnest($1::uuid[], $2::int[]) as u(id, claim_no)
   join taskmill.tasks t on t.id = u.id and t.claim_no = u.claim_no and {state_in(sources(By.CLAIM))}
-  for update of t skip locked
+  for no key update of t skip locked
 )
 update taskmill.tasks t
 set state = case when u.delay_s is null then t.state else 'scheduled' end, slot = case when u.delay_s is null then t.slot end,

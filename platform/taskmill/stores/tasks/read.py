@@ -38,7 +38,7 @@ from taskmill.stores import constants as sc
 from taskmill.stores.database import Connection, Queryable
 from taskmill.stores.sqlstates import CANCELLED
 
-_COLUMNS = [column.name for column in Task.__table__.columns if column.name != "slot"]  # 只有活的任务才有
+_COLUMNS = [column.name for column in Task.__table__.columns if column.name not in {"slot", "followed"}]  # 只有活的任务才有
 _LIST = [name for name in _COLUMNS if name not in {"args", "meta"}]  # 列表不带大字段
 # 以前存下的、驱动读不回的时刻（公元一万年以后）：照样列得出来
 _READABLE = datetime(c.TIME_YEARS[1] + 1, 1, 1, tzinfo=UTC)

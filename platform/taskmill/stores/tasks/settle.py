@@ -15,6 +15,8 @@ from taskmill.stores.arrays import sparse
 from taskmill.stores.database import Connection, Record
 from taskmill.stores.tasks.history import counted, counts, ended, into_history, state_in
 from taskmill.stores.tasks.limits import Place
+from taskmill.stores.tasks.order.follow import FACTS, ended_of, follow
+from taskmill.stores.tasks.order.release import LetGo
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -73,13 +75,13 @@ with unretained as materialized (
     as u(id, claim_no, worker_id, state, result, error, attempt_delta, crash_delta)
 ), d as (
   delete from taskmill.tasks t using u where {_FENCE}
-  returning {ended(_SET)}
+  returning {ended(_SET)}, t.followed
 ), h as (
   {into_history("d", _KEPT)}
 ), r as (
   {counted(counts("d", "state", "$9", sums=_SUMS) + " union all" + counts("d", "'unretained'", "$9", where=_UNKEPT))}
 )
-select id, attempt, worker_id, started_at from d
+select id, attempt, worker_id, started_at, state, {FACTS} from d
 """
 # 转移 settle / hand_back / rescue：running → 等待态；被要求取消的不在此列
 WAIT = f"""
@@ -123,8 +125,18 @@ async def locked(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
     return {row["id"] for row in await connection.fetch(LOCKED, sorted(ids))}
 
 
-async def settle(connection: Connection, outcomes: Sequence[Outcome], writer: UUID) -> dict[UUID, State]:
+async def settle(
+    connection: Connection,
+    outcomes: Sequence[Outcome],
+    writer: UUID,
+    let_go: LetGo | None = None,
+    *,
+    wary: bool = True,
+) -> dict[UUID, State]:
     """Apply all outcomes in the caller's transaction; returns the state that each task got whose fence matched.
+
+    What waited for those that ended is let go; `let_go` takes the tickets, to be sent after the commit. With `wary`, what
+    somebody else has locked of it is left to the scheduler.
 
     A waiting target whose task was asked to cancel goes to cancelled instead. Repeating the call after an unknown
     COMMIT is harmless: the fence matches each attempt once. TransitionError if the table of transitions lacks one.
@@ -143,8 +155,12 @@ async def settle(connection: Connection, outcomes: Sequence[Outcome], writer: UU
     landed = [o for o in waiting if o.id in facts]
     states = {o.id: o.state for o in landed}
     if finals:
-        for row in await _finish(connection, sorted(finals, key=lambda o: o.id), writer):
+        rows = await _finish(connection, sorted(finals, key=lambda o: o.id), writer)
+        for row in rows:
             facts[row["id"]] = (row["attempt"], row["started_at"])
+        made = await follow(connection, (ended_of(row, row["state"]) for row in rows), writer, wary=wary)
+        if let_go is not None:
+            let_go.add(made)
         states |= {o.id: o.state for o in finals if o.id in facts}
     # 要等却被取消了的，以取消之后的为准：没有死因的也记下「取消」
     failed = sorted((o for o in (*landed, *finals) if o.cause is not None and o.id in facts), key=lambda o: o.id)

@@ -12,8 +12,10 @@ from taskmill.states import By, State, sources
 from taskmill.stores.arrays import Fence, fence_arrays
 from taskmill.stores.broker.lanes import Lane
 from taskmill.stores.broker.tickets import Ticket
-from taskmill.stores.database import Queryable, Record
+from taskmill.stores.database import Connection, Queryable, Record
 from taskmill.stores.tasks.history import NOW_MS, counted, counts, ended, into_history, state_in
+from taskmill.stores.tasks.order.follow import FACTS, ended_of, follow
+from taskmill.stores.tasks.order.release import LetGo
 
 # 转移 stage：scheduled / retryable → available；票由补票步骤给
 DUE = f"""
@@ -111,7 +113,7 @@ with old as materialized (
 ), d as (
   delete from taskmill.tasks t using old
   where t.id = old.id and {state_in(sources(By.EXPIRE))}
-  returning {ended(_SET)}
+  returning {ended(_SET)}, t.followed, t.state = 'blocked' as blocked
 ), h as (
   {into_history("d")}
 ), a as (
@@ -120,7 +122,7 @@ with old as materialized (
 ), r as (
   {counted(counts("d", "state", "$2"))}
 )
-select id, kind, queue, attempt from d
+select id, kind, queue, attempt, state, blocked, {FACTS} from d
 """
 
 
@@ -174,9 +176,11 @@ async def unticket(connection: Queryable, tickets: Sequence[Fence]) -> None:
     await connection.execute(UNTICKET, *fence_arrays(tickets))
 
 
-async def expire(connection: Queryable, limit: int, writer: UUID) -> list[Record]:
-    """Discard waiting tasks whose expires_at has passed; returns id, kind, queue and attempt of each."""
-    return await connection.fetch(EXPIRE, limit, writer)
+async def expire(connection: Connection, limit: int, writer: UUID) -> tuple[list[Record], LetGo]:
+    """Discard waiting tasks whose expires_at has passed; returns id, kind, queue and attempt of each, and what that let go."""
+    rows = await connection.fetch(EXPIRE, limit, writer)
+    ended_tasks = [ended_of(row, row["state"], blocked=row["blocked"]) for row in rows]
+    return rows, await follow(connection, ended_tasks, writer)
 
 
 async def queue_states(connection: Queryable) -> dict[str, bool]:

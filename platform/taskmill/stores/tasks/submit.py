@@ -1,4 +1,4 @@
-"""INSERT of new tasks by arrays; the only statement that makes a task row."""
+"""INSERT of new tasks by arrays; the only statements that make a task row."""
 
 from __future__ import annotations
 
@@ -24,6 +24,20 @@ class Uniqueness(Unique, frozen=True, kw_only=True):
     """The rule of a new task; without a `key` of its own, JSON bytes `of` which the key is made."""
 
     of: bytes | None
+
+
+@dataclass(slots=True)
+class Order:
+    """After which tasks a new one comes: those before it in its sequence, and its `parents`.
+
+    `stop`: the sequence stops if it fails. `on_failure` of a parent: `cancel` or `run`. `sequence_no` is drawn in the transaction.
+    """
+
+    sequence_key: str | None
+    stop: bool
+    parents: Sequence[UUID]
+    on_failure: str
+    sequence_no: int | None = None
 
 
 @dataclass(slots=True)
@@ -55,6 +69,7 @@ class NewTask:
     concurrency_key: str | None = None
     slot: int | None = None
     once: Once | None = None
+    order: Order | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +149,24 @@ _SLOT = f"""case when d.due <= now() and u.slot is not null and u.concurrency_ke
      when d.due <= now() then u.slot end"""
 KEYED_VALUES: Final = {**VALUES, "concurrency_key": "u.concurrency_key", "slot": _SLOT}
 INSERT_KEYED = inserting(KEYED_FORM, KEYED_VALUES)
+# 有先后的：先挡着，提交之后才看轮到谁、等的都结束了没有
+ORDERED_FORM: Final[Form] = (
+    *KEYED_FORM,
+    ("blocked", "bool", lambda task: task.order is not None, False),
+    ("sequence_key", "text", lambda task: task.order and task.order.sequence_key, None),
+    ("sequence_no", "bigint", lambda task: task.order and task.order.sequence_no, None),
+    ("sequence_stop", "bool", lambda task: (task.order is not None and task.order.stop) or None, None),
+)
+ORDERED_VALUES: Final = {
+    **KEYED_VALUES,
+    "state": f"case when u.blocked then 'blocked' else {VALUES['state']} end",
+    "ticket_at": f"case when u.blocked is not true then {VALUES['ticket_at']} end",
+    "slot": f"case when u.blocked is not true then {_SLOT} end",
+    "sequence_key": "u.sequence_key",
+    "sequence_no": "u.sequence_no",
+    "sequence_stop": "u.sequence_stop",
+}
+INSERT_ORDERED = inserting(ORDERED_FORM, ORDERED_VALUES)
 QUEUES = "insert into taskmill.queues (name) select unnest($1::text[]) on conflict do nothing returning name"
 
 
@@ -145,11 +178,17 @@ def columns(tasks: Sequence[NewTask], form: Form = FORM) -> Iterator[list[Any]]:
 
 
 async def insert(connection: Connection, tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:
-    """Insert all `tasks` in one statement, sorted by id; returns one Inserted per id. Errors: asyncpg's."""
+    """Insert all `tasks`, none of them with an `order`, in one statement, sorted by id; returns one Inserted per id. Errors: asyncpg's."""
     ordered = sorted(tasks, key=lambda t: t.id)
     keyed = any(task.slot is not None or task.concurrency_key is not None for task in ordered)
     statement, form = (INSERT_KEYED, KEYED_FORM) if keyed else (INSERT, FORM)
     rows = await connection.fetch(statement, *columns(ordered, form))
+    return {row["id"]: Inserted(row["state"], row["run_at"], row["ticket_ms"]) for row in rows}
+
+
+async def insert_ordered(connection: Connection, tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:
+    """The same for tasks whose `order` has its number; they are blocked until somebody looks whose turn it is."""
+    rows = await connection.fetch(INSERT_ORDERED, *columns(sorted(tasks, key=lambda t: t.id), ORDERED_FORM))
     return {row["id"]: Inserted(row["state"], row["run_at"], row["ticket_ms"]) for row in rows}
 
 

@@ -16,13 +16,13 @@ from taskmill.stores.arrays import sparse
 from taskmill.stores.database import LOCKED_OUT, Connection, Record
 from taskmill.stores.tasks import submit
 from taskmill.stores.tasks.history import state_in
-from taskmill.stores.tasks.submit import DUE, KEYED_FORM, KEYED_VALUES, Inserted, NewTask
+from taskmill.stores.tasks.submit import DUE, ORDERED_FORM, ORDERED_VALUES, Inserted, NewTask
 
 # 由参数来的键在此算：jsonb 的写法是唯一的，REST、Python 与 SQL 因此得到同一个键
 _KEY = """coalesce(x.given_key,
   x.kind || ':' || left(encode(sha256(convert_to(x.unique_of::text, 'UTF8')), 'hex'), 32))"""
 _FORM: Final = (
-    *KEYED_FORM,
+    *ORDERED_FORM,
     ("given_key", "text", attrgetter("unique.key"), None),
     ("unique_of", "jsonb", attrgetter("unique.of"), None),
     ("unique_while", "text", attrgetter("unique.while_"), submit.NEVER),
@@ -34,8 +34,8 @@ with u as materialized (
   select x.*, {_KEY} as unique_key
   from unnest({", ".join(f"${n}::{sort}[]" for n, (_, sort, *_) in enumerate(_FORM, 1))}) as x({", ".join(_NAMES)})
 ), i as (
-  insert into taskmill.tasks ({", ".join(KEYED_VALUES)}, unique_key, unique_while)
-  select {", ".join(KEYED_VALUES.values())}, u.unique_key, u.unique_while from u cross join lateral ({DUE}) d
+  insert into taskmill.tasks ({", ".join(ORDERED_VALUES)}, unique_key, unique_while)
+  select {", ".join(ORDERED_VALUES.values())}, u.unique_key, u.unique_while from u cross join lateral ({DUE}) d
   on conflict (unique_key) where {UNIQUE_HELD} do nothing
   returning id, state, run_at, (extract(epoch from ticket_at) * 1000)::bigint as ticket_ms
 )
@@ -65,6 +65,7 @@ where k.key = any ($1::text[]) and k.until > now()
 # 之前的上限，以及从此的上限
 BOUND = "select b.before from (select current_setting('lock_timeout') as before) b, set_config('lock_timeout', $1, true)"
 UNDO = "delete from taskmill.tasks where id = any ($1::uuid[])"
+UNWAIT = "delete from taskmill.task_dependencies where child_id = any ($1::uuid[])"
 UNHOLD = "delete from taskmill.unique_keys where task_id = any ($1::uuid[]) and until > now()"
 # 转移 replace：available → scheduled（新的时间在将来）；别的等待态不变，由 stager 到时放行
 REPLACE = f"""
@@ -82,7 +83,11 @@ returning t.id, t.state, t.run_at
 
 
 class KeyHeldError(Exception):
-    """Another transaction holds a key and has not ended within the time; nothing was stored."""
+    """Another transaction holds a key and has not ended within the time; nothing was stored. `sequence`: the key of a sequence."""
+
+    def __init__(self, *, sequence: bool = False) -> None:
+        super().__init__()
+        self.sequence = sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,7 @@ async def undo(connection: Connection, ids: Collection[UUID]) -> None:
     """Take back tasks that this transaction inserted, with the keys that they hold."""
     await connection.execute(UNDO, sorted(ids))
     await connection.execute(UNHOLD, sorted(ids))
+    await connection.execute(UNWAIT, sorted(ids))
 
 
 async def _round(connection: Connection, tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:

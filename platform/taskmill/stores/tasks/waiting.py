@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from taskmill.stores import constants as sc
 from taskmill.stores.database import Queryable
@@ -26,6 +27,18 @@ select q.max_running, q.max_running_per_key, q.rate, q.rate_per_key,
        (select count(*) from taskmill.tasks t where t.queue = q.name and t.slot = $3
         and (t.concurrency_key = $2 or $3 = 1) and (t.priority, t.id) < ($4::smallint, $5::uuid)) as ahead
 from taskmill.queues q where q.name = $1
+"""
+# 等别的任务的：轮到谁、停在哪里
+TURN = """
+select s.head, h.state, (
+  select x.task_id from taskmill.sequence_stops x where x.key = t.sequence_key and x.no < t.sequence_no order by x.no limit 1
+) as stopped_by, (
+  select count(*) from taskmill.tasks b where b.sequence_key = t.sequence_key and b.sequence_no < t.sequence_no
+) as ahead
+from taskmill.tasks t
+left join taskmill.sequence_turns s on s.key = t.sequence_key
+left join taskmill.tasks h on h.id = s.head
+where t.id = $1
 """
 # 有任务在等、却没有人会来领的队列与类型；暂停的队列是有意的。
 # 工作进程领到不认得的类型就推迟它一小会儿：这样的任务几乎总是 scheduled，也算在等
@@ -73,6 +86,22 @@ class HeldFacts:
     running: int
     of_key: int
     ahead: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFacts:
+    """Whose turn it is in a task's sequence, in which state that one is, which failed task stops it, how many are before it."""
+
+    head: UUID | None
+    state: str | None
+    stopped_by: UUID | None
+    ahead: int
+
+
+async def turn(connection: Queryable, task_id: UUID) -> TurnFacts | None:
+    """Return what a blocked task of a sequence waits for; None if it does not wait any more."""
+    found = await connection.fetchrow(TURN, task_id)
+    return None if found is None or found["head"] == task_id else TurnFacts(*found)
 
 
 async def held(connection: Queryable, row: Any) -> HeldFacts | None:

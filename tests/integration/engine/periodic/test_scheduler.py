@@ -91,7 +91,7 @@ async def test_every_duty_has_a_name_of_its_own(database_url: str, broker_url: s
     async with opened(database_url, broker_url) as platform:
         names = [loop.name for loop in build_loops(platform)]
     assert len(set(names)) == len(names)
-    assert {"stager", "cron", "rescuer", "limiter", "pruner", "auditor"} <= set(names)
+    assert {"stager", "cron", "rescuer", "limiter", "releaser", "pruner", "auditor"} <= set(names)
 
 
 async def test_repairs_of_the_auditor_are_a_metric(database_url: str, broker_url: str) -> None:
@@ -138,7 +138,7 @@ async def test_a_taken_health_port_is_named(database_url: str, broker_url: str) 
                 await run_scheduler(platform, asyncio.Event())
 
 
-LOOPS = ("schedule_sync", "key_guard", "stager", "cron", "rescuer", "limiter", "pruner", "auditor")
+LOOPS = ("schedule_sync", "key_guard", "stager", "cron", "rescuer", "limiter", "releaser", "pruner", "auditor")
 
 
 async def rounds(loopers: list[Looper]) -> None:

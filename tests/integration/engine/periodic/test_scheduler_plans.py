@@ -13,6 +13,7 @@ from taskmill.stores.database import Database
 from taskmill.stores.tasks import audit as task_audit
 from taskmill.stores.tasks import prune
 from taskmill.stores.tasks import rescue as task_rescue
+from taskmill.stores.tasks.order import release
 
 pytestmark = pytest.mark.anyio
 STATEMENTS: dict[str, tuple[str, tuple[Any, ...], str]] = {
@@ -21,6 +22,10 @@ STATEMENTS: dict[str, tuple[str, tuple[Any, ...], str]] = {
     "audit: oldest": (task_audit.OLDEST, (5.0,), "tasks_available"),
     "audit: lost": (task_audit.LOST, ("q1", 2, 0.0, 1e12, 5000), "tasks_available"),
     "cron: due": (schedule.DUE, (100,), "schedules_due"),
+    "release: not armed": (release.PENDING, (), "task_dependencies_fresh"),
+    "release: new in sequences": (release.PENDING, (), "sequences_fresh"),
+    "release: turns put off": (release.PENDING, (), "sequence_turns_waiting"),
+    "release: ended parents": (release.PENDING, (), "ended_parents_pkey"),
     "prune: attempts": (prune.ATTEMPTS, (14, 5000), "task_attempts_finished"),
     "prune: fires": (prune.FIRES, (14, 5000), "schedule_fires_created"),
     "prune: rollups": (prune.ROLLUPS, (14, prune.NOBODY, 5000), "rollups_pkey"),
