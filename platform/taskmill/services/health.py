@@ -91,7 +91,9 @@ class HealthService:
 
     async def _ping_database(self) -> None:
         """走请求所走的两个连接池：列表用 ORM 的，收任务与看密钥用热的，哪个不通都答不了请求。"""
-        await asyncio.gather(self._ping_hot(), self._ping_orm())
+        for error in await asyncio.gather(self._ping_hot(), self._ping_orm(), return_exceptions=True):
+            if error is not None:
+                raise error  # 先等两个都答完：留一个在半路连着，没有人再管它
 
     async def _ping_hot(self) -> None:
         async with self._database.pool.acquire() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -310,7 +311,10 @@ async def test_a_database_that_takes_no_writes_is_not_ready(own_postgres: Postgr
             return (await client.get("/readyz")).status_code == 503
 
         await eventually(unready)
+        before = asyncio.all_tasks()
         details = refusal(await client.get("/readyz"), 503, "DATABASE_UNAVAILABLE")
+        left = [task for task in asyncio.all_tasks() - before if "expire_connections" not in repr(task)]
+        assert left == []  # nobody goes on connecting when the answer is out
         assert "takes no writes" in details["readiness"]["dependencies"]["postgresql"]["detail"]
 
 
