@@ -37,6 +37,7 @@ class Limiter:
         self._after = FIRST  # 上一轮看到哪个键
         self._keys_at = float("-inf")  # 何时再看被挡的键
         self._cost = Cost(ec.SWEEP_COST_RATIO, first=0.0)
+        self._walked_s = 0.0  # 这一遍看到现在用了多久
         self.period_s = ec.LIMITER_PERIOD_S
 
     async def run_once(self) -> Mapping[str, int]:
@@ -65,6 +66,8 @@ class Limiter:
             return []
         places, after = await store.held_keys(connection, self._after, ec.LIMIT_KEYS)
         self._after = after or FIRST
-        rest = self._cost.rest(self._clock.monotonic() - began)
-        self._keys_at = began if places or after else began + min(rest, ec.LIMITER_REST_S)
+        self._walked_s += self._clock.monotonic() - began
+        if after is None:
+            rest, self._walked_s = self._cost.rest(self._walked_s), 0.0
+            self._keys_at = began if places else began + min(rest, ec.LIMITER_REST_S)
         return list(places)

@@ -1,6 +1,6 @@
 """Stager: makes due tasks available, tickets rows that have none, rebuilds lost streams, ends expired tasks.
 
-A round costs what there is to do, not how many queues there are: only lanes with a row without a ticket are looked at.
+A round costs what there is to do, not how many queues there are: an idle one is two statements, and only lanes with a row without a ticket are looked at.
 What no row tells, a stream that Valkey lost while its rows believe in their tickets, is found by a sweep over all
 queues; with thousands of them it comes less often.
 """
@@ -60,15 +60,13 @@ class Stager:
 
     async def run_once(self) -> Mapping[str, int]:
         """Do one round; returns staged, expired, fed, epochs (rebuilt) and more (a batch was full)."""
-        due = await self._database.unit(lambda connection: store.stage_due(connection, self._batch))
+        some_due, some_expired = await store.overdue(self._database.pool)
+        due = await self._stage() if some_due else []
         waiting = set(await store.unticketed_lanes(self._database.pool))
         # 刚到期的先补：别的道再多，也不耽误它们
         first = waiting & set(due)
         fed, full, rebuilt = await self._feed_all(sorted(first))
-        expired, let_go = await self._database.unit(lambda connection: store.expire(connection, self._batch, self._writer))
-        self._released(let_go)
-        for row in expired:
-            self._tally.expired(row["id"], row["kind"], row["queue"], row["attempt"])
+        expired = await self._expire() if some_expired else 0
         if self._missing:
             rebuilt += await self._rebuild_next()
         elif self._clock.monotonic() >= self._sweep_at:
@@ -77,11 +75,21 @@ class Stager:
         count, more, begun = await self._feed_all(self._in_turn((waiting | self._stale.keys()) - first))
         return {
             "staged": len(due),
-            "expired": len(expired),
+            "expired": expired,
             "fed": fed + count,
             "epochs": rebuilt + begun,
             "more": int(full or more or len(due) == self._batch or bool(self._missing)),
         }
+
+    async def _stage(self) -> list[Lane]:
+        return await self._database.unit(lambda connection: store.stage_due(connection, self._batch))
+
+    async def _expire(self) -> int:
+        rows, let_go = await self._database.unit(lambda connection: store.expire(connection, self._batch, self._writer))
+        self._released(let_go)
+        for row in rows:
+            self._tally.expired(row["id"], row["kind"], row["queue"], row["attempt"])
+        return len(rows)
 
     async def _feed_all(self, lanes: list[Lane]) -> tuple[int, bool, int]:
         """补票，一次一组道，到时即止；返回补了几张、是否还有、重建了几个纪元。"""

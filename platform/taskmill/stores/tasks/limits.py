@@ -116,7 +116,7 @@ with recursive by_key as (
 )
 update taskmill.tasks t set slot = null from next where t.id = next.id and t.slot in (0, 1) returning t.queue
 """
-# 沿索引跳着找被挡的键，一次一段：$1、$2 是上一段的末尾。键已占满的不提，那是常态；段的末尾总是提到
+# 沿索引跳着找被挡的键，一次一段：$1、$2 是上一段的末尾。键已占满的不提，那是常态；段的末尾总是提到，也说它有没有空位
 KEYS = f"""
 with recursive held as (
   (select queue, concurrency_key, 1 as n from taskmill.tasks
@@ -129,10 +129,13 @@ with recursive held as (
     order by queue, concurrency_key limit 1) x
   where h.n < $3
 )
-select h.queue, h.concurrency_key, h.n = $3 as last from held h join taskmill.queues q on q.name = h.queue
-where h.n = $3 or q.max_running_per_key is null or q.max_running_per_key > (
-  select count(*) from taskmill.tasks t
-  where t.queue = h.queue and t.concurrency_key = h.concurrency_key and t.slot > 0 and {SLOTTED_KEY})
+select h.queue, h.concurrency_key, h.n = $3 as last, r.room
+from held h join taskmill.queues q on q.name = h.queue
+cross join lateral (
+  select q.max_running_per_key is null or q.max_running_per_key > (
+    select count(*) from taskmill.tasks t
+    where t.queue = h.queue and t.concurrency_key = h.concurrency_key and t.slot > 0 and {SLOTTED_KEY}) as room) r
+where h.n = $3 or r.room
 """
 # 排在队列这里的；占满了的不提
 QUEUES = """
@@ -316,8 +319,8 @@ async def held_keys(
 ) -> tuple[list[tuple[str, str]], tuple[str, str] | None]:
     """Look at the next `most` queues and keys with held tasks; returns those with room, and where to go on, None at the end."""
     rows = await connection.fetch(KEYS, *after, most)
-    places = {(row["queue"], row["concurrency_key"]): row["last"] for row in rows}
-    return list(places), next((place for place, last in places.items() if last), None)
+    last = next(((row["queue"], row["concurrency_key"]) for row in rows if row["last"]), None)
+    return [(row["queue"], row["concurrency_key"]) for row in rows if row["room"]], last
 
 
 async def held_queues(connection: Queryable) -> list[str]:

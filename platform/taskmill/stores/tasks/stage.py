@@ -17,6 +17,12 @@ from taskmill.stores.tasks.history import NOW_MS, counted, counts, ended, into_h
 from taskmill.stores.tasks.order.follow import FACTS, ended_of, follow
 from taskmill.stores.tasks.order.release import LetGo
 
+# 闲的时候一轮只问这一句，不必为两条什么也不改的语句各开一个事务
+OVERDUE = """
+select exists (select from taskmill.tasks where state in ('scheduled', 'retryable') and run_at <= now() order by run_at limit 1) as due,
+       exists (select from taskmill.tasks where expires_at is not null and state <> 'running' and expires_at <= now()
+               order by expires_at limit 1) as expired
+"""
 # 转移 stage：scheduled / retryable → available；票由补票步骤给
 DUE = f"""
 with due as materialized (
@@ -124,6 +130,12 @@ with old as materialized (
 )
 select id, kind, queue, attempt, state, blocked, {FACTS} from d
 """
+
+
+async def overdue(connection: Queryable) -> tuple[bool, bool]:
+    """Say whether some task is due, and whether the time of some waiting one has passed."""
+    row = await connection.fetchrow(OVERDUE)
+    return (row["due"], row["expired"]) if row is not None else (False, False)
 
 
 async def stage_due(connection: Queryable, limit: int) -> list[Lane]:
