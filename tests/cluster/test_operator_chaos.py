@@ -274,7 +274,8 @@ async def test_deleted_during_its_migration_it_leaves_nothing_and_a_new_one_star
         await bare.until_gone("Job", job["metadata"]["name"], timeout=120)
         print(f"\ndeleted during the migration: gone with its Job after {time.monotonic() - begin:.1f} s")  # noqa: T201
         await bare.queue(QUEUE, migration={"policy": "Auto"})
-        await bare.condition(QUEUE, "Migrated", "JobRunning")
+        # 先前的 pod 有 30 秒收尾；机器忙的时候，新的要等到那之后
+        await bare.condition(QUEUE, "Migrated", "JobRunning", timeout=120)
         assert len([each for each in await bare.list("Job") if not each["metadata"].get("deletionTimestamp")]) == 1
     finally:
         await holder.close()
