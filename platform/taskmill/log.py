@@ -214,7 +214,8 @@ def _formatter(language: str, *, as_json: bool, colors: bool = False) -> logging
         else [_unsteered, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_traceback)]
     )
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_SHARED, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *readable(language), *last]
+        foreign_pre_chain=_SHARED,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *readable(language), *last],
     )
 
 
