@@ -174,7 +174,9 @@ ERRORS: dict[Code, ErrorSpec] = {
     ),
     Code.KIND_NOT_FOUND: ErrorSpec(
         422, 3, "未知的任务类型：{kind}", "unknown task kind: {kind}",
-        "{known}taskmill plugin kinds 列出所有类型；或 GET /api/v1/kinds", "{known}taskmill plugin kinds lists all; or GET /api/v1/kinds",
+        "{known}装有它的插件（taskmill plugin list）的工作进程或接口启动过，才有这个类型；taskmill plugin kinds 或 GET /api/v1/kinds 列出所有类型",
+        "{known}a kind is known once a worker or an API with its plugin has started (taskmill plugin list); "
+        "taskmill plugin kinds or GET /api/v1/kinds lists all",
     ),
     Code.KIND_NOT_REGISTERED: ErrorSpec(
         404, 3, "没有插件注册过类型 {kind}", "no plugin has registered the kind {kind}",

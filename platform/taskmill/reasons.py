@@ -12,6 +12,9 @@ from taskmill.words import Words
 # 参数依次是中文、英文
 WITHIN: Final = Words("须在 {low} 到 {high} 之间", "must be within {low} and {high}")
 NOT_SET: Final = Words("未设置", "not set")
+NEITHER_SET: Final = Words(
+    "都未设置；taskmill dev 的在它的 .taskmill/run.json 里", "not set; those of a taskmill dev are in its .taskmill/run.json"
+)
 NOT_A_URL: Final = Words(
     "不是网址；密码里的特殊字符要用百分号编码", "not a URL; percent-encode special characters of the password"
 )

@@ -202,6 +202,13 @@ class Settings(BaseSettings):
         """Return the broker URL or raise CONFIG_INVALID."""
         return _require(self.broker_url, "TASKMILL_BROKER_URL", check_broker_url)
 
+    def require_urls(self) -> tuple[str, str]:
+        """Return the URLs of the database and of the broker, or raise CONFIG_INVALID that names both if both are missing."""
+        if self.database_url is None and self.broker_url is None:
+            field = "TASKMILL_DATABASE_URL, TASKMILL_BROKER_URL"
+            raise SetupError(Code.CONFIG_INVALID, field=field, reason=reasons.NEITHER_SET)
+        return self.require_database_url(), self.require_broker_url()
+
 
 def _require(value: Secret | None, name: str, check: Callable[[str], object]) -> str:
     if value is None:
