@@ -59,10 +59,10 @@ class Slots:
         ]
         return sorted(found, key=lambda each: (each.priority, each.id))
 
-    def taken(self, key: str | None = None, least: int = 2) -> int:
-        """Return how many have a slot, of a key or of all."""
+    def taken(self, key: str | None = None, slots: tuple[int, ...] = (2,)) -> int:
+        """Return how many stand in these slots, of a key or of all."""
         held = (each for each in self.lines.values() if each.waits or each.state == "running")
-        return sum(each.slot is not None and each.slot >= least and key in (None, each.slots_of) for each in held)
+        return sum(each.slot in slots and key in (None, each.slots_of) for each in held)
 
     def limit(self, max_running: int | None, per_key: int | None) -> None:
         """Set limits; what had its turn in a queue without any waits for it again."""
@@ -112,7 +112,7 @@ class Slots:
                 self._take(priority, self.window - self._given(priority), limited=False)
             return
         for key in {each.slots_of for each in self.at(0)}:
-            room = EVERYBODY if self.per_key is None else self.per_key - self.taken(key, 1)
+            room = EVERYBODY if self.per_key is None else self.per_key - self.taken(key, (1, 2, 3))
             for each in [each for each in self.at(0) if each.slots_of == key][: max(room, 0)]:
                 each.slot = 3 if each.turn_of is not None else 2 if self.max_running is None else 1
         room = EVERYBODY if self.max_running is None else self.max_running - self.taken()

@@ -164,18 +164,13 @@ def task(
             definition = TaskDefinition(
                 kind=kind,
                 function=as_function(function, kind, plan),
-                version=version,
-                queue=queue,
-                priority=priority,
+                version=version, queue=queue, priority=priority,
                 timeout_s=_timeout(timeout),
                 retry=retry or RetryPolicy(),
                 executor=executor or ("async" if plan.coroutine else "thread"),
                 summary=(inspect.getdoc(function) or "").split("\n", 1)[0],
-                on_oom=on_oom,
-                unique=unique,
-                concurrency=concurrency,
-                fairness=fairness,
-            )
+                on_oom=on_oom, unique=unique, concurrency=concurrency, fairness=fairness,
+            )  # fmt: skip
             check(definition)
         except UnfitError as error:
             raise KindError(kind, error.words) from error

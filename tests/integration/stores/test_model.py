@@ -1,6 +1,6 @@
 """The store against a small model: submit, unique keys, claim, every end, pause, limits, sequences, parents, fairness, in any order.
 
-`make test/model` runs 20,000 steps, `TASKMILL_TEST_MODEL_STEPS` and `TASKMILL_TEST_MODEL_SEED` choose how many and which.
+`TASKMILL_TEST_MODEL_STEPS` and `TASKMILL_TEST_MODEL_SEED` choose how many steps it does, and which.
 """
 
 from __future__ import annotations

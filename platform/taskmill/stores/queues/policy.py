@@ -26,6 +26,11 @@ STEP_BACK = text(f"""
 update taskmill.tasks t set slot = 3, ticket_at = null from taskmill.queues q
 where q.name = :queue and q.limited and t.queue = q.name and {FAIR} and {FAIR_PLACE} = 2
 """)
+LIMITS = ("max_running", "max_running_per_key", "rate", "rate_per_key")
+# 迁移之前的库没有公平键
+FAIR_THERE = text("""
+select exists (select from pg_attribute where attrelid = 'taskmill.tasks'::regclass and attname = 'fairness_key' and not attisdropped)
+""")
 COLUMNS = text(
     "select attname from pg_attribute where attrelid = 'taskmill.queues'::regclass and attnum > 0 and not attisdropped"
 )
@@ -106,8 +111,13 @@ async def put(session: AsyncSession, name: str, policy: Mapping[str, Any], by: s
     elif policy.get("paused") is False:
         values |= {"paused_at": None, "paused_by": None}
     if values:
+        step_back = any(values.get(limit) is not None for limit in LIMITS) and await session.scalar(FAIR_THERE)
         # 锁住这一行：正在放行的提交之后才轮到我们，此后放行的看得到新的上限
-        was = await session.scalar(select(TaskQueue.limited).where(TaskQueue.name == name).with_for_update(key_share=True))
+        was = (
+            await session.scalar(select(TaskQueue.limited).where(TaskQueue.name == name).with_for_update())
+            if step_back
+            else None
+        )
         await session.execute(update(TaskQueue).where(TaskQueue.name == name).values(**values, updated_at=func.now()))
-        if not was:
+        if step_back and not was:
             await session.execute(STEP_BACK, {"queue": name})
