@@ -77,7 +77,8 @@ class Fairness(Bench):
 
     async def idle(self, tasks: int, seconds: float, log: Path) -> dict[str, Any]:
         """Tasks that wait for their turn while no worker is there: what the scheduler costs, and its slowest statements."""
-        await self.platform.database.pool.execute(HELD, QUEUE, KIND, tasks, 1_000)
+        if tasks:
+            await self.platform.database.pool.execute(HELD, QUEUE, KIND, tasks, 1_000)
         await self.platform.database.pool.execute("analyze taskmill.tasks")
         await asyncio.sleep(seconds / 2)
         slow, scheduler = _slow(log), self.scheduler
@@ -95,7 +96,11 @@ class Fairness(Bench):
                 pairs.append((plain, await self.drain(options.tasks, options.keys, number, fair=True)))
             late = await self.late(options.big)
             log = next((self.stand.root / "postgres").rglob("*.log"))
-            idle = await self.idle(options.held, options.seconds, log)
+            empty = await self.idle(0, options.seconds, log)
+            idle = {
+                **await self.idle(options.held, options.seconds, log),
+                "scheduler without tasks, %": empty["scheduler, % of a core"],
+            }
         return {
             "pairs": [{"without keys/s": round(p), "with keys/s": round(f)} for p, f in pairs],
             "late": late,
