@@ -191,6 +191,8 @@ async def test_a_fairness_key_comes_from_the_kind_or_the_submit(
             await tm.submit(kinds.keyed.request(7), connection=connection),
             await tm.submit(kinds.keyed.request(7), connection=connection, fairness_key="other"),
         ]
+        if guest is not None:
+            await guest.commit()
     found = await platform.database.pool.fetch("select id, fairness_key, slot from taskmill.tasks order by id")
     assert [(row["id"], row["fairness_key"]) for row in found] == [(made[0].id, "f-7"), (made[1].id, "other")]
     assert {row["slot"] for row in found} <= {2, 3}
