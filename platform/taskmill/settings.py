@@ -106,6 +106,13 @@ class Settings(BaseSettings):
         c.STREAM_WINDOW, ge=10, description="Most tickets in one stream; the rest waits in PostgreSQL."
     )
 
+    fairness_window: int = Field(
+        c.FAIRNESS_WINDOW,
+        ge=4,
+        le=50_000,
+        description="Tasks with a fairness key that are next in a queue and priority: so many start before the first of a new key.",
+    )
+
     queues: Names = Field([], description="Queues a worker serves; empty: every queue that a registered kind names.")
     concurrency: int = Field(c.CONCURRENCY_DEFAULT, ge=1, le=c.CONCURRENCY_MAX, description="Tasks run at once per worker.")
     lease_s: float = Field(c.LEASE_S, ge=1, description="Life of a worker's lease.")

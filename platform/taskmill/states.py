@@ -32,6 +32,8 @@ Invariants
  (11) Ids are made by the service only, and an id is in at most one of `tasks` and `task_history`.
  (12) Of a sequence at most one task has its turn, and among those that wait the one that was committed first gets it.
  (13) A task with parents is not released while one of them is live, and is once none is.
+ (14) In one queue and priority fairness keys take turns: between two tickets of a key, every other key that had a
+      task waiting all the time got one.
 """
 
 from __future__ import annotations

@@ -23,7 +23,9 @@ from taskmill.stores.tasks import read as task_read
 from taskmill.stores.tasks import rescue as task_rescue
 from taskmill.stores.tasks import settle as task_settle
 from taskmill.stores.tasks import stage as task_stage
+from taskmill.stores.tasks import turns as task_turns
 from taskmill.stores.tasks import unique as task_unique
+from taskmill.stores.tasks import waiting as task_waiting
 from taskmill.stores.tasks.order import dependencies, follow, release, sequences
 from taskmill.stores.workers import worker
 from tests.support.databases import in_thread, temporary_database
@@ -81,6 +83,16 @@ STATEMENTS: dict[str, tuple[str, set[str]]] = {
     "order: ended parents": (dependencies.ENDED, BY_ID),
     "order: lost parents": (dependencies.LOST, BY_ID),
     "order: children": (dependencies.LOCK, BY_ID),
+    "limits: lock": (task_limits.LOCK, {"tasks_fair"}),
+    "turns: counts": (task_turns.COUNT, {"tasks_fair"}),
+    "turns: take": (task_turns.TAKE, {"tasks_fair", "tasks_pkey"}),
+    "turns: take, in a queue with limits": (
+        task_turns.TAKE_LIMITED,
+        {"tasks_fair", "tasks_slots", "tasks_slots_by_key", "tasks_pkey"},
+    ),
+    "turns: line up": (task_turns.LINE_UP, {"tasks_fair", "tasks_pkey"}),
+    "turns: waiting": (task_turns.WAITING, {"tasks_fair", "tasks_slots"}),
+    "turns: keys before": (task_waiting.KEYS_BEFORE, {"tasks_fair"}),
     "limits: backlog": (task_limits.BACKLOG, {"tasks_available"}),
 }
 OTHERS = {

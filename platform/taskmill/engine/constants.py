@@ -78,6 +78,7 @@ RELEASE_BATCH: Final = 1_000  # 一轮看多少个序列、多少条依赖
 MEND_PERIOD_S: Final = 5.0  # 多久找一段旧程序漏下的
 LIMITER_MIN_S: Final = 0.02  # 令牌桶再快，也不比这更勤
 LIMITER_REST_S: Final = 2.0  # 被挡的键都看过而没有放行的，至多歇这么久再看
+LIMIT_LANES: Final = 50  # 一轮看多少条等着轮到公平键的道：每条要数一遍窗口
 LIMIT_KEYS: Final = 1_000  # 一轮看多少个被挡的键
 PLUGIN_LOOK_S: Final = 10.0  # 有插件还没起来（表没迁移好、超了时限）时，隔多久再看一次
 SYNC_RETRY_S: Final = 5.0  # 插件的计划没同步成时多久后再试

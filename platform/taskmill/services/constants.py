@@ -24,6 +24,7 @@ SUBMIT_CHUNK: Final = 1_000  # 批量提交时每条 INSERT 的行数
 UNIQUE_GROUP_MS: Final = 50  # 一组里有键被别的事务占着，等这么久就拆开，各等各的
 UNIQUE_LOOK_MS: Final = 10  # 拆开之后每看一次占用连接的上限
 UNIQUE_AGAIN_S: Final = 0.05  # 多久再看一次
+KEYS_BEFORE_MAX: Final = 1_000  # 说一个任务为什么等时，至多数多少个公平键
 LOG_KEYS_MAX: Final = 3  # 错误里至多点几个键的名
 UNIQUE_WAIT_S: Final = 1.0  # 等一个被占着的键的最长时间，之后是 UNIQUE_BUSY
 KIND_CACHE_S: Final = 5.0  # 提交方缓存 kinds 表的时间

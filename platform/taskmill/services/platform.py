@@ -42,7 +42,7 @@ class Platform:
 
     def __post_init__(self) -> None:
         self.limits = LimitCache(self.database, self.clock)
-        self.promoter = Promoter(self.database, self.tickets)
+        self.promoter = Promoter(self.database, self.tickets, window=self.settings.fairness_window)
         self.releaser = Releaser(self.database, self.promoter)
         self.submit = SubmitService(
             self.settings, self.database, self.tickets, self.clock, self.limits, self.promoter, self.releaser

@@ -213,7 +213,7 @@ class Memory:
 
 _GIVEN = (
     "id", "queue", "kind", "kind_version", "priority", "args", "meta", "max_attempts", "timeout_ms", "expires_at",
-    "schedule_id", "fire_at", "created_by", "concurrency_key",
+    "schedule_id", "fire_at", "created_by", "concurrency_key", "fairness_key",
 )  # fmt: skip
 
 

@@ -90,6 +90,7 @@ DETAIL = (
     Column("schedule_id", "计划", "SCHEDULE"),
     Column("tags", "标签", "TAGS"),
     Column("unique_key", "唯一键", "UNIQUE_KEY"),
+    Column("fairness_key", "公平键", "FAIRNESS_KEY", when=lambda item: bool(item.get("fairness_key"))),
     Column("sequence_key", "序列", "SEQUENCE", when=lambda item: bool(item.get("sequence_key"))),
     Column("args", "参数", "ARGS"),
     Column("meta", "附注", "META"),
@@ -112,6 +113,8 @@ NAMES = {
     "delay_s": "--in",
     "expires_at": "--expires",
     "timeout_s": "--timeout",
+    "concurrency_key": "--concurrency-key",
+    "fairness_key": "--fairness-key",
     "tags": "--tag",
 }
 ATTEMPTS = (
@@ -151,6 +154,8 @@ def task() -> None:
 @click.option("--tag", "tags", multiple=True, help="A tag to find it by; repeatable.")
 @click.option("--meta", default=None, metavar="JSON", help="Notes of your own, a JSON object.")
 @click.option("--kind-version", "version", type=click.IntRange(min=1), default=None, help="Version of the kind.")
+@click.option("--concurrency-key", default=None, help="Counts against the queue's limits of keys.")
+@click.option("--fairness-key", default=None, help="Takes turns with other keys of its queue and priority.")
 @unique_options
 @order_options
 @click.option("--wait", is_flag=True, help="Follow it until it is finished, as `task watch` does.")

@@ -41,6 +41,7 @@ class TaskSummary(msgspec.Struct, frozen=True, kw_only=True):
     fire_at: Timestamp | None
     created_by: str | None
     unique_key: str | None
+    fairness_key: str | None
     sequence_key: str | None
     error: Any
 

@@ -15,10 +15,11 @@ from taskmill.stores.database import Queryable
 from taskmill.stores.tasks import waiting as store
 from taskmill.stores.tasks.limits import HELD_BY_KEY, HELD_BY_QUEUE
 from taskmill.stores.tasks.order import dependencies
-from taskmill.stores.tasks.waiting import WaitFacts
+from taskmill.stores.tasks.turns import IN_TURN
+from taskmill.stores.tasks.waiting import HeldFacts, WaitFacts
 from taskmill.words import Words
 
-HELD: Final = frozenset({HELD_BY_KEY, HELD_BY_QUEUE})
+HELD: Final = frozenset({HELD_BY_KEY, HELD_BY_QUEUE, IN_TURN})
 
 
 class WaitCode(StrEnum):
@@ -33,6 +34,7 @@ class WaitCode(StrEnum):
     QUEUE_AT_LIMIT = "QUEUE_AT_LIMIT"
     RATE_AT_LIMIT = "RATE_AT_LIMIT"
     KEY_RATE_AT_LIMIT = "KEY_RATE_AT_LIMIT"
+    KEYS_TAKE_TURNS = "KEYS_TAKE_TURNS"
     NOT_ITS_TURN = "NOT_ITS_TURN"
     SEQUENCE_STOPPED = "SEQUENCE_STOPPED"
     PARENTS_LIVE = "PARENTS_LIVE"
@@ -71,6 +73,10 @@ WORDS: Final[dict[WaitCode, Words]] = {
     WaitCode.KEY_RATE_AT_LIMIT: Words(
         "队列 {queue} 里键 {key} 每 {period} 秒至多开始 {limit} 个，前面还有 {ahead} 个",
         "the queue {queue} starts {limit} tasks of the key {key} in {period} s at most, {ahead} are before it",
+    ),
+    WaitCode.KEYS_TAKE_TURNS: Words(
+        "队列 {queue} 里各个公平键轮流：{key} 之前还有 {keys} 个键，同一个键的前面还有 {ahead} 个",
+        "fairness keys take turns in the queue {queue}: {keys} keys come before {key}, and {ahead} tasks of the same key",
     ),
     WaitCode.NOT_ITS_TURN: Words(
         "序列 {key} 轮到任务 {head}（{state}），前面有 {ahead} 个",
@@ -127,6 +133,8 @@ async def _held(connection: Queryable, row: Any) -> list[WaitReason]:
     held = await store.held(connection, row)
     if held is None:
         return []
+    if row["slot"] == IN_TURN:
+        return await _in_turn(connection, row, held)
     by_key = row["slot"] == HELD_BY_KEY
     raw, most, taken = (
         (held.rate_per_key, held.max_running_per_key, held.of_key) if by_key else (held.rate, held.max_running, held.running)
@@ -148,6 +156,18 @@ async def _held(connection: Queryable, row: Any) -> list[WaitReason]:
         "ahead": held.ahead,
     }
     return [WaitReason(code=code, message=WORDS[code](**told))]
+
+
+async def _in_turn(connection: Queryable, row: Any, held: HeldFacts) -> list[WaitReason]:
+    """等轮到公平键的；队列自己也满了的，也说。"""
+    keys, ahead = await store.keys_before(connection, row, c.KEYS_BEFORE_MAX + 1)
+    shown = keys if keys <= c.KEYS_BEFORE_MAX else f"{c.KEYS_BEFORE_MAX}+"
+    told = {"queue": row["queue"], "key": row["fairness_key"], "keys": shown, "ahead": ahead}
+    found = [WaitReason(code=WaitCode.KEYS_TAKE_TURNS, message=WORDS[WaitCode.KEYS_TAKE_TURNS](**told))]
+    if held.max_running is not None and held.running >= held.max_running:
+        full = {"queue": row["queue"], "running": held.running, "most": held.max_running, "ahead": keys + ahead}
+        found.append(WaitReason(code=WaitCode.QUEUE_AT_LIMIT, message=WORDS[WaitCode.QUEUE_AT_LIMIT](**full)))
+    return found
 
 
 def _codes(row: Any, state: State, facts: WaitFacts) -> list[WaitCode]:

@@ -83,12 +83,13 @@ with unretained as materialized (
 )
 select id, attempt, worker_id, started_at, state, {FACTS} from d
 """
-# 转移 settle / hand_back / rescue：running → 等待态；被要求取消的不在此列
+# 转移 settle / hand_back / rescue：running → 等待态；被要求取消的不在此列。有公平键的交还之后重新等轮到
 WAIT = f"""
 update taskmill.tasks t
 set state = u.state, queue = coalesce(u.queue, t.queue), attempt = t.attempt + u.attempt_delta, crash_count = t.crash_count + u.crash_delta,
     error = coalesce(u.error, t.error), worker_id = null, deadline_at = null, ticket_at = null,
-    slot = case when u.state = 'available' and u.queue is null then t.slot end,
+    slot = case when u.state = 'available' and u.queue is null
+           then case when t.fairness_key is not null and t.slot = 2 then 3 else t.slot end end,
     run_at = case when u.state = 'available' then t.run_at
                   else coalesce(u.run_at, now() + u.delay_s * interval '1 second') end,
     updated_at = clock_timestamp()

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from taskmill.stores import constants as sc
 from taskmill.stores.database import Queryable
+from taskmill.stores.tasks.turns import HELD as HELD_BY_TURN
 
 # 会来领任务的：活着，没在收尾，操作者也没有叫它停下
 _SERVING = "w.dead_at is null and w.lease_until >= now() and not w.draining and w.order_kind = 'run' and $1 = any (w.queues)"
@@ -27,6 +28,24 @@ select q.max_running, q.max_running_per_key, q.rate, q.rate_per_key,
        (select count(*) from taskmill.tasks t where t.queue = q.name and t.slot = $3
         and (t.concurrency_key = $2 or $3 = 1) and (t.priority, t.id) < ($4::smallint, $5::uuid)) as ahead
 from taskmill.queues q where q.name = $1
+"""
+# 等轮到公平键的：从上次轮到的键数起，轮到它之前还有几个键（至多数 $5 个），它自己的前面有几个
+KEYS_BEFORE = f"""
+with recursive keys as (
+  (select fairness_key as key, 1 as n from taskmill.tasks
+   where {HELD_BY_TURN} and queue = $1 and priority = $2 order by fairness_key limit 1)
+  union all
+  select x.key, k.n + 1 from keys k cross join lateral (
+    select fairness_key as key from taskmill.tasks
+    where {HELD_BY_TURN} and queue = $1 and priority = $2 and fairness_key > k.key order by fairness_key limit 1) x
+  where k.n < $5
+), last as (
+  select coalesce((select f.key from taskmill.fairness_turns f where f.queue = $1 and f.priority = $2), '') as key
+)
+select (select count(*) from keys k, last l where case when $3 > l.key then k.key > l.key and k.key < $3
+                                                       else k.key > l.key or k.key < $3 end) as keys,
+       (select count(*) from taskmill.tasks
+        where {HELD_BY_TURN} and queue = $1 and priority = $2 and fairness_key = $3 and id < $4) as ahead
 """
 # 等别的任务的：轮到谁、停在哪里
 TURN = """
@@ -108,6 +127,13 @@ async def held(connection: Queryable, row: Any) -> HeldFacts | None:
     """Return what a task waits for that a limit holds; None if its queue is gone."""
     found = await connection.fetchrow(HELD, row["queue"], row["concurrency_key"], row["slot"], row["priority"], row["id"])
     return None if found is None else HeldFacts(*found)
+
+
+async def keys_before(connection: Queryable, row: Any, most: int) -> tuple[int, int]:
+    """Return how many fairness keys come before this task's, at most `most`, and how many tasks of its own key."""
+    given = row["queue"], row["priority"], row["fairness_key"], row["id"], most
+    found: Any = await connection.fetchrow(KEYS_BEFORE, *given)
+    return found["keys"], found["ahead"]
 
 
 async def facts(connection: Queryable, queue: str, kind: str, version: int) -> WaitFacts:
