@@ -66,7 +66,7 @@ async def test_a_slot_that_nobody_gave_is_given_however_many_keys_are_full(
 
 async def test_after_a_dear_look_at_full_keys_it_rests_a_bounded_time(platform: Platform) -> None:
     await held(platform, 3)
-    limiter = Limiter(platform.database, platform.promoter, clock=SlowClock(0.25))  # 看一遍要四分之一秒，一轮看两遍
+    limiter = Limiter(platform.database, platform.promoter, clock=SlowClock(0.5))  # 看一遍要半秒
     assert [(await limiter.run_once())["promoted"] for _ in range(2)] == [0, 0]  # 连着两回都贵，才算贵
     await platform.database.pool.execute(END, "key-2")
     assert ec.LIMITER_REST_S == 2
@@ -76,7 +76,7 @@ async def test_after_a_dear_look_at_full_keys_it_rests_a_bounded_time(platform: 
 async def test_a_round_with_all_keys_full_gives_nothing_and_locks_no_queue(platform: Platform) -> None:
     await held(platform, 3)
     async with platform.database.pool.acquire() as other, other.transaction():
-        await other.fetch(limits.LOCK, ["default"], 500, 500)
+        await other.fetch(limits.LOCK, ["default"])
         async with asyncio.timeout(10):  # 要锁就会等到另一个事务结束
             assert (await Limiter(platform.database, platform.promoter).run_once())["promoted"] == 0
 
