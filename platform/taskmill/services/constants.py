@@ -60,6 +60,12 @@ STATS_MINUTES_DEFAULT: Final = 60
 STATS_MINUTES_MAX: Final = 1_440
 STATS_QUEUES_MAX: Final = 100  # 概览里最多列多少个队列，任务多的在前
 
+# ── 为什么在等 ────────────────────────────────────────────────────────────
+EXPLAIN_COUNT_MAX: Final = 10_000  # 前面有多少个，数到这里为止：再多也是「很多」，而要在几十毫秒里答完
+EXPLAIN_IDS: Final = 10  # 占着空位的至多列出几个
+PACE_MINUTES: Final = 5  # 按多久以来的快慢估计还要等多久
+EXPIRES_SOON_S: Final = 60.0  # 离过期不到这么久就说
+
 # ── 命令行 ────────────────────────────────────────────────────────────────
 DOCTOR_LINES_MAX: Final = 10  # doctor 对同一件事最多说这么多条
 DOCTOR_ASK_S: Final = 1.0  # doctor 问占着端口的是不是接口，最多等这么久

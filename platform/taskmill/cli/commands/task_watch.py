@@ -78,7 +78,7 @@ def _tell(found: dict[str, Any]) -> None:
     error = "" if past else f"  {found['error'].get('message')}"
     say(f"{time.strftime('%H:%M:%S')}  {found['state']:<9}  {attempt}{error}", err=True)
     for line in told_all(found):
-        say(f"          {line}", err=True)
+        say("          " + line.replace("\n", "\n          "), err=True)
 
 
 def told_all(found: dict[str, Any]) -> tuple[str, ...]:
@@ -87,5 +87,6 @@ def told_all(found: dict[str, Any]) -> tuple[str, ...]:
 
 
 def told(reason: dict[str, Any]) -> str:
-    """Return one reason in the language in use."""
-    return f"{reason['code']} {words(**reason['message'])}"
+    """Return one reason in the language in use, with the commands that are the next step."""
+    steps = "".join(f"\n  → {step}" for step in reason.get("next") or ())
+    return f"{reason['code']} {words(**reason['message'])}{steps}"

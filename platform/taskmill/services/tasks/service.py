@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from taskmill import constants as c
 from taskmill import reasons
+from taskmill.clock import rfc3339
 from taskmill.errors import Code, ConflictError, InputError, NotFoundError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
@@ -21,7 +22,8 @@ from taskmill.services import constants as svc
 from taskmill.services.page import Page, Paging
 from taskmill.services.queues.limits import Promoter
 from taskmill.services.tasks import view as task_view
-from taskmill.services.tasks import waiting
+from taskmill.services.tasks.explain import fate, waiting
+from taskmill.services.tasks.explain.fate import TaskExplain
 from taskmill.services.tasks.releasing import Releaser
 from taskmill.services.tasks.view import TaskAttemptView, TaskDetail, TaskResult, TaskState, TaskSummary
 from taskmill.states import LIVE, State
@@ -120,7 +122,23 @@ class TaskService:
             row = await task_read.fetch(connection, task_id)
             if row is None:
                 raise NotFoundError(Code.TASK_NOT_FOUND, id=str(task_id))
-            return task_view.detail(row, await waiting.reasons(connection, row))
+            return task_view.detail(row, await waiting.reasons(connection, row, self._tickets))
+
+    async def explain(self, task_id: UUID) -> TaskExplain:
+        """Return why a task is not running, or what became of it; NotFoundError TASK_NOT_FOUND."""
+        async with self._database.pool.acquire(timeout=c.CONNECT_TIMEOUT_S) as connection:
+            row = await task_read.fetch(connection, task_id)
+            if row is None:
+                raise NotFoundError(Code.TASK_NOT_FOUND, id=str(task_id))
+            return TaskExplain(
+                id=row["id"],
+                kind=row["kind"],
+                queue=row["queue"],
+                state=State(row["state"]),
+                asked_at=rfc3339(row["asked_at"]),
+                waiting=await waiting.reasons(connection, row, self._tickets),
+                fate=await fate.fate(connection, row),
+            )
 
     async def attempts(self, task_id: UUID) -> list[TaskAttemptView]:
         """Return the attempts that did not complete, the oldest first; NotFoundError TASK_NOT_FOUND."""

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from taskmill.clock import Timestamp
-from taskmill.services.tasks.waiting import WaitReason
+from taskmill.services.tasks.explain.reasons import WaitReason
 from taskmill.services.view import view
 from taskmill.states import Cause, State
 

@@ -50,9 +50,9 @@ _ID_REST_BITS = 80
 _SURELY_OURS = 0.9  # 两边的钟不同，差一点也算到了时限
 
 ONE = f"""
-select {_NAMES}, slot, null::timestamptz as finished_at from taskmill.tasks where id = $1
+select {_NAMES}, slot, null::timestamptz as finished_at, now() as asked_at from taskmill.tasks where id = $1
 union all
-select {_NAMES}, null::smallint, finished_at from taskmill.task_history where id = $1
+select {_NAMES}, null::smallint, finished_at, now() from taskmill.task_history where id = $1
 """
 RESULT = """
 select id, state, null::jsonb as result, error, null::timestamptz as finished_at from taskmill.tasks where id = $1
