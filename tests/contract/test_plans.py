@@ -19,9 +19,9 @@ from taskmill.stores.database import HOT_SETTINGS
 from taskmill.stores.tasks import audit as task_audit
 from taskmill.stores.tasks import claim as task_claim
 from taskmill.stores.tasks import ends as task_ends
+from taskmill.stores.tasks import failures, partitions, prune
 from taskmill.stores.tasks import fate as task_fate
 from taskmill.stores.tasks import limits as task_limits
-from taskmill.stores.tasks import partitions, prune
 from taskmill.stores.tasks import read as task_read
 from taskmill.stores.tasks import rescue as task_rescue
 from taskmill.stores.tasks import settle as task_settle
@@ -86,6 +86,7 @@ STATEMENTS: dict[str, tuple[str, set[str]]] = {
     "order: lost parents": (dependencies.LOST, BY_ID),
     "order: children": (dependencies.LOCK, BY_ID),
     "limits: backlog": (task_limits.BACKLOG, {"tasks_available"}),
+    "failures: count": (failures.COUNT, set()),
     "explain: one": (task_read.ONE, BY_ID),
     "explain: ahead": (task_waiting.AHEAD, {"tasks_available", "tasks_ticketless"}),
     "explain: held by its key": (task_waiting.HELD_BY_KEY_OF, {"tasks_slots_by_key"}),

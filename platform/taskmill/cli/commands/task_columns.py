@@ -112,6 +112,7 @@ ATTEMPTS = (
     Column("error_type", "错误类型", "ERROR_TYPE", rank=2),
     Column("finished_at", "结束于", "AGE", show=age, rank=1),
     Column("worker_id", "工作进程", "WORKER", wide=True),
+    Column("fingerprint", "指纹", "FINGERPRINT", wide=True),
     Column("message", "说明", "MESSAGE"),
 )
 STATE = (

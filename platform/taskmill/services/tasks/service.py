@@ -71,18 +71,19 @@ class TaskFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def query(self) -> TaskQuery:
         """Return the conditions for the store."""
         return TaskQuery(
-            queue=_given(self.queue),
+            queue=given(self.queue),
             states=self.states(),
-            kind=_given(self.kind),
-            tag=_given(self.tag),
-            schedule_id=_given(self.schedule_id),
-            created_after=_given(self.created_after),
-            created_before=_given(self.created_before),
-            before=_given(self.cursor),
+            kind=given(self.kind),
+            tag=given(self.tag),
+            schedule_id=given(self.schedule_id),
+            created_after=given(self.created_after),
+            created_before=given(self.created_before),
+            before=given(self.cursor),
         )
 
 
-def _given(value: T | UnsetType) -> T | None:
+def given(value: T | UnsetType) -> T | None:
+    """Return a query parameter, None if it was left out."""
     return None if value is UNSET else value
 
 

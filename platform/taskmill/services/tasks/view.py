@@ -70,7 +70,10 @@ class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskAttemptView(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt that did not complete; `message_zh` is `message` in Chinese where its author gave both, else null."""
+    """One attempt that did not complete; `message_zh` is `message` in Chinese where its author gave both, else null.
+
+    `fingerprint` names the group of failures that it belongs to.
+    """
 
     claim_no: int
     attempt: int
@@ -82,6 +85,7 @@ class TaskAttemptView(msgspec.Struct, frozen=True, kw_only=True):
     worker_id: UUID | None
     started_at: Timestamp | None
     finished_at: Timestamp
+    fingerprint: str | None
 
 
 class TaskState(msgspec.Struct, frozen=True, kw_only=True):

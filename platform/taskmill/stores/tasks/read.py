@@ -65,7 +65,8 @@ from taskmill.task_history where id = $1
 """
 # 任务存在而没有失败的尝试时，左连接仍给出一行
 ATTEMPTS = """
-select a.claim_no, a.attempt, a.cause, a.error_type, a.message, a.message_zh, a.traceback, a.worker_id, a.started_at, a.finished_at
+select a.claim_no, a.attempt, a.cause, a.error_type, a.message, a.message_zh, a.traceback, a.worker_id, a.started_at, a.finished_at,
+       a.fingerprint
 from (select id from taskmill.tasks where id = $1
       union all
       select id from taskmill.task_history where id = $1) t
@@ -97,6 +98,7 @@ class TaskQuery:
     created_after: datetime | None = None
     created_before: datetime | None = None
     before: UUID | None = None
+    ids: frozenset[UUID] | None = None
 
 
 async def fetch(connection: Connection, task_id: UUID) -> Any | None:
@@ -226,6 +228,7 @@ def _conditions(model: type[Task | TaskHistory], query: TaskQuery) -> list[Colum
         (query.created_before, lambda value: model.created_at < value),
         (query.created_before, lambda value: model.id < _first_id(value, _CLOCK_MARGIN_S)),
         (query.before, lambda value: model.id < value),
+        (query.ids, lambda value: model.id.in_(sorted(value))),
     ]
     return [condition(value) for value, condition in given if value is not None]
 
