@@ -118,6 +118,10 @@ async def test_real_answers_fit_their_schemas(platform: Platform) -> None:
             ("/api/v1/plugins", None),
             ("/api/v1/workers", None),
             ("/api/v1/stats", None),
+            ("/api/v1/stats/series?minutes=5", "/api/v1/stats/series"),
+            ("/api/v1/stats/series?minutes=0", "/api/v1/stats/series"),
+            ("/api/v1/failures", None),
+            ("/api/v1/failures/none", "/api/v1/failures/{fingerprint}"),
             ("/healthz", None),
             ("/readyz", None),
         ]:

@@ -45,6 +45,11 @@ FAILURE_GROUPS_MAX: Final = 200  # 一种类型至多分这么多组，再多的
 FAILURE_QUEUES_MAX: Final = 20  # 一组至多记住几个队列的名字
 FAILURE_TASKS_MAX: Final = 10  # 一组记住最近的几个任务
 
+# ── 汇总 ──────────────────────────────────────────────────────────────────
+ROLLUP_DAYS: Final = 7  # 分钟行至少留这么多天：图表最远看到这里
+ROLLUP_CLOSED_MINUTES: Final = 10  # 过了这么久的分钟不再有人写：各写入者的行合成一行
+ROLLUP_LOOK_MINUTES: Final = 120  # 往回看这么久：没合上的（调度器停了更久）只是多几行
+
 # ── 票据与流 ──────────────────────────────────────────────────────────────
 TICKET_FIELD: Final = b"t"
 TICKET_CHUNK: Final = 5_000  # 一次 Lua 调用的票据数（Lua 的 unpack 有上限）

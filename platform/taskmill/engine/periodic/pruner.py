@@ -78,7 +78,9 @@ class Pruner:
             "failures": groups,
             "workers": workers,
             "rollups": rollups,
-            "more": int(full or config.batch in {attempts, fires, keys, buckets, order, answers, groups, rollups}),
+            "more": int(
+                full or config.batch in {attempts, fires, keys, buckets, order, answers, groups} or rollups >= config.batch
+            ),
         }
 
     async def _drop_expired(self) -> tuple[int, int, int]:

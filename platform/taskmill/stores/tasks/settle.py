@@ -13,6 +13,7 @@ from taskmill.states import FAILURES, FINAL, By, Cause, State, TransitionError, 
 from taskmill.stores import constants as c
 from taskmill.stores.arrays import sparse
 from taskmill.stores.database import Connection, Record
+from taskmill.stores.queues import histogram
 from taskmill.stores.tasks import failures
 from taskmill.stores.tasks.failures import Failed
 from taskmill.stores.tasks.history import counted, counts, ended, into_history, state_in
@@ -64,8 +65,11 @@ _SET = {
 }
 _FENCE = f"t.id = u.id and t.claim_no = u.claim_no and t.worker_id = u.worker_id and {state_in(sources(By.SETTLE))}"
 _KEPT, _UNKEPT = (f"queue {how} ((select names from unretained)::text[])" for how in ("<> all", "= any"))
-_SUMS = """coalesce(sum(extract(epoch from started_at - run_at) * 1000), 0)::bigint,
-         coalesce(sum(extract(epoch from finished_at - started_at) * 1000), 0)::bigint"""
+_WAIT_MS, _RUN_MS = (
+    f"(extract(epoch from {span}) * 1000)::float8" for span in ("started_at - run_at", "finished_at - started_at")
+)
+_SUMS = f"""coalesce(sum({_WAIT_MS}), 0)::bigint, coalesce(sum({_RUN_MS}), 0)::bigint,
+         {histogram.sum_of(_WAIT_MS)}, {histogram.sum_of(_RUN_MS)}"""
 # 失败的尝试另记一行；成功的不记
 _ATTEMPT_COLUMNS = "task_id, claim_no, attempt, cause, error_type, message, message_zh, traceback, worker_id, started_at, fingerprint, finished_at"
 
