@@ -68,6 +68,9 @@ class Failed:
 async def count(connection: Connection, failed: Sequence[Failed]) -> None:
     """Count failed attempts into their groups, in the caller's transaction; the last ones are the newest."""
     await connection.execute(
+        f"set local lock_timeout = {c.FAILURE_LOCK_MS}"
+    )  # 结算自己的时限太短：同一个错误成片时都排在一行上
+    await connection.execute(
         COUNT,
         [each.fingerprint for each in failed],
         [each.other for each in failed],

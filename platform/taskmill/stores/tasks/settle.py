@@ -215,13 +215,16 @@ async def _record_failed(
     connection: Connection, ended: Sequence[Outcome], facts: dict[UUID, tuple[int, datetime | None]]
 ) -> None:
     """每次没有完成的尝试记一行；算作失败的，再记进它那一组。"""
-    grouped = {o.id: _failed(o) for o in ended if o.cause in FAILURES}
+    grouped = {o.id: found for o in ended if (found := failure_of(o)) is not None}
     await _record_attempts(connection, ended, facts, grouped)
     if grouped:
         await failures.count(connection, list(grouped.values()))
 
 
-def _failed(outcome: Outcome) -> Failed:
+def failure_of(outcome: Outcome) -> Failed | None:
+    """Return the failure that an outcome is, None if it is nobody's."""
+    if outcome.cause not in FAILURES:
+        return None
     kind, error_type, frame = outcome.kind, outcome.error_type or "", outcome.frame
     message = normalised(outcome.message or "")
     return Failed(
