@@ -35,7 +35,7 @@ def _follow(api: Api, task_id: str, timeout_s: float | None) -> tuple[dict[str, 
     seen: tuple[object, ...] = ()
     while True:
         found = _get(api, f"/tasks/{segment(task_id)}", deadline)
-        now = (found["state"], found["attempt"], (found["error"] or {}).get("message"), told_all(found))
+        now = (found["state"], found["attempt"], (found["error"] or {}).get("message"), _codes(found))
         if now != seen:
             seen = now
             _tell(found)
@@ -79,6 +79,11 @@ def _tell(found: dict[str, Any]) -> None:
     say(f"{time.strftime('%H:%M:%S')}  {found['state']:<9}  {attempt}{error}", err=True)
     for line in told_all(found):
         say("          " + line.replace("\n", "\n          "), err=True)
+
+
+def _codes(found: dict[str, Any]) -> tuple[str, ...]:
+    """变的只是数字（前面还有几个、约多久），就不必再说一遍。"""
+    return tuple(reason["code"] for reason in found.get("waiting") or ())
 
 
 def told_all(found: dict[str, Any]) -> tuple[str, ...]:

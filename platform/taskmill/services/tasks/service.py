@@ -119,27 +119,28 @@ class TaskService:
 
     async def get(self, task_id: UUID) -> TaskDetail:
         """Return one task and, while it waits, why; NotFoundError TASK_NOT_FOUND."""
-        async with self._database.pool.acquire(timeout=c.CONNECT_TIMEOUT_S) as connection:
-            row = await task_read.fetch(connection, task_id)
-            if row is None:
-                raise NotFoundError(Code.TASK_NOT_FOUND, id=str(task_id))
-            return task_view.detail(row, await waiting.reasons(connection, row, self._tickets))
+        row = await self._row(task_id)
+        return task_view.detail(row, await waiting.reasons(self._database.pool, row, self._tickets))
 
     async def explain(self, task_id: UUID) -> TaskExplain:
         """Return why a task is not running, or what became of it; NotFoundError TASK_NOT_FOUND."""
-        async with self._database.pool.acquire(timeout=c.CONNECT_TIMEOUT_S) as connection:
-            row = await task_read.fetch(connection, task_id)
-            if row is None:
-                raise NotFoundError(Code.TASK_NOT_FOUND, id=str(task_id))
-            return TaskExplain(
-                id=row["id"],
-                kind=row["kind"],
-                queue=row["queue"],
-                state=State(row["state"]),
-                asked_at=rfc3339(row["asked_at"]),
-                waiting=await waiting.reasons(connection, row, self._tickets),
-                fate=await fate.fate(connection, row),
-            )
+        row, pool = await self._row(task_id), self._database.pool
+        return TaskExplain(
+            id=row["id"],
+            kind=row["kind"],
+            queue=row["queue"],
+            state=State(row["state"]),
+            asked_at=rfc3339(row["asked_at"]),
+            waiting=await waiting.reasons(pool, row, self._tickets),
+            fate=await fate.fate(pool, row),
+        )
+
+    async def _row(self, task_id: UUID) -> Any:
+        """不占着连接：之后要问 Valkey，它也许半秒不答。"""
+        row = await task_read.fetch(self._database.pool, task_id)
+        if row is None:
+            raise NotFoundError(Code.TASK_NOT_FOUND, id=str(task_id))
+        return row
 
     async def attempts(self, task_id: UUID) -> list[TaskAttemptView]:
         """Return the attempts that did not complete, the oldest first; NotFoundError TASK_NOT_FOUND."""

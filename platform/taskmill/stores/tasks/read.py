@@ -101,7 +101,7 @@ class TaskQuery:
     ids: frozenset[UUID] | None = None
 
 
-async def fetch(connection: Connection, task_id: UUID) -> Any | None:
+async def fetch(connection: Queryable, task_id: UUID) -> Any | None:
     """Return the row of a task with jsonb as bytes, None if it is unknown."""
     return await connection.fetchrow(ONE, task_id)
 

@@ -17,8 +17,10 @@ from taskmill.ids import new_id
 from taskmill.services import constants as svc
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.explain.reasons import WaitReason
+from taskmill.services.tasks.explain.waiting import reasons as waiting_reasons
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.stores.broker.tickets import Ticket
+from taskmill.stores.tasks import read as task_read
 from taskmill.stores.tasks.partitions import ensure_partitions
 from taskmill.stores.workers.worker import Registration, register
 from tests.support import rows
@@ -216,6 +218,15 @@ async def test_no_more_than_so_many_are_counted(platform: Platform, monkeypatch:
         waiting = await task(platform)
         assert said in (await reasons(platform, waiting))["AHEAD"].message.en
         await platform.tasks.cancel(waiting)
+
+
+async def test_one_that_is_claimed_while_one_looks_is_no_error(platform: Platform) -> None:
+    await worker(platform)
+    await finished(platform, 180)
+    other = await task(platform, priority=3)
+    row = await task_read.fetch(platform.database.pool, other)
+    await platform.database.pool.execute("update taskmill.tasks set state = 'running' where id = $1", other)
+    assert await waiting_reasons(platform.database.pool, row) == []
 
 
 @pytest.mark.parametrize(("crashes", "said"), [(1, False), (2, True)])

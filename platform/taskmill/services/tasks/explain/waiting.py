@@ -149,10 +149,10 @@ def _down(row: Any, who: str, name: object, words: str) -> WaitReason:
 
 
 def _about(row: Any, facts: AheadFacts) -> float | None:
-    """每条有任务的道分到的份额，与工作进程读取的权重相同。"""
+    """每条有任务的道分到的份额，与工作进程读取的权重相同。它自己也许刚被领走：那条道照算。"""
     if facts.per_s is None:
         return None
-    share = c.PRIORITY_WEIGHTS[row["priority"]] / sum(c.PRIORITY_WEIGHTS[lane] for lane in facts.lanes)
+    share = c.PRIORITY_WEIGHTS[row["priority"]] / sum(c.PRIORITY_WEIGHTS[lane] for lane in {*facts.lanes, row["priority"]})
     return facts.ahead / (facts.per_s * share)
 
 
