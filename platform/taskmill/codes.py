@@ -23,6 +23,7 @@ class Code(StrEnum):
     DEV_RUNNING = "DEV_RUNNING"
     DEV_SERVERS_MISSING = "DEV_SERVERS_MISSING"
     DEV_SERVERS_FAILED = "DEV_SERVERS_FAILED"
+    FAILURE_NOT_FOUND = "FAILURE_NOT_FOUND"
     FORBIDDEN = "FORBIDDEN"
     HEADERS_TOO_LARGE = "HEADERS_TOO_LARGE"
     IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"
@@ -147,6 +148,11 @@ ERRORS: dict[Code, ErrorSpec] = {
     Code.DEV_SERVERS_FAILED: ErrorSpec(
         500, 1, "内嵌服务器 {server} 启动失败：{reason}", "the embedded server {server} did not start: {reason}",
         "日志在 {log}", "its log is {log}",
+    ),
+    Code.FAILURE_NOT_FOUND: ErrorSpec(
+        404, 3, "没有这组失败：{fingerprint}", "no such group of failures: {fingerprint}",
+        "taskmill failure list；久未发生的组已清理，太多的归进了该类型的「其余」",
+        "taskmill failure list; groups of long ago are pruned, and too many of a kind are in its group of others",
     ),
     Code.FORBIDDEN: ErrorSpec(
         403, 4, "没有权限：需要 {permission}", "not allowed: {permission} is needed",

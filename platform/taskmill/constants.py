@@ -23,6 +23,7 @@ RETRY_SERIALIZATION_TIMES: Final = 5  # 40P01/40001 时整个工作单元的重�
 
 # ── 任务 ──────────────────────────────────────────────────────────────────
 PRIORITIES: Final = (1, 2, 3, 4)  # 1 最高
+PRIORITY_WEIGHTS: Final = {1: 64, 2: 24, 3: 8, 4: 4}  # 读取权重：低优先级永不饿死
 PRIORITY_DEFAULT: Final = 2
 QUEUE_DEFAULT: Final = "default"
 MAX_ATTEMPTS_DEFAULT: Final = 5
@@ -58,6 +59,7 @@ FLAG_MEMORY_S: Final = 0.25  # 记住「该流已满/失联」的时间，其间
 
 # ── 票据与流 ──────────────────────────────────────────────────────────────
 STREAM_WINDOW: Final = 50_000  # 每个流最多多少张票据，其余由 stager 按序补
+LOST_TICKET_MARGIN_S: Final = 5.0  # 票比流头早这么多，就是丢了
 
 # ── 工作进程 ──────────────────────────────────────────────────────────────
 CONCURRENCY_DEFAULT: Final = 10

@@ -269,6 +269,9 @@ KEY_REFUSED: Final = Words("未知、过期或已吊销", "unknown, expired or r
 DEV_LOCAL_ONLY: Final = Words("开发令牌只限本机使用", "the development token works on this machine only")
 KEYS_EXIST: Final = Words("已有密钥，请使用密钥", "keys exist, use one")
 PAGE_TOO_DEEP: Final = Words("超过第 {limit} 条，请用 next_cursor", "beyond item {limit}; follow next_cursor")
+TOO_MANY_POINTS: Final = Words(
+    "会有 {limit} 个以上的点，间隔要长一些", "there would be more than {limit} points; make the interval longer"
+)
 NOT_WITH_CURSOR: Final = Words("不能与 cursor 同用", "not together with cursor")
 NONE_OF: Final = Words("{value} 不是以下之一：{names}", "{value} is none of {names}")
 ONE_OF: Final = Words("只能是：{names}", "one of {names}")

@@ -75,6 +75,8 @@ class Cause(StrEnum):
 
 # 容器为何没了，由集群告知；其中前几种是基础设施的事，不算任务的过错
 INFRASTRUCTURE = frozenset({Cause.EVICTED, Cause.DRAIN, Cause.NODE_LOST})
+# 失败：任务、它的代码或它的分量出了错；取消、过期与基础设施的事不算
+FAILURES = frozenset({Cause.ERROR, Cause.TIMEOUT, Cause.CRASH, Cause.OOM})
 DEATHS = INFRASTRUCTURE | {Cause.OOM, Cause.CRASH}
 
 

@@ -59,7 +59,16 @@ READY_TIMEOUT_S: Final = 2.0  # 就绪检查中每个依赖的时限
 SCHEMA_CHECK_S: Final = 5.0  # 迁移版本已知相符时多久再查一次
 STATS_MINUTES_DEFAULT: Final = 60
 STATS_MINUTES_MAX: Final = 1_440
+SERIES_MINUTES_MAX: Final = 10_080  # 图表最远看七天：分布按分钟留到那时
+SERIES_POINTS: Final = 200  # 没有指定间隔时，一条曲线至多这么多个点
+SERIES_POINTS_MAX: Final = 1_500  # 指定了间隔也不能超过：一天按分钟是 1,440 个
 STATS_QUEUES_MAX: Final = 100  # 概览里最多列多少个队列，任务多的在前
+
+# ── 为什么在等 ────────────────────────────────────────────────────────────
+EXPLAIN_COUNT_MAX: Final = 10_000  # 前面有多少个，数到这里为止：再多也是「很多」，而要在几十毫秒里答完
+EXPLAIN_IDS: Final = 10  # 占着空位的至多列出几个
+PACE_MINUTES: Final = 5  # 按多久以来的快慢估计还要等多久
+EXPIRES_SOON_S: Final = 60.0  # 离过期不到这么久就说
 
 # ── 命令行 ────────────────────────────────────────────────────────────────
 DOCTOR_LINES_MAX: Final = 10  # doctor 对同一件事最多说这么多条
