@@ -23,7 +23,7 @@ from taskmill.api.handlers import health, routers, schema
 from taskmill.api.telemetry import Telemetry
 from taskmill.dashboard import constants as dashboard_constants
 from taskmill.dashboard import routes as dashboard
-from taskmill.dashboard.site import Site
+from taskmill.dashboard.shared import Site
 from taskmill.plugin.context import Submit
 from taskmill.services.access import Access
 from taskmill.services.platform import Platform

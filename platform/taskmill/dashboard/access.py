@@ -51,10 +51,10 @@ def own_site(connection: Connection) -> None:
         raise AccessError(Code.CSRF_INVALID)
 
 
-def cookie(visit: Request[Any, Any, Any], name: str, value: str, *, max_age: int | None, hidden: bool = True) -> Cookie:
+def cookie(request: Request[Any, Any, Any], name: str, value: str, *, max_age: int | None, hidden: bool = True) -> Cookie:
     """Return a cookie for the dashboard alone: without a Path it gets the folder that the browser sees, whatever proxies do.
 
     It must be set by an answer of `/dashboard/…` with one segment. Secure where the browser speaks TLS.
     """
-    secure = visit.url.scheme == "https" or visit.headers.get("x-forwarded-proto", "").split(",")[0].strip() == "https"
+    secure = request.url.scheme == "https" or request.headers.get("x-forwarded-proto", "").split(",")[0].strip() == "https"
     return Cookie(key=name, value=value, path="", max_age=max_age, secure=secure, httponly=hidden, samesite="lax")

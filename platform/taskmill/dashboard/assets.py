@@ -10,8 +10,8 @@ from pathlib import Path
 
 STATIC = Path(str(files("taskmill.dashboard") / "static"))
 TYPES = {
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript",
+    ".css": "text/css",
     ".svg": "image/svg+xml",
 }
 _HASH_CHARS = 12

@@ -10,10 +10,10 @@ from litestar.status_codes import HTTP_200_OK, HTTP_304_NOT_MODIFIED
 
 from taskmill import __version__
 from taskmill.dashboard.rendering import Speaker
-from taskmill.dashboard.visit import Visit, asks_itself, language, link, session_of, site_of, theme, up
+from taskmill.dashboard.visit import Visit, address, asks_itself, language, link, session_of, site_of, theme, up
 from taskmill.services.keys import Scope
 
-HTML = "text/html; charset=utf-8"
+HTML = "text/html"
 HEADERS = {
     # 自己的文件之外什么都不载入；行内的脚本与样式一概不许
     "Content-Security-Policy": (
@@ -25,36 +25,36 @@ HEADERS = {
 }
 
 
-def render(visit: Visit, template: str, **facts: Any) -> str:
+def render(request: Visit, template: str, **facts: Any) -> str:
     """Return a template as text, with what every template may use."""
-    base, session = up(visit), session_of(visit)
+    base, session = up(request), session_of(request)
     given = {
-        "t": Speaker(language(visit)),
+        "t": Speaker(language(request)),
         "base": base,
         "link": lambda *parts, **query: link(base, *parts, **query),
-        "partial": asks_itself(visit),
-        "theme": theme(visit),
+        "partial": asks_itself(request),
+        "theme": theme(request),
         "session": session,
         "may_write": session is not None and session.may(Scope.WRITE),
         "version": __version__,
-        "here": visit.scope["path"],
+        "here": address(request),
     }
-    return site_of(visit).templates.get_template(template).render(given | facts)
+    return site_of(request).templates.get_template(template).render(given | facts)
 
 
-def page(visit: Visit, template: str, status: int = HTTP_200_OK, **facts: Any) -> Response[bytes]:
+def page(request: Visit, template: str, status: int = HTTP_200_OK, **facts: Any) -> Response[bytes]:
     """Answer with a page."""
-    body = render(visit, template, **facts).encode("utf-8", "replace")
+    body = render(request, template, **facts).encode("utf-8", "replace")
     tag = f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
     headers = HEADERS | {"ETag": tag}
-    if status == HTTP_200_OK and visit.headers.get("if-none-match") == tag:
+    if status == HTTP_200_OK and request.headers.get("if-none-match") == tag:
         return Response(b"", status_code=HTTP_304_NOT_MODIFIED, media_type=HTML, headers=headers)
     return Response(body, status_code=status, media_type=HTML, headers=headers)
 
 
-def notice(visit: Visit, template: str = "notice.html", status: int = HTTP_200_OK, **facts: Any) -> Response[bytes]:
+def notice(request: Visit, template: str = "notice.html", status: int = HTTP_200_OK, **facts: Any) -> Response[bytes]:
     """Answer an action with what became of it; the page then asks for itself."""
-    site_of(visit).overview.forget()
+    site_of(request).overview.forget()
     headers = HEADERS | {"Cache-Control": "no-store", "HX-Trigger": "changed"}
-    body = render(visit, template, **facts).encode("utf-8", "replace")
+    body = render(request, template, **facts).encode("utf-8", "replace")
     return Response(body, status_code=status, media_type=HTML, headers=headers)

@@ -21,7 +21,7 @@ from taskmill.words import Words
 
 TEMPLATES = Path(str(files("taskmill.dashboard") / "templates"))
 _LINES = "\n\t"
-_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+_UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "m"), (60, "m", 1, "s"))
 
 
 class Speaker:
@@ -98,13 +98,11 @@ def span(seconds: float | None) -> str:
         return "–"
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < _MINUTE:
-        return f"{round(seconds, 1):g} s"
-    if seconds < _HOUR:
-        return f"{seconds // _MINUTE:.0f} m {seconds % _MINUTE:.0f} s"
-    if seconds < _DAY:
-        return f"{seconds // _HOUR:.0f} h {seconds % _HOUR // _MINUTE:.0f} m"
-    return f"{seconds // _DAY:.0f} d {seconds % _DAY // _HOUR:.0f} h"
+    for size, unit, below, part in _UNITS:
+        if seconds >= size:
+            rest = int(seconds % size // below)
+            return f"{seconds // size:.0f} {unit}" + (f" {rest} {part}" if rest else "")
+    return f"{round(seconds, 1):g} s"
 
 
 def count(number: int) -> str:

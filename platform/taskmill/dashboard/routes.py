@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from litestar import Response, Router, get
@@ -12,7 +13,7 @@ from taskmill.dashboard import constants as dc
 from taskmill.dashboard.access import signed_in
 from taskmill.dashboard.failures import on_error
 from taskmill.dashboard.handlers import door, live, overview, plant, queues, schedules, task_actions, tasks
-from taskmill.dashboard.visit import Visit
+from taskmill.dashboard.visit import Visit, address
 
 PAGES = [
     tasks.tasks,
@@ -34,24 +35,23 @@ PAGES = [
 OPEN = [door.form, door.login, door.preferences, live.static]
 
 
-@get("/")
-async def root(visit: Visit) -> Response[Any]:
-    """概览; without its last slash relative links would lead outside, so it is put there first."""
-    if not visit.scope["path"].endswith("/"):
+@get(["/", "/{path:path}"])
+async def root(request: Visit, path: Path | None = None) -> Response[Any]:
+    """概览; and whatever is not there is answered with a page, not with an envelope.
+
+    Without its last slash relative links would lead outside, so it is put there first.
+    """
+    if path is not None and path.as_posix().strip("/"):
+        raise NotFoundException(path.as_posix())
+    if not address(request).endswith("/"):
         place = f"{dc.ROOT.removeprefix('/')}/"
         return Response(None, status_code=HTTP_307_TEMPORARY_REDIRECT, headers={"Location": place})
-    return await overview.overview(visit)
-
-
-@get("/{path:path}")
-async def unknown(path: str) -> None:
-    """Answer what is not there with a page, not with an envelope."""
-    raise NotFoundException(path)
+    return await overview.overview(request)
 
 
 def router() -> Router:
     """Return the router of all pages."""
-    guarded = Router("/", route_handlers=[root, *PAGES, unknown], guards=[signed_in])
+    guarded = Router("/", route_handlers=[root, *PAGES], guards=[signed_in])
     return Router(
         dc.ROOT,
         route_handlers=[guarded, *OPEN],

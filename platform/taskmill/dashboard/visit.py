@@ -11,7 +11,7 @@ from litestar.datastructures import State
 from taskmill import constants as c
 from taskmill import reasons
 from taskmill.dashboard import constants as dc
-from taskmill.dashboard.site import Site
+from taskmill.dashboard.shared import Site
 from taskmill.errors import Code, InputError
 from taskmill.services.dashboard.sessions import Session
 from taskmill.services.keys import Principal
@@ -24,55 +24,59 @@ THEMES = ("auto", "light", "dark")
 _NUMBER_DIGITS = 6
 
 
-def site_of(visit: Request[Any, Any, Any]) -> Site:
+def site_of(request: Request[Any, Any, Any]) -> Site:
     """Return what all pages share."""
-    site: Site = visit.app.state.dashboard
+    site: Site = request.app.state.dashboard
     return site
 
 
-def platform_of(visit: Visit) -> Platform:
+def platform_of(request: Visit) -> Platform:
     """Return the services of this process."""
-    return site_of(visit).platform
+    return site_of(request).platform
 
 
-def session_of(visit: Request[Any, Any, Any]) -> Session | None:
+def session_of(request: Request[Any, Any, Any]) -> Session | None:
     """Return the session that the guard found, None where none is needed."""
-    found: Session | None = visit.scope.get(SESSION)  # type: ignore[assignment] # 键是我们自己的
+    found: Session | None = request.scope.get(SESSION)  # type: ignore[assignment] # 键是我们自己的
     return found
 
 
-def caller(visit: Visit) -> str:
+def caller(request: Visit) -> str:
     """Return who acts, for `paused_by` and `created_by`."""
-    return visit.scope["user"].name
+    return request.scope["user"].name
 
 
-def asks_itself(visit: Request[Any, Any, Any]) -> bool:
+def asks_itself(request: Request[Any, Any, Any]) -> bool:
     """Say whether htmx asks, for the page without its frame."""
-    return visit.headers.get("hx-request") == "true"
+    return request.headers.get("hx-request") == "true"
 
 
-def language(visit: Request[Any, Any, Any]) -> str:
+def language(request: Request[Any, Any, Any]) -> str:
     """Return `zh` or `en`: as chosen, else the one that the browser names first."""
-    chosen = visit.cookies.get(dc.LANGUAGE_COOKIE)
+    chosen = request.cookies.get(dc.LANGUAGE_COOKIE)
     if chosen in LANGUAGES:
         return chosen
-    for part in visit.headers.get("accept-language", "").split(","):
+    for part in request.headers.get("accept-language", "").split(","):
         if (name := part.strip()[:2].lower()) in LANGUAGES:
             return name
     return "zh"
 
 
-def theme(visit: Request[Any, Any, Any]) -> str:
+def theme(request: Request[Any, Any, Any]) -> str:
     """Return `light`, `dark`, or `auto`: as the system has it."""
-    chosen = visit.cookies.get(dc.THEME_COOKIE)
+    chosen = request.cookies.get(dc.THEME_COOKIE)
     return chosen if chosen in THEMES else "auto"
 
 
-def up(visit: Request[Any, Any, Any]) -> str:
+def up(request: Request[Any, Any, Any]) -> str:
     """Return the way from this page to the root: links are relative, so that any base path works."""
-    raw: bytes = visit.scope.get("raw_path") or visit.scope["path"].encode()
-    depth = raw.split(b"?")[0].count(b"/") - dc.ROOT.count("/") - 1
-    return "../" * depth or "./"
+    return "../" * (address(request).count("/") - dc.ROOT.count("/") - 1) or "./"
+
+
+def address(request: Request[Any, Any, Any]) -> str:
+    """Return the path as it was asked for, escapes and the last slash included: Litestar's own has neither."""
+    raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+    return raw.partition(b"?")[0].decode("latin-1")
 
 
 def link(base: str, *parts: str, **query: str | None) -> str:
@@ -82,9 +86,9 @@ def link(base: str, *parts: str, **query: str | None) -> str:
     return base + path + (f"?{urlencode(given)}" if given else "")
 
 
-def page_number(visit: Visit) -> int:
+def page_number(request: Visit) -> int:
     """Return `?page=`, 1 without it; InputError INVALID_REQUEST."""
-    given = visit.query_params.get("page", "1")
+    given = request.query_params.get("page", "1")
     if not (given.isascii() and given.isdecimal() and len(given) <= _NUMBER_DIGITS and int(given)):
         reason = reasons.WITHIN(low=1, high=c.TOTAL_EXACT_MAX)
         raise InputError(Code.INVALID_REQUEST, field="page", reason=reason)

@@ -7,7 +7,6 @@ from typing import Any
 from litestar import Response, get, post
 from litestar.status_codes import HTTP_200_OK, HTTP_303_SEE_OTHER
 
-from taskmill import reasons
 from taskmill.dashboard import constants as dc
 from taskmill.dashboard import forms
 from taskmill.dashboard.access import cookie, own_site
@@ -18,25 +17,24 @@ from taskmill.services.keys import Principal, Scope
 
 
 @get("/login")
-async def form(visit: Visit) -> Response[Any]:
+async def form(request: Visit) -> Response[Any]:
     """Show the log-in, or log in by a one-time link."""
-    token = visit.query_params.get("token")
+    token = request.query_params.get("token")
     if token is None:
-        return page(visit, "login.html", error=None, next=_next(visit.query_params.get("next", "")))
+        return page(request, "login.html", error=None, next=_next(request.query_params.get("next", "")))
     try:
-        if not site_of(visit).links.take(token):
-            raise AccessError(Code.UNAUTHORIZED, reason=reasons.LINK_USED)
-        return await _entered(visit, await site_of(visit).access.developer(visit.scope.get("client")), "")
+        holder = await site_of(request).by_link(token, request.scope.get("client"))
     except AccessError as error:
-        return page(visit, "login.html", error.spec.status, error=error, next="")
+        return page(request, "login.html", error.spec.status, error=error, next="")
+    return await _entered(request, holder, "")
 
 
 @post("/login", status_code=HTTP_200_OK)
-async def login(visit: Visit) -> Response[Any]:
+async def login(request: Visit) -> Response[Any]:
     """Open a session for who holds the key."""
-    own_site(visit)
-    site, client = site_of(visit), visit.scope.get("client")
-    given = await forms.read(visit)
+    own_site(request)
+    site, client = site_of(request), request.scope.get("client")
+    given = await forms.read(request)
     back = _next(forms.one(given, "next"))
     address = client[0] if client else ""
     try:
@@ -49,39 +47,39 @@ async def login(visit: Visit) -> Response[Any]:
             site.throttle.failed(address)
         elif error.spec.status >= HTTP_SERVER_ERROR:
             raise
-        return page(visit, "login.html", error.spec.status, error=error, next=back)
-    return await _entered(visit, holder, back)
+        return page(request, "login.html", error.spec.status, error=error, next=back)
+    return await _entered(request, holder, back)
 
 
 HTTP_SERVER_ERROR = 500
 
 
-async def _entered(visit: Visit, holder: Principal, back: str) -> Response[Any]:
-    site = site_of(visit)
-    visit.scope["user"] = holder
-    token = await site.sessions.open(holder, visit.headers.get("user-agent"))
+async def _entered(request: Visit, holder: Principal, back: str) -> Response[Any]:
+    site = site_of(request)
+    request.scope["user"] = holder
+    token = await site.sessions.open(holder, request.headers.get("user-agent"))
     life = int(site.platform.settings.dashboard_session_s)
-    return _go(f"./{back}", [cookie(visit, dc.COOKIE, token, max_age=life)])
+    return _go(f"./{back}", [cookie(request, dc.COOKIE, token, max_age=life)])
 
 
 @post("/logout", status_code=HTTP_200_OK, opt={"scope": None})
-async def logout(visit: Visit) -> Response[Any]:
+async def logout(request: Visit) -> Response[Any]:
     """End the session; the page then loads anew and asks for a key."""
-    token = visit.cookies.get(dc.COOKIE)
+    token = request.cookies.get(dc.COOKIE)
     if token:
-        await site_of(visit).sessions.close(token)
+        await site_of(request).sessions.close(token)
     answer: Response[Any] = Response(b"", headers={"HX-Refresh": "true", "Clear-Site-Data": '"cache"'})
-    answer.set_cookie(cookie(visit, dc.COOKIE, "", max_age=0))
+    answer.set_cookie(cookie(request, dc.COOKIE, "", max_age=0))
     return answer
 
 
 @post("/preferences", status_code=HTTP_200_OK)
-async def preferences(visit: Visit) -> Response[Any]:
+async def preferences(request: Visit) -> Response[Any]:
     """Remember language or theme in this browser, and go back."""
-    own_site(visit)
-    given = await forms.read(visit)
+    own_site(request)
+    given = await forms.read(request)
     cookies = [
-        cookie(visit, name, value, max_age=dc.PREFERENCE_S, hidden=False)
+        cookie(request, name, value, max_age=dc.PREFERENCE_S, hidden=False)
         for name, field, allowed in ((dc.LANGUAGE_COOKIE, "lang", LANGUAGES), (dc.THEME_COOKIE, "theme", THEMES))
         if (value := forms.one(given, field)) in allowed
     ]

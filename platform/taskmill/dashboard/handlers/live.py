@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from litestar import Response, get
@@ -10,7 +11,7 @@ from litestar.response import Stream
 
 from taskmill import reasons
 from taskmill.dashboard import constants as dc
-from taskmill.dashboard.site import Site
+from taskmill.dashboard.shared import Site
 from taskmill.dashboard.visit import Visit, site_of
 from taskmill.errors import Code, NotFoundError, UnavailableError
 from taskmill.services.access import Client
@@ -20,13 +21,13 @@ CACHED = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accep
 
 
 @get("/events", opt={"unasked": True})
-async def events(visit: Visit) -> Response[Any]:
+async def events(request: Visit) -> Response[Any]:
     """Stream which topics changed; ends with the session, and when the process stops."""
-    site = site_of(visit)
+    site = site_of(request)
     if site.pulse.watchers >= dc.STREAMS_MAX:
         raise UnavailableError(Code.SERVER_BUSY, what=reasons.STREAMS, limit=dc.STREAMS_MAX)
-    token = visit.cookies.get(dc.COOKIE, "")
-    return Stream(_told(site, token, visit.scope.get("client")), media_type="text/event-stream", headers=HEADERS)
+    token = request.cookies.get(dc.COOKIE, "")
+    return Stream(_told(site, token, request.scope.get("client")), media_type="text/event-stream", headers=HEADERS)
 
 
 async def _told(site: Site, token: str, client: Client) -> AsyncIterator[bytes]:
@@ -45,11 +46,11 @@ async def _told(site: Site, token: str, client: Client) -> AsyncIterator[bytes]:
 
 
 @get("/static/{name:path}")
-async def static(visit: Visit, name: str) -> Response[Any]:
+async def static(request: Visit, name: Path) -> Response[Any]:
     """Serve a file of the package; browsers keep it, the hash in its address changes with it."""
-    found = site_of(visit).assets.get(str(name).lstrip("/"))
+    found = site_of(request).assets.get(name.as_posix().lstrip("/"))
     if found is None:
-        raise NotFoundError(Code.ROUTE_NOT_FOUND, path=visit.scope["path"])
-    packed = "gzip" in visit.headers.get("accept-encoding", "")
+        raise NotFoundError(Code.ROUTE_NOT_FOUND, path=request.scope["path"])
+    packed = "gzip" in request.headers.get("accept-encoding", "")
     headers = CACHED | ({"Content-Encoding": "gzip"} if packed else {})
     return Response(found.packed if packed else found.body, media_type=found.media_type, headers=headers)

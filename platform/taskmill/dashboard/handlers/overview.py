@@ -16,14 +16,14 @@ from taskmill.services.tasks.service import TaskFilter
 from taskmill.states import State
 
 
-async def overview(visit: Visit) -> Response[Any]:
+async def overview(request: Visit) -> Response[Any]:
     """Show sums, attention, the busiest queues and the newest failures."""
-    stats, queues, minutes = await site_of(visit).overview.get()
+    stats, queues, minutes = await site_of(request).overview.get()
     wanted = TaskFilter(state=State.DISCARDED, cursor=dc.FIRST, page_size=dc.FAILURES_SHOWN)
-    failures = await platform_of(visit).tasks.list(wanted)
+    failures = await platform_of(request).tasks.list(wanted)
     busiest = sorted(stats.queues, key=lambda each: -sum(_counts(each)))[: dc.QUEUES_SHOWN]
     return page(
-        visit,
+        request,
         "overview.html",
         stats=stats,
         chart=bars(minutes),

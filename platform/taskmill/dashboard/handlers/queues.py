@@ -16,31 +16,31 @@ from taskmill.services.page import Paging
 
 
 @get("/queues")
-async def queues(visit: Visit) -> Response[Any]:
+async def queues(request: Visit) -> Response[Any]:
     """Show a page of queues by name."""
-    found = await platform_of(visit).queues.list(Paging(page=page_number(visit), page_size=dc.PAGE_SIZE))
-    return page(visit, "queues.html", found=found, settings=SETTINGS)
+    found = await platform_of(request).queues.list(Paging(page=page_number(request), page_size=dc.PAGE_SIZE))
+    return page(request, "queues.html", found=found, settings=SETTINGS)
 
 
 @get("/queues/{name:str}")
-async def queue(visit: Visit, name: str) -> Response[Any]:
+async def queue(request: Visit, name: str) -> Response[Any]:
     """Show one queue: what waits, what holds for it, what finished lately."""
-    found = await platform_of(visit).queues.get(name.replace("\x00", ""))
-    stats, _, _ = await site_of(visit).overview.get()
+    found = await platform_of(request).queues.get(name.replace("\x00", ""))
+    stats, _, _ = await site_of(request).overview.get()
     lately = next((each.finished for each in stats.queues if each.queue == found.name), None)
-    return page(visit, "queue.html", queue=found, settings=SETTINGS, lately=lately)
+    return page(request, "queue.html", queue=found, settings=SETTINGS, lately=lately)
 
 
 @post("/queues/{name:str}/{action:str}", status_code=HTTP_200_OK)
-async def act(visit: Visit, name: str, action: str) -> Response[Any]:
+async def act(request: Visit, name: str, action: str) -> Response[Any]:
     """Pause or resume a queue; each undoes the other."""
-    service = platform_of(visit).queues
+    service = platform_of(request).queues
     if action not in OPPOSITE:
-        raise NotFoundError(Code.ROUTE_NOT_FOUND, path=visit.scope["path"])
+        raise NotFoundError(Code.ROUTE_NOT_FOUND, path=request.scope["path"])
     work = service.pause if action == "pause" else service.resume
-    done = await work(name.replace("\x00", ""), by=caller(visit))
+    done = await work(name.replace("\x00", ""), by=caller(request))
     undo = ("queues", done.name, OPPOSITE[action])
-    return notice(visit, said=f"done_{action}_queue", facts={"name": done.name}, undo=undo, failed=[])
+    return notice(request, said=f"done_{action}_queue", facts={"name": done.name}, undo=undo, failed=[])
 
 
 OPPOSITE = {"pause": "resume", "resume": "pause"}

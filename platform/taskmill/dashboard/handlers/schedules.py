@@ -20,25 +20,25 @@ from taskmill.timetable.timetable import Timetable
 
 
 @get("/schedules")
-async def schedules(visit: Visit) -> Response[Any]:
+async def schedules(request: Visit) -> Response[Any]:
     """Show a page of schedules by name, each with its next fires."""
-    found = await site_of(visit).schedules.list(Paging(page=page_number(visit), page_size=dc.PAGE_SIZE))
+    found = await site_of(request).schedules.list(Paging(page=page_number(request), page_size=dc.PAGE_SIZE))
     now = datetime.now(UTC)
-    return page(visit, "schedules.html", found=found, fires={each.id: fires(each, now) for each in found.items})
+    return page(request, "schedules.html", found=found, fires={each.id: fires(each, now) for each in found.items})
 
 
 @post("/schedules/{schedule_id:str}/{action:str}", status_code=HTTP_200_OK)
-async def act(visit: Visit, schedule_id: str, action: str) -> Response[Any]:
+async def act(request: Visit, schedule_id: str, action: str) -> Response[Any]:
     """Pause, resume, or submit its task at once."""
-    service, by = site_of(visit).schedules, caller(visit)
+    service, by = site_of(request).schedules, caller(request)
     if action == "run":
         made = await service.run(schedule_id, by=by)
-        return notice(visit, said="done_run", facts={"id": str(made.task_id)}, undo=None, failed=[], task=made.task_id)
+        return notice(request, said="done_run", facts={"id": str(made.task_id)}, undo=None, failed=[], task=made.task_id)
     if action not in OPPOSITE:
-        raise NotFoundError(Code.ROUTE_NOT_FOUND, path=visit.scope["path"])
+        raise NotFoundError(Code.ROUTE_NOT_FOUND, path=request.scope["path"])
     done = await (service.pause if action == "pause" else service.resume)(schedule_id, by=by)
     undo = ("schedules", str(done.id), OPPOSITE[action])
-    return notice(visit, said=f"done_{action}_schedule", facts={"name": done.name}, undo=undo, failed=[])
+    return notice(request, said=f"done_{action}_schedule", facts={"name": done.name}, undo=undo, failed=[])
 
 
 def fires(schedule: ScheduleView, now: datetime) -> list[str]:

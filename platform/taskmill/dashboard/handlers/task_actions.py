@@ -44,48 +44,48 @@ ACTIONS = {
 
 
 @post("/tasks/{task_id:str}/{action:str}", status_code=HTTP_200_OK)
-async def act(visit: Visit, task_id: str, action: str) -> Response[Any]:
+async def act(request: Visit, task_id: str, action: str) -> Response[Any]:
     """Do it to one task, and offer to undo it where the new state allows that."""
-    chosen, key = _action(visit, action), task_key(task_id)
-    done = await chosen.work(platform_of(visit).tasks, key)
+    chosen, key = _action(request, action), task_key(task_id)
+    done = await chosen.work(platform_of(request).tasks, key)
     said = "cancel_asked" if done.cancel_requested else f"done_{action}"
     undo = chosen.undo if chosen.undo == "cancel" or (chosen.undo == "retry" and done.state in FINAL) else None
-    return notice(visit, said=said, facts={"id": str(key)}, undo=undo and ("tasks", str(key), undo), failed=[])
+    return notice(request, said=said, facts={"id": str(key)}, undo=undo and ("tasks", str(key), undo), failed=[])
 
 
 @post("/tasks/selected", status_code=HTTP_200_OK)
-async def selected(visit: Visit) -> Response[Any]:
+async def selected(request: Visit) -> Response[Any]:
     """Show how many of the selected tasks the action applies to, and some of them; with `confirmed` do it."""
-    form = await forms.read(visit)
-    chosen = _action(visit, forms.one(form, "action"))
+    form = await forms.read(request)
+    chosen = _action(request, forms.one(form, "action"))
     keys = _keys(form.get("id", []))
     if forms.one(form, "confirmed") != "yes":
-        return await _preview(visit, chosen, keys)
+        return await _preview(request, chosen, keys)
     failed: list[tuple[UUID, TaskmillError]] = []
     for key in keys:
         try:
-            await chosen.work(platform_of(visit).tasks, key)
+            await chosen.work(platform_of(request).tasks, key)
         except (ConflictError, NotFoundError) as error:  # 这期间它自己变了：说出来，别的照做
             failed.append((key, error))
     facts = {"n": len(keys) - len(failed), "of": len(keys)}
-    return notice(visit, said=f"done_{chosen.name}_many", facts=facts, undo=None, failed=failed)
+    return notice(request, said=f"done_{chosen.name}_many", facts=facts, undo=None, failed=failed)
 
 
-async def _preview(visit: Visit, chosen: Action, keys: list[UUID]) -> Response[Any]:
+async def _preview(request: Visit, chosen: Action, keys: list[UUID]) -> Response[Any]:
     found: list[TaskDetail] = []
     for key in keys:
         try:
-            found.append(await platform_of(visit).tasks.get(key))
+            found.append(await platform_of(request).tasks.get(key))
         except NotFoundError:  # 已被清理，不必再提
             continue
     fitting = [task for task in found if chosen.fits(task)]
     sample, rest = fitting[: dc.SAMPLE], len(keys) - len(fitting)
-    return page(visit, "confirm.html", action=chosen.name, fitting=fitting, sample=sample, rest=rest)
+    return page(request, "confirm.html", action=chosen.name, fitting=fitting, sample=sample, rest=rest)
 
 
-def _action(visit: Visit, name: str) -> Action:
+def _action(request: Visit, name: str) -> Action:
     if name not in ACTIONS:
-        raise NotFoundError(Code.ROUTE_NOT_FOUND, path=visit.scope["path"])
+        raise NotFoundError(Code.ROUTE_NOT_FOUND, path=request.scope["path"])
     return ACTIONS[name]
 
 

@@ -31,34 +31,34 @@ NONE: Page[TaskSummary] = Page(items=[])
 
 
 @get("/tasks")
-async def tasks(visit: Visit) -> Response[Any]:
+async def tasks(request: Visit) -> Response[Any]:
     """Show a page of tasks, the newest first; a filter that cannot be read is shown with what is wrong with it."""
-    text = asked(visit)
+    text = asked(request)
     error: InputError | None = None
     found = NONE
     try:
-        wanted = query.parse(text, datetime.now(UTC), cursor=_cursor(visit), page_size=dc.PAGE_SIZE)
+        wanted = query.parse(text, datetime.now(UTC), cursor=_cursor(request), page_size=dc.PAGE_SIZE)
         if wanted.task_id is not None:
-            return _to_task(visit, wanted.task_id)
-        found = await platform_of(visit).tasks.list(wanted.filter)
+            return _to_task(request, wanted.task_id)
+        found = await platform_of(request).tasks.list(wanted.filter)
     except InputError as refused:
         error = refused
-    stats, _, _ = await site_of(visit).overview.get()
+    stats, _, _ = await site_of(request).overview.get()
     tabs = [(state, query.with_states(text, state)) for state in TABS]
     status = 200 if error is None else error.spec.status
     chosen = next((state for state, made in tabs if made == query.with_states(text, _states(text))), None)
-    return page(visit, "tasks.html", status, q=text, error=error, found=found, tabs=tabs, chosen=chosen, live=stats.live)
+    return page(request, "tasks.html", status, q=text, error=error, found=found, tabs=tabs, chosen=chosen, live=stats.live)
 
 
 @get("/tasks/{task_id:str}")
-async def task(visit: Visit, task_id: str) -> Response[Any]:
+async def task(request: Visit, task_id: str) -> Response[Any]:
     """Show one task with its attempts, and why it waits."""
-    service, key = platform_of(visit).tasks, task_key(task_id)
+    service, key = platform_of(request).tasks, task_key(task_id)
     found = await service.get(key)
     attempts = await service.attempts(key)
     result = (await service.result(key)).result if found.state is State.COMPLETED else None
     return page(
-        visit,
+        request,
         "task.html",
         task=found,
         steps=steps(found, attempts),
@@ -74,25 +74,25 @@ async def task(visit: Visit, task_id: str) -> Response[Any]:
 
 
 @get("/tasks/{task_id:str}/{part:str}")
-async def download(visit: Visit, task_id: str, part: str) -> Response[Any]:
+async def download(request: Visit, task_id: str, part: str) -> Response[Any]:
     """Return args, meta or result of a task as a file, with every digit."""
-    service, key = platform_of(visit).tasks, task_key(task_id)
+    service, key = platform_of(request).tasks, task_key(task_id)
     if part == "result.json":
         value: Any = (await service.result(key)).result
     elif part in {"args.json", "meta.json"}:
         value = getattr(await service.get(key), part.removesuffix(".json"))
     else:
-        raise NotFoundError(Code.ROUTE_NOT_FOUND, path=visit.scope["path"])
+        raise NotFoundError(Code.ROUTE_NOT_FOUND, path=request.scope["path"])
     headers = {"Content-Disposition": f'attachment; filename="{key}-{part}"'}
     return Response(msgspec.json.encode(value), media_type="application/json", headers=headers)
 
 
-def asked(visit: Visit) -> str:
+def asked(request: Visit) -> str:
     """Return the text of the filter bar: `?q=`, or made of the parameters that the list of the API takes."""
-    given = visit.query_params.get("q")
+    given = request.query_params.get("q")
     if given is not None:
         return given.strip()
-    named = [(name, visit.query_params.get(name)) for name in AS_IN_API]
+    named = [(name, request.query_params.get(name)) for name in AS_IN_API]
     return " ".join(query.quoted(name, value) for name, value in named if value)
 
 
@@ -107,8 +107,8 @@ def _states(text: str) -> str:
     return next((word.removeprefix("state:") for word in text.split() if word.startswith("state:")), "")
 
 
-def _cursor(visit: Visit) -> UUID:
-    given = visit.query_params.get("cursor")
+def _cursor(request: Visit) -> UUID:
+    given = request.query_params.get("cursor")
     if not given:
         return dc.FIRST
     if (found := as_id(given)) is None:
@@ -116,6 +116,6 @@ def _cursor(visit: Visit) -> UUID:
     return found
 
 
-def _to_task(visit: Visit, task_id: UUID) -> Response[Any]:
-    place = link(up(visit), "tasks", str(task_id))
+def _to_task(request: Visit, task_id: UUID) -> Response[Any]:
+    place = link(up(request), "tasks", str(task_id))
     return Response(None, status_code=HTTP_303_SEE_OTHER, headers={"Location": place, "Cache-Control": "no-store"})

@@ -16,7 +16,7 @@ from taskmill import constants as c
 from taskmill import reasons
 from taskmill.errors import Code, InputError
 from taskmill.ids import as_id
-from taskmill.services.tasks.service import TaskFilter
+from taskmill.services.tasks.service import STATES, TaskFilter
 from taskmill.states import State
 from taskmill.text.similar import did_you_mean
 from taskmill.words import Words
@@ -87,7 +87,7 @@ def _split(word: _Word) -> tuple[str, str]:
 
 def _state(word: _Word, value: str, _: datetime) -> dict[str, Any]:
     for each in value.split(","):
-        if each not in State:
+        if each not in STATES:
             raise word.refuse(reasons.NOT_A_STATE(hint=did_you_mean(each, list(State)), names=", ".join(State)))
     return {"state": value}
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from taskmill import reasons
 from taskmill.dashboard.assets import Assets
 from taskmill.dashboard.rendering import environment
-from taskmill.services.access import Access
+from taskmill.errors import AccessError, Code
+from taskmill.services.access import Access, Client
 from taskmill.services.catalog import CatalogService
 from taskmill.services.dashboard.login import Links, Throttle
 from taskmill.services.dashboard.overview import Overview
 from taskmill.services.dashboard.pulse import Pulse
 from taskmill.services.dashboard.sessions import SessionService
+from taskmill.services.keys import Principal
 from taskmill.services.platform import Platform
 from taskmill.services.queues.stats import StatsService
 from taskmill.services.schedules.service import ScheduleService
 
 
 class Site:
-    """One per application; handlers get it from `visit.site_of`."""
+    """One per application; handlers get it from `request.site_of`."""
 
     def __init__(self, platform: Platform, access: Access) -> None:
         self.platform = platform
@@ -31,3 +34,9 @@ class Site:
         self.catalog = CatalogService(platform.database, platform.host)
         self.assets = Assets.load()
         self.templates = environment(self.assets)
+
+    async def by_link(self, token: str, client: Client) -> Principal:
+        """Return who comes by a one-time link, which is used up then; AccessError UNAUTHORIZED."""
+        if not self.links.take(token):
+            raise AccessError(Code.UNAUTHORIZED, reason=reasons.LINK_USED)
+        return await self.access.developer(client)
