@@ -34,7 +34,7 @@ async def signed_in(connection: Connection, handler: BaseRouteHandler) -> None:
         raise AccessError(Code.UNAUTHORIZED, reason=reasons.SESSION_OVER)
     connection.scope["user"] = session.principal
     connection.scope[SESSION] = session  # type: ignore[literal-required]
-    if connection.scope["method"] in SAFE:
+    if connection.scope.get("method") in SAFE:
         session.require(Scope.READ)
         return
     own_site(connection)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from taskmill.clock import rfc3339
-from taskmill.stores.dashboard.series import Minute
+from taskmill.services.dashboard.overview import Minute
 
 HEIGHT = 100.0
 

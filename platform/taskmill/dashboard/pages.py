@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import Any
 
 from litestar import Response
@@ -31,8 +32,8 @@ def render(request: Visit, template: str, **facts: Any) -> str:
     given = {
         "t": Speaker(language(request)),
         "base": base,
-        "link": lambda *parts, **query: link(base, *parts, **query),
-        "partial": asks_itself(request),
+        "link": partial(link, base),
+        "bare": asks_itself(request),
         "theme": theme(request),
         "session": session,
         "may_write": session is not None and session.may(Scope.WRITE),

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from taskmill.controls.queue_settings import SETTINGS, Form
 from taskmill.controls.rate import Rate
@@ -58,7 +58,8 @@ def environment(assets: Assets) -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"plain": plain, "when": when, "span": span, "json": shown_json, "short": short, "count": count}
-    made.globals |= {"asset": assets.address, "t_words": in_words, "limit": limit}
+    helpers: dict[str, Any] = {"asset": assets.address, "t_words": in_words, "limit": limit}
+    made.globals.update(helpers)
     return made
 
 
@@ -110,12 +111,11 @@ def count(number: int) -> str:
     return f"{number:,}"
 
 
-def shown_json(value: Any) -> Markup:
+def shown_json(value: Any) -> str:
     """Return JSON with indents; numbers keep every digit, and of a long one the beginning is shown."""
     raw = bytes(value) if isinstance(value, msgspec.Raw) else msgspec.json.encode(value)
     text = json_safe(msgspec.json.format(raw, indent=2).decode(errors="replace"))
-    cut = text if len(text) <= dc.JSON_SHOWN_MAX else text[: dc.JSON_SHOWN_MAX] + "\n…"
-    return escape(cut)
+    return text if len(text) <= dc.JSON_SHOWN_MAX else text[: dc.JSON_SHOWN_MAX] + "\n…"
 
 
 def is_long(value: Any) -> bool:

@@ -19,8 +19,8 @@ from taskmill.dashboard.traceback_view import parts
 from taskmill.dashboard.visit import Visit, link, platform_of, site_of, up
 from taskmill.errors import Code, InputError, NotFoundError
 from taskmill.ids import as_id
+from taskmill.services import task_query as query
 from taskmill.services.page import Page
-from taskmill.services.tasks import query
 from taskmill.services.tasks.view import TaskSummary
 from taskmill.states import FINAL, WAITING, State
 

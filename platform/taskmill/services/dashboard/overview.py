@@ -14,6 +14,8 @@ from taskmill.stores.dashboard import series
 from taskmill.stores.dashboard.series import Minute
 from taskmill.stores.database import Database
 
+__all__ = ["Minute", "Overview"]
+
 
 class Overview:
     """The sums of now. One query at a time; the others wait for its answer."""
