@@ -10,7 +10,7 @@ select
   (select id::text from taskmill.tasks order by id desc limit 1) as newest,
   (select concat_ws(' ', max(minute), sum(n)) from taskmill.rollups
    where minute >= date_trunc('minute', now()) - interval '2 minutes') as finished,
-  (select concat_ws(' ', count(*), max(updated_at)) from taskmill.task_queues) as queues,
+  (select concat_ws(' ', count(*), max(updated_at)) from taskmill.queues) as queues,
   (select concat_ws(' ', count(*), max(updated_at), max(last_fire_at)) from taskmill.schedules) as schedules,
   (select md5(coalesce(string_agg(concat_ws(' ', id, draining, running, ready, order_kind, lease_until < now()), ',' order by id), ''))
    from taskmill.workers where dead_at is null) as workers
