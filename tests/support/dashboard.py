@@ -40,7 +40,7 @@ class Visitor:
 
     async def post(self, path: str, form: dict[str, Any] | None = None, **headers: str) -> httpx2.Response:
         """Do something, as htmx sends it."""
-        given = {"HX-Request": "true", "X-CSRF-Token": self.csrf, "Sec-Fetch-Site": "same-origin"}
+        given = {"HX-Request": "true", "X-CSRF-Token": self.csrf, "Sec-Fetch-Site": "same-origin", "Taskmill-Base": "../"}
         given |= {name.replace("_", "-"): value for name, value in headers.items()}
         return await self.client.post(f"/dashboard/{path}", data=form or {}, headers=given)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -19,6 +20,8 @@ from taskmill.services.platform import Platform
 
 Visit = Request[Principal, Any, State]
 SESSION = "taskmill.dashboard.session"  # 守卫写入 ASGI scope
+BASE = "taskmill-base"
+_BASE = re.compile(r"\./|(?:\.\./){1,4}")
 LANGUAGES = ("zh", "en")
 THEMES = ("auto", "light", "dark")
 _NUMBER_DIGITS = 6
@@ -69,7 +72,13 @@ def theme(request: Request[Any, Any, Any]) -> str:
 
 
 def up(request: Request[Any, Any, Any]) -> str:
-    """Return the way from this page to the root: links are relative, so that any base path works."""
+    """Return the way from this page to the root: links are relative, so that any base path works.
+
+    What an action answers is put into the page that asked, so that page says where it is.
+    """
+    asking = request.headers.get(BASE)
+    if asking is not None and _BASE.fullmatch(asking):
+        return asking
     return "../" * (address(request).count("/") - dc.ROOT.count("/") - 1) or "./"
 
 
