@@ -53,7 +53,7 @@ def test_a_wrong_key_is_told_and_the_right_one_leads_where_one_wanted(house: Hou
 def test_a_new_task_appears_and_nothing_that_i_did_is_lost(house: House, visit: Open, lang: str) -> None:
     old = house.run(submit(house.platform, queue="live"))
     page = visit("tasks?q=queue:live", lang=lang)
-    page.wait_for_selector('#live[data-state="live"]')
+    page.wait_for_selector('#live[data-stream="open"]')
     box = row(page, old).locator("input")
     box.check()
     box.focus()
@@ -235,7 +235,7 @@ def test_twelve_tabs_share_one_stream(house: House, visit: Open) -> None:
     for page in pages[1:]:
         page.goto(first.url)
     for page in pages:
-        page.wait_for_selector('#live[data-state="live"]')
+        page.wait_for_selector('#live[data-stream="open"]')
     assert house.app.state.dashboard.pulse.watchers == 1
     new = house.run(submit(house.platform, queue="tabs"))
     row(pages[-1], new).wait_for()
@@ -263,7 +263,7 @@ def test_below_a_path_behind_a_proxy_that_ends_tls(house: House, visit: Open, tm
         row(page, task_id).locator("a.open").click()
         page.wait_for_selector(f"#task-id:text('{task_id}')")
         assert re.fullmatch(rf"{re.escape(base)}/dashboard/tasks/{task_id}", page.url)
-        page.wait_for_selector('#live[data-state="live"]')
+        page.wait_for_selector('#live[data-stream="open"]')
         page.click("button.danger")
         page.wait_for_selector("main .state.cancelled")
         for link in page.locator(".rail a").all():

@@ -100,7 +100,7 @@ def test_a_page_is_light(visit: Open, ids: dict[str, str]) -> None:
 
 def test_an_open_page_that_nobody_touches_is_quiet(visit: Open, ids: dict[str, str]) -> None:
     page = visit("")
-    page.wait_for_selector('#live[data-state="live"]')
+    page.wait_for_selector('#live[data-stream="open"]')
     asked: list[str] = []
     page.context.on("request", lambda request: asked.append(request.url))
     page.wait_for_timeout(IDLE_MS)

@@ -260,6 +260,7 @@ async def test_static_files_are_kept_and_compressed(me: Visitor, app: Litestar) 
             answer = await anybody.get(f"/dashboard/{name}", headers={"Accept-Encoding": "gzip"})
             assert answer.status_code == 200
             assert "immutable" in answer.headers["cache-control"]
+            assert answer.headers["content-security-policy"].startswith("default-src 'self'")
             sizes[name.partition("?")[0].rpartition(".")[2]] += int(answer.headers["content-length"])
             plain = await anybody.get(f"/dashboard/{name}", headers={"Accept-Encoding": "identity"})
             assert plain.content == answer.content

@@ -17,7 +17,11 @@ from taskmill.errors import Code, NotFoundError, UnavailableError
 from taskmill.services.access import Client
 
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # 代理不要攒着
-CACHED = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
+CACHED = {
+    "Cache-Control": "public, max-age=31536000, immutable",
+    "Vary": "Accept-Encoding",
+    "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'",  # 共享的 worker 按它自己的策略去连事件流
+}
 
 
 @get("/events", opt={"unasked": True})

@@ -26,9 +26,9 @@ let timer;
 
 function show() {
   if (!sign) return;
-  const state = paused ? "paused" : streaming || reached ? "live" : "lost";
-  const shown = reached ? state : paused ? "paused" : "lost";
+  const shown = paused ? "paused" : reached ? "live" : "lost";
   sign.dataset.state = shown;
+  sign.dataset.stream = streaming ? "open" : "closed";
   const word = sign.querySelector("span");
   if (word && word.textContent !== sign.dataset[shown]) word.textContent = sign.dataset[shown] ?? "";
 }
