@@ -17,6 +17,7 @@ class Code(StrEnum):
     BODY_TOO_LARGE = "BODY_TOO_LARGE"
     BROKER_UNAVAILABLE = "BROKER_UNAVAILABLE"
     CONFIG_INVALID = "CONFIG_INVALID"
+    CSRF_INVALID = "CSRF_INVALID"
     DATABASE_RIGHTS = "DATABASE_RIGHTS"
     DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
     DELAY_INVALID = "DELAY_INVALID"
@@ -67,6 +68,7 @@ class Code(StrEnum):
     TASK_NOT_FOUND = "TASK_NOT_FOUND"
     TASK_NOT_RETRYABLE = "TASK_NOT_RETRYABLE"
     TASK_NOT_SKIPPABLE = "TASK_NOT_SKIPPABLE"
+    TOO_MANY_LOGINS = "TOO_MANY_LOGINS"
     UNAUTHORIZED = "UNAUTHORIZED"
     UNIQUE_BUSY = "UNIQUE_BUSY"
     UNIQUE_TAKEN = "UNIQUE_TAKEN"
@@ -122,6 +124,10 @@ ERRORS: dict[Code, ErrorSpec] = {
     Code.CONFIG_INVALID: ErrorSpec(
         500, 2, "配置有误：{field}：{reason}", "the configuration is invalid: {field}: {reason}",
         "设置项见 docs/reference/settings.md", "settings are listed in docs/reference/settings.md",
+    ),
+    Code.CSRF_INVALID: ErrorSpec(
+        403, 4, "页面已过期，或请求来自别的网站；什么都没有改", "the page is old, or another site sent this; nothing was changed",
+        "重新载入页面再试", "reload the page and try again",
     ),
     Code.DATABASE_RIGHTS: ErrorSpec(
         503, 1, "PostgreSQL 不许这样做：{reason}", "PostgreSQL does not permit this: {reason}",
@@ -326,6 +332,9 @@ ERRORS: dict[Code, ErrorSpec] = {
     Code.TASK_NOT_SKIPPABLE: ErrorSpec(
         409, 4, "没有序列停在任务 {id} 上（{state}）", "no sequence is stopped by the task {id} ({state})",
         "taskmill task show {id}", "taskmill task show {id}",
+    ),
+    Code.TOO_MANY_LOGINS: ErrorSpec(
+        429, 5, "试错太多次，{seconds} 秒后再试", "too many wrong keys; try again in {seconds} s",
     ),
     Code.UNAUTHORIZED: ErrorSpec(
         401, 4, "需要有效的密钥：{reason}", "a valid key is needed: {reason}",

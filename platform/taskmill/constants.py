@@ -115,6 +115,11 @@ HTTP_CONNECTIONS_MAX: Final = 2_048  # 半截的请求头另有合计的上限
 HTTP_CONNECTIONS_MIN: Final = 16  # 描述符再少，也留这么多个连接
 BODIES_MAX_BYTES: Final = 64 * 1024 * 1024  # 同时在处理的请求体合计：两个最大的批量，约占五倍内存
 
+# ── 界面 ──────────────────────────────────────────────────────────────────
+DASHBOARD_IDLE_S: Final = 8 * 3_600.0  # 一个工作日不用就退出
+DASHBOARD_SESSION_S: Final = 7 * 86_400.0  # 每周至少登录一次
+DASHBOARD_SESSIONS_MAX: Final = 20  # 一个密钥几个人、几台机器共用也够
+
 # ── 插件 ──────────────────────────────────────────────────────────────────
 SECRET_MASK: Final = "***"  # 显示机密值时的替代文字  # noqa: S105
 

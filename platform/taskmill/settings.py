@@ -102,6 +102,19 @@ class Settings(BaseSettings):
     queues_max: int = Field(c.QUEUES_MAX, ge=1, description="Most queues; a task or a policy for a further one is refused.")
     allow_unknown_kinds: bool = Field(False, description="Accept tasks of kinds that nobody has registered yet.")
     metrics_public: bool = Field(False, description="Serve `/metrics` without a key.")
+    dashboard: bool = Field(True, description="Serve the dashboard at `/dashboard/`.")
+    dashboard_idle_s: float = Field(
+        c.DASHBOARD_IDLE_S,
+        ge=60,
+        le=7 * 86_400,
+        description="A dashboard session ends that nobody used for so long; an open page by itself does not count.",
+    )
+    dashboard_session_s: float = Field(
+        c.DASHBOARD_SESSION_S, ge=60, le=90 * 86_400, description="Longest life of a dashboard session."
+    )
+    dashboard_sessions_max: int = Field(
+        c.DASHBOARD_SESSIONS_MAX, ge=1, le=1_000, description="Sessions of one key; a further one ends the oldest."
+    )
     stream_window: int = Field(
         c.STREAM_WINDOW, ge=10, description="Most tickets in one stream; the rest waits in PostgreSQL."
     )
