@@ -20,7 +20,6 @@ from taskmill.stores.tasks import audit as task_audit
 from taskmill.stores.tasks import claim as task_claim
 from taskmill.stores.tasks import ends as task_ends
 from taskmill.stores.tasks import failures, partitions, prune
-from taskmill.stores.tasks import fate as task_fate
 from taskmill.stores.tasks import limits as task_limits
 from taskmill.stores.tasks import read as task_read
 from taskmill.stores.tasks import rescue as task_rescue
@@ -28,7 +27,8 @@ from taskmill.stores.tasks import settle as task_settle
 from taskmill.stores.tasks import stage as task_stage
 from taskmill.stores.tasks import turns as task_turns
 from taskmill.stores.tasks import unique as task_unique
-from taskmill.stores.tasks import waiting as task_waiting
+from taskmill.stores.tasks.explain import fate as task_fate
+from taskmill.stores.tasks.explain import waiting as task_waiting
 from taskmill.stores.tasks.order import dependencies, follow, release, sequences
 from taskmill.stores.workers import worker
 from tests.support.databases import in_thread, temporary_database

@@ -11,7 +11,8 @@ import pytest
 
 from taskmill.ids import new_id
 from taskmill.stores.database import Database
-from taskmill.stores.tasks import limits, turns, waiting
+from taskmill.stores.tasks import limits, turns
+from taskmill.stores.tasks.explain import waiting
 
 pytestmark = pytest.mark.anyio
 HELD, WINDOW = 100_000, 500

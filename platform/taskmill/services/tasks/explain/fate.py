@@ -12,7 +12,7 @@ from taskmill.clock import Timestamp, rfc3339
 from taskmill.services.tasks.explain.reasons import WaitReason
 from taskmill.states import WAITING, State
 from taskmill.stores.database import Queryable
-from taskmill.stores.tasks import fate as store
+from taskmill.stores.tasks.explain import fate as store
 from taskmill.words import Words
 
 LOST: Final = "WorkerLost"  # 工作进程没了之后，错误的类型

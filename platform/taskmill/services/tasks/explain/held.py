@@ -10,10 +10,10 @@ from taskmill.services import constants as svc
 from taskmill.services.tasks.explain import reasons as told
 from taskmill.services.tasks.explain.reasons import WaitCode, WaitReason, count, reason
 from taskmill.stores.database import Queryable
-from taskmill.stores.tasks import waiting as store
+from taskmill.stores.tasks.explain import waiting as store
+from taskmill.stores.tasks.explain.waiting import HeldFacts
 from taskmill.stores.tasks.limits import HELD_BY_KEY
 from taskmill.stores.tasks.order import dependencies
-from taskmill.stores.tasks.waiting import HeldFacts
 from taskmill.words import Words
 
 MOST = svc.EXPLAIN_COUNT_MAX

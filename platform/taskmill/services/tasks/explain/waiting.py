@@ -17,11 +17,11 @@ from taskmill.stores.broker import lanes
 from taskmill.stores.broker.tickets import BROKER_AWAY, Tickets
 from taskmill.stores.database import Queryable
 from taskmill.stores.tasks import audit
-from taskmill.stores.tasks import waiting as store
 from taskmill.stores.tasks.audit import AgedLane
+from taskmill.stores.tasks.explain import waiting as store
+from taskmill.stores.tasks.explain.waiting import AheadFacts, WaitFacts
 from taskmill.stores.tasks.limits import HELD_BY_KEY, HELD_BY_QUEUE
 from taskmill.stores.tasks.turns import IN_TURN
-from taskmill.stores.tasks.waiting import AheadFacts, WaitFacts
 from taskmill.stores.why import why
 
 HELD: Final = frozenset({HELD_BY_KEY, HELD_BY_QUEUE, IN_TURN})
