@@ -62,7 +62,7 @@ def _task(state: State, **fields: Any) -> TaskDetail:
 def _failed(claim_no: int, start: str | None, end: str) -> TaskAttemptView:
     return TaskAttemptView(
         claim_no=claim_no, attempt=claim_no, cause=Cause.ERROR, error_type="E", message="m", message_zh=None,
-        traceback=None, worker_id=UUID(int=1), started_at=start, finished_at=end,
+        traceback=None, fingerprint=None, worker_id=UUID(int=1), started_at=start, finished_at=end,
     )  # fmt: skip
 
 
