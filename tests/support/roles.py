@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
+
+import asyncpg
 
 from tests.support.databases import execute, in_thread
 
@@ -28,3 +30,14 @@ def temporary_role(url: str, *grants: str, options: str = "") -> Iterator[str]:
         yield role
     finally:
         in_thread(execute(url, f"drop owned by {role} cascade", f"drop role {role}"))
+
+
+@asynccontextmanager
+async def connected(url: str, *grants: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection of such a role."""
+    with temporary_role(url, *grants) as role:
+        connection = await asyncpg.connect(as_role(url, role))
+        try:
+            yield connection
+        finally:
+            await connection.close()

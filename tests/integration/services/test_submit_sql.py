@@ -17,7 +17,7 @@ from taskmill.controls.rate import Rate
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest
 from tests.support.engines import decoded, final, live, platform_of, running, stage
-from tests.support.roles import as_role, temporary_role
+from tests.support.roles import connected
 
 pytestmark = pytest.mark.anyio
 GRANTS = (
@@ -45,12 +45,8 @@ async def platform(database_url: str, broker_url: str) -> AsyncIterator[Platform
 @pytest.fixture
 async def app(platform: Platform, database_url: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection of an application that may call the function and nothing else."""
-    with temporary_role(database_url, *GRANTS) as role:
-        connection = await asyncpg.connect(as_role(database_url, role))
-        try:
-            yield connection
-        finally:
-            await connection.close()
+    async with connected(database_url, *GRANTS) as connection:
+        yield connection
 
 
 async def call(connection: Any, kind: str, args: Any, **options: Any) -> UUID:

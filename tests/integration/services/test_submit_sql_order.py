@@ -15,7 +15,7 @@ from taskmill.engine.periodic.releaser import Releaser
 from taskmill.services.platform import Platform
 from tests.support import orders
 from tests.support.engines import platform_of, submit
-from tests.support.roles import as_role, temporary_role
+from tests.support.roles import connected
 
 pytestmark = pytest.mark.anyio
 NOBODY = "0190a5c8-7d3f-7aaa-8000-000000000001"
@@ -38,12 +38,8 @@ async def platform(database_url: str, broker_url: str) -> AsyncIterator[Platform
 
 @pytest.fixture
 async def app(platform: Platform, database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    with temporary_role(database_url, *GRANTS) as role:
-        connection = await asyncpg.connect(as_role(database_url, role))
-        try:
-            yield connection
-        finally:
-            await connection.close()
+    async with connected(database_url, *GRANTS) as connection:
+        yield connection
 
 
 async def call(connection: Any, **options: Any) -> UUID:

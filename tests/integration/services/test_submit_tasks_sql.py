@@ -18,7 +18,7 @@ from taskmill.services.tasks.guests import Refused, refused
 from taskmill.services.tasks.submit_request import SubmitRequest, request_of
 from tests.support.door_kinds import KINDS
 from tests.support.engines import final, live, platform_of, running, submit
-from tests.support.roles import as_role, temporary_role
+from tests.support.roles import connected
 
 pytestmark = pytest.mark.anyio
 GRANTS = ("grant usage on schema taskmill to {role}", "grant execute on function taskmill.submit_tasks(jsonb) to {role}")
@@ -35,10 +35,8 @@ async def platform(database_url: str, broker_url: str) -> AsyncIterator[Platform
 @pytest.fixture
 async def app(platform: Platform, database_url: str) -> AsyncIterator[asyncpg.Connection]:
     """A connection of an application that may call the function and nothing else."""
-    with temporary_role(database_url, *GRANTS) as role:
-        connection = await asyncpg.connect(as_role(database_url, role))
+    async with connected(database_url, *GRANTS) as connection:
         yield connection
-        await connection.close()
 
 
 async def call(connection: Any, *requests: Any) -> Any:
@@ -187,11 +185,9 @@ async def test_a_sequence_in_an_open_transaction_is_told_from_a_key(
 
 
 async def test_only_whom_it_was_granted_to_may_call_it(platform: Platform, database_url: str) -> None:
-    with temporary_role(database_url, GRANTS[0]) as role:
-        connection = await asyncpg.connect(as_role(database_url, role))
+    async with connected(database_url, GRANTS[0]) as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await call(connection, ECHO)
-        await connection.close()
 
 
 async def test_the_requests_of_the_service_are_those_of_the_function(platform: Platform, app: asyncpg.Connection) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from functools import partial
 from uuid import UUID
 
 from taskmill.ids import new_id
@@ -56,20 +57,15 @@ class Releaser:
 
     async def arm(self, children: Collection[UUID] | None = None) -> int:
         """Tell parents who waits for them, and let go what waits for none; returns how many rows there were."""
-
-        async def work(connection: Connection) -> tuple[LetGo, int]:
-            found, count = await dependencies.arm(connection, of=children)
-            return await follow.armed(connection, found, self._writer), count
-
-        let_go, count = await self._database.unit(work)
-        await self.send(let_go)
-        return count
+        return await self._follow(partial(dependencies.arm, of=children))
 
     async def resolve_some(self) -> int:
         """Let go some children of a task that ended with many; returns how many there were."""
+        return await self._follow(dependencies.resolve_some)
 
+    async def _follow(self, find: Callable[[Connection], Awaitable[tuple[dependencies.Resolved, int]]]) -> int:
         async def work(connection: Connection) -> tuple[LetGo, int]:
-            found, count = await dependencies.resolve_some(connection)
+            found, count = await find(connection)
             return await follow.armed(connection, found, self._writer), count
 
         let_go, count = await self._database.unit(work)
