@@ -132,6 +132,8 @@ async def finish(platform: Platform, task_id: str, state: State, *, result: byte
         worker_id=worker,
         state=state,
         result=result,
+        kind=KIND,
+        home="default",
         error=b'{"type":"ValueError","message":"no"}' if failed else None,
         cause=Cause.ERROR if failed else None,
         error_type="ValueError" if failed else None,

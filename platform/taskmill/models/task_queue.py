@@ -12,6 +12,9 @@ from taskmill.models.base import Base, Json, Timestamps
 
 BARRED = "paused_at is not null or limited"
 LIMITED = "max_running is not null or max_running_per_key is not null or rate is not null or rate_per_key is not null"
+# 被上限挡着的；轮到公平键才走的（3），只有队列自己有上限时才是被上限挡着，没有时多开工作进程就走得快
+HELD_BY_LIMITS = """(slot in (0, 1) or slot = 3 and queue = any (
+  array(select name from taskmill.queues where max_running is not null or rate is not null)))"""
 KEYED = "(max_running_per_key is not null or rate_per_key is not null)"  # 任务先按键排队
 
 

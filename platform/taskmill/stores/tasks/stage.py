@@ -35,7 +35,7 @@ from due where t.id = due.id and {state_in(sources(By.STAGE))}
 returning t.queue, t.priority
 """
 # 有无票行的 (队列, 优先级)：索引通常是空的，一次扫描即可知道；暂停的队列不补。
-# 有上限的队列里，还没排进去的也在索引里：排进去是放行者的事，补票的跳过它们
+# 有上限的队列里，以及有公平键而还没排进去的，也在索引里：排进去是放行者的事，补票的跳过它们
 LANES = f"""
 with recursive lanes as (
   (select queue, priority from taskmill.tasks
@@ -71,7 +71,7 @@ with next as materialized (
   left join taskmill.queues q on q.name = l.queue
   cross join lateral (
     select id from taskmill.tasks
-    where {TICKETLESS} and queue = l.queue and priority = l.priority and (slot = 2 or q.limited is not true)
+    where {TICKETLESS} and queue = l.queue and priority = l.priority and (slot = 2 or (q.limited is not true and fairness_key is null))
     order by id limit l.room for update skip locked) n
 )
 update taskmill.tasks t

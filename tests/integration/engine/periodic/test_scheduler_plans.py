@@ -28,7 +28,8 @@ STATEMENTS: dict[str, tuple[str, tuple[Any, ...], str]] = {
     "release: ended parents": (release.PENDING, (), "ended_parents_pkey"),
     "prune: attempts": (prune.ATTEMPTS, (14, 5000), "task_attempts_finished"),
     "prune: fires": (prune.FIRES, (14, 5000), "schedule_fires_created"),
-    "prune: rollups": (prune.ROLLUPS, (14, prune.NOBODY, 5000), "rollups_pkey"),
+    "prune: closed minutes": (prune.CLOSED, (prune.NOBODY, 5000), "rollups_pkey"),
+    "prune: rollups": (prune.ROLLUPS, (prune.NOBODY, 5000, 14), "rollups_pkey"),
 }
 FILL = """
 insert into taskmill.tasks (id, queue, kind, state, args, timeout_ms, ticket_at, worker_id)
