@@ -53,7 +53,7 @@ def test_the_log_in_is_accessible(visit: Open, axe: Callable[[Page], list[str]],
     assert axe(page) == []
 
 
-@pytest.mark.parametrize("width", [360, 700, 1000, 1280, 2560])
+@pytest.mark.parametrize("width", [360, 700, 1000, 1210, 1280, 2560])
 @pytest.mark.parametrize("lang", ["zh", "en"])
 def test_nothing_sticks_out(visit: Open, ids: dict[str, str], lang: str, width: int) -> None:
     page = visit("", lang=lang, width=width, errors=True)

@@ -73,6 +73,9 @@ function connect() {
 function toggle() {
   paused = !paused;
   sessionStorage.setItem("paused", paused ? "yes" : "no");
+  // 已经排上的那一次刷新也不做了
+  window.clearTimeout(timer);
+  timer = undefined;
   if (!paused) refresh();
   show();
 }
