@@ -18,6 +18,7 @@ from taskmill.plugin.host import PluginHost
 from taskmill.services.platform import Platform
 from taskmill.settings import Settings
 from taskmill.states import Cause, State
+from taskmill.stores.tasks.failures import Failed
 from taskmill.stores.tasks.settle import Outcome, settle
 from tests.support.databases import execute
 
@@ -140,5 +141,8 @@ async def finish(platform: Platform, task_id: str, state: State, *, result: byte
         message="no" if failed else None,
         traceback="trace" if failed else None,
     )
+    counted = list[Failed]()
     async with platform.database.transaction() as connection:
-        assert set(await settle(connection, [outcome], new_id())) == {UUID(task_id)}
+        assert set(await settle(connection, [outcome], new_id(), failed=counted)) == {UUID(task_id)}
+    platform.failures.note(counted)
+    await platform.failures.flush()

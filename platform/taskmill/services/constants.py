@@ -75,3 +75,9 @@ DOCTOR_LINES_MAX: Final = 10  # doctor 对同一件事最多说这么多条
 DOCTOR_ASK_S: Final = 1.0  # doctor 问占着端口的是不是接口，最多等这么久
 DOCTOR_ANSWER_MAX: Final = 4_096  # 读它的回答至多这么多字节：接口的只有一百多
 CLOCK_SKEW_MAX_S: Final = 1.0  # doctor 容忍的时钟偏差；票据与租约都以 PostgreSQL 的时钟为准
+
+# 失败的分组（services/tasks/failing.py）
+FAILURE_FLUSH_S: Final = 1.0  # 多久写一次：一个热的组，每个进程每秒只改它一次
+FAILURE_FLUSH_MAX_S: Final = 30.0  # 写不进去时，隔得再久也不超过这么久
+FAILURE_CLOSE_S: Final = 2.0  # 收尾时最多等这么久
+FAILURE_WAITING_MAX: Final = 1_000  # 写不进去时至多攒这么多组，再多的归进「其余」

@@ -15,6 +15,7 @@ from taskmill.services.keys import KeyService
 from taskmill.services.queues.backlog import BacklogService
 from taskmill.services.queues.limits import LimitCache, Promoter
 from taskmill.services.queues.service import QueueService
+from taskmill.services.tasks.failing import FailureCounts
 from taskmill.services.tasks.releasing import Releaser
 from taskmill.services.tasks.service import TaskService
 from taskmill.services.tasks.submit import SubmitService
@@ -44,6 +45,7 @@ class Platform:
         self.limits = LimitCache(self.database, self.clock)
         self.promoter = Promoter(self.database, self.tickets, window=self.settings.fairness_window)
         self.releaser = Releaser(self.database, self.promoter)
+        self.failures = FailureCounts(self.database)
         self.submit = SubmitService(
             self.settings, self.database, self.tickets, self.clock, self.limits, self.promoter, self.releaser
         )
@@ -82,5 +84,5 @@ class Platform:
 
     async def close(self) -> None:
         """Finish what is under way and close every connection, within SHUTDOWN_GRACE_S + CLOSE_TIMEOUT_S whatever hangs."""
-        await self.submit.close()
+        await asyncio.gather(self.submit.close(), self.failures.close())
         await asyncio.gather(self.tickets.close(), self.database.close())

@@ -25,7 +25,7 @@ async def group(platform: Platform, number: int, *, kind: str = "k", queue: str 
     name = f"{number:016x}"
     made = Failed(name, "0" * 16, kind, "E", "m", "f", queue, UUID(int=number))
     async with platform.database.transaction() as connection:
-        await failures.count(connection, [made])
+        await failures.count(connection, failures.together([made]))
         await connection.execute(
             "update taskmill.failures set last_at = last_at - $2 * interval '1 second' where fingerprint = $1", name, ago_s
         )

@@ -1,4 +1,4 @@
-"""Groups of failures: written by the settle, one row for all that failed in the same way, bounded."""
+"""Groups of failures: counted after the settle, one row for all that failed in the same way, bounded."""
 
 from __future__ import annotations
 
@@ -50,8 +50,10 @@ async def fail(
         )
         for task_id, message in zip(ids, messages, strict=True)
     ]  # fmt: skip
+    found = list[Failed]()
     async with database.transaction() as connection:
-        assert len(await settle(connection, outcomes, new_id())) == len(ids)
+        assert len(await settle(connection, outcomes, new_id(), failed=found)) == len(ids)
+    await count(database, *found)
     return ids
 
 
@@ -83,24 +85,17 @@ async def test_cancels_and_infrastructure_are_nobody_s_failure(database: Databas
     assert (await database.pool.fetchval("select fingerprint from taskmill.task_attempts") is not None) == counted
 
 
-async def test_what_completed_writes_nothing(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def never(*_: object) -> None:
-        raise AssertionError
-
-    monkeypatch.setattr(failures, "count", never)
+@pytest.mark.parametrize("stale", [False, True])
+async def test_what_completed_or_belongs_to_others_is_no_failure(database: Database, stale: bool) -> None:
     worker = new_id()
-    done = await rows.add_running(database.pool, worker)
+    running = await rows.add_running(database.pool, worker)
+    outcome = Outcome(running, 1, worker, State.COMPLETED)
+    if stale:
+        outcome = Outcome(running, 1, new_id(), State.DISCARDED, cause=Cause.ERROR, error_type="E", message="m", kind="k")
+    found = list[Failed]()
     async with database.transaction() as connection:
-        await settle(connection, [Outcome(done, 1, worker, State.COMPLETED)], new_id())
-    assert await groups(database) == []
-
-
-async def test_an_outcome_whose_fence_does_not_match_is_not_counted(database: Database) -> None:
-    running = await rows.add_running(database.pool, new_id())
-    stale = Outcome(running, 1, new_id(), State.DISCARDED, cause=Cause.ERROR, error_type="E", message="m", kind="k")
-    async with database.transaction() as connection:
-        assert await settle(connection, [stale], new_id()) == {}
-    assert await groups(database) == []
+        await settle(connection, [outcome], new_id(), failed=found)
+    assert found == []
 
 
 def failed(number: int, kind: str = "k", queue: str = "q") -> Failed:
@@ -110,11 +105,11 @@ def failed(number: int, kind: str = "k", queue: str = "q") -> Failed:
 
 async def count(database: Database, *batch: Failed) -> None:
     async with database.transaction() as connection:
-        await failures.count(connection, batch)
+        await failures.count(connection, failures.together(batch))
 
 
 async def test_a_kind_has_so_many_groups_and_one_for_the_rest(database: Database) -> None:
-    most = c.FAILURE_GROUPS_MAX
+    most = c.FAILURE_GROUPS_FULL
     await count(database, *(failed(n) for n in range(most - 1)))
     await count(database, *(failed(n) for n in range(most - 2, most + 5)), *(failed(n, "l") for n in range(3)))
     found = {row["fingerprint"]: row for row in await groups(database)}
@@ -157,3 +152,34 @@ async def test_groups_in_which_nothing_failed_for_the_retention_are_pruned(datab
     )
     assert (await Pruner(database).run_once())["failures"] == 1
     assert [row["fingerprint"] for row in await groups(database)] == [failed(2).fingerprint]
+
+
+async def test_of_a_kind_with_too_many_groups_the_oldest_make_room_for_new_ones(database: Database) -> None:
+    kept, full = c.FAILURE_GROUPS_MAX, c.FAILURE_GROUPS_FULL
+    await count(database, *(failed(n) for n in range(full + 1)), failed(0, "l"))
+    await database.pool.execute(
+        "update taskmill.failures set last_at = last_at - substr(fingerprint, 2)::bigint * interval '1 second' "
+        "where fingerprint <> 'k-other'"
+    )
+    assert (await Pruner(database).run_once())["failures"] == full - kept
+    names = {row["fingerprint"] for row in await groups(database)}
+    assert names == {failed(n).fingerprint for n in range(kept)} | {"k-other", failed(0, "l").fingerprint}
+    await count(database, failed(full + 5))
+    assert failed(full + 5).fingerprint in {row["fingerprint"] for row in await groups(database)}
+
+
+@pytest.mark.parametrize("most", [1, 2, c.FAILURE_TASKS_MAX, c.FAILURE_TASKS_MAX + 1])
+async def test_counts_that_were_put_together_are_written_whole(database: Database, most: int) -> None:
+    await count(database, *(Failed("f", "o", "k", "E", "m", "f", "q", UUID(int=n)) for n in range(most)))
+    (group,) = await groups(database)
+    assert group["n"] == most
+    assert group["task_ids"][0] == UUID(int=most - 1)
+
+
+async def test_the_rest_of_a_kind_is_one_row_whoever_sends_it_there(database: Database) -> None:
+    full = c.FAILURE_GROUPS_FULL
+    await count(database, *(failed(n) for n in range(full)))
+    sent = failures.together([failed(full + 1), failed(full + 2)])
+    async with database.transaction() as connection:
+        await failures.count(connection, [sent[0], sent[1].as_other()])
+    assert {row["fingerprint"]: row["n"] for row in await groups(database)}["k-other"] == 2

@@ -26,6 +26,7 @@ from taskmill.stores.database import Connection, Database
 from taskmill.stores.tasks import rescue as store
 from taskmill.stores.tasks import settle as task_settle
 from taskmill.stores.tasks import submit as task_submit
+from taskmill.stores.tasks.failures import Failed
 from taskmill.stores.tasks.limits import Place
 from taskmill.stores.tasks.order.release import LetGo
 from taskmill.stores.tasks.settle import Outcome
@@ -65,6 +66,7 @@ class _Round:
     outcomes: Sequence[Outcome] = ()
     settled: Mapping[UUID, State] = field(default_factory=dict[UUID, State])
     let_go: LetGo = field(default_factory=LetGo)
+    failed: Sequence[Failed] = ()
 
 
 class _InterruptedError(Exception):
@@ -85,13 +87,14 @@ class Rescuer:
         tally: Tally | None = None,
         freed: Callable[[Iterable[Place]], None] | None = None,
         released: Callable[[LetGo], None] = lambda _: None,
+        failed: Callable[[Iterable[Failed]], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._config = config or RescuerConfig()
         self._clock = clock
         self._writer = new_id()
         self.tally = tally or Tally()
-        self._freed, self._released = freed, released
+        self._freed, self._released, self._failed = freed, released, failed
         self._since: float | None = None  # 不间断的一串成功从何时开始
         self._seen = clock.monotonic()  # 上一次成功
         self._watch = ClockWatch(self._config.step_s)
@@ -140,8 +143,8 @@ class Rescuer:
         outcomes = [taken_back(row) for row in lost] + [timed_out(row) for row in overdue]
         if moved := {outcome.queue for outcome in outcomes if outcome.queue is not None}:
             await task_submit.ensure_queues(connection, sorted(moved))
-        let_go = LetGo()
-        settled = await task_settle.settle(connection, outcomes, self._writer, let_go) if outcomes else {}
+        let_go, failed = LetGo(), list[Failed]()
+        settled = await task_settle.settle(connection, outcomes, self._writer, let_go, failed) if outcomes else {}
         # 语句可能正好卡在停摆里，停摆之后才看到一片过期的租约
         if self._interrupted():
             raise _InterruptedError
@@ -151,7 +154,7 @@ class Rescuer:
             "overdue": sum(row.id in settled for row in overdue),
             "more": int(len(overdue) == self._config.batch),
         }
-        return _Round(counts, dead, outcomes, settled, let_go)
+        return _Round(counts, dead, outcomes, settled, let_go, failed)
 
     def _report(self, done: _Round) -> None:
         """提交之后才算数，也才说。"""
@@ -169,5 +172,6 @@ class Rescuer:
                 )
         self.tally.note(done.outcomes, done.settled)
         self._released(done.let_go)
+        self._failed(done.failed)
         if self._freed is not None and (places := {each.place for each in done.outcomes if each.place is not None}):
             self._freed(places)

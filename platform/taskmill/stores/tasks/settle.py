@@ -14,7 +14,6 @@ from taskmill.stores import constants as c
 from taskmill.stores.arrays import sparse
 from taskmill.stores.database import Connection, Record
 from taskmill.stores.queues import histogram
-from taskmill.stores.tasks import failures
 from taskmill.stores.tasks.failures import Failed
 from taskmill.stores.tasks.history import counted, counts, ended, into_history, state_in
 from taskmill.stores.tasks.limits import Place
@@ -138,13 +137,14 @@ async def settle(
     outcomes: Sequence[Outcome],
     writer: UUID,
     let_go: LetGo | None = None,
+    failed: list[Failed] | None = None,
     *,
     wary: bool = True,
 ) -> dict[UUID, State]:
     """Apply all outcomes in the caller's transaction; returns the state that each task got whose fence matched.
 
-    What waited for those that ended is let go; `let_go` takes the tickets, to be sent after the commit. With `wary`, what
-    somebody else has locked of it is left to the scheduler.
+    What waited for those that ended is let go; `let_go` takes the tickets, to be sent after the commit, `failed` the
+    failures, to be counted after it. With `wary`, what somebody else has locked of it is left to the scheduler.
 
     A waiting target whose task was asked to cancel goes to cancelled instead. Repeating the call after an unknown
     COMMIT is harmless: the fence matches each attempt once. TransitionError if the table of transitions lacks one.
@@ -171,9 +171,11 @@ async def settle(
             let_go.add(made)
         states |= {o.id: o.state for o in finals if o.id in facts}
     # 要等却被取消了的，以取消之后的为准：没有死因的也记下「取消」
-    failed = sorted((o for o in (*landed, *finals) if o.cause is not None and o.id in facts), key=lambda o: o.id)
-    if failed:
-        await _record_failed(connection, failed, facts)
+    if ended := sorted((o for o in (*landed, *finals) if o.cause is not None and o.id in facts), key=lambda o: o.id):
+        grouped = {o.id: found for o in ended if (found := failure_of(o)) is not None}
+        await _record_attempts(connection, ended, facts, grouped)
+        if failed is not None:
+            failed += grouped.values()
     return states
 
 
@@ -210,16 +212,6 @@ async def _finish(connection: Connection, outcomes: Sequence[Outcome], writer: U
         sparse([o.crash_delta for o in outcomes], 0),
         writer,
     )
-
-
-async def _record_failed(
-    connection: Connection, ended: Sequence[Outcome], facts: dict[UUID, tuple[int, datetime | None]]
-) -> None:
-    """每次没有完成的尝试记一行；算作失败的，再记进它那一组。"""
-    grouped = {o.id: found for o in ended if (found := failure_of(o)) is not None}
-    await _record_attempts(connection, ended, facts, grouped)
-    if grouped:
-        await failures.count(connection, list(grouped.values()))
 
 
 def failure_of(outcome: Outcome) -> Failed | None:
