@@ -177,12 +177,6 @@ update taskmill.tasks t set slot = 2
 from taskmill.queues q where q.name = t.queue and q.limited and t.state = 'running' and t.slot is null
 returning t.queue
 """
-BACKLOG = """
-select u.queue, (select count(*) from (
-  select from taskmill.tasks t where t.queue = u.queue and t.state = 'available' limit u.most) w) as waiting
-from unnest($1::text[], $2::int[]) as u(queue, most)
-"""
-CLOSE = "select name from taskmill.queues where name = any ($1::text[]) order by name for no key update"
 
 
 @dataclass(frozen=True, slots=True)
@@ -343,14 +337,6 @@ def _soonest(*each: Mapping[str, float]) -> dict[str, float]:
     for queue, seconds in (item for found in each for item in found.items()):
         made[queue] = min(seconds, made.get(queue, seconds))
     return made
-
-
-async def room(connection: Connection, most: Mapping[str, int]) -> dict[str, int]:
-    """Return how many more tasks each queue takes, of at most `most` that wait; nobody else submits to them until the commit."""
-    names = sorted(most)
-    await connection.fetch(CLOSE, names)
-    rows = await connection.fetch(BACKLOG, names, [most[name] for name in names])
-    return {row["queue"]: most[row["queue"]] - row["waiting"] for row in rows}
 
 
 async def adopt(connection: Queryable) -> int:
