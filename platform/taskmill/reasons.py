@@ -88,7 +88,6 @@ PARENT_FAILED: Final = Words(
 )
 ONLY_WITH: Final = Words("只与 {field} 一起给", "only together with {field}")
 PRINTABLE: Final = Words("须为 1 到 {limit} 个可见的 ASCII 字符", "must have 1 to {limit} printable ASCII characters")
-NOT_TEXT: Final = Words("{field} 须是文字", "{field} must be a text")
 NOT_A_TASK: Final = Words(
     '不是 @task，也不是 taskiq 任务：{value}；在它上面写 @task("area.verb")',
     'neither a @task nor a taskiq task: {value}; put @task("area.verb") above it',

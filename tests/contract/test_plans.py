@@ -16,6 +16,7 @@ import msgspec
 import pytest
 
 from taskmill.stores.database import HOT_SETTINGS
+from taskmill.stores.queues import capacity as queue_capacity
 from taskmill.stores.tasks import audit as task_audit
 from taskmill.stores.tasks import claim as task_claim
 from taskmill.stores.tasks import ends as task_ends
@@ -96,7 +97,7 @@ STATEMENTS: dict[str, tuple[str, set[str]]] = {
     "turns: line up": (task_turns.LINE_UP, {"tasks_fair", "tasks_pkey"}),
     "turns: waiting": (task_turns.WAITING, {"tasks_fair", "tasks_slots"}),
     "turns: keys before": (task_waiting.KEYS_BEFORE, {"tasks_fair"}),
-    "limits: backlog": (task_limits.BACKLOG, {"tasks_available"}),
+    "limits: backlog": (queue_capacity.BACKLOG, {"tasks_available"}),
     "failures: count": (failures.COUNT, set()),
     "explain: one": (task_read.ONE, BY_ID),
     "explain: ahead": (task_waiting.AHEAD, {"tasks_available", "tasks_ticketless"}),

@@ -12,11 +12,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from taskmill.models.base import Json
 from taskmill.models.fairness_turn import FairnessTurn
 from taskmill.models.task import FAIR, FAIR_PLACE, SLOTTED, Task
-from taskmill.models.task_queue import KEYED, TaskQueue
+from taskmill.models.task_queue import KEY_LIMITS, KEYED, LIMITS, RECOUNTED, TaskQueue
 
 # 经 jsonb 去取：迁移之前的库缺几列，也看得到其余的
 ROWS = text("select to_jsonb(q) as found from taskmill.queues q order by name").columns(found=Json)
-# 才有了按键的速率：已经排到队列这里的带键任务退回去，按键排过才算
+# 才有了按键的上限：已经排到队列这里的带键任务退回去，按键排过才算
 LINE_UP = text(f"""
 update taskmill.tasks t set slot = 0 from taskmill.queues q
 where q.name = :queue and not {KEYED} and t.queue = q.name and t.slot in (1, 3) and {SLOTTED} and t.concurrency_key is not null
@@ -26,7 +26,6 @@ STEP_BACK = text(f"""
 update taskmill.tasks t set slot = 3, ticket_at = null from taskmill.queues q
 where q.name = :queue and q.limited and t.queue = q.name and {FAIR} and {FAIR_PLACE} = 2
 """)
-LIMITS = ("max_running", "max_running_per_key", "rate", "rate_per_key")
 # 迁移之前的库没有公平键
 FAIR_THERE = text("""
 select exists (select from pg_attribute where attrelid = 'taskmill.tasks'::regclass and attname = 'fairness_key' and not attisdropped)
@@ -100,7 +99,7 @@ async def put(session: AsyncSession, name: str, policy: Mapping[str, Any], by: s
     A queue that is paused already keeps the time and the author of its pause; an author `former` becomes `by`.
     """
     await session.execute(insert(TaskQueue).values(name=name).on_conflict_do_nothing())
-    if policy.get("rate_per_key") is not None:
+    if any(policy.get(limit) is not None for limit in KEY_LIMITS if limit != RECOUNTED):
         await session.execute(LINE_UP, {"queue": name})
     values = {name: value for name, value in policy.items() if name != "paused"}
     if policy.get("paused") is True:

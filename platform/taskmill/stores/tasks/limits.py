@@ -36,11 +36,13 @@ LIMITED = f"""
 select name, limited, {KEYED} as keyed, max_backlog
 from taskmill.queues where limited or max_backlog is not null
 """
+_LIMITS = "q.name, q.limited, q.max_running, q.max_running_per_key, q.rate, q.rate_per_key"
+OF = f"select {_LIMITS} from taskmill.queues q where q.name = $1"
 # 暂停的队列不放行，恢复之后再来。在此之后才数：前一个放行的人提交了什么，下一条语句都看得到
 # 没有上限的队列，只有等着轮到公平键、窗口也有地方的才锁；$2、$3：窗口多大，少到多少才补。
 # limit 1 不能换成 exists：半连接会把等着的全走一遍
 LOCK = f"""
-select q.name, q.limited, q.max_running, q.max_running_per_key, q.rate, q.rate_per_key, f.priorities
+select {_LIMITS}, f.priorities
 from taskmill.queues q cross join lateral (
   select array_agg(p) as priorities, min(g.n) as least from generate_series(1, {max(c.PRIORITIES)}) p
   cross join lateral (
@@ -177,12 +179,6 @@ update taskmill.tasks t set slot = 2
 from taskmill.queues q where q.name = t.queue and q.limited and t.state = 'running' and t.slot is null
 returning t.queue
 """
-BACKLOG = """
-select u.queue, (select count(*) from (
-  select from taskmill.tasks t where t.queue = u.queue and t.state = 'available' limit u.most) w) as waiting
-from unnest($1::text[], $2::int[]) as u(queue, most)
-"""
-CLOSE = "select name from taskmill.queues where name = any ($1::text[]) order by name for no key update"
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +215,10 @@ class Limits:
         """Say whether the queue itself holds nobody, only keys do."""
         return self.max_running is None and self.rate is None
 
+    def at(self, slot: int) -> tuple[int | None, Rate | None]:
+        """Return what holds a task that has come to `slot`: how many may have the next one, and how many start in a time."""
+        return (self.max_running_per_key, self.rate_per_key) if slot == HELD_BY_KEY else (self.max_running, self.rate)
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -237,6 +237,12 @@ async def look(connection: Queryable) -> Look:
 async def limited(connection: Queryable) -> dict[str, Sort]:
     """Return the queues that have some limit."""
     return {row["name"]: Sort(row["limited"], row["keyed"], row["max_backlog"]) for row in await connection.fetch(LIMITED)}
+
+
+async def of(connection: Queryable, queue: str) -> Limits | None:
+    """Return the limits of a queue, None if it is unknown."""
+    row = await connection.fetchrow(OF, queue)
+    return None if row is None else _limits(row)
 
 
 async def give(connection: Connection, places: Iterable[Place], most: int, window: Window) -> Given:
@@ -263,11 +269,14 @@ async def _lock(connection: Connection, queues: Sequence[str], window: Window) -
     """锁住队列；也返回有公平键等着轮到的道。"""
     found, lanes = dict[str, Limits](), set[Lane]()
     for row in await connection.fetch(LOCK, queues, window.most, window.low):
-        name = row["name"]
-        rates = _rate(row["rate"]), _rate(row["rate_per_key"])
-        found[name] = Limits(name, row["max_running"], row["max_running_per_key"], *rates, row["limited"])
-        lanes |= {(name, priority) for priority in row["priorities"] or ()}
+        found[row["name"]] = _limits(row)
+        lanes |= {(row["name"], priority) for priority in row["priorities"] or ()}
     return found, lanes
+
+
+def _limits(row: Record) -> Limits:
+    most = row["max_running"], row["max_running_per_key"]
+    return Limits(row["name"], *most, _rate(row["rate"]), _rate(row["rate_per_key"]), row["limited"])
 
 
 def _rate(raw: bytes | None) -> Rate | None:
@@ -343,14 +352,6 @@ def _soonest(*each: Mapping[str, float]) -> dict[str, float]:
     for queue, seconds in (item for found in each for item in found.items()):
         made[queue] = min(seconds, made.get(queue, seconds))
     return made
-
-
-async def room(connection: Connection, most: Mapping[str, int]) -> dict[str, int]:
-    """Return how many more tasks each queue takes, of at most `most` that wait; nobody else submits to them until the commit."""
-    names = sorted(most)
-    await connection.fetch(CLOSE, names)
-    rows = await connection.fetch(BACKLOG, names, [most[name] for name in names])
-    return {row["queue"]: most[row["queue"]] - row["waiting"] for row in rows}
 
 
 async def adopt(connection: Queryable) -> int:

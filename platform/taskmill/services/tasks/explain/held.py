@@ -55,13 +55,13 @@ def _limit(row: Any, held: HeldFacts, ahead: int, now: datetime) -> WaitReason:
         "holders": [str(holder) for holder in held.holders],
     }
     n = count(ahead, MOST)
-    if held.rate is None or _full(held):
-        code = WaitCode.KEY_AT_LIMIT if keyed else WaitCode.QUEUE_AT_LIMIT
+    rate = None if _full(held) else held.rate
+    code = told.AT_LIMIT[keyed, rate is not None]
+    if rate is None:
         return reason(code, row["id"], given | {"limit": held.may}, n=n, taken=count(held.taken, MOST))
-    code = WaitCode.KEY_RATE_AT_LIMIT if keyed else WaitCode.RATE_AT_LIMIT
     at = None if held.refill_s is None else rfc3339(now + timedelta(seconds=held.refill_s))
-    given |= {"limit": held.rate.limit, "period_s": held.rate.period_s, "refill_at": at}
-    return reason(code, row["id"], given, n=n, period=f"{held.rate.period_s:g}", refill=_refill(held, at))
+    given |= {"limit": rate.limit, "period_s": rate.period_s, "refill_at": at}
+    return reason(code, row["id"], given, n=n, period=f"{rate.period_s:g}", refill=_refill(held, at))
 
 
 def _refill(held: HeldFacts, at: str | None) -> Words:

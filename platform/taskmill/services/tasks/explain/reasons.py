@@ -34,6 +34,13 @@ class WaitCode(StrEnum):
     PARENTS_LIVE = "PARENTS_LIVE"
 
 
+# 挡着它的上限：是不是管键的，是不是速率
+AT_LIMIT: Final = {
+    (False, False): WaitCode.QUEUE_AT_LIMIT,
+    (True, False): WaitCode.KEY_AT_LIMIT,
+    (False, True): WaitCode.RATE_AT_LIMIT,
+    (True, True): WaitCode.KEY_RATE_AT_LIMIT,
+}
 WORDS: Final[dict[WaitCode, Words]] = {
     WaitCode.NOT_DUE: Words("到 {run_at} 才执行{again}", "not due before {run_at}{again}"),
     WaitCode.EXPIRES_SOON: Words(

@@ -16,6 +16,7 @@ from taskmill.stores import constants as sc
 from taskmill.stores.database import Queryable
 from taskmill.stores.tasks import rates
 from taskmill.stores.tasks.limits import HELD_BY_KEY
+from taskmill.stores.tasks.limits import of as limits_of
 from taskmill.stores.tasks.turns import HELD as HELD_BY_TURN
 
 # 会来领任务的：活着，没在收尾，操作者也没有叫它停下
@@ -69,7 +70,6 @@ select (select count(*) from (select from taskmill.tasks t where t.queue = $1 an
     and (t.priority, t.id) < ($2::smallint, $3::uuid) limit $4) n) as ahead,
   array(select t.id from taskmill.tasks t where t.queue = $1 and t.slot = 2 and {SLOTTED} limit $5) as holders
 """
-LIMITS = "select max_running, max_running_per_key, rate, rate_per_key from taskmill.queues where name = $1"
 # 等轮到公平键的：从上次轮到的键数起，轮到它之前还有几个键，它自己的前面有几个，都至多数 $5 个
 KEYS_BEFORE = f"""
 with recursive keys as (
@@ -209,7 +209,7 @@ async def ahead(connection: Queryable, row: Any, *, most: int, minutes: int) -> 
 
 async def held(connection: Queryable, row: Any, *, most: int, shown: int) -> HeldFacts | None:
     """Return what a task waits for that a limit holds, counted to `most` + 1 with `shown` holders; None if its queue is gone."""
-    limits = await connection.fetchrow(LIMITS, row["queue"])
+    limits = await limits_of(connection, row["queue"])
     if limits is None:
         return None
     keyed = row["slot"] == HELD_BY_KEY
@@ -218,8 +218,7 @@ async def held(connection: Queryable, row: Any, *, most: int, shown: int) -> Hel
         found: Any = await connection.fetchrow(HELD_BY_KEY_OF, *given)
     else:
         found = await connection.fetchrow(HELD_BY_QUEUE_OF, row["queue"], row["priority"], row["id"], most + 1, shown)
-    may, raw = (limits["max_running_per_key"], limits["rate_per_key"]) if keyed else (limits["max_running"], limits["rate"])
-    rate = None if raw is None else msgspec.json.decode(raw, type=Rate)
+    may, rate = limits.at(row["slot"])
     place = (row["queue"], row["concurrency_key"] if keyed else None)
     refill = None if rate is None else await _refill(connection, place, rate)
     return HeldFacts(may, rate, found["taken"], list(found["holders"]), found["ahead"], refill)
