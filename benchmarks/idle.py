@@ -23,7 +23,7 @@ from taskmill.plugin.host import PluginHost
 from taskmill.services.platform import Platform
 from taskmill.settings import load_settings
 
-QUEUE, KIND, KEYS, SLOW_MS = "idle", "idle.held", 1_000, 50.0
+QUEUE, KIND, KEYS, BATCH, SLOW_MS = "idle", "idle.held", 1_000, 5_000, 50.0
 HELD = """
 insert into taskmill.tasks (id, queue, kind, state, priority, args, timeout_ms, concurrency_key, slot)
 select gen_random_uuid(), $1, $2, 'available', 2, '{"key": "x"}', 1000, 'key-' || n % $4, 0 from generate_series(1, $3) n
@@ -49,13 +49,17 @@ async def _cpu(role: Role, seconds: float) -> float:
     return 100 * (role.cpu_s() - cpu) / (time.monotonic() - began)
 
 
+def _told(log: Path) -> str:
+    return log.read_text()
+
+
 async def _asked(stand: Stand, log: Path, seconds: float) -> tuple[dict[str, float], int]:
     """What is asked per second, by how it begins; and how many took over 50 ms."""
-    began = len(log.read_text())
+    began = len(_told(log))
     await _admin(stand, "alter system set log_min_duration_statement = 0")
     await asyncio.sleep(seconds)
     await _admin(stand, "alter system reset log_min_duration_statement")
-    found = STATEMENT.findall(log.read_text()[began:])
+    found = STATEMENT.findall(_told(log)[began:])
     counts = Counter(" ".join(text.split())[:100] for _, text in found)
     slow = sum(float(ms) > SLOW_MS for ms, _ in found)
     return {text: round(count / seconds, 1) for text, count in counts.most_common() if count > 1}, slow
@@ -67,7 +71,12 @@ async def _seen(stand: Stand, options: argparse.Namespace) -> dict[str, Any]:
         await asyncio.sleep(options.settle)
         cpu = await _cpu(scheduler, options.seconds)
         asked, slow = await _asked(stand, log, options.log_seconds)
-    return {"% of a core": round(cpu, 2), "statements/s": round(sum(asked.values()), 1), "over 50 ms": slow, "asked/s": asked}
+    return {
+        "% of a core": round(cpu, 2),
+        "statements/s": round(sum(asked.values()), 1),
+        "over 50 ms": slow,
+        "asked/s": asked,
+    }
 
 
 async def _hold(stand: Stand, tasks: int) -> None:
@@ -75,7 +84,8 @@ async def _hold(stand: Stand, tasks: int) -> None:
     platform = await Platform.open(settings, PluginHost.load(settings, env={}))
     try:
         await platform.queues.put(QUEUE, QueuePolicyChange(max_running=1, max_running_per_key=1))
-        await platform.database.pool.execute(HELD, QUEUE, KIND, tasks, KEYS)
+        for _ in range(0, tasks, BATCH):
+            await platform.database.pool.execute(HELD, QUEUE, KIND, BATCH, KEYS)
         await platform.database.pool.execute(TAKEN, QUEUE, KIND)
         await platform.database.pool.execute("analyze taskmill.tasks")
     finally:
