@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from taskmill.clock import FakeClock
@@ -21,6 +23,7 @@ insert into taskmill.tasks (id, queue, kind, state, args, timeout_ms, concurrenc
 select gen_random_uuid(), 'default', 'shop.pack', 'available', '{}', 1000, 'key', case when n = 1 then 2 else 0 end
 from generate_series(1, 3) n
 """
+LIMIT: dict[str, Any] = {"max_running_per_key": 1}
 MOST = {"stager": 1, "cron": 1, "limiter": 1, "releaser": 1, "rescuer": 1, "auditor": 2}
 
 
@@ -28,7 +31,11 @@ MOST = {"stager": 1, "cron": 1, "limiter": 1, "releaser": 1, "rescuer": 1, "audi
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is asked from here on."""
     found: list[str] = []
-    monkeypatch.setattr(SlowLog, "note", lambda _, statement, __: found.append(statement))
+
+    def note(_: SlowLog, statement: str, __: float) -> None:
+        found.append(statement)
+
+    monkeypatch.setattr(SlowLog, "note", note)
     return found
 
 
@@ -51,7 +58,7 @@ async def test_beside_tasks_that_stay_held_the_limiter_asks_for_all_queues_at_on
     database_url: str, broker_url: str, asked: list[str]
 ) -> None:
     async with platform_of(database_url, broker_url) as platform:
-        await platform.queues.put("default", QueuePolicyChange(max_running_per_key=1))
+        await platform.queues.put("default", QueuePolicyChange(**LIMIT))
         await platform.database.pool.execute(HELD)
         limiter = {loop.name: loop for loop in build_loops(platform)}["limiter"]
         assert 2 <= len(found := await asks(limiter, asked)) <= 3, found  # 看一眼、问一轮，隔一阵看一段键
