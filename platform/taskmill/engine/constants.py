@@ -20,6 +20,7 @@ FRAME_MAX_CHARS: Final = 200
 SWEEP_COST_RATIO: Final = 25.0  # 遍查所有队列之后，歇这次用时的多少倍：闲着的调度器因此只花百分之几个核
 STAGE_ROUND_S: Final = 0.5  # 一轮补票至多这么久：几万条道都缺票时，刚到期的任务也不等它们
 REBUILD_MAX: Final = 2_000  # 一轮至多重建多少个队列的流，理由相同
+SWEEP_MIN_S: Final = 1.0  # 再快也不比这更勤：它只找没有行说得出的，而 Valkey 被清空之后，头一个任务两秒之内要能跑
 SWEEP_MAX_S: Final = 15.0  # 再多队列、等服务器再久，也至少这么久遍查一次：Valkey 被清空、键被占用之后靠它重建
 PENDING_IDLE_MS: Final = 10_000  # 待确认超过此时间的票据被丢弃并重发
 

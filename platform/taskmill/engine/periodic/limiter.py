@@ -13,7 +13,7 @@ from taskmill.services.queues.limits import Promoter
 from taskmill.stores.broker.lanes import Lane
 from taskmill.stores.database import Database, Queryable
 from taskmill.stores.tasks import limits as store
-from taskmill.stores.tasks import rates, turns
+from taskmill.stores.tasks import turns
 from taskmill.stores.tasks.rates import Place
 
 log = get_logger(__name__)
@@ -25,7 +25,7 @@ class Limiter:
     """Runs on every scheduler replica; the lock on a queue's row keeps replicas apart.
 
     A slot is given by whoever frees it. This loop does what has no such moment: a queue gets or loses a limit, a process
-    ends before it came to it, a bucket fills. Without limits and fairness keys a round is one look.
+    ends before it came to it, a bucket fills. Without limits and fairness keys a round is one look, with nothing to do two statements.
     """
 
     name = "limiter"
@@ -51,18 +51,16 @@ class Limiter:
         self.period_s = ec.LIMITER_PERIOD_S
         async with self._database.pool.acquire() as connection:
             look = await store.look(connection)
-            released = await store.release(connection, self._batch) if look.lined else 0
-            places: Counter[Place] = Counter()
-            wanted: list[Place] = []
+            released, places, wanted = 0, Counter[Place](), set[Place]()
+            if look.lined or look.limited:
+                mended = await store.mend(connection, self._batch, ec.LIMIT_KEYS)
+                released, places, wanted = mended.released, mended.enrolled, mended.room
             if look.fair:
                 places += await turns.line_up(connection, self._batch)
-                wanted += await self._lanes(connection)
+                wanted.update(await self._lanes(connection))
             if look.limited:
-                await store.adopt(connection)
-                places += await store.enrol(connection, self._batch)
-                wanted += [*await rates.changed(connection, ec.LIMIT_KEYS), *await self._keys(connection)]
-                wanted += [(queue, None) for queue in await store.held_queues(connection)]
-        wanted += places
+                wanted.update(await self._keys(connection))
+        wanted.update(places)
         given = await self._promoter.give(wanted)
         promoted = sum(map(len, given.tickets.values()))
         if given.refill_s:  # 下一个令牌什么时候有，就什么时候再来

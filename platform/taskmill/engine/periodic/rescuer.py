@@ -22,7 +22,7 @@ from taskmill.engine.tally import Tally
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.states import State
-from taskmill.stores.database import Connection, Database
+from taskmill.stores.database import Connection, Database, Queryable
 from taskmill.stores.tasks import rescue as store
 from taskmill.stores.tasks import settle as task_settle
 from taskmill.stores.tasks import submit as task_submit
@@ -109,9 +109,8 @@ class Rescuer:
         """Do one round; returns dead (workers), rescued (their rows), overdue (rows past the deadline) and more."""
         if self._interrupted():
             self._since = None
-        asked = self._clock.monotonic()  # 事务的时间从 BEGIN 起算，要在它之前问
         try:
-            done = await self._database.unit(partial(self._round, asked))
+            done = await self._rescue()
         except _InterruptedError:
             self._since = None
             log.warning("数据库曾长时间无响应，暂不救援", lease_s=self._config.lease_s)
@@ -128,11 +127,28 @@ class Rescuer:
     def _interrupted(self) -> bool:
         return self._clock.monotonic() - self._seen > self._config.gap_s
 
-    async def _round(self, asked: float, connection: Connection) -> _Round:
-        step_s = self._watch.look(await store.look(connection), asked, self._clock.monotonic())
-        if step_s:
+    async def _rescue(self) -> _Round:
+        """闲的时候只看一眼，不开事务。"""
+        some = await self._look(self._database.pool, self._clock.monotonic())
+        if not self.armed:
+            return _Round()
+        if self._interrupted():
+            raise _InterruptedError
+        if not some:
+            return _Round()
+        asked = self._clock.monotonic()  # 事务的时间从 BEGIN 起算，要在它之前问
+        return await self._database.unit(partial(self._round, asked))
+
+    async def _look(self, connection: Queryable, asked: float) -> bool:
+        """看数据库的时钟，也看有没有事。"""
+        now_s, some = await store.look(connection, self._config.grace_s)
+        if step_s := self._watch.look(now_s, asked, self._clock.monotonic()):
             log.warning("数据库的时钟往前跳了，暂不救援", step_s=round(step_s, 1), lease_s=self._config.lease_s)
             self._since = None
+        return some
+
+    async def _round(self, asked: float, connection: Connection) -> _Round:
+        await self._look(connection, asked)  # 这个事务的时间才是判断租约用的
         if not self.armed:
             return _Round()
         dead = await store.mark_dead(connection)

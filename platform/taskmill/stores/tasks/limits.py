@@ -179,6 +179,15 @@ update taskmill.tasks t set slot = 2
 from taskmill.queues q where q.name = t.queue and q.limited and t.state = 'running' and t.slot is null
 returning t.queue
 """
+# 一轮一问：放开、认下、排进去，再说哪里也许有空位。各看各的行，谁先谁后都一样：多提的，放行时在锁下再数。
+# $1：各写至多几行；$2：至多看几个桶
+ROUND = f"""
+with released as ({RELEASE}), adopted as ({ADOPT}), enrolled as ({ENROL})
+select 'released' as what, queue, null::text as key from released
+union all select 'enrolled', queue, case when slot = {HELD_BY_KEY} then concurrency_key end from enrolled
+union all select 'room', queue, key from ({rates.CHANGED}) c
+union all select 'room', queue, null from ({QUEUES}) h
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +197,19 @@ class Look:
     lined: bool = False
     limited: bool = False
     fair: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """What a look at all queues found: tasks let go since their queue has no limits any more, and lined up, how many where.
+
+    `room`: queues with room in which tasks wait for the queue's own limits, and places whose bucket is to be looked at, since
+    tasks that had a slot have started or gone.
+    """
+
+    released: int
+    enrolled: Counter[Place]
+    room: set[Place]
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,20 +376,12 @@ def _soonest(*each: Mapping[str, float]) -> dict[str, float]:
     return made
 
 
-async def adopt(connection: Queryable) -> int:
-    """Let running tasks of queues with limits count that were claimed before there was one; returns how many."""
-    return len(await connection.fetch(ADOPT))
-
-
-async def enrol(connection: Queryable, most: int) -> Counter[Place]:
-    """Line up available tasks of queues with limits that are not yet, at most `most` a queue; returns how many where."""
-    rows = await connection.fetch(ENROL, most)
-    return Counter((row["queue"], row["concurrency_key"] if row["slot"] == HELD_BY_KEY else None) for row in rows)
-
-
-async def release(connection: Queryable, most: int) -> int:
-    """Let go what is held in queues that have no limits any more; returns how many."""
-    return len(await connection.fetch(RELEASE, most))
+async def mend(connection: Queryable, most: int, buckets: int) -> Mended:
+    """Do what nobody did at once, at most `most` tasks a queue, and look at `buckets` buckets; see Mended."""
+    found: dict[str, Counter[Place]] = {"released": Counter(), "enrolled": Counter(), "room": Counter()}
+    for row in await connection.fetch(ROUND, most, buckets):
+        found[row["what"]][row["queue"], row["key"]] += 1
+    return Mended(found["released"].total(), found["enrolled"], set(found["room"]))
 
 
 async def held_keys(
@@ -377,8 +391,3 @@ async def held_keys(
     rows = await connection.fetch(KEYS, *after, most)
     last = next(((row["queue"], row["concurrency_key"]) for row in rows if row["last"]), None)
     return [(row["queue"], row["concurrency_key"]) for row in rows if row["room"]], last
-
-
-async def held_queues(connection: Queryable) -> list[str]:
-    """Return the queues with room in which tasks wait for the queue's own limits."""
-    return [row["queue"] for row in await connection.fetch(QUEUES)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,6 @@ from taskmill.stores.tasks.history import NOW_MS, counted, counts, ended, into_h
 from taskmill.stores.tasks.order.follow import FACTS, ended_of, follow
 from taskmill.stores.tasks.order.release import LetGo
 
-# 闲的时候一轮只问这一句，不必为两条什么也不改的语句各开一个事务
 OVERDUE = """
 select exists (select from taskmill.tasks where state in ('scheduled', 'retryable') and run_at <= now() order by run_at limit 1) as due,
        exists (select from taskmill.tasks where expires_at is not null and state <> 'running' and expires_at <= now()
@@ -48,6 +48,11 @@ with recursive lanes as (
 )
 select l.queue, l.priority from lanes l
 where not exists (select from taskmill.queues q where q.name = l.queue and q.paused_at is not null)
+"""
+# 闲的时候一轮只问这一句：有没有到期的、过期的，哪些道有无票行
+LOOK = f"""
+select o.due, o.expired, l.queues, l.priorities from ({OVERDUE}) o cross join (
+  select array_agg(n.queue) as queues, array_agg(n.priority) as priorities from ({LANES}) n) l
 """
 # 各道最老的一张票：沿 tasks_available 逐道跳；暂停的队列不补票
 AVAILABLE = """
@@ -132,10 +137,24 @@ select id, kind, queue, attempt, state, blocked, {FACTS} from d
 """
 
 
-async def overdue(connection: Queryable) -> tuple[bool, bool]:
-    """Say whether some task is due, and whether the time of some waiting one has passed."""
-    row = await connection.fetchrow(OVERDUE)
-    return (row["due"], row["expired"]) if row is not None else (False, False)
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What there is for the stager: whether some task is `due`, whether the time of some waiting one has passed (`expired`).
+
+    `lanes`, those of paused queues left out, have rows without a ticket.
+    """
+
+    due: bool = False
+    expired: bool = False
+    lanes: Sequence[Lane] = ()
+
+
+async def look(connection: Queryable) -> Look:
+    """Return what there is to do, without doing it."""
+    row = await connection.fetchrow(LOOK)
+    if row is None:
+        return Look()
+    return Look(row["due"], row["expired"], list(zip(row["queues"] or (), row["priorities"] or (), strict=True)))
 
 
 async def stage_due(connection: Queryable, limit: int) -> list[Lane]:

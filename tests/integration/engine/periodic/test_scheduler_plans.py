@@ -17,10 +17,12 @@ from taskmill.stores.tasks.order import release
 
 pytestmark = pytest.mark.anyio
 STATEMENTS: dict[str, tuple[str, tuple[Any, ...], str]] = {
+    "rescue: look": (task_rescue.LOOK, (10.0,), "tasks_running"),
     "rescue: lost": (task_rescue.LOST, (task_rescue.DEATH_LEASE, task_rescue.DEATH_POD), "tasks_running"),
     "rescue: overdue": (task_rescue.OVERDUE, (10.0, 1000, 20.0, 5.0, 3600.0, 1.8e9), "tasks_running"),
     "audit: oldest": (task_audit.OLDEST, (5.0,), "tasks_available"),
     "audit: lost": (task_audit.LOST, ("q1", 2, 0.0, 1e12, 5000), "tasks_available"),
+    "cron: some due": (schedule.SOME_DUE, (), "schedules_due"),
     "cron: due": (schedule.DUE, (100,), "schedules_due"),
     "release: not armed": (release.PENDING, (), "task_dependencies_fresh"),
     "release: new in sequences": (release.PENDING, (), "sequences_fresh"),
