@@ -1,5 +1,5 @@
 # /// script
-# dependencies = ["celery==5.7.0", "kombu==5.7.0", "redis==8.1.0", "gevent==26.9.0"]
+# dependencies = ["celery[redis]==5.7.0", "gevent==26.9.0"]
 # ///
 """Celery with Redis as its broker, acknowledging after the task."""
 

@@ -22,9 +22,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -65,6 +65,7 @@ def broker_url() -> str:
 
 def answer(about: dict[str, Any], packages: list[str], measures: dict[str, Measure]) -> None:
     """Answer the command line."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # 走 finally，工作进程才不会留下
     if sys.argv[1] == "about":
         said = {"versions": {name: version(name) for name in packages}, "measures": [*measures], "share": 1.0} | about
     else:
@@ -94,13 +95,11 @@ def from_threads(n: int, submit: Callable[[int], Any]) -> float:
         for number in range(first, n, CALLERS):
             submit(number)
 
-    threads = [threading.Thread(target=caller, args=(first,)) for first in range(CALLERS)]
-    began = time.perf_counter()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return time.perf_counter() - began
+    with ThreadPoolExecutor(CALLERS) as pool:
+        began = time.perf_counter()
+        for done in [pool.submit(caller, first) for first in range(CALLERS)]:
+            done.result()
+        return time.perf_counter() - began
 
 
 def _ready_file() -> Path:

@@ -22,7 +22,7 @@ ABOUT = {
     "system": "taskiq-redis",
     "store": "redis",
     "durable": "stream in Valkey, acknowledged after the task",
-    "tuned": "2 processes of the taskiq worker with uvloop, which share the concurrency; no result backend; prefetch 100 a read",
+    "tuned": "2 processes of the taskiq worker with uvloop, which share the concurrency; no result backend; prefetch as the concurrency",
     "share": 0.4,
 }
 # 默认从 $ 开始读：组建立之前提交的任务就没有人跑
