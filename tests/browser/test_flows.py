@@ -81,6 +81,24 @@ def test_open_details_stay_open(house: House, visit: Open) -> None:
     assert attempt.get_attribute("open") is None
 
 
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_a_task_says_why_in_the_words_of_the_api(house: House, visit: Open, lang: str) -> None:
+    task_id = house.run(submit(house.platform, queue="explained"))
+    house.run(house.platform.queues.pause("explained", by="key:ops"))
+    page = visit(f"tasks/{task_id}", lang=lang)
+    told = house.run(house.platform.tasks.explain(UUID(task_id))).waiting
+    assert {"QUEUE_PAUSED", "NO_WORKER"} <= {each.code.value for each in told}
+    shown = page.locator(".why li").all_inner_texts()
+    assert len(shown) == len(told)
+    for each, text in zip(told, shown, strict=True):
+        for words in (getattr(each.message, lang), each.code.value, *each.next):
+            assert words in text
+    page.click("button.danger")
+    page.wait_for_selector(".why.ended :text('CANCELLED')")
+    [fate] = house.run(house.platform.tasks.explain(UUID(task_id))).fate
+    assert getattr(fate.message, lang) in page.locator(".why.ended").inner_text()
+
+
 def test_cancel_and_undo(house: House, visit: Open) -> None:
     task_id = house.run(submit(house.platform))
     page = visit(f"tasks/{task_id}")

@@ -128,6 +128,8 @@ PHRASES: Final[dict[str, Words]] = {
     # 任务详情
     "cancel_requested": Words("已请求取消", "cancel asked for"),
     "why": Words("为什么还没有执行", "Why it does not run yet"),
+    "fate": Words("怎么样了", "What became of it"),
+    "next_step": Words("下一步：", "Next:"),
     "why_nothing": Words("没有什么拦着它，轮到就执行", "Nothing holds it up; it runs when its turn comes"),
     "timeline": Words("经过", "Timeline"),
     "step_created": Words("创建", "Created"),
