@@ -41,6 +41,7 @@ async def furnish(platform: Platform) -> dict[str, str]:
     await platform.database.pool.execute(
         "update taskmill.task_attempts set traceback = $1, error_type = 'BankError', message = 'card refused'", TRACE
     )
+    ids["group"] = await platform.database.pool.fetchval("select max(fingerprint) from taskmill.failures")
     ids["scheduled"] = await submit(platform, delay_s=3_600, queue="mail")
     ids["available"] = await submit(platform, queue="mail", args={"text": "<b>你好</b> \u202e 🎉"})
     ids["running"] = await submit(platform)

@@ -99,6 +99,34 @@ def test_a_task_says_why_in_the_words_of_the_api(house: House, visit: Open, lang
     assert getattr(fate.message, lang) in page.locator(".why.ended").inner_text()
 
 
+def test_what_fails_in_the_same_way_is_one_group(house: House, visit: Open) -> None:
+    ids = [house.run(submit(house.platform)) for _ in range(2)]
+    for each in ids:
+        house.run(api.finish(house.platform, each, api.State.DISCARDED))
+    page = visit("")
+    page.click("main a:has-text('By cause')")
+    group = page.locator("tbody tr", has_text="ValueError")
+    group.wait_for()
+    assert "no" in group.inner_text()
+    group.locator("a:has-text('Newest task')").click()
+    page.wait_for_selector(f"#task-id:text('{ids[1]}')")
+    page.click("a:has-text('Failures like this one')")
+    page.wait_for_selector("h1:text('ValueError')")
+    assert "trace" in page.locator(".trace").inner_text()
+    page.wait_for_selector('#live[data-stream="open"]')
+    new = house.run(submit(house.platform))
+    house.run(api.finish(house.platform, new, api.State.DISCARDED))
+    row(page, new).wait_for()
+    page.keyboard.press("g")
+    page.keyboard.press("f")
+    group.locator("a.open").wait_for()
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("main .panel table")
+    page.click("main a:has-text('Failed tasks of the kind')")
+    row(page, new).wait_for()
+
+
 def test_cancel_and_undo(house: House, visit: Open) -> None:
     task_id = house.run(submit(house.platform))
     page = visit(f"tasks/{task_id}")
@@ -288,7 +316,7 @@ def test_below_a_path_behind_a_proxy_that_ends_tls(house: House, visit: Open, tm
             assert str(link.evaluate("e => e.href")).startswith(f"{base}/dashboard/")
         [cookie] = [each for each in page.context.cookies() if each["name"] == "taskmill_session"]
         assert (cookie["path"], cookie["secure"], cookie["httpOnly"]) == ("/x/y/dashboard", True, True)
-        page.click(".rail a:nth-child(4)")
+        page.click(".rail a:nth-child(5)")
         page.wait_for_selector("h1:text('Queues')")
         page.click("button[name=lang]")
         page.wait_for_selector("h1:text('队列')")

@@ -12,6 +12,7 @@ from taskmill.services.dashboard.login import Links, Throttle
 from taskmill.services.dashboard.overview import Overview
 from taskmill.services.dashboard.pulse import Pulse
 from taskmill.services.dashboard.sessions import SessionService
+from taskmill.services.failures import FailureService
 from taskmill.services.keys import Principal
 from taskmill.services.platform import Platform
 from taskmill.services.queues.stats import StatsService
@@ -32,6 +33,7 @@ class Site:
         self.overview = Overview(platform.database, stats, platform.queues)
         self.schedules = ScheduleService(platform.database, platform.submit)
         self.catalog = CatalogService(platform.database, platform.host)
+        self.failures = FailureService(platform.database)
         self.assets = Assets.load()
         self.templates = environment(self.assets)
 
