@@ -10,7 +10,7 @@ import pytest
 
 from taskmill.api.app import one_time_link
 from taskmill.services.schedules.service import ScheduleRequest, ScheduleService
-from tests.browser.furniture import submit
+from tests.browser.furniture import WAITS, submit, waits
 from tests.browser.house import proxied
 from tests.support import api
 
@@ -125,6 +125,22 @@ def test_what_fails_in_the_same_way_is_one_group(house: House, visit: Open) -> N
     page.wait_for_selector("main .panel table")
     page.click("main a:has-text('Failed tasks of the kind')")
     row(page, new).wait_for()
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_a_queue_draws_its_waits_and_says_them(house: House, visit: Open, lang: str) -> None:
+    house.run(submit(house.platform, queue="waits"))
+    page = visit("queues/waits", lang=lang)
+    page.wait_for_selector("main :text('这段时间没有任务执行完')" if lang == "zh" else "main :text('Nothing has run')")
+    page.wait_for_selector('#live[data-stream="open"]')
+    house.run(waits(house.platform, f"waits-{lang}"))
+    page.goto(page.url.replace("queues/waits", f"queues/waits-{lang}"))
+    page.wait_for_selector("svg.chart polyline.p99")
+    told = page.locator("svg.chart").get_attribute("aria-label") or ""
+    assert ("最近 6 小时" if lang == "zh" else "the last 6 h") in told
+    page.click("#waits-data summary")
+    assert page.locator("#waits-data tbody tr").count() == WAITS
+    assert page.locator("svg.chart polyline").count() == 3
 
 
 def test_cancel_and_undo(house: House, visit: Open) -> None:

@@ -15,6 +15,7 @@ from taskmill.services.dashboard.sessions import SessionService
 from taskmill.services.failures import FailureService
 from taskmill.services.keys import Principal
 from taskmill.services.platform import Platform
+from taskmill.services.queues.series import SeriesService
 from taskmill.services.queues.stats import StatsService
 from taskmill.services.schedules.service import ScheduleService
 
@@ -33,6 +34,7 @@ class Site:
         self.overview = Overview(platform.database, stats, platform.queues)
         self.schedules = ScheduleService(platform.database, platform.submit)
         self.catalog = CatalogService(platform.database, platform.host)
+        self.series = SeriesService(platform.database)
         self.failures = FailureService(platform.database)
         self.assets = Assets.load()
         self.templates = environment(self.assets)
