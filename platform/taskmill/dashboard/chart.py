@@ -68,13 +68,13 @@ def curves(series: list[SeriesPoint]) -> Curves:
 
 
 def _pieces(series: list[SeriesPoint], name: str, most: float) -> list[str]:
-    scale, step = HEIGHT / most if most else 0.0, WIDTH / max(1, len(series) - 1)
+    step = WIDTH / max(1, len(series) - 1)
     pieces: list[list[str]] = [[]]
     for number, point in enumerate(series):
         if point.wait_s is None:
             pieces.append([])
         else:
-            high = min(getattr(point.wait_s, name), most) * scale
+            high = HEIGHT * min(1.0, getattr(point.wait_s, name) / most) if most else 0.0
             pieces[-1].append(f"{number * step:.1f},{FLOOR - high:.2f}")
     # 单独一点画成长度为零的线：圆的线头就是一个点
     return [" ".join(piece * 2 if len(piece) == 1 else piece) for piece in pieces if piece]
