@@ -10,7 +10,7 @@ import pytest
 
 from taskmill.api.app import one_time_link
 from taskmill.services.schedules.service import ScheduleRequest, ScheduleService
-from tests.browser.furniture import submit
+from tests.browser.furniture import WAITS, submit, waits
 from tests.browser.house import proxied
 from tests.support import api
 
@@ -79,6 +79,68 @@ def test_open_details_stay_open(house: House, visit: Open) -> None:
         house.run(house.platform.tasks.retry(UUID(task_id)))
     page.wait_for_selector(".state.available")
     assert attempt.get_attribute("open") is None
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_a_task_says_why_in_the_words_of_the_api(house: House, visit: Open, lang: str) -> None:
+    task_id = house.run(submit(house.platform, queue="explained"))
+    house.run(house.platform.queues.pause("explained", by="key:ops"))
+    page = visit(f"tasks/{task_id}", lang=lang)
+    told = house.run(house.platform.tasks.explain(UUID(task_id))).waiting
+    assert {"QUEUE_PAUSED", "NO_WORKER"} <= {each.code.value for each in told}
+    shown = page.locator(".why li").all_inner_texts()
+    assert len(shown) == len(told)
+    for each, text in zip(told, shown, strict=True):
+        for words in (getattr(each.message, lang), each.code.value, *each.next):
+            assert words in text
+    page.click("button.danger")
+    page.wait_for_selector(".why.ended :text('CANCELLED')")
+    [fate] = house.run(house.platform.tasks.explain(UUID(task_id))).fate
+    assert getattr(fate.message, lang) in page.locator(".why.ended").inner_text()
+
+
+def test_what_fails_in_the_same_way_is_one_group(house: House, visit: Open) -> None:
+    ids = [house.run(submit(house.platform)) for _ in range(2)]
+    for each in ids:
+        house.run(api.finish(house.platform, each, api.State.DISCARDED))
+    page = visit("")
+    page.click("main a:has-text('By cause')")
+    group = page.locator("tbody tr", has_text="ValueError")
+    group.wait_for()
+    assert "no" in group.inner_text()
+    group.locator("a:has-text('Newest task')").click()
+    page.wait_for_selector(f"#task-id:text('{ids[1]}')")
+    page.click("a:has-text('Failures like this one')")
+    page.wait_for_selector("h1:text('ValueError')")
+    assert "trace" in page.locator(".trace").inner_text()
+    page.wait_for_selector('#live[data-stream="open"]')
+    new = house.run(submit(house.platform))
+    house.run(api.finish(house.platform, new, api.State.DISCARDED))
+    row(page, new).wait_for()
+    page.keyboard.press("g")
+    page.keyboard.press("f")
+    group.locator("a.open").wait_for()
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("main .panel table")
+    page.click("main a:has-text('Failed tasks of the kind')")
+    row(page, new).wait_for()
+
+
+@pytest.mark.parametrize("lang", ["zh", "en"])
+def test_a_queue_draws_its_waits_and_says_them(house: House, visit: Open, lang: str) -> None:
+    house.run(submit(house.platform, queue="waits"))
+    page = visit("queues/waits", lang=lang)
+    page.wait_for_selector("main :text('这段时间没有任务执行完')" if lang == "zh" else "main :text('Nothing has run')")
+    page.wait_for_selector('#live[data-stream="open"]')
+    house.run(waits(house.platform, f"waits-{lang}"))
+    page.goto(page.url.replace("queues/waits", f"queues/waits-{lang}"))
+    page.wait_for_selector("svg.chart polyline.p99")
+    told = page.locator("svg.chart").get_attribute("aria-label") or ""
+    assert ("最近 6 小时" if lang == "zh" else "the last 6 h") in told
+    page.click("#waits-data summary")
+    assert page.locator("#waits-data tbody tr").count() == WAITS
+    assert page.locator("svg.chart polyline").count() == 3
 
 
 def test_cancel_and_undo(house: House, visit: Open) -> None:
@@ -270,7 +332,7 @@ def test_below_a_path_behind_a_proxy_that_ends_tls(house: House, visit: Open, tm
             assert str(link.evaluate("e => e.href")).startswith(f"{base}/dashboard/")
         [cookie] = [each for each in page.context.cookies() if each["name"] == "taskmill_session"]
         assert (cookie["path"], cookie["secure"], cookie["httpOnly"]) == ("/x/y/dashboard", True, True)
-        page.click(".rail a:nth-child(4)")
+        page.click(".rail a:nth-child(5)")
         page.wait_for_selector("h1:text('Queues')")
         page.click("button[name=lang]")
         page.wait_for_selector("h1:text('队列')")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SHOTS = Path(__file__).parents[2] / ".cache" / "browser" / "shots"
 JS_MAX, CSS_MAX = 45 * 1024, 15 * 1024
 IDLE_MS = 5_000
-PAGES = ("", "tasks", "queues", "queues/mail", "schedules", "workers", "plugins", "system", "tasks?q=stat:x")
+PAGES = ("", "tasks", "failures", "queues", "queues/mail", "schedules", "workers", "plugins", "system", "tasks?q=stat:x")
 TASKS = ("available", "running", "completed", "discarded", "scheduled")
 
 
@@ -35,7 +35,7 @@ def test_axe_finds_nothing(
 ) -> None:
     page = visit("", lang=lang, theme=theme, errors=True)  # 错的筛选是 422，浏览器自己会记一笔
     root = page.url
-    for path in [*PAGES, *(f"tasks/{ids[state]}" for state in TASKS)]:
+    for path in [*PAGES, f"failures/{ids['group']}", *(f"tasks/{ids[state]}" for state in TASKS)]:
         page.goto(root + path)
         page.wait_for_selector("h1")
         assert axe(page) == [], path
@@ -57,7 +57,7 @@ def test_the_log_in_is_accessible(visit: Open, axe: Callable[[Page], list[str]],
 def test_nothing_sticks_out(visit: Open, ids: dict[str, str], lang: str) -> None:
     page = visit("", lang=lang, errors=True)
     root = page.url
-    for path in [*PAGES, f"tasks/{ids['discarded']}"]:
+    for path in [*PAGES, f"failures/{ids['group']}", f"tasks/{ids['discarded']}"]:
         page.goto(root + path)
         page.wait_for_selector("h1")
         for width in (360, 700, 1000, 1210, 1280, 2560):

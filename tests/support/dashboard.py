@@ -12,7 +12,7 @@ from taskmill.services.platform import Platform
 from tests.support import api
 
 CSRF = re.compile(r'"X-CSRF-Token":"([0-9a-f]{64})"')
-PAGES = ("", "tasks", "queues", "schedules", "workers", "plugins", "system")
+PAGES = ("", "tasks", "failures", "queues", "schedules", "workers", "plugins", "system")
 
 
 class Visitor:

@@ -17,6 +17,7 @@ PAGE_SIZE: Final = 50
 FAILURES_SHOWN: Final = 6  # 概览里最近失败的任务
 QUEUES_SHOWN: Final = 12  # 概览里的队列
 FIRES_SHOWN: Final = 5
+WAITS_MINUTES: Final = 360  # 队列页上等待时间的图看多远：每 5 分钟一个点
 JSON_SHOWN_MAX: Final = 32 * 1024  # 更长的 JSON 只显示开头，全文可以下载
 TEXT_SHOWN_MAX: Final = 64 * 1024  # 回溯
 STREAMS_MAX: Final = 256  # 同时多少条事件流；再多的页面改用轮询

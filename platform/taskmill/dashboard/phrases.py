@@ -34,6 +34,7 @@ PHRASES: Final[dict[str, Words]] = {
     # 框架
     "overview": Words("概览", "Overview"),
     "tasks": Words("任务", "Tasks"),
+    "failures": Words("失败", "Failures"),
     "queues": Words("队列", "Queues"),
     "schedules": Words("计划", "Schedules"),
     "workers": Words("工作进程", "Workers"),
@@ -103,6 +104,7 @@ PHRASES: Final[dict[str, Words]] = {
     "nothing_finished": Words("一小时内没有任务结束", "Nothing finished within the hour"),
     "newest_failures": Words("最近的失败", "Newest failures"),
     "all_failures": Words("全部失败的任务", "All failed tasks"),
+    "by_group": Words("按原因归组", "By cause"),
     "no_failures": Words("没有失败的任务", "No task has failed"),
     "of_all": Words("最忙的 {n} 个，共 {all} 个", "the busiest {n} of {all}"),
     # 任务
@@ -128,6 +130,8 @@ PHRASES: Final[dict[str, Words]] = {
     # 任务详情
     "cancel_requested": Words("已请求取消", "cancel asked for"),
     "why": Words("为什么还没有执行", "Why it does not run yet"),
+    "fate": Words("怎么样了", "What became of it"),
+    "next_step": Words("下一步：", "Next:"),
     "why_nothing": Words("没有什么拦着它，轮到就执行", "Nothing holds it up; it runs when its turn comes"),
     "timeline": Words("经过", "Timeline"),
     "step_created": Words("创建", "Created"),
@@ -169,6 +173,31 @@ PHRASES: Final[dict[str, Words]] = {
     "meta": Words("附加信息", "Meta"),
     "download": Words("下载", "Download"),
     "long_json": Words("太长，只显示开头；下载可得全文", "Too long: this is the beginning, download it for all"),
+    "same_failures": Words("同样的失败", "Failures like this one"),
+    # 失败
+    "failures_how": Words(
+        "同样的失败是一组：类型、错误、去掉了会变之处的说明、代码里的位置都相同",
+        "What failed in the same way is one group: same kind, error, message without what changes, and place in the code",
+    ),
+    "all_groups": Words("看全部", "Show all"),
+    "error": Words("错误", "Error"),
+    "times": Words("次数", "Times"),
+    "last_at": Words("最近", "Last"),
+    "first_at": Words("最早", "First"),
+    "other_group": Words("其余", "The rest"),
+    "other_group_how": Words(
+        "这个类型的组太多，再有的都归在这里", "The kind has too many groups; what came after them is counted here"
+    ),
+    "no_type": Words("没有说明类型", "no type"),
+    "newest_task": Words("最近的任务", "Newest task"),
+    "discarded_of_kind": Words("此类型失败的任务", "Failed tasks of the kind"),
+    "no_groups": Words("没有失败", "Nothing has failed"),
+    "sample": Words("最近一次", "The newest one"),
+    "no_sample": Words("这些任务已被清理", "The tasks have been pruned"),
+    "frame": Words("位置", "Place"),
+    "fingerprint": Words("指纹", "Fingerprint"),
+    "group_tasks": Words("最近这样失败的任务", "Newest tasks that failed so"),
+    "no_group_tasks": Words("都已被清理", "All of them are pruned"),
     # 队列
     "held": Words("被上限挡着", "Held by limits"),
     "oldest_wait": Words("最久等待", "Oldest wait"),
@@ -179,7 +208,18 @@ PHRASES: Final[dict[str, Words]] = {
     "queue_is_paused": Words("已暂停", "paused"),
     "paused_by": Words("由 {by} 暂停", "paused by {by}"),
     "no_queues": Words("还没有队列：第一个任务来时就有", "There are no queues yet: the first task makes one"),
+    "waits": Words("等待多久才执行", "How long tasks waited"),
+    "waits_window": Words("最近 {hours} 小时，每 {step} 分钟一个点", "the last {hours} h, a point for {step} min"),
+    "waits_say": Words(
+        "最近 {hours} 小时的等待：最新一点 p50 {p50}，p99 {p99}；最长的 p99 是 {most}",
+        "Waits of the last {hours} h: the newest point has p50 {p50} and p99 {p99}; the longest p99 is {most}",
+    ),
+    "hours_ago": Words("{n} 小时前", "{n} h ago"),
+    "longest_p99": Words("最长的 p99：{span}", "longest p99: {span}"),
+    "from_minute": Words("从", "From"),
+    "no_waits": Words("这段时间没有任务执行完", "Nothing has run in this time"),
     "tasks_of_queue": Words("这个队列的任务", "Tasks of this queue"),
+    "failures_of_queue": Words("它的失败", "Its failures"),
     "set_limits": Words("设置：", "To set them:"),
     # 计划
     "timetable": Words("时间表", "Timetable"),

@@ -16,6 +16,7 @@ from taskmill.controls.rate import Rate
 from taskmill.dashboard import constants as dc
 from taskmill.dashboard import phrases
 from taskmill.dashboard.assets import Assets
+from taskmill.services.task_query import quoted
 from taskmill.text.printable import json_safe, printable
 from taskmill.words import Words
 
@@ -58,7 +59,7 @@ def environment(assets: Assets) -> Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"plain": plain, "when": when, "span": span, "json": shown_json, "short": short, "count": count}
-    helpers: dict[str, Any] = {"asset": assets.address, "t_words": in_words, "limit": limit}
+    helpers: dict[str, Any] = {"asset": assets.address, "t_words": in_words, "limit": limit, "quoted": quoted}
     made.globals.update(helpers)
     return made
 

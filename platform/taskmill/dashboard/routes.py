@@ -12,7 +12,7 @@ from litestar.status_codes import HTTP_307_TEMPORARY_REDIRECT
 from taskmill.dashboard import constants as dc
 from taskmill.dashboard.access import signed_in
 from taskmill.dashboard.failures import on_error
-from taskmill.dashboard.handlers import door, live, overview, plant, queues, schedules, task_actions, tasks
+from taskmill.dashboard.handlers import door, failures, live, overview, plant, queues, schedules, task_actions, tasks
 from taskmill.dashboard.visit import Visit, address
 
 PAGES = [
@@ -21,6 +21,9 @@ PAGES = [
     tasks.download,
     task_actions.selected,
     task_actions.act,
+    failures.failures,
+    failures.failure,
+    failures.newest,
     queues.queues,
     queues.queue,
     queues.act,

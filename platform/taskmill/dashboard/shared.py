@@ -12,8 +12,10 @@ from taskmill.services.dashboard.login import Links, Throttle
 from taskmill.services.dashboard.overview import Overview
 from taskmill.services.dashboard.pulse import Pulse
 from taskmill.services.dashboard.sessions import SessionService
+from taskmill.services.failures import FailureService
 from taskmill.services.keys import Principal
 from taskmill.services.platform import Platform
+from taskmill.services.queues.series import SeriesService
 from taskmill.services.queues.stats import StatsService
 from taskmill.services.schedules.service import ScheduleService
 
@@ -32,6 +34,8 @@ class Site:
         self.overview = Overview(platform.database, stats, platform.queues)
         self.schedules = ScheduleService(platform.database, platform.submit)
         self.catalog = CatalogService(platform.database, platform.host)
+        self.series = SeriesService(platform.database)
+        self.failures = FailureService(platform.database)
         self.assets = Assets.load()
         self.templates = environment(self.assets)
 

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from taskmill.dashboard import phrases, rendering
 from taskmill.dashboard.assets import Assets
-from taskmill.dashboard.chart import bars
+from taskmill.dashboard.chart import bars, curves
 from taskmill.dashboard.timeline import steps
 from taskmill.dashboard.traceback_view import parts
 from taskmill.services.dashboard.overview import Minute
+from taskmill.services.queues.series import Quantiles, SeriesPoint
 from taskmill.services.tasks.view import TaskAttemptView, TaskDetail
 from taskmill.states import Cause, State
 
@@ -104,6 +105,31 @@ def test_bars_fill_the_chart_and_never_more(counts: list[tuple[int, int]]) -> No
     heights = [bar.low + bar.high for bar in chart.bars]
     assert all(0 <= height <= 100.02 for height in heights)
     assert (max(heights, default=0) > 99.9) == (chart.most > 0)
+
+
+def _point(wait: float | None) -> SeriesPoint:
+    quantiles = None if wait is None else Quantiles(p50=wait / 2, p95=wait, p99=wait)
+    return SeriesPoint(at="x", completed=1, discarded=0, cancelled=0, wait_s=quantiles, run_s=None)
+
+
+def test_a_curve_has_gaps_and_a_lone_point_is_a_dot() -> None:
+    found = curves([_point(wait) for wait in (1.0, 4.0, None, 2.0)])
+    assert found.most == 4.0
+    assert dict(found.lines) == {
+        "p50": ["0.0,89.50 200.0,52.00", "600.0,77.00 600.0,77.00"],
+        "p95": ["0.0,77.00 200.0,2.00", "600.0,52.00 600.0,52.00"],
+        "p99": ["0.0,77.00 200.0,2.00", "600.0,52.00 600.0,52.00"],
+    }
+    assert [point.wait_s for point, _ in found.points] == [wait for _, wait in found.points]
+
+
+@given(st.lists(st.none() | st.floats(0, 1e7), max_size=80))
+def test_curves_stay_in_the_chart(waits: list[float | None]) -> None:
+    found = curves([_point(wait) for wait in waits])
+    for _, pieces in found.lines:
+        places = [tuple(map(float, point.split(","))) for piece in pieces for point in piece.split()]
+        assert all(0 <= x <= 600 and 2 <= y <= 102 for x, y in places)
+    assert len(found.points) == sum(wait is not None for wait in waits)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from taskmill.ids import as_id
 from taskmill.services import task_query as query
 from taskmill.services.page import Page
 from taskmill.services.tasks.view import TaskSummary
-from taskmill.states import FINAL, WAITING, State
+from taskmill.states import FINAL, State
 
 # 标签页的次序；空的是全部
 TABS = ("", "available", "running", "scheduled", "retryable", "blocked", "completed", "cancelled", "discarded")
@@ -52,15 +52,16 @@ async def tasks(request: Visit) -> Response[Any]:
 
 @get("/tasks/{task_id:str}")
 async def task(request: Visit, task_id: str) -> Response[Any]:
-    """Show one task with its attempts, and why it waits."""
+    """Show one task with its attempts, and why it waits or what became of it."""
     service, key = platform_of(request).tasks, task_key(task_id)
-    found = await service.get(key)
+    found, explain = await service.explained(key)
     attempts = await service.attempts(key)
     result = (await service.result(key)).result if found.state is State.COMPLETED else None
     return page(
         request,
         "task.html",
         task=found,
+        explain=explain,
         steps=steps(found, attempts),
         attempts=[(each, parts(each.traceback or "")) for each in reversed(attempts)],
         result=result,
@@ -68,7 +69,6 @@ async def task(request: Visit, task_id: str) -> Response[Any]:
         can={
             "cancel": found.state not in FINAL and found.cancel_requested_at is None,
             "retry": found.state in FINAL,
-            "waits": found.state in WAITING,
         },
     )
 

@@ -216,7 +216,7 @@ for (const form of document.querySelectorAll(".prefs")) {
   });
 }
 
-const GO = { o: "", t: "tasks", q: "queues", s: "schedules", w: "workers", p: "plugins", y: "system" };
+const GO = { o: "", t: "tasks", f: "failures", q: "queues", s: "schedules", w: "workers", p: "plugins", y: "system" };
 let going = 0;
 let at = -1;
 

@@ -124,8 +124,12 @@ class TaskService:
 
     async def explain(self, task_id: UUID) -> TaskExplain:
         """Return why a task is not running, or what became of it; NotFoundError TASK_NOT_FOUND."""
+        return (await self.explained(task_id))[1]
+
+    async def explained(self, task_id: UUID) -> tuple[TaskDetail, TaskExplain]:
+        """Return one task with its explanation, both of one look; NotFoundError TASK_NOT_FOUND."""
         row, pool = await self._row(task_id), self._database.pool
-        return TaskExplain(
+        told = TaskExplain(
             id=row["id"],
             kind=row["kind"],
             queue=row["queue"],
@@ -134,6 +138,7 @@ class TaskService:
             waiting=await waiting.reasons(pool, row, self._tickets),
             fate=await fate.fate(pool, row),
         )
+        return task_view.detail(row, told.waiting), told
 
     async def _row(self, task_id: UUID) -> Any:
         """不占着连接：之后要问 Valkey，它也许半秒不答。"""
