@@ -12,6 +12,7 @@ import asyncio
 import json
 import os
 import statistics
+import signal
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -154,4 +155,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # 否则 finally 不跑，留下对手的进程
     sys.exit(main())
