@@ -11,8 +11,8 @@ import argparse
 import asyncio
 import json
 import os
-import statistics
 import signal
+import statistics
 import sys
 import tempfile
 from contextlib import ExitStack
