@@ -4,35 +4,37 @@ from __future__ import annotations
 
 from alembic import context, op
 
+from taskmill.stores.schema import indexes
+
 revision = "0018"
 down_revision = "0017"
 branch_labels = None
 depends_on = None
 phase = "expand"  # 旧程序照常工作，只是不理会公平键：它们放行、补票的不按轮次
 
-UP = (
-    "ALTER TABLE taskmill.tasks ADD COLUMN fairness_key TEXT",
-    "ALTER TABLE taskmill.task_history ADD COLUMN fairness_key TEXT",
-    # 新列全是空的，这个部分索引也是：扫一遍活的任务，百万行不到一秒
-    """
-    -- squawk-ignore require-concurrent-index-creation
-    CREATE INDEX tasks_fair ON taskmill.tasks
+COLUMNS = (
+    "ALTER TABLE taskmill.tasks ADD COLUMN IF NOT EXISTS fairness_key TEXT",
+    "ALTER TABLE taskmill.task_history ADD COLUMN IF NOT EXISTS fairness_key TEXT",
+)
+INDEX = """ON taskmill.tasks
         (coalesce(state, ''), coalesce(slot, '-1'), queue, priority, fairness_key, id)
-        WHERE fairness_key is not null and worker_id is null
-    """,
-    """
+        WHERE fairness_key is not null and worker_id is null"""
+TABLE = """
     CREATE TABLE taskmill.fairness_turns (
         queue TEXT NOT NULL,
         priority SMALLINT NOT NULL,
         key TEXT NOT NULL,
         CONSTRAINT fairness_turns_pkey PRIMARY KEY (queue, priority)
     )
-    """,
-)
+"""
+# 先放开等着轮到的，再删找得到它们的索引
 DOWN = (
+    """
+    UPDATE taskmill.tasks SET slot = NULL
+    WHERE fairness_key is not null and worker_id is null and coalesce(state, '') = 'available' and coalesce(slot, '-1') = 3
+    """,
     "DROP TABLE taskmill.fairness_turns",
     "DROP INDEX taskmill.tasks_fair",
-    "UPDATE taskmill.tasks SET slot = NULL WHERE slot = 3",
     "ALTER TABLE taskmill.task_history DROP COLUMN fairness_key",
     "ALTER TABLE taskmill.tasks DROP COLUMN fairness_key",
 )
@@ -85,9 +87,11 @@ def _changed(text: str, changes: tuple[tuple[str, str], ...]) -> str:
 
 
 def upgrade() -> None:
-    """Add columns, index and table, and replace the functions."""
-    for statement in UP:
+    """Add columns, index and table, and replace the functions; the index while the programs go on."""
+    for statement in COLUMNS:
         op.execute(statement)
+    indexes.build("tasks_fair", INDEX)
+    op.execute(TABLE)
     checked, submitted = _functions()
     op.execute(_changed(checked, CHECKED))
     op.execute(_changed(submitted, SUBMITTED))

@@ -153,7 +153,7 @@ with recursive held as (
   where h.n < $3
 )
 select h.queue, h.concurrency_key, h.n = $3 as last, r.room
-from held h join taskmill.queues q on q.name = h.queue
+from held h left join taskmill.queues q on q.name = h.queue
 cross join lateral (
   select q.max_running_per_key is null or q.max_running_per_key > (
     select count(*) from taskmill.tasks t
