@@ -59,6 +59,8 @@ def _coded(request: AnyRequest, error: Exception) -> TaskmillError:
 def _to_login(request: AnyRequest) -> Response[Any]:
     """登录之后回到这一页；概览不必带上。"""
     base, asked = up(request), address(request)
+    if not asked.startswith(f"{dc.ROOT}/"):
+        base = f"{dc.ROOT.removeprefix('/')}/"  # 没有最后那一道斜线：相对的地址从上一层算起
     wanted = asked.removeprefix(f"{dc.ROOT}/") if asked.startswith(f"{dc.ROOT}/") else ""
     query = request.scope.get("query_string", b"").decode("latin-1")
     back = f"{wanted}?{query}" if query and wanted else wanted

@@ -32,7 +32,7 @@ async def fail(platform: Platform) -> tuple[str, str]:
 async def group(platform: Platform, number: int, *, kind: str = "k", queue: str = "q", name: str | None = None) -> str:
     made = Failed(name or f"{number:016x}", OTHER, kind, "E", f"m {number}", "f", queue, UUID(int=number))
     async with platform.database.transaction() as connection:
-        await failures.count(connection, [made])
+        await failures.count(connection, failures.together([made]))
     return made.fingerprint
 
 

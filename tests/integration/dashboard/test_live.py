@@ -120,8 +120,9 @@ async def test_changes_between_two_questions_are_one_answer(pulse: Pulse) -> Non
         assert await watcher.next(0) == frozenset()
 
 
+@pytest.mark.parametrize("news", [False, True])
 async def test_a_stream_tells_beats_and_ends_with_its_session(
-    platform: Platform, app: Litestar, me: Visitor, monkeypatch: pytest.MonkeyPatch
+    platform: Platform, app: Litestar, me: Visitor, monkeypatch: pytest.MonkeyPatch, news: bool
 ) -> None:
     site = app.state.dashboard
     monkeypatch.setattr("taskmill.services.dashboard.constants.PULSE_S", 3_600.0)
@@ -136,6 +137,8 @@ async def test_a_stream_tells_beats_and_ends_with_its_session(
     monkeypatch.setattr(dc, "HEARTBEAT_S", 0.0)
     assert await anext(stream) == b": \n\n"
     await me.post("logout")
+    if news:
+        next(iter(site.pulse._watchers)).tell(frozenset({Topic.TASKS}))
     with pytest.raises(StopAsyncIteration):
         await anext(stream)
     assert site.pulse.watchers == 0

@@ -264,5 +264,7 @@ async def test_static_files_are_kept_and_compressed(me: Visitor, app: Litestar) 
             sizes[name.partition("?")[0].rpartition(".")[2]] += int(answer.headers["content-length"])
             plain = await anybody.get(f"/dashboard/{name}", headers={"Accept-Encoding": "identity"})
             assert plain.content == answer.content
+            other = await anybody.get(f"/dashboard/{name}0")
+            assert other.headers["cache-control"] == "no-store"
     assert sizes["js"] <= 45 * 1024
     assert sizes["css"] <= 15 * 1024

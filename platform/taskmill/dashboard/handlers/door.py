@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 from litestar import Response, get, post
 from litestar.status_codes import HTTP_200_OK, HTTP_303_SEE_OTHER
@@ -38,13 +39,13 @@ async def login(request: Visit) -> Response[Any]:
     back = _next(forms.one(given, "next"))
     address = client[0] if client else ""
     try:
-        site.throttle.check(address)
         holder = await site.access.principal(forms.one(given, "api_key").strip(), client)
         if not holder.may(Scope.READ):
             raise AccessError(Code.FORBIDDEN, permission=Scope.READ.value)
-    except TaskmillError as error:
+    except TaskmillError as refused:
+        error: TaskmillError = refused
         if error.code is Code.UNAUTHORIZED:
-            site.throttle.failed(address)
+            error = site.throttle.failed(address) or error
         elif error.spec.status >= HTTP_SERVER_ERROR:
             raise
         return page(request, "login.html", error.spec.status, error=error, next=back)
@@ -97,7 +98,7 @@ def _go(place: str, cookies: list[Any]) -> Response[Any]:
 
 def _next(given: str) -> str:
     """只回到自己的页面：相对的地址，第一段是普通的字，哪里都不能越过。"""
-    path = given.partition("?")[0]
+    path = unquote(given.partition("?")[0])  # 浏览器把 %2e 也当点
     safe = path[:1].isalpha() and path.isascii() and path.isprintable() and not {"\\", ":"} & set(path)
     inside = ".." not in path.split("/") and "//" not in path
     whole = given.isascii() and given.isprintable() and len(given) <= dc.NEXT_MAX_CHARS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -37,16 +38,17 @@ async def events(request: Visit) -> Response[Any]:
 async def _told(site: Site, token: str, client: Client) -> AsyncIterator[bytes]:
     yield f"retry: {dc.RETRY_MS}\n\n".encode()
     with site.pulse.watching() as watcher:
+        asked = time.monotonic()
         while not site.pulse.closed:
             topics = await watcher.next(dc.HEARTBEAT_S)
             if site.pulse.closed:
                 return
-            if topics:
-                yield f"data: {' '.join(sorted(topics))}\n\n".encode()
-                continue
-            if await site.sessions.find(token, client, used=False) is None:
-                return
-            yield b": \n\n"
+            # 消息不断时也要问：退出了、吊销了的，不再听
+            if not topics or time.monotonic() - asked >= dc.HEARTBEAT_S:
+                asked = time.monotonic()
+                if await site.sessions.find(token, client, used=False) is None:
+                    return
+            yield f"data: {' '.join(sorted(topics))}\n\n".encode() if topics else b": \n\n"
 
 
 @get("/static/{name:path}")
@@ -56,5 +58,7 @@ async def static(request: Visit, name: Path) -> Response[Any]:
     if found is None:
         raise NotFoundError(Code.ROUTE_NOT_FOUND, path=request.scope["path"])
     packed = "gzip" in request.headers.get("accept-encoding", "")
-    headers = CACHED | ({"Content-Encoding": "gzip"} if packed else {})
+    # 滚动升级时，新页面会向旧进程要新文件：给的是旧的，就不能让浏览器当新的留着
+    kept = CACHED if request.query_params.get("v") == found.version else CACHED | {"Cache-Control": "no-store"}
+    headers = kept | ({"Content-Encoding": "gzip"} if packed else {})
     return Response(found.packed if packed else found.body, media_type=found.media_type, headers=headers)

@@ -31,25 +31,26 @@ class Links:
 
 
 class Throttle:
-    """Wrong guesses by address: after FAILURES_MAX within FAILURES_WINDOW_S nothing is tried for that address."""
+    """Wrong guesses by address: after FAILURES_MAX within FAILURES_WINDOW_S that address is told no more about them.
+
+    A good key always opens: behind a proxy all visitors have one address, and nobody may keep the others out.
+    """
 
     def __init__(self, clock: Clock = SYSTEM_CLOCK) -> None:
         self._clock = clock
         self._failures: OrderedDict[str, list[float]] = OrderedDict()
 
-    def check(self, address: str) -> None:
-        """Raise LimitError TOO_MANY_LOGINS if this address has guessed too often."""
+    def failed(self, address: str) -> LimitError | None:
+        """Note a wrong guess; returns TOO_MANY_LOGINS if this address has guessed too often before."""
         recent = self._recent(address)
         if len(recent) >= c.FAILURES_MAX:
             wait = recent[0] + c.FAILURES_WINDOW_S - self._clock.monotonic()
-            raise LimitError(Code.TOO_MANY_LOGINS, seconds=max(1, round(wait)))
-
-    def failed(self, address: str) -> None:
-        """Note a wrong guess."""
-        self._failures[address] = [*self._recent(address), self._clock.monotonic()][-c.FAILURES_MAX :]
+            return LimitError(Code.TOO_MANY_LOGINS, seconds=max(1, round(wait)))
+        self._failures[address] = [*recent, self._clock.monotonic()]
         self._failures.move_to_end(address)
         while len(self._failures) > c.ADDRESSES_MAX:
             self._failures.popitem(last=False)
+        return None
 
     def _recent(self, address: str) -> list[float]:
         since = self._clock.monotonic() - c.FAILURES_WINDOW_S

@@ -74,7 +74,7 @@ class SessionService:
 
     async def find(self, token: str, client: Client, *, used: bool) -> Session | None:
         """Return the session of a token, None if it is over. `used`: a person asks, not the page by itself."""
-        found = await store.find(self._database.pool, _hash(token), self._idle_s, c.SEEN_EVERY_S)
+        found = await store.find(self._database.pool, _hash(token), self._idle_s, min(c.SEEN_EVERY_S, self._idle_s / 10))
         if found is None:
             return None
         if found["key_id"] is None:

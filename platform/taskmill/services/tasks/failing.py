@@ -15,7 +15,13 @@ from taskmill.stores.tasks import failures
 from taskmill.stores.tasks.failures import Counted, Failed
 from taskmill.stores.why import why
 
-log = get_logger(__name__)
+log = get_logger(
+    __name__,
+    {
+        "没能计入失败的分组，不再等": "failures not counted into their groups, given up",
+        "没能计入失败的分组，稍后重试": "failures not counted into their groups, trying again later",
+    },
+)
 
 
 class FailureCounts:

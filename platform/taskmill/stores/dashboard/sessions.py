@@ -24,7 +24,7 @@ select s.id, s.key_id, s.expires_at, k.name, k.scopes,
 from taskmill.dashboard_sessions s
 left join taskmill.api_keys k on k.id = s.key_id
 where s.token_hash = $1 and s.expires_at > now() and s.seen_at > now() - make_interval(secs => $2)
-  and (s.key_id is null or (k.revoked_at is null and (k.expires_at is null or k.expires_at > now())))
+  and (s.key_id is null or (k.id is not null and k.revoked_at is null and (k.expires_at is null or k.expires_at > now())))
 """
 TOUCH = "update taskmill.dashboard_sessions set seen_at = now() where id = $1"
 REMOVE = "delete from taskmill.dashboard_sessions where token_hash = $1"

@@ -27,15 +27,15 @@ set dead_at = now(), death = case when w.death_cause is null then $1 else $2 end
 from late where w.id = late.id returning w.id
 """
 # 先沿索引跳着找出占着任务的工作进程，再看谁已死或查无此人；held 数的是那个进程手里所有的行
-_HOLDERS = """
-with recursive holders as (
+_HOLDERS = """holders as (
   (select worker_id from taskmill.tasks where state = 'running' and worker_id is not null order by worker_id limit 1)
   union all
   select n.worker_id from holders h cross join lateral (
     select worker_id from taskmill.tasks
     where state = 'running' and worker_id > h.worker_id order by worker_id limit 1) n
 )"""
-LOST = f"""{_HOLDERS}, gone as materialized (
+LOST = f"""
+with recursive {_HOLDERS}, gone as materialized (
   select h.worker_id,
          case when coalesce(w.death, $1) in ($1, $2) then coalesce(w.death_cause, 'crash') end as cause,
          (select count(*) from taskmill.tasks x
@@ -68,7 +68,7 @@ LOOK = f"""
 with writes as (update taskmill.workers set running = running where false)
 select extract(epoch from now())::float8 as now_s,
        exists (select from taskmill.workers where {_SILENT})
-    or exists ({_HOLDERS}
+    or exists (with recursive {_HOLDERS}
       select from holders h left join taskmill.workers w on w.id = h.worker_id where w.id is null or w.dead_at is not null)
     or exists (select from taskmill.tasks where state = 'running' and deadline_at < now() - $1 * interval '1 second'
                order by worker_id limit 1) as work
