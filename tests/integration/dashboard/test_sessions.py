@@ -174,6 +174,7 @@ async def test_what_is_no_key_is_refused_and_not_shown(app: Litestar, secret: st
     [
         ("tasks?q=state:running", "./tasks?q=state:running"),
         ("queues/mail", "./queues/mail"),
+        ("queues/%E9%82%AE%E4%BB%B6", "./queues/%E9%82%AE%E4%BB%B6"),
         ("//evil.example", "./"),
         ("a/%2e%2e/%2E%2e/other", "./"),
         ("https://evil.example", "./"),

@@ -98,8 +98,8 @@ def _go(place: str, cookies: list[Any]) -> Response[Any]:
 
 def _next(given: str) -> str:
     """只回到自己的页面：相对的地址，第一段是普通的字，哪里都不能越过。"""
-    path = unquote(given.partition("?")[0])  # 浏览器把 %2e 也当点
+    path = given.partition("?")[0]
     safe = path[:1].isalpha() and path.isascii() and path.isprintable() and not {"\\", ":"} & set(path)
-    inside = ".." not in path.split("/") and "//" not in path
+    inside = ".." not in unquote(path).split("/") and "//" not in path  # 浏览器把 %2e 也当点
     whole = given.isascii() and given.isprintable() and len(given) <= dc.NEXT_MAX_CHARS
     return given if safe and inside and whole else ""
