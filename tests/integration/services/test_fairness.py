@@ -17,7 +17,6 @@ from taskmill.errors import Code, InputError
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.states import By, State
-from taskmill.stores.tasks import turns
 from tests.support.engines import final, live, platform_of, running, stage, submit
 from tests.support.turns import Stream, in_turn, quiet
 
@@ -298,15 +297,3 @@ async def test_workers_run_all_of_them(database_url: str, broker_url: str) -> No
             assert (await final(platform, each.id))["state"] == "completed"
         await quiet(platform.promoter)
         assert await platform.database.pool.fetchval("select count(*) from taskmill.tasks") == 0
-
-
-async def test_a_task_of_a_queue_that_was_removed_gets_its_turn_nevertheless(platform: Platform) -> None:
-    """Others remember a removed queue for a while, and submit to it; its lane is the last of a stretch, too."""
-    ids = await tasks_of(platform, "a" * (WINDOW + 1))
-    await platform.database.pool.execute("update taskmill.tasks set slot = 3, ticket_at = null")
-    await platform.database.pool.execute("delete from taskmill.queues")
-    found, last = await turns.waiting(platform.database.pool, ("", 0), 1, platform.promoter.window)
-    assert found == {"default"}
-    assert last == ("default", 2)
-    await Limiter(platform.database, platform.promoter).run_once()
-    assert (await slots(platform, ids)).count(2) == WINDOW

@@ -135,15 +135,12 @@ with recursive held as (
     where {HELD} and (queue, priority) > (h.queue, h.priority) order by queue, priority limit 1) x
   where h.n < $3
 )
-select h.queue, h.priority, h.n = $3 as last, q.name is null as lost
-from held h left join taskmill.queues q on q.name = h.queue
+select h.queue, h.priority, h.n = $3 as last from held h join taskmill.queues q on q.name = h.queue
 where h.n = $3 or q.paused_at is null
   and (q.max_running is null or q.max_running > (select count(*) from taskmill.tasks t where t.queue = h.queue and t.slot = 2))
   and $4::int >= (select count(*) from (
     select from taskmill.tasks t where {GIVEN} and t.queue = h.queue and t.priority = h.priority limit $4::int + 1) g)
 """
-# 队列删了、别的进程还记得它的时候提交的：放行要锁队列的行
-FOUND = "insert into taskmill.queues (name) select unnest($1::text[]) on conflict do nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,13 +239,7 @@ async def line_up(connection: Queryable, most: int) -> Counter[Place]:
 
 
 async def waiting(connection: Queryable, after: Lane, most: int, window: Window) -> tuple[set[str], Lane | None]:
-    """Look at the next `most` lanes in which keys wait; returns the queues of those with room, and where to go on, None at the end.
-
-    A queue that was removed while others still submitted to it is made again.
-    """
+    """Look at the next `most` lanes in which keys wait; returns the queues of those with room, and where to go on, None at the end."""
     rows = await connection.fetch(WAITING, *after, most, window.low)
-    lost = {row["queue"] for row in rows if row["lost"]}
-    if lost:
-        await connection.execute(FOUND, sorted(lost))
     last = next(((row["queue"], row["priority"]) for row in rows if row["last"]), None)
     return {row["queue"] for row in rows}, last
