@@ -5,17 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 import asyncpg
 import msgspec
-from litestar import Litestar, get, post
+from litestar import Litestar, Request, Response, get, post
 from litestar.datastructures import State
 from litestar.exceptions import NotFoundException
 from mails import confirm
 
-from taskmill import Taskmill
+from taskmill import Taskmill, TaskmillError
 
 
 class NewOrder(msgspec.Struct):
@@ -72,4 +72,9 @@ async def show(number: int, state: State) -> Order:
     return Order(row["email"], row["item"], row["quantity"], number=number, mail_id=row["mail_id"], mail=mail.value)
 
 
-app = Litestar([place, show], lifespan=[lifespan])
+def refused(_: Request[Any, Any, Any], error: TaskmillError) -> Response[dict[str, str]]:
+    """Answer as Taskmill's own API would, such as 429 if the queue is full; the order is rolled back."""
+    return Response({"code": error.code, "message": error.message()["en"]}, status_code=error.spec.status)
+
+
+app = Litestar([place, show], lifespan=[lifespan], exception_handlers={TaskmillError: refused})

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from taskmill.controls.concurrency_key import Concurrency
+    from taskmill.controls.fairness_key import Fairness
     from taskmill.controls.request import TaskRequest
     from taskmill.controls.unique import Unique
     from taskmill.door.interface import Order
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Concurrency",
     "Discard",
+    "Fairness",
     "OnOom",
     "Order",
     "Retry",
@@ -42,6 +44,7 @@ __all__ = [
 _HOMES = {
     "Concurrency": "taskmill.controls.concurrency_key",
     "Discard": "taskmill.errors",
+    "Fairness": "taskmill.controls.fairness_key",
     "OnOom": "taskmill.plugin.definition",
     "Order": "taskmill.door.interface",
     "Retry": "taskmill.errors",

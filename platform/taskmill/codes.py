@@ -17,12 +17,14 @@ class Code(StrEnum):
     BODY_TOO_LARGE = "BODY_TOO_LARGE"
     BROKER_UNAVAILABLE = "BROKER_UNAVAILABLE"
     CONFIG_INVALID = "CONFIG_INVALID"
+    CSRF_INVALID = "CSRF_INVALID"
     DATABASE_RIGHTS = "DATABASE_RIGHTS"
     DATABASE_UNAVAILABLE = "DATABASE_UNAVAILABLE"
     DELAY_INVALID = "DELAY_INVALID"
     DEV_RUNNING = "DEV_RUNNING"
     DEV_SERVERS_MISSING = "DEV_SERVERS_MISSING"
     DEV_SERVERS_FAILED = "DEV_SERVERS_FAILED"
+    FAILURE_NOT_FOUND = "FAILURE_NOT_FOUND"
     FORBIDDEN = "FORBIDDEN"
     HEADERS_TOO_LARGE = "HEADERS_TOO_LARGE"
     IDEMPOTENCY_CONFLICT = "IDEMPOTENCY_CONFLICT"
@@ -66,6 +68,7 @@ class Code(StrEnum):
     TASK_NOT_FOUND = "TASK_NOT_FOUND"
     TASK_NOT_RETRYABLE = "TASK_NOT_RETRYABLE"
     TASK_NOT_SKIPPABLE = "TASK_NOT_SKIPPABLE"
+    TOO_MANY_LOGINS = "TOO_MANY_LOGINS"
     UNAUTHORIZED = "UNAUTHORIZED"
     UNIQUE_BUSY = "UNIQUE_BUSY"
     UNIQUE_TAKEN = "UNIQUE_TAKEN"
@@ -122,6 +125,10 @@ ERRORS: dict[Code, ErrorSpec] = {
         500, 2, "配置有误：{field}：{reason}", "the configuration is invalid: {field}: {reason}",
         "设置项见 docs/reference/settings.md", "settings are listed in docs/reference/settings.md",
     ),
+    Code.CSRF_INVALID: ErrorSpec(
+        403, 4, "页面已过期，或请求来自别的网站；什么都没有改", "the page is old, or another site sent this; nothing was changed",
+        "重新载入页面再试", "reload the page and try again",
+    ),
     Code.DATABASE_RIGHTS: ErrorSpec(
         503, 1, "PostgreSQL 不许这样做：{reason}", "PostgreSQL does not permit this: {reason}",
         "各角色需要的权限与可粘贴的 SQL 见 docs/guides/operations.md；taskmill doctor 会说出缺哪些",
@@ -147,6 +154,11 @@ ERRORS: dict[Code, ErrorSpec] = {
     Code.DEV_SERVERS_FAILED: ErrorSpec(
         500, 1, "内嵌服务器 {server} 启动失败：{reason}", "the embedded server {server} did not start: {reason}",
         "日志在 {log}", "its log is {log}",
+    ),
+    Code.FAILURE_NOT_FOUND: ErrorSpec(
+        404, 3, "没有这组失败：{fingerprint}", "no such group of failures: {fingerprint}",
+        "taskmill failure list；久未发生的组已清理，太多的归进了该类型的「其余」",
+        "taskmill failure list; groups of long ago are pruned, and too many of a kind are in its group of others",
     ),
     Code.FORBIDDEN: ErrorSpec(
         403, 4, "没有权限：需要 {permission}", "not allowed: {permission} is needed",
@@ -174,7 +186,9 @@ ERRORS: dict[Code, ErrorSpec] = {
     ),
     Code.KIND_NOT_FOUND: ErrorSpec(
         422, 3, "未知的任务类型：{kind}", "unknown task kind: {kind}",
-        "{known}taskmill plugin kinds 列出所有类型；或 GET /api/v1/kinds", "{known}taskmill plugin kinds lists all; or GET /api/v1/kinds",
+        "{known}装有它的插件（taskmill plugin list）的工作进程或接口启动过，才有这个类型；taskmill plugin kinds 或 GET /api/v1/kinds 列出所有类型",
+        "{known}a kind is known once a worker or an API with its plugin has started (taskmill plugin list); "
+        "taskmill plugin kinds or GET /api/v1/kinds lists all",
     ),
     Code.KIND_NOT_REGISTERED: ErrorSpec(
         404, 3, "没有插件注册过类型 {kind}", "no plugin has registered the kind {kind}",
@@ -318,6 +332,9 @@ ERRORS: dict[Code, ErrorSpec] = {
     Code.TASK_NOT_SKIPPABLE: ErrorSpec(
         409, 4, "没有序列停在任务 {id} 上（{state}）", "no sequence is stopped by the task {id} ({state})",
         "taskmill task show {id}", "taskmill task show {id}",
+    ),
+    Code.TOO_MANY_LOGINS: ErrorSpec(
+        429, 5, "试错太多次，{seconds} 秒后再试", "too many wrong keys; try again in {seconds} s",
     ),
     Code.UNAUTHORIZED: ErrorSpec(
         401, 4, "需要有效的密钥：{reason}", "a valid key is needed: {reason}",

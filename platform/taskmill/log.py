@@ -202,15 +202,20 @@ def _one_language(language: str) -> Processor:
     return tell
 
 
+def readable(language: str) -> list[Processor]:
+    """Return what makes a line one in `language`: the first processors of a chain."""
+    return [_one_language(language), *([_in_english] if language == "en" else [])]
+
+
 def _formatter(language: str, *, as_json: bool, colors: bool = False) -> logging.Formatter:
-    first = [_one_language(language), *([_in_english] if language == "en" else [])]
     last = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_json)]
         if as_json
         else [_unsteered, structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_traceback)]
     )
     return structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=_SHARED, processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *first, *last]
+        foreign_pre_chain=_SHARED,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *readable(language), *last],
     )
 
 

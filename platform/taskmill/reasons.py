@@ -12,6 +12,9 @@ from taskmill.words import Words
 # 参数依次是中文、英文
 WITHIN: Final = Words("须在 {low} 到 {high} 之间", "must be within {low} and {high}")
 NOT_SET: Final = Words("未设置", "not set")
+NEITHER_SET: Final = Words(
+    "都未设置；taskmill dev 的在它的 .taskmill/run.json 里", "not set; those of a taskmill dev are in its .taskmill/run.json"
+)
 NOT_A_URL: Final = Words(
     "不是网址；密码里的特殊字符要用百分号编码", "not a URL; percent-encode special characters of the password"
 )
@@ -85,7 +88,6 @@ PARENT_FAILED: Final = Words(
 )
 ONLY_WITH: Final = Words("只与 {field} 一起给", "only together with {field}")
 PRINTABLE: Final = Words("须为 1 到 {limit} 个可见的 ASCII 字符", "must have 1 to {limit} printable ASCII characters")
-NOT_TEXT: Final = Words("{field} 须是文字", "{field} must be a text")
 NOT_A_TASK: Final = Words(
     '不是 @task，也不是 taskiq 任务：{value}；在它上面写 @task("area.verb")',
     'neither a @task nor a taskiq task: {value}; put @task("area.verb") above it',
@@ -247,6 +249,7 @@ NODE_LOST: Final = Words("节点失联", "the node was lost")
 # 上限的名目：跟在数字后面，或作为“已达上限”的主语
 BYTES: Final = Words("字节", "bytes")
 HEADERS: Final = Words("个", "headers")
+STREAMS: Final = Words("事件流", "event streams")
 CONNECTIONS: Final = Words("连接数", "connections")
 PIPELINED: Final = Words("一个连接上排队的请求", "requests in line on one connection")
 BODIES: Final = Words("正在处理的请求体", "bytes of bodies in work")
@@ -264,11 +267,29 @@ NO_KEY_GIVEN: Final = Words("没有 Authorization 请求头", "no Authorization 
 NOT_BEARER: Final = Words("不是 Bearer 密钥", "not a Bearer key")
 KEY_REFUSED: Final = Words("未知、过期或已吊销", "unknown, expired or revoked")
 DEV_LOCAL_ONLY: Final = Words("开发令牌只限本机使用", "the development token works on this machine only")
+SESSION_OVER: Final = Words("会话已结束，请重新登录", "the session is over; log in again")
+LINK_USED: Final = Words("链接已用过或已过期", "the link was used or is too old")
 KEYS_EXIST: Final = Words("已有密钥，请使用密钥", "keys exist, use one")
 PAGE_TOO_DEEP: Final = Words("超过第 {limit} 条，请用 next_cursor", "beyond item {limit}; follow next_cursor")
+TOO_MANY_POINTS: Final = Words(
+    "会有 {limit} 个以上的点，间隔要长一些", "there would be more than {limit} points; make the interval longer"
+)
 NOT_WITH_CURSOR: Final = Words("不能与 cursor 同用", "not together with cursor")
 NONE_OF: Final = Words("{value} 不是以下之一：{names}", "{value} is none of {names}")
 ONE_OF: Final = Words("只能是：{names}", "one of {names}")
+
+# 过滤条件：第几个字起的哪个词不对
+AT_PLACE: Final = Words("第 {at} 个字起的 {word}：{reason}", "{word} at character {at}: {reason}")
+NO_FILTER: Final = Words("没有这个条件。{hint}可用：{names}", "no such key. {hint}There are: {names}")
+BARE_WORD: Final = Words(
+    "要写成 键:值，如 queue:mail；单独一个词只能是任务编号",
+    "write key:value, such as queue:mail; a word alone must be the id of a task",
+)
+NO_VALUE: Final = Words("冒号后面没有值", "nothing follows the colon")
+QUOTE_OPEN: Final = Words("引号没有关", "the quote is not closed")
+NOT_A_STATE: Final = Words("没有这个状态。{hint}可用：{names}", "no such state. {hint}There are: {names}")
+NOT_A_MOMENT: Final = Words("要写成 >2h、<2026-11-01 或 7d..1d", "write >2h, <2026-11-01 or 7d..1d")
+NOT_NEGATED: Final = Words("还不支持用 - 排除", "leaving out with - is not supported yet")
 
 # 任务、队列、计划与密钥的值
 QUEUE_NAME: Final = Words("只用字母数字与 _ . -，至多 {limit} 字", "letters, digits, _ . - and at most {limit} characters")

@@ -102,8 +102,28 @@ class Settings(BaseSettings):
     queues_max: int = Field(c.QUEUES_MAX, ge=1, description="Most queues; a task or a policy for a further one is refused.")
     allow_unknown_kinds: bool = Field(False, description="Accept tasks of kinds that nobody has registered yet.")
     metrics_public: bool = Field(False, description="Serve `/metrics` without a key.")
+    dashboard: bool = Field(True, description="Serve the dashboard at `/dashboard/`.")
+    dashboard_idle_s: float = Field(
+        c.DASHBOARD_IDLE_S,
+        ge=60,
+        le=7 * 86_400,
+        description="A dashboard session ends that nobody used for so long; an open page by itself does not count.",
+    )
+    dashboard_session_s: float = Field(
+        c.DASHBOARD_SESSION_S, ge=60, le=90 * 86_400, description="Longest life of a dashboard session."
+    )
+    dashboard_sessions_max: int = Field(
+        c.DASHBOARD_SESSIONS_MAX, ge=1, le=1_000, description="Sessions of one key; a further one ends the oldest."
+    )
     stream_window: int = Field(
         c.STREAM_WINDOW, ge=10, description="Most tickets in one stream; the rest waits in PostgreSQL."
+    )
+
+    fairness_window: int = Field(
+        c.FAIRNESS_WINDOW,
+        ge=4,
+        le=50_000,
+        description="Tasks with a fairness key that are next in a queue and priority: so many start before the first of a new key.",
     )
 
     queues: Names = Field([], description="Queues a worker serves; empty: every queue that a registered kind names.")
@@ -201,6 +221,13 @@ class Settings(BaseSettings):
     def require_broker_url(self) -> str:
         """Return the broker URL or raise CONFIG_INVALID."""
         return _require(self.broker_url, "TASKMILL_BROKER_URL", check_broker_url)
+
+    def require_urls(self) -> tuple[str, str]:
+        """Return the URLs of the database and of the broker, or raise CONFIG_INVALID that names both if both are missing."""
+        if self.database_url is None and self.broker_url is None:
+            field = "TASKMILL_DATABASE_URL, TASKMILL_BROKER_URL"
+            raise SetupError(Code.CONFIG_INVALID, field=field, reason=reasons.NEITHER_SET)
+        return self.require_database_url(), self.require_broker_url()
 
 
 def _require(value: Secret | None, name: str, check: Callable[[str], object]) -> str:

@@ -25,6 +25,7 @@ _ASCENDING = (
     ("args_max_bytes", "body_max_bytes"),
     ("body_max_bytes", "batch_body_max_bytes"),
     ("api_header_max_bytes", "api_heads_max_bytes"),
+    ("dashboard_idle_s", "dashboard_session_s"),
 )
 SERVICE_URL = re.compile(r"(tcp|udp|sctp)://", re.IGNORECASE)
 

@@ -32,6 +32,8 @@ Invariants
  (11) Ids are made by the service only, and an id is in at most one of `tasks` and `task_history`.
  (12) Of a sequence at most one task has its turn, and among those that wait the one that was committed first gets it.
  (13) A task with parents is not released while one of them is live, and is once none is.
+ (14) In one queue and priority fairness keys take turns: between two tickets of a key, every other key that had a
+      task waiting all the time got one.
 """
 
 from __future__ import annotations
@@ -73,6 +75,8 @@ class Cause(StrEnum):
 
 # 容器为何没了，由集群告知；其中前几种是基础设施的事，不算任务的过错
 INFRASTRUCTURE = frozenset({Cause.EVICTED, Cause.DRAIN, Cause.NODE_LOST})
+# 失败：任务、它的代码或它的分量出了错；取消、过期与基础设施的事不算
+FAILURES = frozenset({Cause.ERROR, Cause.TIMEOUT, Cause.CRASH, Cause.OOM})
 DEATHS = INFRASTRUCTURE | {Cause.OOM, Cause.CRASH}
 
 

@@ -188,13 +188,13 @@ def test_the_page_looks_at_something() -> None:
         ("`api/auth.py:authorize`", "`api/auth.py:nobody`", "no such path: api/auth.py:nobody"),
         ("`specs/`", "`spices/`", "no such path: spices/"),
         (
-            "| services, plugin, serving | litestar |",
-            "| services, serving | litestar |",
+            "| dashboard, services, plugin, serving | litestar |",
+            "| dashboard, services, serving | litestar |",
             "not in the table: api imports plugin",
         ),
         (
-            "| services, plugin, serving | litestar |",
-            "| services, plugin, serving | – |",
+            "| dashboard, services, plugin, serving | litestar |",
+            "| dashboard, services, plugin, serving | – |",
             "not in the table: api imports litestar",
         ),
         ("| models | asyncpg, redis,", "| models, services | asyncpg, redis,", "nobody does: stores imports services"),

@@ -25,7 +25,7 @@ DRIVERS = {
     "advanced_alchemy": ("stores", "models"),
     "taskiq": ("engine", "plugin"),
     "taskiq_redis": ("engine",),
-    "litestar": ("api",),
+    "litestar": ("api", "dashboard"),
 }
 
 

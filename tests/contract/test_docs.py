@@ -183,10 +183,10 @@ def test_variables_that_pages_name_exist() -> None:
     ("page", "words"),
     [
         ("concepts/delivery.md", f"at most {c.STREAM_WINDOW:,} tickets"),
-        ("concepts/delivery.md", " : ".join(str(ec.PRIORITY_WEIGHTS[p]) for p in c.PRIORITIES)),
+        ("concepts/delivery.md", " : ".join(str(c.PRIORITY_WEIGHTS[p]) for p in c.PRIORITIES)),
         ("concepts/delivery.md", f"lease of {c.LEASE_S:g} s (`TASKMILL_LEASE_S`) every {c.HEARTBEAT_S:g} s"),
         ("concepts/delivery.md", f"Outcomes are collected for {ec.SETTLE_DELAY_S * 1000:g} ms or up to {ec.SETTLE_MAX:,}"),
-        ("concepts/delivery.md", f"more than {ec.LOST_TICKET_MARGIN_S:g} s older"),
+        ("concepts/delivery.md", f"more than {c.LOST_TICKET_MARGIN_S:g} s older"),
         ("concepts/delivery.md", f"the rescuer takes the row {c.DEADLINE_GRACE_S:g} s after its deadline"),
         ("concepts/time.md", f"up to {c.CRON_LATE_S:g} s late"),
         ("concepts/time.md", f"default {c.CATCH_UP_DEFAULT_S:g}"),

@@ -50,7 +50,7 @@ async def test_every_route_is_described(platform: Platform) -> None:
     routes = {
         (method.lower(), re.sub(r":\w+}", "}", route.path))
         for route in create_app(platform).routes
-        if isinstance(route, HTTPRoute) and not route.path.startswith("/schema")
+        if isinstance(route, HTTPRoute) and not route.path.startswith(("/schema", "/dashboard"))
         for method in route.methods - {"OPTIONS", "HEAD"}
     }
     assert routes == set(operations)
@@ -77,6 +77,22 @@ async def test_every_reference_leads_somewhere(platform: Platform) -> None:
     assert not [name for name in document["components"]["schemas"] if "." in name or "_" in name]
 
 
+async def test_examples_fit_their_schemas(platform: Platform) -> None:
+    document = await _document(platform)
+    examples = [
+        content
+        for methods in document["paths"].values()
+        for operation in methods.values()
+        for answer in operation["responses"].values()
+        for content in answer.get("content", {}).values()
+        if "example" in content
+    ]
+    assert examples
+    for content in examples:
+        schema = {**content["schema"], "components": document["components"]}
+        jsonschema_rs.validator_for(schema).validate(content["example"])
+
+
 async def test_real_answers_fit_their_schemas(platform: Platform) -> None:
     document = await _document(platform)
     async with api.api(platform) as client:
@@ -87,6 +103,9 @@ async def test_real_answers_fit_their_schemas(platform: Platform) -> None:
             ("/api/v1/tasks", None),
             (f"/api/v1/tasks/{live}", "/api/v1/tasks/{task_id}"),
             (f"/api/v1/tasks/{done}", "/api/v1/tasks/{task_id}"),
+            (f"/api/v1/tasks/{live}/explain", "/api/v1/tasks/{task_id}/explain"),
+            (f"/api/v1/tasks/{bad}/explain", "/api/v1/tasks/{task_id}/explain"),
+            ("/api/v1/tasks/none/explain", "/api/v1/tasks/{task_id}/explain"),
             (f"/api/v1/tasks/{done}/result", "/api/v1/tasks/{task_id}/result"),
             (f"/api/v1/tasks/{bad}/attempts", "/api/v1/tasks/{task_id}/attempts"),
             (f"/api/v1/tasks/{live}/result", "/api/v1/tasks/{task_id}/result"),
@@ -99,6 +118,10 @@ async def test_real_answers_fit_their_schemas(platform: Platform) -> None:
             ("/api/v1/plugins", None),
             ("/api/v1/workers", None),
             ("/api/v1/stats", None),
+            ("/api/v1/stats/series?minutes=5", "/api/v1/stats/series"),
+            ("/api/v1/stats/series?minutes=0", "/api/v1/stats/series"),
+            ("/api/v1/failures", None),
+            ("/api/v1/failures/none", "/api/v1/failures/{fingerprint}"),
             ("/healthz", None),
             ("/readyz", None),
         ]:

@@ -7,23 +7,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import msgspec
 import pytest
 
 from taskmill.stores.database import HOT_SETTINGS
+from taskmill.stores.queues import capacity as queue_capacity
 from taskmill.stores.tasks import audit as task_audit
 from taskmill.stores.tasks import claim as task_claim
 from taskmill.stores.tasks import ends as task_ends
+from taskmill.stores.tasks import failures, partitions, prune
 from taskmill.stores.tasks import limits as task_limits
-from taskmill.stores.tasks import partitions, prune
 from taskmill.stores.tasks import read as task_read
 from taskmill.stores.tasks import rescue as task_rescue
 from taskmill.stores.tasks import settle as task_settle
 from taskmill.stores.tasks import stage as task_stage
+from taskmill.stores.tasks import turns as task_turns
 from taskmill.stores.tasks import unique as task_unique
+from taskmill.stores.tasks.explain import fate as task_fate
+from taskmill.stores.tasks.explain import waiting as task_waiting
 from taskmill.stores.tasks.order import dependencies, follow, release, sequences
 from taskmill.stores.workers import worker
 from tests.support.databases import in_thread, temporary_database
@@ -52,6 +58,7 @@ STATEMENTS: dict[str, tuple[str, set[str]]] = {
     "unticket": (task_stage.UNTICKET, BY_ID),
     "due": (task_stage.DUE, {"tasks_due", "tasks_pkey"}),
     "lanes": (task_stage.LANES, {"tasks_ticketless"}),
+    "stage: look": (task_stage.LOOK, {"tasks_due", "tasks_expiring", "tasks_ticketless"}),
     "feed": (task_stage.FEED, {"tasks_ticketless", "tasks_pkey"}),
     "stale": (task_stage.STALE, {"tasks_available", "tasks_pkey"}),
     "expire": (task_stage.EXPIRE, {"tasks_expiring", "tasks_pkey"}),
@@ -68,6 +75,12 @@ STATEMENTS: dict[str, tuple[str, set[str]]] = {
     "limits: release": (task_limits.RELEASE, {"tasks_slots", "tasks_slots_by_key", "tasks_pkey"}),
     "limits: keys": (task_limits.KEYS, {"tasks_slots_by_key"}),
     "limits: queues": (task_limits.QUEUES, {"tasks_slots"}),
+    "limits: round": (
+        task_limits.ROUND,
+        {"tasks_slots", "tasks_slots_by_key", "tasks_ticketless", "tasks_running", "tasks_pkey"},
+    ),
+    "limits: look": (task_limits.LOOK, {"tasks_slots", "tasks_slots_by_key", "tasks_fair"}),
+    "rescue: look": (task_rescue.LOOK, {"tasks_running"}),
     "limits: adopt": (task_limits.ADOPT, {"tasks_running", "tasks_pkey"}),
     "order: pending": (release.PENDING, set()),
     "order: release": (release.RELEASE, BY_ID),
@@ -81,7 +94,24 @@ STATEMENTS: dict[str, tuple[str, set[str]]] = {
     "order: ended parents": (dependencies.ENDED, BY_ID),
     "order: lost parents": (dependencies.LOST, BY_ID),
     "order: children": (dependencies.LOCK, BY_ID),
-    "limits: backlog": (task_limits.BACKLOG, {"tasks_available"}),
+    "limits: lock": (task_limits.LOCK, {"tasks_fair"}),
+    "turns: counts": (task_turns.COUNT, {"tasks_fair"}),
+    "turns: take": (task_turns.TAKE, {"tasks_fair", "tasks_pkey"}),
+    "turns: take, in a queue with limits": (
+        task_turns.TAKE_LIMITED,
+        {"tasks_fair", "tasks_slots", "tasks_slots_by_key", "tasks_pkey"},
+    ),
+    "turns: line up": (task_turns.LINE_UP, {"tasks_fair", "tasks_pkey"}),
+    "turns: waiting": (task_turns.WAITING, {"tasks_fair", "tasks_slots"}),
+    "turns: keys before": (task_waiting.KEYS_BEFORE, {"tasks_fair"}),
+    "limits: backlog": (queue_capacity.BACKLOG, {"tasks_available"}),
+    "failures: count": (failures.COUNT, set()),
+    "explain: one": (task_read.ONE, BY_ID),
+    "explain: ahead": (task_waiting.AHEAD, {"tasks_available", "tasks_ticketless"}),
+    "explain: held by its key": (task_waiting.HELD_BY_KEY_OF, {"tasks_slots_by_key"}),
+    "explain: held by its queue": (task_waiting.HELD_BY_QUEUE_OF, {"tasks_slots"}),
+    "explain: turn": (task_waiting.TURN, {"tasks_sequence", "tasks_pkey"}),
+    "explain: ended": (task_fate.ENDED, {"tasks_unique"}),
 }
 OTHERS = {
     f"{module.__name__.rsplit('.', 1)[-1]}.{name}": text
@@ -154,6 +184,22 @@ def test_a_hot_statement_uses_its_index(loaded_url: str, statement: str, indexes
 @pytest.mark.parametrize("statement", OTHERS.values(), ids=list(OTHERS))
 def test_a_loop_of_the_scheduler_reads_no_large_table_whole(loaded_url: str, statement: str) -> None:
     assert scanned_whole(in_thread(plan_of(loaded_url, statement))) == []
+
+
+async def most_rows(url: str, statement: str, *values: Any) -> float:
+    """Run a statement and return how many rows the busiest node of its plan gave."""
+    connection = await asyncpg.connect(url, server_settings=HOT_SETTINGS)
+    try:
+        found = await connection.fetchval(f"explain (analyze, format json) {statement}", *values)
+        return max(node["Actual Rows"] * node["Actual Loops"] for node in nodes(msgspec.json.decode(found)[0]["Plan"]))
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize("ticket_at", [None, datetime(2999, 1, 1, tzinfo=UTC)], ids=["without a ticket", "with one"])
+def test_what_is_before_a_task_is_counted_to_the_bound_only(loaded_url: str, ticket_at: datetime | None) -> None:
+    given = ("q0", 1, ticket_at, UUID(int=2**128 - 1), 100, [1, 2, 3, 4], 5)
+    assert in_thread(most_rows(loaded_url, task_waiting.AHEAD, *given)) == 100
 
 
 def test_the_check_can_fail(loaded_url: str) -> None:

@@ -18,6 +18,7 @@ from taskmill.plugin.host import PluginHost
 from taskmill.services.platform import Platform
 from taskmill.settings import Settings
 from taskmill.states import Cause, State
+from taskmill.stores.tasks.failures import Failed
 from taskmill.stores.tasks.settle import Outcome, settle
 from tests.support.databases import execute
 
@@ -132,11 +133,16 @@ async def finish(platform: Platform, task_id: str, state: State, *, result: byte
         worker_id=worker,
         state=state,
         result=result,
+        kind=KIND,
+        home="default",
         error=b'{"type":"ValueError","message":"no"}' if failed else None,
         cause=Cause.ERROR if failed else None,
         error_type="ValueError" if failed else None,
         message="no" if failed else None,
         traceback="trace" if failed else None,
     )
+    counted = list[Failed]()
     async with platform.database.transaction() as connection:
-        assert set(await settle(connection, [outcome], new_id())) == {UUID(task_id)}
+        assert set(await settle(connection, [outcome], new_id(), failed=counted)) == {UUID(task_id)}
+    platform.failures.note(counted)
+    await platform.failures.flush()

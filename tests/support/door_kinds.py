@@ -6,7 +6,7 @@ from uuid import UUID
 
 import msgspec
 
-from taskmill import Concurrency, RetryPolicy, TaskContext, Unique, task
+from taskmill import Concurrency, Fairness, RetryPolicy, TaskContext, Unique, task
 
 
 class Sum(msgspec.Struct):
@@ -39,7 +39,7 @@ async def once(to: str, text: str = "") -> str:
     return text
 
 
-@task("door.keyed", concurrency=Concurrency(key="c-{user}"), queue="keyed")
+@task("door.keyed", concurrency=Concurrency(key="c-{user}"), fairness=Fairness(key="f-{user}"), queue="keyed")
 async def keyed(user: int) -> int:
     """Count against the limits of its user."""
     return user

@@ -21,7 +21,11 @@ from taskmill.api.failures import on_error, on_http_error
 from taskmill.api.farewell import Farewell
 from taskmill.api.handlers import health, routers, schema
 from taskmill.api.telemetry import Telemetry
+from taskmill.dashboard import constants as dashboard_constants
+from taskmill.dashboard import routes as dashboard
+from taskmill.dashboard.shared import Site
 from taskmill.plugin.context import Submit
+from taskmill.services.access import Access
 from taskmill.services.platform import Platform
 
 
@@ -38,6 +42,7 @@ def create_app(
             *_plugin_routers(platform, guards),
             health.open_router,
             schema.static_router(),
+            *([dashboard.router()] if platform.settings.dashboard else []),
         ],
         before_request=allow,
         exception_handlers={HTTPException: on_http_error, Exception: on_error},
@@ -48,10 +53,20 @@ def create_app(
     # 构造之后再放：构造参数会被深拷贝，而连接不能拷贝
     app.state.platform = platform
     app.state.telemetry = measures
-    app.state.guard = Guard(platform.keys, dev_token, beside_keys=beside_keys)
+    access = Access(platform.keys, dev_token, beside_keys=beside_keys)
+    app.state.guard = Guard(access)
     app.state.farewell = Farewell()
+    if platform.settings.dashboard:
+        app.state.dashboard = Site(platform, access)
+        app.state.farewell.streams.append(app.state.dashboard.pulse.close)
     access_log.install(app, measures.request, Bodies(platform.settings.api_bodies_max_bytes), app.state.farewell)
     return app
+
+
+def one_time_link(app: Litestar, url: str) -> str | None:
+    """Return an address of the dashboard that logs in once, for a process whose API is at `url`; None if it serves no dashboard."""
+    site: Site | None = app.state.get("dashboard")
+    return None if site is None else f"{url}{dashboard_constants.ROOT}/login?token={site.links.make()}"
 
 
 async def allow(request: Call) -> Response[None] | None:

@@ -17,6 +17,7 @@ Call = Request[Principal, Any, State]
 # 几个路由共用的路径参数，连同接口说明里的话
 TaskId = Annotated[str, Parameter(description="Id of the task, a UUID.", schema_extra={"format": "uuid"})]
 QueueName = Annotated[str, Parameter(description="Name of the queue.")]
+Fingerprint = Annotated[str, Parameter(description="Fingerprint of a group of failures, 16 hexadecimal digits.")]
 KindName = Annotated[str, Parameter(description="Kind of task, such as `report.build`.")]
 
 

@@ -6,6 +6,7 @@ Whoever's outcome is known by then gets it; for the others it is unknown, and th
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from taskmill.api import constants as c
@@ -28,10 +29,16 @@ class Waiting(Protocol):
 
 
 class Farewell:
-    """The requests under way; `dismiss` ends them."""
+    """The requests under way; `dismiss` ends them. `streams`: what ends answers that would go on for ever."""
 
     def __init__(self) -> None:
         self.waiting: set[Waiting] = set()
+        self.streams: list[Callable[[], None]] = []
+
+    def begin(self) -> None:
+        """End the streams: nobody waits for their outcome, and the process would wait for them."""
+        for end in self.streams:
+            end()
 
     async def after(self, seconds: float) -> None:
         """Dismiss whoever still waits after so long."""

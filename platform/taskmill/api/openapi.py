@@ -1,7 +1,7 @@
 """The API description: Litestar's, with our own schemas, bodies, query parameters, errors and security put in.
 
 A route says what Litestar cannot know in its `opt`: `body` and `query` (Structs), `errors` (codes beyond the usual), `also`
-(a second status of success). A router says there what its tag is `about`; of several with the same tag one does.
+(a second status of success), `example` (the `data` of an answer). A router says there what its tag is `about`; of several with the same tag one does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from litestar import Litestar
 from litestar.handlers import HTTPRouteHandler
 from litestar.routes import HTTPRoute
 
-from taskmill.api.envelope import Failure
+from taskmill.api.envelope import SUCCESS, Failure
 from taskmill.errors import ERRORS, Code
 
 Json = dict[str, Any]
@@ -118,7 +118,7 @@ def _complete(operation: Json, path: str, method: str, handler: HTTPRouteHandler
     if _is_envelope(handler):
         for answer in answers.values():
             answer["description"] = "OK"
-            answer["content"] = {JSON_TYPE: {"schema": _ref(names[_returned(handler)])}}
+            answer["content"] = {JSON_TYPE: {"schema": _ref(names[_returned(handler)])} | _example(options)}
     codes: list[Code] = [*ANY_ERRORS, *options.get("errors", ())]
     if handler.resolve_guards():
         codes += ACCESS_ERRORS
@@ -133,6 +133,21 @@ def _complete(operation: Json, path: str, method: str, handler: HTTPRouteHandler
     if "query" in options:
         operation.setdefault("parameters", []).extend(_parameters(options["query"]))
     operation["responses"] = answers | _errors(codes)
+
+
+def _example(options: Mapping[str, Any]) -> Json:
+    """路由只写 `data`，信封由这里包上。"""
+    if "example" not in options:
+        return {}
+    return {
+        "example": {
+            "code": "OK",
+            "message": msgspec.to_builtins(SUCCESS),
+            "data": options["example"],
+            "request_id": "0190a5c8-7d3f-7aaa-8000-0000000000ff",
+            "timestamp": "2026-11-29T20:30:00.000Z",
+        }
+    }
 
 
 def _ref(name: str) -> Json:

@@ -48,7 +48,8 @@ _OWN_KEY = re.compile(rf"{c.API_KEY_PREFIX}[A-Za-z0-9_-]{{8,}}")
 _BEARER = re.compile(r"(bearer(?:\s|\+|%20)++)[^\s\"',;&]++", re.IGNORECASE)
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*+)(?:"(\s*+:)?|\\?$)', re.DOTALL)
 _VALUE = re.compile(r'\s*+(?:"(?:[^"\\]|\\.)*+(?:"|\\?$)|[\[{].*|[^,}\]\s"]++)?', re.DOTALL)
-_TEXT = re.compile(r"^(text/(plain|html|xml|csv)|application/(json|.*\+json|xml|x-www-form-urlencoded))", re.IGNORECASE)
+# 网页只记类型：里面有 CSRF 令牌，而且都是别处记过的内容
+_TEXT = re.compile(r"^(text/(plain|xml|csv)|application/(json|.*\+json|xml|x-www-form-urlencoded))", re.IGNORECASE)
 _ESCAPE = re.compile(r'\\(?:u((?!d[89a-f])[0-9a-f]{4})|(["\\/bfnrt]))', re.IGNORECASE)
 _CONTROLS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 # 网址里的 user:password@（斜杠可能转义过，嵌套的还不止一次），以及文字里任何地方的 name=value（查询串、libpq 的连接串）

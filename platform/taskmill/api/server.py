@@ -107,6 +107,7 @@ async def _until(
     try:
         await asyncio.wait({serving, watching}, return_when=asyncio.FIRST_COMPLETED)
         server.should_exit = True
+        farewell.begin()
         leaving = asyncio.create_task(farewell.after(c.SHUTDOWN_GRACE_S))
         await asyncio.shield(serving)
     except asyncio.CancelledError:

@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "dev": ("taskmill.cli.commands.roles:dev", "在本机运行全部角色，自带数据库", "Run everything on this machine"),
     "task": ("taskmill.cli.commands.task:task", "提交、查看、取消、重试任务", "Submit, read, cancel and retry tasks"),
     "queue": ("taskmill.cli.commands.queue:queue", "查看、暂停、恢复队列", "Read, pause and resume queues"),
+    "failure": ("taskmill.cli.commands.failure:failure", "按错误归类的失败", "What fails, grouped by how"),
     "schedule": ("taskmill.cli.commands.schedule:schedule", "定时计划", "Timetables that submit tasks"),
     "node": (
         "taskmill.cli.commands.node:node",

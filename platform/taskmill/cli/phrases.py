@@ -83,6 +83,9 @@ NO_SCHEDULER: Final = Words(
     "no scheduler lives: delayed, retried and scheduled tasks do not start; taskmill scheduler",
 )
 DEV_TOKEN: Final = Words("开发令牌（仅限本机）：{token}", "development token (this machine only): {token}")
+DASHBOARD_LINK: Final = Words(
+    "界面（仅限本机，十分钟内，一次）：{link}", "dashboard (this machine only, within ten minutes, once): {link}"
+)
 OUT_OF_DATE: Final = Words("{name}：已过期，运行 make generate", "{name}: out of date, run make generate")
 BENCH_TITLE: Final = Words(
     "{workload}：{cpu}，{cores} 核，PostgreSQL {postgres}", "{workload}: {cpu}, {cores} cores, PostgreSQL {postgres}"

@@ -37,8 +37,7 @@ async def opened(settings: Settings, role: str, stop: asyncio.Event) -> AsyncIte
     from taskmill.services.schema import verify
     from taskmill.services.startup import patiently
 
-    url = settings.require_database_url()
-    broker = settings.require_broker_url()
+    url, broker = settings.require_urls()
     log.info("启动", role=role, pid=os.getpid(), database=address(url), broker=address(broker), changed=_changed(settings))
     await patiently(lambda: verify(url), settings.database_wait_s, stop)
     host = PluginHost.load(settings)

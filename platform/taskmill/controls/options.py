@@ -28,6 +28,7 @@ class SubmitOptions(TypedDict, total=False):
     unique: Unique | None
     unique_key: str
     concurrency_key: str
+    fairness_key: str
     sequence_key: str
     sequence_on_failure: OnSequenceFailure
     depends_on: list[UUID]

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from taskmill import constants as c
-from taskmill.api.app import create_app
-from taskmill.api.auth import new_dev_token
+from taskmill.api.app import create_app, one_time_link
 from taskmill.api.server import serve
 from taskmill.dev import constants as dc
 from taskmill.dev import ports
@@ -31,6 +30,7 @@ from taskmill.errors import Code, PluginError, SetupError
 from taskmill.log import configure_logging, get_logger
 from taskmill.plugin.host import PluginHost
 from taskmill.secret import Secret
+from taskmill.services.access import new_dev_token
 from taskmill.services.faults import why
 from taskmill.services.platform import Platform
 from taskmill.services.setup import migrate_up
@@ -52,6 +52,7 @@ STOPPING, STOPPED = Words("正在停止……", "stopping …"), Words("已停�
 PORT_TAKEN = Words("端口 {port} 已被占用，接口改用 {free}", "port {port} is taken, the API is at {free} instead")
 API, DOCS, TOKEN = Words("接口", "API"), Words("接口文档", "docs"), Words("令牌", "token")
 ALSO, LOGS = Words("以上也在", "also in"), Words("日志", "logs")
+OPEN = Words("在浏览器里打开（十分钟内，一次）：{link}", "open in a browser (within ten minutes, once): {link}")
 NEXT = Words(
     "另开一个终端，在此目录：{program} task list；Ctrl-C 停止",
     "in a second terminal, here: {program} task list; Ctrl-C stops",
@@ -221,8 +222,9 @@ async def _run_roles(
                 "database_url": settings.require_database_url(),
                 "broker_url": settings.require_broker_url(),
             }
+            link = one_time_link(app, facts["api_url"])
             with run_file(home, plugin_settings=_demo_settings(servers), **facts) as path:
-                return await _serve_people(facts, path, screen, servers, stop, exit_after=exit_after)
+                return await _serve_people(facts, link, path, screen, servers, stop, exit_after=exit_after)
         finally:
             stop.set()
 
@@ -247,6 +249,7 @@ async def _until_end(role: Awaitable[object], stop: asyncio.Event) -> None:
 
 async def _serve_people(
     facts: Mapping[str, str],
+    link: str | None,
     path: Path,
     screen: Screen,
     servers: DemoServers | None,
@@ -263,6 +266,8 @@ async def _serve_people(
         return 0 if completed else 1
     if not stop.is_set():
         screen.say(NEXT(program=_program()))
+        if link is not None:
+            screen.say(OPEN(link=link))
     await stop.wait()
     return 0
 

@@ -20,7 +20,8 @@ from taskmill.door.chunks import sliced, total
 from taskmill.door.orders import PlatformOrder
 from taskmill.door.progress import Progress
 from taskmill.door.taskmill import Taskmill as AsyncTaskmill
-from taskmill.errors import Code, InputError, placed
+from taskmill.door.telling import told
+from taskmill.errors import Code, InputError
 from taskmill.states import State
 
 R = TypeVar("R")
@@ -112,7 +113,8 @@ class Taskmill:
             return Order(self._run, made)
         if not isinstance(request, TaskRequest):
             request = TaskRequest[Any](request, {} if args is None else msgspec.to_builtins(args))
-        return self._store([request], connection, options)[0]
+        with told():
+            return self._store([request], connection, options)[0]
 
     def submit_many(
         self,
@@ -126,7 +128,7 @@ class Taskmill:
         count = 0
         with Progress(total(requests), wanted=progress) as bar:
             for part in sliced(requests, self._door.entrance.chunk):
-                with placed(count):
+                with told(count):
                     orders = self._store(part, connection, options)
                 count += len(part)
                 bar.advance(len(part))

@@ -15,7 +15,8 @@ from taskmill.door.chunks import chunks, total
 from taskmill.door.interface import Door, Order
 from taskmill.door.orders import PlatformOrder
 from taskmill.door.progress import Progress
-from taskmill.errors import Code, InputError, placed
+from taskmill.door.telling import told
+from taskmill.errors import Code, InputError
 
 if TYPE_CHECKING:
     from taskmill.services.tasks.entrance import Entrance
@@ -39,7 +40,8 @@ class Taskmill(Door):
         from taskmill.services.tasks.entrance import Entrance  # noqa: PLC0415
 
         if self._opened is None:
-            self._opened = await Entrance.open(*self._urls)
+            with told():
+                self._opened = await Entrance.open(*self._urls)
         return self
 
     async def close(self) -> None:
@@ -82,7 +84,8 @@ class Taskmill(Door):
     ) -> Order[Any]:
         """See `Door.submit`."""
         entrance = self.entrance
-        done = await entrance.submit(request, args, connection, options)
+        with told():
+            done = await entrance.submit(request, args, connection, options)
         return PlatformOrder.of(entrance, request, done, uncommitted=connection is not None)
 
     async def submit_many(
@@ -98,7 +101,7 @@ class Taskmill(Door):
         with Progress(total(requests), wanted=progress) as bar:
             async with aclosing(chunks(requests, entrance.chunk)) as parts:
                 async for part in parts:
-                    with placed(count):
+                    with told(count):
                         done = await entrance.submit_all(part, connection, options)
                     count += len(part)
                     bar.advance(len(part))

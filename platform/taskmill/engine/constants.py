@@ -8,21 +8,21 @@ from typing import Final
 EPOCH_LOCK_KEY: Final = 0x7461736B65706F63  # 重建票据流的咨询锁，"taskepoc"
 
 # ── 任务 ──────────────────────────────────────────────────────────────────
-PRIORITY_WEIGHTS: Final = {1: 64, 2: 24, 3: 8, 4: 4}  # 读取权重：低优先级永不饿死
 ISOLATION_S: Final = 10.0  # 可疑任务要独占进程：等在跑的结束，先等这么久，等不到就加倍
 ISOLATION_MAX_S: Final = 3_600.0
 ISOLATION_POLL_S: Final = 0.02
 
 # ── 输入上限 ──────────────────────────────────────────────────────────────
 TRACEBACK_MAX_CHARS: Final = 16_000
+FRAME_MAX_CHARS: Final = 200
 
 # ── 票据与流 ──────────────────────────────────────────────────────────────
 SWEEP_COST_RATIO: Final = 25.0  # 遍查所有队列之后，歇这次用时的多少倍：闲着的调度器因此只花百分之几个核
 STAGE_ROUND_S: Final = 0.5  # 一轮补票至多这么久：几万条道都缺票时，刚到期的任务也不等它们
 REBUILD_MAX: Final = 2_000  # 一轮至多重建多少个队列的流，理由相同
+SWEEP_MIN_S: Final = 1.0  # 再快也不比这更勤：它只找没有行说得出的，而 Valkey 被清空之后，头一个任务两秒之内要能跑
 SWEEP_MAX_S: Final = 15.0  # 再多队列、等服务器再久，也至少这么久遍查一次：Valkey 被清空、键被占用之后靠它重建
 PENDING_IDLE_MS: Final = 10_000  # 待确认超过此时间的票据被丢弃并重发
-LOST_TICKET_MARGIN_S: Final = 5.0
 
 # ── 工作进程 ──────────────────────────────────────────────────────────────
 READ_MAX: Final = 500  # 一次读取与认领的票据数上限
@@ -78,6 +78,7 @@ RELEASE_BATCH: Final = 1_000  # 一轮看多少个序列、多少条依赖
 MEND_PERIOD_S: Final = 5.0  # 多久找一段旧程序漏下的
 LIMITER_MIN_S: Final = 0.02  # 令牌桶再快，也不比这更勤
 LIMITER_REST_S: Final = 2.0  # 被挡的键都看过而没有放行的，至多歇这么久再看
+LIMIT_LANES: Final = 50  # 一轮看多少条等着轮到公平键的道：每条要数一遍窗口
 LIMIT_KEYS: Final = 1_000  # 一轮看多少个被挡的键
 PLUGIN_LOOK_S: Final = 10.0  # 有插件还没起来（表没迁移好、超了时限）时，隔多久再看一次
 SYNC_RETRY_S: Final = 5.0  # 插件的计划没同步成时多久后再试

@@ -286,8 +286,9 @@ class Incarnation:
         """Start claimed rows; one whose cancel came before the reply to the claim is given back, and so ends cancelled."""
         process, now = self._process, time.monotonic()
         process.claimed += len(rows)
-        # 开始了的不再占着桶：马上让桶知道
-        process.platform.promoter.soon((row["queue"], row["concurrency_key"]) for row in rows if row["rated"])
+        # 开始了的不再占着桶，也让出公平键的窗口：马上让它们知道
+        begun = ((row["queue"], row["concurrency_key"]) for row in rows if row["rated"] or row["fair"])
+        process.platform.promoter.soon(begun)
         for row in rows:
             definition = process.platform.host.registry.tasks[row["kind"], row["kind_version"]]
             attempt = Attempt(row, definition, self.id, now, now)

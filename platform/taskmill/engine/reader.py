@@ -15,9 +15,9 @@ def shares(budget: int, lanes: Sequence[Lane], credit: dict[Lane, float]) -> dic
     The sum equals `budget`. Over many calls each lane's part converges to its weight, so with a budget of 1 the low
     priorities still get their turn.
     """
-    total = sum(ec.PRIORITY_WEIGHTS[priority] for _, priority in lanes)
+    total = sum(c.PRIORITY_WEIGHTS[priority] for _, priority in lanes)
     for lane in lanes:
-        credit[lane] = credit.get(lane, 0.0) + budget * ec.PRIORITY_WEIGHTS[lane[1]] / total
+        credit[lane] = credit.get(lane, 0.0) + budget * c.PRIORITY_WEIGHTS[lane[1]] / total
     counts = {lane: max(0, int(credit[lane])) for lane in lanes}
     rest = budget - sum(counts.values())
     for lane in sorted(lanes, key=lambda x: credit[x] - counts[x], reverse=True):

@@ -20,6 +20,7 @@ from taskmill.states import State
 from taskmill.stores.arrays import Fence
 from taskmill.stores.database import DATA_ERRORS, LOCKED_OUT, Connection, Database
 from taskmill.stores.tasks import settle as store
+from taskmill.stores.tasks.failures import Failed
 from taskmill.stores.tasks.limits import Place
 from taskmill.stores.tasks.order.release import LetGo
 from taskmill.stores.tasks.settle import Outcome
@@ -30,7 +31,8 @@ log = get_logger(__name__)
 
 class Settler:
     """Two coroutines, so that one's fsync overlaps the other's work. `backlog` counts outcomes not yet committed.
-    `freed` hears after the commit whose slots of limits are free, `released` what waited for those that ended.
+    `freed` hears after the commit whose slots of limits are free, `released` what waited for those that ended, `failed` what
+    failed.
 
     A row that a stranger has locked delays only itself: it is put aside and tried again by a third coroutine. One that is
     held (`hold`) stays running, with its slot, until `let_go`.
@@ -41,9 +43,10 @@ class Settler:
         database: Database,
         freed: Callable[[Iterable[Place]], None] | None = None,
         released: Callable[[LetGo], None] = lambda _: None,
+        failed: Callable[[Iterable[Failed]], None] = lambda _: None,
     ) -> None:
         self._database = database
-        self._freed, self._released = freed, released
+        self._freed, self._released, self._failed = freed, released, failed
         self._waiting: deque[Outcome] = deque()
         self._locked: list[Outcome] = []
         self._wake, self._aside = asyncio.Event(), asyncio.Event()
@@ -138,7 +141,7 @@ class Settler:
         backoff = Backoff()
         while True:
             try:
-                held, done, let_go = await self._database.unit(partial(self._write, batch, writer, wary=wary))
+                held, done, let_go, failed = await self._database.unit(partial(self._write, batch, writer, wary=wary))
             except DATA_ERRORS as error:
                 await self._bisect(batch, writer, error)
                 return
@@ -155,6 +158,8 @@ class Settler:
                 self._finish(batch, held, done)
                 if let_go.ids:
                     self._released(let_go)
+                if failed:
+                    self._failed(failed)
                 return
             await backoff.wait()
 
@@ -165,13 +170,14 @@ class Settler:
         connection: Connection,
         *,
         wary: bool,
-    ) -> tuple[set[UUID], dict[UUID, State], LetGo]:
-        """返回被别人锁着因而没写的，写了而且栅栏相符的，与因此放行的。"""
+    ) -> tuple[set[UUID], dict[UUID, State], LetGo, list[Failed]]:
+        """返回被别人锁着因而没写的，写了而且栅栏相符的，因此放行的，与算作失败的。"""
         await store.hurry(connection)
         held = await store.locked(connection, [outcome.id for outcome in batch]) if wary else set[UUID]()
         free = [outcome for outcome in batch if outcome.id not in held]
-        let_go = LetGo()
-        return held, await store.settle(connection, free, writer, let_go, wary=wary) if free else {}, let_go
+        let_go, failed = LetGo(), list[Failed]()
+        done = await store.settle(connection, free, writer, let_go, failed, wary=wary) if free else {}
+        return held, done, let_go, failed
 
     def _finish(self, batch: list[Outcome], held: set[UUID], done: Mapping[UUID, State]) -> None:
         if held:

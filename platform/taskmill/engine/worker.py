@@ -38,7 +38,7 @@ class WorkerRole:
             settings.require_broker_url(), platform.submit, platform.database, registry, platform.host.fail_middleware
         )
         self.broker.add_middlewares(*platform.host.middlewares())
-        self.settler = Settler(platform.database, platform.promoter.soon, platform.releaser.released)
+        self.settler = Settler(platform.database, platform.promoter.soon, platform.releaser.released, platform.failures.note)
         self.receiver = TaskmillReceiver(
             self.broker, registry, result_max_bytes=settings.result_max_bytes, submit=platform.submit.submit_kind
         )

@@ -19,6 +19,11 @@ UNIQUE_HELD = "unique_key is not null and (unique_while = 'live' or claim_no = 0
 SLOTTED = "slot >= 1"
 SLOTTED_KEY = "slot is not null and concurrency_key is not null"
 SEQUENCED = "sequence_key is not null"
+# 有公平键而没有开始的；在等的在哪里：-1 还没有排队，0 与 1 被上限挡着，2 放行了，3 等轮到。
+# 写成表达式，只有 tasks_fair 认得：写成 slot = 3，统计过时的时候优化器会改走 tasks_slots，把等着的全走一遍
+FAIR = "fairness_key is not null and worker_id is null"
+FAIR_STATE, FAIR_SLOT = "coalesce(state, '')", "coalesce(slot, '-1')"
+FAIR_PLACE = f"{FAIR_STATE} = 'available' and {FAIR_SLOT}"
 TICKETLESS = "state = 'available' and ticket_at is null and (slot is null or slot = 2)"
 
 
@@ -56,6 +61,7 @@ class TaskColumns(Timestamps):
     unique_key: Mapped[str | None] = mapped_column(sort_order=910)
     unique_while: Mapped[str | None] = mapped_column(sort_order=911)
     concurrency_key: Mapped[str | None] = mapped_column(sort_order=912)
+    fairness_key: Mapped[str | None] = mapped_column(sort_order=918)
     sequence_key: Mapped[str | None] = mapped_column(sort_order=914)
     sequence_no: Mapped[int | None] = mapped_column(BigInteger, sort_order=915)
     sequence_stop: Mapped[bool | None] = mapped_column(sort_order=916)
@@ -84,6 +90,17 @@ class Task(TaskColumns, Base):
         Index("tasks_slots", "queue", "slot", "priority", "id", postgresql_where=text(SLOTTED)),
         Index(
             "tasks_slots_by_key", "queue", "concurrency_key", "slot", "priority", "id", postgresql_where=text(SLOTTED_KEY)
+        ),
+        # 下一个轮到哪个公平键；没有这种键的任务不在其中
+        Index(
+            "tasks_fair",
+            text(FAIR_STATE),
+            text(FAIR_SLOT),
+            "queue",
+            "priority",
+            "fairness_key",
+            "id",
+            postgresql_where=text(FAIR),
         ),
         # 序列里下一个轮到谁
         Index("tasks_sequence", "sequence_key", "sequence_no", postgresql_where=text(SEQUENCED)),

@@ -14,6 +14,7 @@ from taskmill.models.base import Base
 class TaskAttempt(Base):
     """One attempt, keyed by the fence (task_id, claim_no). Attempts that complete leave no row.
 
+    `fingerprint`: the group of failures that it belongs to; null where it is nobody's failure.
     `message_zh`: `message` in Chinese, where its author gave both: the platform, or a handler by `Words`.
     """
 
@@ -30,5 +31,6 @@ class TaskAttempt(Base):
     worker_id: Mapped[UUID | None]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime]
+    fingerprint: Mapped[str | None]
 
     __table_args__ = (Index("task_attempts_finished", "finished_at"),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -10,9 +11,23 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from taskmill.models.base import Base, Json, Timestamps
 
+# 每个上限一列：管整个队列的，与管每个 concurrency_key 的；两个让人等得一样久时，说排在前面的
+QUEUE_LIMITS = ("rate", "max_running")
+KEY_LIMITS = ("rate_per_key", "max_running_per_key")
+LIMITS = QUEUE_LIMITS + KEY_LIMITS
+RECOUNTED = "max_running_per_key"  # 轮到队列时按键再数一遍的；别的按键的上限一设，等着的就先退回去按键排
+
+
+def _any(limits: Iterable[str]) -> str:
+    return " or ".join(f"{limit} is not null" for limit in sorted(limits))
+
+
 BARRED = "paused_at is not null or limited"
-LIMITED = "max_running is not null or max_running_per_key is not null or rate is not null or rate_per_key is not null"
-KEYED = "(max_running_per_key is not null or rate_per_key is not null)"  # 任务先按键排队
+LIMITED = _any(LIMITS)
+# 被上限挡着的；轮到公平键才走的（3），只有队列自己有上限时才是被上限挡着，没有时多开工作进程就走得快
+HELD_BY_LIMITS = f"""(slot in (0, 1) or slot = 3 and queue = any (
+  array(select name from taskmill.queues where {_any(QUEUE_LIMITS)})))"""  # noqa: S608 - 只有常量
+KEYED = f"({_any(KEY_LIMITS)})"  # 任务先按键排队
 
 
 class TaskQueue(Timestamps, Base):

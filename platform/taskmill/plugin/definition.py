@@ -16,6 +16,7 @@ from taskmill import args_schema, naming, reasons
 from taskmill import constants as c
 from taskmill.bounds import bad_delay
 from taskmill.controls.concurrency_key import Concurrency
+from taskmill.controls.fairness_key import Fairness
 from taskmill.controls.request import TaskRequest
 from taskmill.controls.unique import Unique
 from taskmill.errors import KindError, UnfitError
@@ -115,6 +116,7 @@ class TaskDefinition(Generic[P, R_co]):
     on_oom: OnOom | None = None
     unique: Unique | None = None
     concurrency: Concurrency | None = None
+    fairness: Fairness | None = None
     taskiq: Any = None  # 原来的 taskiq 任务；为 None 时由引擎登记
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
@@ -146,11 +148,12 @@ def task(
     on_oom: OnOom | None = None,
     unique: Unique | None = None,
     concurrency: Concurrency | None = None,
+    fairness: Fairness | None = None,
 ) -> Decorator:
     """Turn a function into a kind of task, `<area>.<verb>`; its first docstring line becomes the summary.
 
     `timeout` seconds, timedelta or text such as `2m`; `executor` defaults to `async` for coroutine functions, `thread` for others;
-    `on_oom`: where to go after a death for want of memory; `unique`, `concurrency`: unless a submit says otherwise. KindError,
+    `on_oom`: where to go after a death for want of memory; `unique`, `concurrency`, `fairness`: unless a submit says otherwise. KindError,
     both a ValueError and a TypeError, if something does not fit.
     """
     _check_name(kind)
@@ -161,17 +164,13 @@ def task(
             definition = TaskDefinition(
                 kind=kind,
                 function=as_function(function, kind, plan),
-                version=version,
-                queue=queue,
-                priority=priority,
+                version=version, queue=queue, priority=priority,
                 timeout_s=_timeout(timeout),
                 retry=retry or RetryPolicy(),
                 executor=executor or ("async" if plan.coroutine else "thread"),
                 summary=(inspect.getdoc(function) or "").split("\n", 1)[0],
-                on_oom=on_oom,
-                unique=unique,
-                concurrency=concurrency,
-            )
+                on_oom=on_oom, unique=unique, concurrency=concurrency, fairness=fairness,
+            )  # fmt: skip
             check(definition)
         except UnfitError as error:
             raise KindError(kind, error.words) from error
@@ -218,11 +217,11 @@ def check(definition: TaskDefinition[..., Any]) -> None:
 
 
 def _check_controls(definition: TaskDefinition[..., Any], names: Collection[str]) -> None:
-    unique, concurrency = definition.unique, definition.concurrency
-    for name, control in (("unique", unique), ("concurrency", concurrency)):
+    unique, keys = definition.unique, {"concurrency": definition.concurrency, "fairness": definition.fairness}
+    for name, control in (("unique", unique), *keys.items()):
         if control is not None and (found := control.refusal()) is not None:
             raise UnfitError(Words(zh=f"{name}.{found[0]} {found[1].zh}", en=f"{name}.{found[0]} {found[1].en}"))
-    for path in [*((unique and unique.by) or ()), *(concurrency.paths() if concurrency else ())]:
+    for path in [*((unique and unique.by) or ()), *(path for key in keys.values() if key for path in key.paths())]:
         if (first := path.split(".")[0]) not in names:
             raise UnfitError(reasons.NOT_IN_ARGS(name=first))
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import sysconfig
 import traceback
 from pathlib import Path
 from types import FrameType, TracebackType
 
 import taskmill
 from taskmill.plugin import constants as c
+from taskmill.text import fingerprint
 
 _OURS = (f"{Path(taskmill.__file__).parent}{os.sep}", "<frozen importlib")  # 末尾的分隔符：taskmill_http 是插件
+_STDLIB = f"{sysconfig.get_path('stdlib')}{os.sep}"
+_INSTALLED = tuple(f"{os.sep}{name}{os.sep}" for name in ("site-packages", "dist-packages"))
 _CALLERS = ("pluggy", "importlib", "click", "rich_click", "asyncio", "taskiq", "receiver")  # 夹在中间替我们去叫插件的
 
 
@@ -38,6 +42,23 @@ def place(error: BaseException) -> str:
     home = Path(own[0].filename).parent if own else None
     last = [frame for frame in own if Path(frame.filename).parent == home][-1:]
     return f"{last[0].filename}:{last[0].lineno}" if last else ""
+
+
+def frame(error: BaseException) -> str:
+    """Return where the author's own code stood, `folder/file.py function`: the innermost frame that is no library's; empty if there is none.
+
+    Of a plugin that is installed as a library that is the innermost frame in the folder where it was entered.
+    """
+    walked = ((found.f_code.co_filename, found.f_code.co_name) for found, _ in traceback.walk_tb(start(error)))
+    files = [each for each in walked if not each[0].startswith("<")]
+    own = [each for each in files if not _is_library(each[0])]
+    home = os.path.dirname(files[0][0]) if files else ""  # noqa: PTH120 - 每次失败都走这里，Path 慢得多
+    last = (own or [each for each in files if os.path.dirname(each[0]) == home])[-1:]  # noqa: PTH120
+    return fingerprint.place(*last[0]) if last else ""
+
+
+def _is_library(file: str) -> bool:
+    return file.startswith((*_OURS, _STDLIB)) or any(part in file for part in _INSTALLED)
 
 
 def standing(frame: FrameType) -> tuple[str, str]:

@@ -24,6 +24,7 @@ SUBMIT_CHUNK: Final = 1_000  # 批量提交时每条 INSERT 的行数
 UNIQUE_GROUP_MS: Final = 50  # 一组里有键被别的事务占着，等这么久就拆开，各等各的
 UNIQUE_LOOK_MS: Final = 10  # 拆开之后每看一次占用连接的上限
 UNIQUE_AGAIN_S: Final = 0.05  # 多久再看一次
+KEYS_BEFORE_MAX: Final = 1_000  # 说一个任务为什么等时，至多数多少个公平键
 LOG_KEYS_MAX: Final = 3  # 错误里至多点几个键的名
 UNIQUE_WAIT_S: Final = 1.0  # 等一个被占着的键的最长时间，之后是 UNIQUE_BUSY
 KIND_CACHE_S: Final = 5.0  # 提交方缓存 kinds 表的时间
@@ -58,10 +59,25 @@ READY_TIMEOUT_S: Final = 2.0  # 就绪检查中每个依赖的时限
 SCHEMA_CHECK_S: Final = 5.0  # 迁移版本已知相符时多久再查一次
 STATS_MINUTES_DEFAULT: Final = 60
 STATS_MINUTES_MAX: Final = 1_440
+SERIES_MINUTES_MAX: Final = 10_080  # 图表最远看七天：分布按分钟留到那时
+SERIES_POINTS: Final = 200  # 没有指定间隔时，一条曲线至多这么多个点
+SERIES_POINTS_MAX: Final = 1_500  # 指定了间隔也不能超过：一天按分钟是 1,440 个
 STATS_QUEUES_MAX: Final = 100  # 概览里最多列多少个队列，任务多的在前
+
+# ── 为什么在等 ────────────────────────────────────────────────────────────
+EXPLAIN_COUNT_MAX: Final = 10_000  # 前面有多少个，数到这里为止：再多也是「很多」，而要在几十毫秒里答完
+EXPLAIN_IDS: Final = 10  # 占着空位的至多列出几个
+PACE_MINUTES: Final = 5  # 按多久以来的快慢估计还要等多久
+EXPIRES_SOON_S: Final = 60.0  # 离过期不到这么久就说
 
 # ── 命令行 ────────────────────────────────────────────────────────────────
 DOCTOR_LINES_MAX: Final = 10  # doctor 对同一件事最多说这么多条
 DOCTOR_ASK_S: Final = 1.0  # doctor 问占着端口的是不是接口，最多等这么久
 DOCTOR_ANSWER_MAX: Final = 4_096  # 读它的回答至多这么多字节：接口的只有一百多
 CLOCK_SKEW_MAX_S: Final = 1.0  # doctor 容忍的时钟偏差；票据与租约都以 PostgreSQL 的时钟为准
+
+# 失败的分组（services/tasks/failing.py）
+FAILURE_FLUSH_S: Final = 1.0  # 多久写一次：一个热的组，每个进程每秒只改它一次
+FAILURE_FLUSH_MAX_S: Final = 30.0  # 写不进去时，隔得再久也不超过这么久
+FAILURE_CLOSE_S: Final = 2.0  # 收尾时最多等这么久
+FAILURE_WAITING_MAX: Final = 1_000  # 写不进去时至多攒这么多组，再多的归进「其余」

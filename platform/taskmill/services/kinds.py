@@ -11,6 +11,7 @@ import msgspec
 from taskmill import args_schema, reasons
 from taskmill.clock import Clock
 from taskmill.controls.concurrency_key import Concurrency
+from taskmill.controls.fairness_key import Fairness
 from taskmill.controls.unique import Unique
 from taskmill.errors import Code, InputError, NotFoundError, SetupError
 from taskmill.log import get_logger
@@ -55,10 +56,12 @@ class Controls(msgspec.Struct, frozen=True, omit_defaults=True):
 
     unique: Unique | None = None
     concurrency: Concurrency | None = None
+    fairness: Fairness | None = None
 
 
 def _controls(definition: TaskDefinition[..., Any]) -> bytes:
-    return msgspec.json.encode(Controls(unique=definition.unique, concurrency=definition.concurrency))
+    controls = Controls(unique=definition.unique, concurrency=definition.concurrency, fairness=definition.fairness)
+    return msgspec.json.encode(controls)
 
 
 def policy_of(definition: TaskDefinition[..., Any]) -> KindPolicy:
@@ -86,6 +89,7 @@ class KindPolicy:
 
     __slots__ = (
         "concurrency",
+        "fairness",
         "kind",
         "max_attempts",
         "names",
@@ -101,7 +105,7 @@ class KindPolicy:
         self.kind, self.version, self.queue, self.priority = row.kind, row.version, row.queue, row.priority
         self.max_attempts, self.timeout_ms = row.max_attempts, row.timeout_ms
         controls = msgspec.json.decode(row.controls, type=Controls)
-        self.unique, self.concurrency = controls.unique, controls.concurrency
+        self.unique, self.concurrency, self.fairness = controls.unique, controls.concurrency, controls.fairness
         schema = msgspec.json.decode(row.args_schema)
         self.names = args_schema.names(schema)
         try:

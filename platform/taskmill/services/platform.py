@@ -15,6 +15,7 @@ from taskmill.services.keys import KeyService
 from taskmill.services.queues.backlog import BacklogService
 from taskmill.services.queues.limits import LimitCache, Promoter
 from taskmill.services.queues.service import QueueService
+from taskmill.services.tasks.failing import FailureCounts
 from taskmill.services.tasks.releasing import Releaser
 from taskmill.services.tasks.service import TaskService
 from taskmill.services.tasks.submit import SubmitService
@@ -42,8 +43,9 @@ class Platform:
 
     def __post_init__(self) -> None:
         self.limits = LimitCache(self.database, self.clock)
-        self.promoter = Promoter(self.database, self.tickets)
+        self.promoter = Promoter(self.database, self.tickets, window=self.settings.fairness_window)
         self.releaser = Releaser(self.database, self.promoter)
+        self.failures = FailureCounts(self.database)
         self.submit = SubmitService(
             self.settings, self.database, self.tickets, self.clock, self.limits, self.promoter, self.releaser
         )
@@ -60,15 +62,16 @@ class Platform:
 
         Raises SetupError CONFIG_INVALID, UnavailableError DATABASE_UNAVAILABLE.
         """
-        check_broker(settings.require_broker_url())
+        database_url, broker_url = settings.require_urls()
+        check_broker(broker_url)
         database = Database(
-            settings.require_database_url(),
+            database_url,
             pool_size=settings.pool_size,
             orm_pool_size=settings.orm_pool_size,
             command_timeout_s=settings.database_timeout_s,
             slow=SlowLog(settings.slow_query_s) if settings.slow_query_s else None,
         )
-        tickets = Tickets(settings.require_broker_url(), window=settings.stream_window)
+        tickets = Tickets(broker_url, window=settings.stream_window)
         await database.open()
         gc.set_threshold(*c.GC_THRESHOLDS)
         platform = cls(settings, database, tickets, host, clock)
@@ -81,5 +84,5 @@ class Platform:
 
     async def close(self) -> None:
         """Finish what is under way and close every connection, within SHUTDOWN_GRACE_S + CLOSE_TIMEOUT_S whatever hangs."""
-        await self.submit.close()
+        await asyncio.gather(self.submit.close(), self.failures.close())
         await asyncio.gather(self.tickets.close(), self.database.close())

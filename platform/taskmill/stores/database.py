@@ -51,7 +51,6 @@ DATA_ERRORS = (
     ValueError,
     OverflowError,
 )  # 某一行存不进去
-MISSING_PARTITION = asyncpg.CheckViolationError  # 没有当天分区时的错误类别，等 pruner 建好
 MISSING_SCHEMA = asyncpg.UndefinedTableError  # 还没有迁移
 UNIQUE_VIOLATION = asyncpg.UniqueViolationError
 LOCKED_OUT = asyncpg.LockNotAvailableError  # 等别人的锁等过了 lock_timeout

@@ -81,6 +81,10 @@ from taskmill.schedules
 where paused_at is null and next_fire_at <= now()
 order by next_fire_at limit $1 for update skip locked
 """
+# 闲的时候一轮只问这一句，不必为此开一个事务
+SOME_DUE = """
+select exists (select from taskmill.schedules where paused_at is null and next_fire_at <= now() order by next_fire_at limit 1)
+"""
 # 主键保证同一时刻只触发一次，即使计划被改回过去
 FIRE = """
 insert into taskmill.schedule_fires (schedule_id, fire_at, task_id)
@@ -131,6 +135,12 @@ class Advance:
     last_task_id: UUID | None
     missed: int
     last_error: str | None
+
+
+async def some_due(connection: Queryable) -> bool:
+    """Say whether some schedule is due, locked or not."""
+    found: Any = await connection.fetchval(SOME_DUE)
+    return bool(found)
 
 
 async def fetch_due(connection: Connection, limit: int) -> list[DueRow]:

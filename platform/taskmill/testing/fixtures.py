@@ -39,7 +39,16 @@ LOGICAL_DATABASES = 16  # Valkey 的默认值：pytest-xdist 的各个进程各�
 
 
 @pytest.fixture(scope="session")
-def taskmill_server_root() -> Iterator[Path]:
+def taskmill_log_language() -> None:
+    """The log lines that pytest shows with a test are in the language that `TASKMILL_LOG_LANG` says."""
+    from taskmill.settings import load_settings
+    from taskmill.testing import logs
+
+    logs.tell(load_settings().log_lang)
+
+
+@pytest.fixture(scope="session")
+def taskmill_server_root(taskmill_log_language: None) -> Iterator[Path]:  # noqa: ARG001 - 服务器启动时就写日志
     """A folder for the data of embedded servers. Not pytest's own: that is closed to the user that runs PostgreSQL."""
     root = Path(tempfile.mkdtemp(prefix="taskmill-test-"))
     yield root
@@ -65,7 +74,10 @@ def taskmill_valkey(taskmill_server_root: Path) -> Iterator[HasUrl]:
 
 
 @pytest.fixture(scope="session")
-def taskmill_database_url(taskmill_postgres: HasUrl) -> Iterator[str]:
+def taskmill_database_url(
+    taskmill_log_language: None,  # noqa: ARG001 - 自带服务器的人也要迁移
+    taskmill_postgres: HasUrl,
+) -> Iterator[str]:
     """The URL of a migrated database of this session, `postgresql://…`; dropped at its end."""
     from taskmill.testing import databases
 

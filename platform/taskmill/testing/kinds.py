@@ -10,7 +10,7 @@ from taskmill.plugin.definition import TaskDefinition
 from taskmill.plugin.host import PluginHost
 from taskmill.plugin.registry import Registry
 from taskmill.settings import Settings, load_settings
-from taskmill.testing import reasons
+from taskmill.testing import logs, reasons
 
 PLUGIN = "tests"  # 谁的名下登记测试自己给的类型
 NOBODY = "-"  # 不是任何插件的名字：空的名单会放进所有装着的
@@ -23,6 +23,7 @@ def host_of(
 
     UnfitError says why a plugin is not up.
     """
+    logs.tell(settings.log_lang)
     given = {_name(plugin): plugin for plugin in plugins if not isinstance(plugin, str)}
     wanted = [*given, *(plugin for plugin in plugins if isinstance(plugin, str))]
     only = {"plugins_allow": wanted or [NOBODY], "plugins_deny": [], "plugin_modules": []}

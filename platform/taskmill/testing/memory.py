@@ -19,7 +19,7 @@ from taskmill.controls.unique_key import key_of
 from taskmill.engine.attempts.outcomes import error_json
 from taskmill.states import FINAL, LIVE, WAITING, By, Cause, State, TransitionError, allowed, sources
 from taskmill.stores.tasks.control import KeyTakenError
-from taskmill.stores.tasks.settle import Outcome
+from taskmill.stores.tasks.settle import Outcome, failure_of
 from taskmill.stores.tasks.submit import Inserted, NewTask
 from taskmill.testing.ordering import Book, Ordering, Row
 
@@ -184,14 +184,16 @@ class Memory:
         said = reasons.EXPIRED
         row["claim_no"] += 1
         told = {"message": said.en, "message_zh": said.zh}
-        absent = dict.fromkeys(("error_type", "traceback", "worker_id", "started_at"))
+        absent = dict.fromkeys(("error_type", "traceback", "worker_id", "started_at", "fingerprint"))
         self.attempts.append({**self._ending(row, Cause.EXPIRED, row["attempt"]), **absent, **told})
         self._move(row, By.EXPIRE, State.DISCARDED, error=error_json("Expired", said.en, said.zh))
 
     def _record(self, row: Row, cause: Cause, outcome: Outcome, attempt: int) -> None:
         told = {name: getattr(outcome, name) for name in ("error_type", "message", "message_zh", "traceback")}
         begun = {name: row[name] for name in ("worker_id", "started_at")}
-        self.attempts.append({**self._ending(row, cause, attempt), **begun, **told})
+        failure = failure_of(outcome)
+        group = {"fingerprint": None if failure is None else failure.fingerprint}
+        self.attempts.append({**self._ending(row, cause, attempt), **begun, **told, **group})
 
     def _ending(self, row: Row, cause: Cause, attempt: int) -> Row:
         place = {"task_id": row["id"], "claim_no": row["claim_no"], "attempt": attempt}
@@ -213,7 +215,7 @@ class Memory:
 
 _GIVEN = (
     "id", "queue", "kind", "kind_version", "priority", "args", "meta", "max_attempts", "timeout_ms", "expires_at",
-    "schedule_id", "fire_at", "created_by", "concurrency_key",
+    "schedule_id", "fire_at", "created_by", "concurrency_key", "fairness_key",
 )  # fmt: skip
 
 

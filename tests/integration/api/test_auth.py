@@ -9,9 +9,9 @@ import pytest
 from litestar import Litestar
 
 from taskmill.api.app import create_app
-from taskmill.api.auth import new_dev_token
 from taskmill.clock import FakeClock, SystemClock
 from taskmill.services import constants as c
+from taskmill.services.access import new_dev_token
 from taskmill.services.keys import KeyService
 from taskmill.services.platform import Platform
 from tests.support.api import KIND, client, data, refusal

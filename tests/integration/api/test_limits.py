@@ -76,12 +76,12 @@ async def test_a_full_backlog_is_429_with_the_numbers(client: httpx2.AsyncClient
         (
             {"rate": {"limit": 1, "period_s": 3600}},
             "RATE_AT_LIMIT",
-            "the queue q starts 1 tasks in 3600 s at most, 0 are before it",
+            "the queue q starts 1 tasks in 3600 s at most, 0 are before it; the bucket fills once those that were let go have begun",
         ),
         (
             {"rate_per_key": {"limit": 1, "period_s": 3600}},
             "KEY_RATE_AT_LIMIT",
-            "the queue q starts 1 tasks of the key k in 3600 s at most, 0 are before it",
+            "the queue q starts 1 tasks of the key k in 3600 s at most, 0 are before it; the bucket fills once those that were let go have begun",
         ),
     ],
 )

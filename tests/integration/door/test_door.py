@@ -96,6 +96,9 @@ async def test_errors_are_those_of_rest(
     with pytest.raises(TaskmillError) as caught:
         await tm.submit(request_, **options)
     assert (type(caught.value), caught.value.code) == (sort, code)
+    assert "index" not in caught.value.details
+    hint = caught.value.hint()
+    assert getattr(caught.value, "__notes__", []) == ([] if hint is None else [f"hint: {hint['en']}"])
 
 
 async def test_many_wait_by_few_statements(at_work: Platform, tm: Taskmill) -> None:

@@ -86,6 +86,7 @@ async def test_a_refused_submit_leaves_the_transaction_as_it_was(
             with pytest.raises(TaskmillError) as caught:
                 await tm.submit(request, connection=guest.connection, **options)
             assert caught.value.code is code, caught.value
+            assert "index" not in caught.value.details
             if code is Code.UNIQUE_TAKEN:
                 assert caught.value.details["id"] == str(holder)
             if code is Code.QUEUE_FULL:

@@ -179,3 +179,20 @@ async def test_the_same_without_asyncio(
 
     async with releasing(at_work):
         assert await asyncio.to_thread(apart) == [kinds.Sum(3), "child"]
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS.keys())
+async def test_a_fairness_key_comes_from_the_kind_or_the_submit(
+    platform: Platform, tm: Taskmill, way: Callable[[str], Any], database_url: str
+) -> None:
+    async with way(database_url) as guest:
+        connection = None if guest is None else guest.connection
+        made = [
+            await tm.submit(kinds.keyed.request(7), connection=connection),
+            await tm.submit(kinds.keyed.request(7), connection=connection, fairness_key="other"),
+        ]
+        if guest is not None:
+            await guest.commit()
+    found = await platform.database.pool.fetch("select id, fairness_key, slot from taskmill.tasks order by id")
+    assert [(row["id"], row["fairness_key"]) for row in found] == [(made[0].id, "f-7"), (made[1].id, "other")]
+    assert {row["slot"] for row in found} <= {2, 3}

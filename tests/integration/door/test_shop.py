@@ -17,6 +17,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.handlers import Message
 
+from taskmill.controls.queue_settings import QueuePolicyChange
 from taskmill.dev.ports import choose
 from taskmill.services.platform import Platform
 from taskmill.services.setup import migrate_up
@@ -156,6 +157,19 @@ async def test_an_order_is_confirmed_by_one_mail(
     (mail,) = box[0].mails
     assert (mail["To"], mail["Subject"]) == ("ada@example.com", "Your order 1")
     assert "2 × tea" in mail.get_payload(decode=True).decode()
+    assert await counts(platform) == (1, 1)
+
+
+async def test_a_refused_mail_is_an_answer_and_no_order(
+    platform: Platform, database_url: str, broker_url: str, tmp_path: Path
+) -> None:
+    await platform.queues.put("mail", QueuePolicyChange(max_backlog=1))
+    with shop(database_url, broker_url, tmp_path) as address:
+        await up(address)
+        async with httpx2.AsyncClient(base_url=address, timeout=60) as client:
+            answers = [await client.post("/orders", json=ORDER) for _ in range(2)]
+    assert [answer.status_code for answer in answers] == [201, 429]
+    assert answers[1].json()["code"] == "QUEUE_FULL"
     assert await counts(platform) == (1, 1)
 
 

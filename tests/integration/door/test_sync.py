@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 import taskmill.sync
 from taskmill import TaskFailed
-from taskmill.errors import Code, InputError, SetupError, TaskmillError
+from taskmill.errors import Code, InputError, NotFoundError, SetupError, TaskmillError
 from taskmill.services.platform import Platform
 from taskmill.states import State
 from tests.support import door_kinds as kinds
@@ -88,6 +88,10 @@ async def test_the_callers_transaction_is_used_in_the_callers_thread(
         async def visit() -> None:
             async with visitors.BLOCKING[name](database_url) as guest:
                 await guest.write("gone")
+                with pytest.raises(NotFoundError) as caught:
+                    door.submit("door.none", connection=guest.connection)
+                assert "index" not in caught.value.details
+                assert len(caught.value.__notes__) == 1
                 gone = door.submit(kinds.once.request("a"), connection=guest.connection)
                 await guest.rollback()
                 await guest.write("kept")

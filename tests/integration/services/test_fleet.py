@@ -210,7 +210,7 @@ async def test_a_database_without_schema_is_told_as_behind(empty_database_url: s
     await fleet.close()
 
 
-@pytest.mark.parametrize("revision", ["0002", "0007", "0008", "0011", "0012", "0013", "0014", "0015", "0016"])
+@pytest.mark.parametrize("revision", ["0002", "0007", "0008", "0011", "0012", "0013", "0014", "0015", "0016", "0017"])
 async def test_a_database_that_is_not_migrated_yet_is_seen_all_the_same(empty_database_url: str, revision: str) -> None:
     """One that is taken for empty loses its pods with what they run: a new operator meets it before the migration Job has run."""
     await migrations.upgrade(empty_database_url)

@@ -11,9 +11,10 @@ import asyncpg
 import msgspec
 import pytest
 
-from taskmill import Concurrency, Unique, task
+from taskmill import Concurrency, Fairness, Unique, task
 from taskmill.controls.queue_settings import QueuePolicyChange
 from taskmill.controls.rate import Rate
+from taskmill.engine.periodic.limiter import Limiter
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest
 from tests.support.engines import decoded, final, live, platform_of, running, stage
@@ -36,9 +37,13 @@ async def once(to: str, text: str = "") -> str:
     return to
 
 
+@task("shop.report", queue="reports", fairness=Fairness(key="{tenant}"))
+async def report(tenant: str = "", of: int = 0) -> None: ...
+
+
 @pytest.fixture
 async def platform(database_url: str, broker_url: str) -> AsyncIterator[Platform]:
-    async with platform_of(database_url, broker_url, mail, once) as made:
+    async with platform_of(database_url, broker_url, mail, once, report) as made:
         yield made
 
 
@@ -119,6 +124,20 @@ async def test_in_a_queue_with_limits_it_lines_up_and_a_full_one_refuses(
         await call(app, "shop.mail", {"user": {"id": 7}})
 
 
+async def test_a_task_with_a_fairness_key_lines_up_for_its_turn(platform: Platform, app: asyncpg.Connection) -> None:
+    first = await call(app, "shop.report", {"tenant": "a"})
+    other = await call(app, "shop.report", {"tenant": "a"}, fairness_key="b")
+    later = await call(app, "shop.report", {"tenant": "a"}, delay_s=60)
+    await platform.queues.put("mail", QueuePolicyChange(max_running_per_key=1))
+    held = await call(app, "shop.mail", {"user": {"id": 7}}, fairness_key="c")
+    rows = [await live(platform, each) for each in (first, other, later, held)]
+    assert [row and (row["fairness_key"], row["slot"]) for row in rows] == [("a", 3), ("b", 3), ("a", None), ("c", 0)]
+    await Limiter(platform.database, platform.promoter).run_once()
+    row = await live(platform, first)
+    assert row is not None
+    assert (row["slot"], row["ticket_at"] is None) == (2, False)
+
+
 async def test_a_key_in_an_open_transaction_is_waited_for_a_second(
     platform: Platform, app: asyncpg.Connection, database_url: str
 ) -> None:
@@ -172,6 +191,9 @@ BAD: list[tuple[str, Any, dict[str, Any], str]] = [
     ("shop.mail", {"user": {"id": 1}}, {"unique_key": "k" * 201}, "options.unique_key"),
     ("shop.mail", {"user": {"id": 1}}, {"run_at": "2030-01-01T00:00:00Z", "delay_s": 1}, "options.delay_s"),
     ("shop.mail", {"to": "a"}, {}, "concurrency_key: the args have no user.id"),
+    ("shop.report", {}, {}, "fairness_key: the args have no tenant"),
+    ("shop.mail", {"user": {"id": 1}}, {"fairness_key": ""}, "options.fairness_key"),
+    ("shop.mail", {"user": {"id": 1}}, {"fairness_key": 7}, "options.fairness_key"),
 ]
 
 

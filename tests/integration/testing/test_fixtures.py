@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 pytest_plugins = ["pytester"]
+CHINESE = re.compile(r"^\S+ \S+ \[\w+ *\] .*[\u4e00-\u9fff].*$", flags=re.MULTILINE)  # 一行日志；堆栈里的源码不算
 
 CONFTEST = """
 import pytest
@@ -93,14 +96,22 @@ def test_on_given_servers(
 ) -> None:
     monkeypatch.setenv("TASKMILL_TEST_DATABASE_URL", taskmill_postgres.url)  # pyright: ignore[reportAttributeAccessIssue]
     monkeypatch.setenv("TASKMILL_TEST_BROKER_URL", broker_url)
-    run(author).assert_outcomes(passed=8)
+    monkeypatch.setenv("TASKMILL_LOG_LANG", "en")
+    done = run(author, "-rP")
+    done.assert_outcomes(passed=8)
+    done.stdout.fnmatch_lines(["*worker starts to claim tasks*"])
+    assert CHINESE.findall(done.stdout.str()) == []
 
 
 @pytest.mark.slow
 def test_on_servers_of_its_own_without_a_door(author: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TASKMILL_TEST_DATABASE_URL", raising=False)
     monkeypatch.delenv("TASKMILL_TEST_BROKER_URL", raising=False)
-    run(author, "-k", "a_submit_is_run or a_context").assert_outcomes(passed=3, deselected=5)
+    monkeypatch.setenv("TASKMILL_LOG_LANG", "en")
+    done = run(author, "-rP", "-k", "a_submit_is_run or a_context")
+    done.assert_outcomes(passed=3, deselected=5)
+    done.stdout.fnmatch_lines(["*embedded server*"])
+    assert CHINESE.findall(done.stdout.str()) == []
 
 
 def test_all_fixtures_say_what_they_give(pytester: pytest.Pytester) -> None:
@@ -114,6 +125,7 @@ def test_all_fixtures_say_what_they_give(pytester: pytest.Pytester) -> None:
             "taskmill_context",
             "taskmill_database_url",
             "taskmill_kinds",
+            "taskmill_log_language",
             "taskmill_postgres",
             "taskmill_server_root",
             "taskmill_sync",

@@ -17,11 +17,11 @@ def test_the_examples_pass(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, taskmill_postgres: object, broker_url: str
 ) -> None:
     files = dict(BLOCK.findall(GUIDE.read_text(encoding="utf-8")))
-    assert set(files) == {"shop.py", "conftest.py", "test_handlers.py", "test_place.py", "test_real.py"}
+    assert set(files) == {"shop.py", "conftest.py", "test_handlers.py", "test_place.py", "test_real.py", "orders.py"}
     for name, text in files.items():
         (pytester.path / name).write_text(text, encoding="utf-8")
     monkeypatch.setenv("TASKMILL_TEST_DATABASE_URL", taskmill_postgres.url)  # pyright: ignore[reportAttributeAccessIssue]
     monkeypatch.setenv("TASKMILL_TEST_BROKER_URL", broker_url)
     monkeypatch.setenv("PYTHONPATH", str(pytester.path))
     done = pytester.runpytest_subprocess("-p", "taskmill.testing", "-W", "error", timeout=200)
-    done.assert_outcomes(passed=7)
+    done.assert_outcomes(passed=8)

@@ -250,6 +250,7 @@ def test_what_is_encoded_but_no_secret_stays_as_it_was_written(text: str) -> Non
         ("application/vnd.oai.openapi+json", True),
         ("text/plain; version=0.0.4", True),
         ("text/event-stream", False),
+        ("text/html; charset=utf-8", False),
         ("image/png", False),
         ("application/octet-stream", False),
         ("text/javascript", False),

@@ -38,15 +38,19 @@ def test_nor_does_the_blocking_one(use: Callable[[Any], object]) -> None:
     door.close()
 
 
-@pytest.mark.parametrize("missing", KEYS)
-async def test_a_setting_that_is_missing_is_named(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("missing", [KEYS[:1], KEYS[1:], KEYS], ids=", ".join)
+async def test_the_settings_that_are_missing_are_named(missing: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     for key in KEYS:
         monkeypatch.delenv(key, raising=False)
     given = {"database_url": "postgresql://nobody@127.0.0.1:1/none", "broker_url": "redis://127.0.0.1:1/0"}
-    del given[missing.removeprefix("TASKMILL_").lower()]
+    for name in missing:
+        del given[name.removeprefix("TASKMILL_").lower()]
     with pytest.raises(SetupError) as caught:
         await Taskmill(**given).open()
-    assert (caught.value.code, caught.value.details["field"]) == (Code.CONFIG_INVALID, missing)
+    error = caught.value
+    assert (error.code, error.details["field"]) == (Code.CONFIG_INVALID, ", ".join(missing))
+    assert ("run.json" in str(error)) == (len(missing) == len(KEYS))
+    assert error.__notes__ == ["hint: settings are listed in docs/reference/settings.md"]
 
 
 @pytest.mark.parametrize("what", [None, object(), "postgresql://", 5], ids=["none", "object", "url", "number"])

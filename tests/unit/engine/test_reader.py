@@ -9,12 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from taskmill import constants as c
-from taskmill.engine import constants as ec
 from taskmill.engine.reader import shares
 from taskmill.stores.broker.tickets import Lane
 
 LANES: list[Lane] = [("q", priority) for priority in c.PRIORITIES]
-TOTAL = sum(ec.PRIORITY_WEIGHTS.values())
+TOTAL = sum(c.PRIORITY_WEIGHTS.values())
 lanes = st.sets(st.tuples(st.sampled_from(["a", "b", "c"]), st.sampled_from(c.PRIORITIES)), min_size=1).map(sorted)
 
 
@@ -36,7 +35,7 @@ def test_the_parts_converge_to_the_weights(budget: int) -> None:
     for _ in range(rounds):
         got.update(shares(budget, LANES, credit))
     for lane in LANES:
-        assert got[lane] / (rounds * budget) == pytest.approx(ec.PRIORITY_WEIGHTS[lane[1]] / TOTAL, abs=0.02)
+        assert got[lane] / (rounds * budget) == pytest.approx(c.PRIORITY_WEIGHTS[lane[1]] / TOTAL, abs=0.02)
 
 
 @pytest.mark.parametrize("budget", [1, 2, 3])
@@ -45,4 +44,4 @@ def test_low_priorities_never_starve_however_small_the_budget(budget: int) -> No
     seen = [shares(budget, LANES, credit)[LANES[-1]] for _ in range(200)]
     gaps = [n for n, count in enumerate(seen) if count]
     longest = max(b - a for a, b in zip([0, *gaps], [*gaps, len(seen)], strict=True))
-    assert longest <= 2 * TOTAL / ec.PRIORITY_WEIGHTS[4]
+    assert longest <= 2 * TOTAL / c.PRIORITY_WEIGHTS[4]

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from taskmill import Concurrency, TaskContext, TaskmillError, Unique, task
+from taskmill import Concurrency, Fairness, TaskContext, TaskmillError, Unique, task
 from taskmill.controls.unique_key import key_of
 from taskmill.errors import Code, InputError, UnfitError
 from taskmill.states import State
@@ -236,3 +236,17 @@ def test_the_same_without_an_event_loop() -> None:
         harness.advance(5)
         assert harness.drain() == 1
         assert harness.order(late.id).status() is State.COMPLETED
+
+
+async def test_a_fairness_key_comes_from_the_kind_or_the_submit_and_is_checked() -> None:
+    @task("shop.report", fairness=Fairness(key="{tenant}"))
+    async def report(tenant: str) -> None: ...
+
+    async with Harness(report, clock=FakeClock(START)) as harness:
+        await harness.submit(report.request("a"))
+        await harness.submit(report.request("a"), fairness_key="b")
+        assert [each.fairness_key for each in harness.submitted] == ["a", "b"]
+        with pytest.raises(InputError) as caught:
+            await harness.submit(report.request("a"), fairness_key="")
+        assert caught.value.details["field"] == "fairness_key"
+        assert await harness.drain() == 2

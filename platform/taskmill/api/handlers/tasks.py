@@ -16,6 +16,7 @@ from taskmill.api.task_body import Batch
 from taskmill.clock import Timestamp, rfc3339
 from taskmill.errors import Code
 from taskmill.services.page import Page
+from taskmill.services.tasks.explain.fate import TaskExplain
 from taskmill.services.tasks.service import TaskFilter
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.services.tasks.submitted import Submitted
@@ -73,6 +74,26 @@ SUBMIT_ERRORS = (
     Code.SEQUENCE_BUSY,
 )
 
+EXPLAINED = {
+    "id": "0190a5c8-7d3f-7aaa-8000-000000000001",
+    "kind": "mail.send",
+    "queue": "mail",
+    "state": "available",
+    "asked_at": "2026-11-29T20:30:00.000Z",
+    "waiting": [
+        {
+            "code": "QUEUE_PAUSED",
+            "message": {
+                "zh": "队列 mail 已暂停：ops，自 2026-11-29T20:10:00.000Z",
+                "en": "the queue mail is paused: by ops since 2026-11-29T20:10:00.000Z",
+            },
+            "facts": {"queue": "mail", "by": "ops", "since": "2026-11-29T20:10:00.000Z"},
+            "next": ["taskmill queue resume mail"],
+        }
+    ],
+    "fate": [],
+}
+
 
 @post(
     "/",
@@ -125,6 +146,17 @@ async def list_tasks(request: Call) -> Envelope[Page[TaskSummary]]:
 async def get_task(request: Call, task_id: TaskId) -> Envelope[TaskDetail]:
     """Return a task, live or finished, with its args and its last error."""
     return ok(request, await platform_of(request).tasks.get(body.task_id(task_id)))
+
+
+@get(
+    "/{task_id:str}/explain",
+    operation_id="explainTask",
+    summary="Say why a task is not running",
+    opt={"errors": (Code.TASK_NOT_FOUND,), "example": EXPLAINED},
+)
+async def explain(request: Call, task_id: TaskId) -> Envelope[TaskExplain]:
+    """Return why a waiting task does not run yet, each reason with its facts and the next step; or what became of it."""
+    return ok(request, await platform_of(request).tasks.explain(body.task_id(task_id)))
 
 
 @get(
@@ -202,7 +234,7 @@ def _accepted(done: Submitted) -> dict[str, Any]:
 
 router = Router(
     "/tasks",
-    route_handlers=[submit, submit_batch, list_tasks, get_task, attempts, result, cancel, retry, skip],
+    route_handlers=[submit, submit_batch, list_tasks, get_task, explain, attempts, result, cancel, retry, skip],
     tags=["tasks"],
     opt={"about": "Units of durable work"},
 )

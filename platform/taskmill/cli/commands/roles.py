@@ -42,19 +42,23 @@ def api(host: str | None, port: int | None) -> None:
     settings = _role(api_host=host, api_port=port)
 
     async def work(stop: asyncio.Event, now: asyncio.Event) -> None:
-        from taskmill.api.app import create_app
-        from taskmill.api.auth import new_dev_token
+        from taskmill.api.app import create_app, one_time_link
         from taskmill.api.server import serve
+        from taskmill.services.access import new_dev_token
 
         async with opened(settings, "api", stop) as platform:
             token = None if await platform.keys.any_exists() else new_dev_token()
             if token is not None:
                 click.echo(in_language(phrases.DEV_TOKEN(token=token)), err=True)
 
-            def bound(actual: int) -> None:
-                log.info("接口地址", url=f"http://{settings.api_host}:{actual}{c.API_PREFIX}")
-
             app = create_app(platform, dev_token=token)
+
+            def bound(actual: int) -> None:
+                address = f"http://{settings.api_host}:{actual}"
+                log.info("接口地址", url=f"{address}{c.API_PREFIX}")
+                if token is not None and (link := one_time_link(app, address)) is not None:
+                    click.echo(in_language(phrases.DASHBOARD_LINK(link=link)), err=True)
+
             await first_of(serve(app, settings.api_host, settings.api_port, stop=stop, bound=bound), now)
 
     until_signal(work)

@@ -13,11 +13,11 @@ from taskmill.cli import phrases
 from taskmill.cli.arguments import compact, parse_json, read_args, read_tasks, seconds, timestamp
 from taskmill.cli.batch import each
 from taskmill.cli.commands import task_watch
+from taskmill.cli.commands.task_columns import ACCEPTED, ATTEMPTS, COLUMNS, DETAIL, EXPLAIN, RESULT, STATE
 from taskmill.cli.commands.task_order import NAMES as ORDER_NAMES
 from taskmill.cli.commands.task_order import order_of, order_options
-from taskmill.cli.commands.task_watch import told
 from taskmill.cli.language import in_language, words
-from taskmill.cli.output import Column, Output, age, duration, emit, output_option, plain, record, say
+from taskmill.cli.output import Column, Output, emit, output_option, record, say
 from taskmill.cli.rest import Api, paged, remote, segment
 from taskmill.cli.unique_options import NAMES as UNIQUE_NAMES
 from taskmill.cli.unique_options import unique_of, unique_options
@@ -25,86 +25,6 @@ from taskmill.ids import as_id
 from taskmill.states import State
 from taskmill.text.similar import did_you_mean
 
-
-def _unfinished(item: Mapping[str, Any]) -> bool:
-    """完成的任务身上的错误是以前某次尝试的，不是它现在的。"""
-    return item.get("state") != State.COMPLETED
-
-
-def _overcome(item: Mapping[str, Any]) -> bool:
-    return not _unfinished(item) and bool(item.get("error"))
-
-
-def _waits(item: Mapping[str, Any]) -> bool:
-    return bool(item.get("waiting"))
-
-
-def _error(value: Any) -> str:
-    """`类型: 文字`，保留原来的分行。"""
-    if not isinstance(value, Mapping):
-        return plain(value)
-    return ": ".join(str(part) for part in (value.get("type"), value.get("message")) if part)
-
-
-def _reasons(value: Any) -> str:
-    return "\n".join(told(reason) for reason in value)
-
-
-COLUMNS = (
-    Column("id", "编号", "ID"),
-    Column("kind", "类型", "KIND"),
-    Column("queue", "队列", "QUEUE", rank=1),
-    Column("priority", "优先级", "PRIORITY", wide=True),
-    Column("state", "状态", "STATE"),
-    Column("attempt", "尝试", "ATTEMPT", rank=3),
-    Column("max_attempts", "上限", "MAX", wide=True),
-    Column("run_at", "计划时间", "RUN_AT", wide=True),
-    Column("tags", "标签", "TAGS", wide=True),
-    Column("worker_id", "工作进程", "WORKER", wide=True),
-    Column("created_at", "提交于", "AGE", show=age, rank=2),
-    Column("error.message", "错误", "ERROR", rank=4, when=_unfinished),
-)
-ACCEPTED = (
-    Column("id", "编号", "ID"),
-    Column("kind", "类型", "KIND"),
-    Column("queue", "队列", "QUEUE"),
-    Column("state", "状态", "STATE"),
-    Column("run_at", "计划时间", "RUN_AT", rank=1),
-    Column("duplicate", "重复", "DUPLICATE", wide=True),
-    Column("replaced", "已替换", "REPLACED", wide=True),
-)
-DETAIL = (
-    *COLUMNS[:4],
-    Column("state", "状态", "STATE"),
-    Column("attempt", "尝试", "ATTEMPT"),
-    Column("max_attempts", "尝试上限", "MAX_ATTEMPTS"),
-    Column("crash_count", "崩溃次数", "CRASHES"),
-    Column("timeout_s", "时限", "TIMEOUT", show=duration),
-    Column("run_at", "计划时间", "RUN_AT"),
-    Column("expires_at", "过期时间", "EXPIRES_AT"),
-    Column("started_at", "开始于", "STARTED_AT"),
-    Column("finished_at", "结束于", "FINISHED_AT"),
-    Column("created_at", "提交于", "CREATED_AT"),
-    Column("created_by", "提交者", "CREATED_BY"),
-    Column("worker_id", "工作进程", "WORKER"),
-    Column("schedule_id", "计划", "SCHEDULE"),
-    Column("tags", "标签", "TAGS"),
-    Column("unique_key", "唯一键", "UNIQUE_KEY"),
-    Column("sequence_key", "序列", "SEQUENCE", when=lambda item: bool(item.get("sequence_key"))),
-    Column("args", "参数", "ARGS"),
-    Column("meta", "附注", "META"),
-    Column("waiting", "在等什么", "WAITING", show=_reasons, when=_waits),
-    Column("error", "错误", "ERROR", show=_error, when=_unfinished),
-    Column("error", "此前的错误", "EARLIER_ERROR", show=_error, when=_overcome),
-    Column("result", "结果", "RESULT", when=lambda item: "result" in item),
-)
-RESULT = (
-    Column("id", "编号", "ID"),
-    Column("state", "状态", "STATE"),
-    Column("finished_at", "结束于", "FINISHED_AT"),
-    Column("result", "结果", "RESULT"),
-    Column("error", "错误", "ERROR", show=_error, when=_unfinished),
-)
 # 接口的字段 → 这里的选项：错误说的是用户敲的东西
 NAMES = {
     **UNIQUE_NAMES,
@@ -112,22 +32,10 @@ NAMES = {
     "delay_s": "--in",
     "expires_at": "--expires",
     "timeout_s": "--timeout",
+    "concurrency_key": "--concurrency-key",
+    "fairness_key": "--fairness-key",
     "tags": "--tag",
 }
-ATTEMPTS = (
-    Column("claim_no", "认领", "CLAIM"),
-    Column("attempt", "尝试", "ATTEMPT"),
-    Column("cause", "原因", "CAUSE"),
-    Column("error_type", "错误类型", "ERROR_TYPE", rank=2),
-    Column("finished_at", "结束于", "AGE", show=age, rank=1),
-    Column("worker_id", "工作进程", "WORKER", wide=True),
-    Column("message", "说明", "MESSAGE"),
-)
-STATE = (
-    Column("id", "编号", "ID"),
-    Column("state", "状态", "STATE"),
-    Column("cancel_requested", "已请求取消", "CANCELLING"),
-)
 
 
 @click.group()
@@ -151,6 +59,8 @@ def task() -> None:
 @click.option("--tag", "tags", multiple=True, help="A tag to find it by; repeatable.")
 @click.option("--meta", default=None, metavar="JSON", help="Notes of your own, a JSON object.")
 @click.option("--kind-version", "version", type=click.IntRange(min=1), default=None, help="Version of the kind.")
+@click.option("--concurrency-key", default=None, help="Counts against the queue's limits of keys.")
+@click.option("--fairness-key", default=None, help="Takes turns with other keys of its queue and priority.")
 @unique_options
 @order_options
 @click.option("--wait", is_flag=True, help="Follow it until it is finished, as `task watch` does.")
@@ -276,6 +186,18 @@ def show(api: Api, task_id: str, output: Output) -> None:
     Example: taskmill task show 0190a5c8-7d3f-7aaa-8000-000000000001 -o yaml
     """
     _one(api.get(f"/tasks/{segment(task_id)}"), output, DETAIL)
+
+
+@task.command()
+@click.argument("task_id", metavar="ID")
+@output_option
+@remote
+def explain(api: Api, task_id: str, output: Output) -> None:
+    """Say why a task is not running, each reason with the command that is the next step; or what became of it.
+
+    Example: taskmill task explain 0190a5c8-7d3f-7aaa-8000-000000000001
+    """
+    _one(api.get(f"/tasks/{segment(task_id)}/explain"), output, EXPLAIN)
 
 
 @task.command()

@@ -35,7 +35,7 @@ def _follow(api: Api, task_id: str, timeout_s: float | None) -> tuple[dict[str, 
     seen: tuple[object, ...] = ()
     while True:
         found = _get(api, f"/tasks/{segment(task_id)}", deadline)
-        now = (found["state"], found["attempt"], (found["error"] or {}).get("message"), told_all(found))
+        now = (found["state"], found["attempt"], (found["error"] or {}).get("message"), _codes(found))
         if now != seen:
             seen = now
             _tell(found)
@@ -78,7 +78,12 @@ def _tell(found: dict[str, Any]) -> None:
     error = "" if past else f"  {found['error'].get('message')}"
     say(f"{time.strftime('%H:%M:%S')}  {found['state']:<9}  {attempt}{error}", err=True)
     for line in told_all(found):
-        say(f"          {line}", err=True)
+        say("          " + line.replace("\n", "\n          "), err=True)
+
+
+def _codes(found: dict[str, Any]) -> tuple[str, ...]:
+    """变的只是数字（前面还有几个、约多久），就不必再说一遍。"""
+    return tuple(reason["code"] for reason in found.get("waiting") or ())
 
 
 def told_all(found: dict[str, Any]) -> tuple[str, ...]:
@@ -87,5 +92,6 @@ def told_all(found: dict[str, Any]) -> tuple[str, ...]:
 
 
 def told(reason: dict[str, Any]) -> str:
-    """Return one reason in the language in use."""
-    return f"{reason['code']} {words(**reason['message'])}"
+    """Return one reason in the language in use, with the commands that are the next step."""
+    steps = "".join(f"\n  → {step}" for step in reason.get("next") or ())
+    return f"{reason['code']} {words(**reason['message'])}{steps}"

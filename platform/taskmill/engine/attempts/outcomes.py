@@ -27,6 +27,7 @@ from taskmill.plugin.definition import RetryPolicy
 from taskmill.states import INFRASTRUCTURE, By, Cause, State
 from taskmill.stores.tasks.rescue import RunningRow
 from taskmill.stores.tasks.settle import Outcome
+from taskmill.text.fingerprint import place
 from taskmill.words import Words
 
 log = get_logger(__name__)
@@ -177,7 +178,9 @@ def blocking(attempt: Attempt, silent_s: float, where: str, stack: str) -> Outco
     """Return the outcome of a handler that kept the event loop for itself: a failed attempt that says where it stands."""
     words = reasons.BLOCKED_LOOP(seconds=f"{silent_s:g}", where=where)
     outcome = failed(attempt, LoopBlockedError(words.en), cause=Cause.TIMEOUT, words=words)
-    return replace(outcome, traceback=scrub(stack[-ec.TRACEBACK_MAX_CHARS :], ec.TRACEBACK_MAX_CHARS))
+    file, _, function = where.rpartition(" ")
+    frame = place(file.rpartition(":")[0], function)
+    return replace(outcome, frame=frame, traceback=scrub(stack[-ec.TRACEBACK_MAX_CHARS :], ec.TRACEBACK_MAX_CHARS))
 
 
 def shut_out(attempt: Attempt) -> Outcome:
@@ -257,6 +260,7 @@ def describe(error: BaseException, group: BaseException | None = None, *, words:
         "error_type": name,
         "message": message,
         "message_zh": chinese,
+        "frame": scrub(origin.frame(error) or (origin.frame(group) if group else ""), ec.FRAME_MAX_CHARS),
         "traceback": scrub(lines[-ec.TRACEBACK_MAX_CHARS :], ec.TRACEBACK_MAX_CHARS),
         "error": error_json(name, message, chinese),
     }

@@ -17,10 +17,8 @@ from taskmill.stores.broker.tickets import Tickets
 from taskmill.stores.database import Database
 from taskmill.stores.tasks import audit as store
 from taskmill.stores.tasks import stage as task_stage
-from taskmill.stores.tasks.audit import AgedLane
 
 log = get_logger(__name__)
-FOREVER_MS = 32_503_680_000_000  # 公元 3000 年：比任何时刻都晚，而 PostgreSQL 还能表示
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +28,7 @@ class AuditorConfig:
     `consumers_s`: how often every queue is looked at, also those that no worker serves.
     """
 
-    margin_s: float = ec.LOST_TICKET_MARGIN_S
+    margin_s: float = c.LOST_TICKET_MARGIN_S
     idle_ms: int = ec.PENDING_IDLE_MS
     consumers_s: float = ec.AUDIT_CONSUMERS_S
     batch: int = ec.AUDIT_BATCH
@@ -86,7 +84,7 @@ class Auditor:
         heads = await streams.heads(self._tickets, [(lane.queue, lane.priority) for lane in aged])
         for lane in aged:
             head_ms = heads[lane.queue, lane.priority]
-            for after_ms, before_ms in lost_spans(lane, head_ms, margin_ms):
+            for after_ms, before_ms in store.lost_spans(lane, head_ms, margin_ms):
                 count = await store.forget_lost(
                     self._database.pool, lane.queue, lane.priority, after_ms, before_ms, self._config.batch
                 )
@@ -135,20 +133,6 @@ class Auditor:
         if removed:
             log.info("已清理死去的消费者", count=removed)
         return removed
-
-
-def lost_spans(lane: AgedLane, head_ms: int | None, margin_ms: int) -> list[tuple[int, int]]:
-    """Return the spans of ticket times (after, before; ms) that the stream cannot hold any more.
-
-    A stream is in the order of ticket times. Times in the future date from before PostgreSQL's clock stepped back, so
-    they come before all others: while such a ticket is at the head, every ticket of today is behind it and not lost.
-    """
-    soon = lane.now_ms + margin_ms
-    if head_ms is not None and head_ms > soon:
-        return [(soon, head_ms - margin_ms)]
-    before = (lane.now_ms if head_ms is None else min(head_ms, lane.now_ms)) - margin_ms
-    # 最老的也不比流头早：没有丢的，不必为它问一遍 PostgreSQL。积压着的道成千上万，正常时都是如此
-    return ([(0, before)] if lane.oldest_ms < before else []) + ([(soon, FOREVER_MS)] if lane.ahead else [])
 
 
 def _workers(names: Iterable[str]) -> dict[str, UUID]:

@@ -22,6 +22,7 @@ from taskmill.stores.tasks.submit import NewTask
 from taskmill.timetable.timetable import Due, Timetable
 
 log = get_logger(__name__)
+NOTHING = {"fired": 0, "missed": 0, "failed": 0, "more": 0}
 
 
 @dataclass(slots=True)
@@ -51,12 +52,14 @@ class Cron:
 
     async def run_once(self) -> Mapping[str, int]:
         """Fire what is due; returns fired (tasks), missed (fires given up), failed (schedules) and more."""
+        if not await store.some_due(self._database.pool):
+            return NOTHING
         return await self._database.unit(self._round)
 
     async def _round(self, connection: Connection) -> Mapping[str, int]:
         rows = await store.fetch_due(connection, self._batch)
         if not rows:
-            return {"fired": 0, "missed": 0, "failed": 0, "more": 0}
+            return NOTHING
         plans = [await self._plan(connection, row) for row in rows]
         fired = await self._fire(connection, plans)
         await store.advance(connection, [_advance(plan, fired) for plan in plans])

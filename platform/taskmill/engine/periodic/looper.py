@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -66,10 +67,9 @@ class Looper:
         while not self._stop.is_set():
             delay = await self._round()
             self.last_turn = time.monotonic()
-            try:
-                await asyncio.wait_for(self._stop.wait(), delay)
-            except TimeoutError:
-                continue
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):  # wait_for 每轮多一个任务
+                    await self._stop.wait()
 
     async def _round(self) -> float:
         try:

@@ -11,7 +11,7 @@ from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.stores import idempotency
 from taskmill.stores.database import Database
-from taskmill.stores.tasks import partitions, prune, rates
+from taskmill.stores.tasks import failures, partitions, prune, rates
 from taskmill.stores.tasks.order import sequences
 
 log = get_logger(__name__)
@@ -46,7 +46,7 @@ class Pruner:
         """Do one round.
 
         Returns made and dropped (partitions), pruned (their rows), expired (rows past the retention of their queue),
-        busy (partitions left for later), attempts, fires, unique_keys, buckets (of keys), sequences (empty ones), answers, workers, rollups (rows merged) and more (a batch was full).
+        busy (partitions left for later), attempts, fires, unique_keys, buckets (of keys), sequences (empty ones), answers, failures (groups), workers, rollups (rows merged) and more (a batch was full).
         """
         config = self._config
         async with self._database.pool.acquire(timeout=c.CONNECT_TIMEOUT_S) as connection:
@@ -60,6 +60,7 @@ class Pruner:
         buckets = await rates.prune(pool, config.batch)
         order = await sequences.prune(pool, config.batch)
         answers = await idempotency.prune(pool, config.batch)
+        groups = await failures.prune(pool, config.retention_days, config.batch)
         workers = await prune.prune_workers(pool, config.worker_keep_s)
         rollups = await prune.merge_rollups(pool, config.retention_days, config.batch)
         return {
@@ -74,9 +75,12 @@ class Pruner:
             "buckets": buckets,
             "sequences": order,
             "answers": answers,
+            "failures": groups,
             "workers": workers,
             "rollups": rollups,
-            "more": int(full or config.batch in {attempts, fires, keys, buckets, order, answers, rollups}),
+            "more": int(
+                full or config.batch in {attempts, fires, keys, buckets, order, answers, groups} or rollups >= config.batch
+            ),
         }
 
     async def _drop_expired(self) -> tuple[int, int, int]:

@@ -22,10 +22,11 @@ from taskmill.engine.tally import Tally
 from taskmill.ids import new_id
 from taskmill.log import get_logger
 from taskmill.states import State
-from taskmill.stores.database import Connection, Database
+from taskmill.stores.database import Connection, Database, Queryable
 from taskmill.stores.tasks import rescue as store
 from taskmill.stores.tasks import settle as task_settle
 from taskmill.stores.tasks import submit as task_submit
+from taskmill.stores.tasks.failures import Failed
 from taskmill.stores.tasks.limits import Place
 from taskmill.stores.tasks.order.release import LetGo
 from taskmill.stores.tasks.settle import Outcome
@@ -65,6 +66,7 @@ class _Round:
     outcomes: Sequence[Outcome] = ()
     settled: Mapping[UUID, State] = field(default_factory=dict[UUID, State])
     let_go: LetGo = field(default_factory=LetGo)
+    failed: Sequence[Failed] = ()
 
 
 class _InterruptedError(Exception):
@@ -85,13 +87,14 @@ class Rescuer:
         tally: Tally | None = None,
         freed: Callable[[Iterable[Place]], None] | None = None,
         released: Callable[[LetGo], None] = lambda _: None,
+        failed: Callable[[Iterable[Failed]], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._config = config or RescuerConfig()
         self._clock = clock
         self._writer = new_id()
         self.tally = tally or Tally()
-        self._freed, self._released = freed, released
+        self._freed, self._released, self._failed = freed, released, failed
         self._since: float | None = None  # 不间断的一串成功从何时开始
         self._seen = clock.monotonic()  # 上一次成功
         self._watch = ClockWatch(self._config.step_s)
@@ -106,9 +109,8 @@ class Rescuer:
         """Do one round; returns dead (workers), rescued (their rows), overdue (rows past the deadline) and more."""
         if self._interrupted():
             self._since = None
-        asked = self._clock.monotonic()  # 事务的时间从 BEGIN 起算，要在它之前问
         try:
-            done = await self._database.unit(partial(self._round, asked))
+            done = await self._rescue()
         except _InterruptedError:
             self._since = None
             log.warning("数据库曾长时间无响应，暂不救援", lease_s=self._config.lease_s)
@@ -125,11 +127,28 @@ class Rescuer:
     def _interrupted(self) -> bool:
         return self._clock.monotonic() - self._seen > self._config.gap_s
 
-    async def _round(self, asked: float, connection: Connection) -> _Round:
-        step_s = self._watch.look(await store.look(connection), asked, self._clock.monotonic())
-        if step_s:
+    async def _rescue(self) -> _Round:
+        """闲的时候只看一眼，不开事务。"""
+        some = await self._look(self._database.pool, self._clock.monotonic())
+        if not self.armed:
+            return _Round()
+        if self._interrupted():
+            raise _InterruptedError
+        if not some:
+            return _Round()
+        asked = self._clock.monotonic()  # 事务的时间从 BEGIN 起算，要在它之前问
+        return await self._database.unit(partial(self._round, asked))
+
+    async def _look(self, connection: Queryable, asked: float) -> bool:
+        """看数据库的时钟，也看有没有事。"""
+        now_s, some = await store.look(connection, self._config.grace_s)
+        if step_s := self._watch.look(now_s, asked, self._clock.monotonic()):
             log.warning("数据库的时钟往前跳了，暂不救援", step_s=round(step_s, 1), lease_s=self._config.lease_s)
             self._since = None
+        return some
+
+    async def _round(self, asked: float, connection: Connection) -> _Round:
+        await self._look(connection, asked)  # 这个事务的时间才是判断租约用的
         if not self.armed:
             return _Round()
         dead = await store.mark_dead(connection)
@@ -140,8 +159,8 @@ class Rescuer:
         outcomes = [taken_back(row) for row in lost] + [timed_out(row) for row in overdue]
         if moved := {outcome.queue for outcome in outcomes if outcome.queue is not None}:
             await task_submit.ensure_queues(connection, sorted(moved))
-        let_go = LetGo()
-        settled = await task_settle.settle(connection, outcomes, self._writer, let_go) if outcomes else {}
+        let_go, failed = LetGo(), list[Failed]()
+        settled = await task_settle.settle(connection, outcomes, self._writer, let_go, failed) if outcomes else {}
         # 语句可能正好卡在停摆里，停摆之后才看到一片过期的租约
         if self._interrupted():
             raise _InterruptedError
@@ -151,7 +170,7 @@ class Rescuer:
             "overdue": sum(row.id in settled for row in overdue),
             "more": int(len(overdue) == self._config.batch),
         }
-        return _Round(counts, dead, outcomes, settled, let_go)
+        return _Round(counts, dead, outcomes, settled, let_go, failed)
 
     def _report(self, done: _Round) -> None:
         """提交之后才算数，也才说。"""
@@ -169,5 +188,6 @@ class Rescuer:
                 )
         self.tally.note(done.outcomes, done.settled)
         self._released(done.let_go)
+        self._failed(done.failed)
         if self._freed is not None and (places := {each.place for each in done.outcomes if each.place is not None}):
             self._freed(places)

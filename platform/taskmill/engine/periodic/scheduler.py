@@ -119,6 +119,7 @@ def build_loops(platform: Platform, tally: Tally | None = None) -> list[Loop]:
             tally=tally,
             freed=platform.promoter.soon,
             released=platform.releaser.released,
+            failed=platform.failures.note,
         ),
         Limiter(database, platform.promoter),
         Releaser(database, platform.releaser, clock=platform.clock),

@@ -1,6 +1,6 @@
 """Stager: makes due tasks available, tickets rows that have none, rebuilds lost streams, ends expired tasks.
 
-A round costs what there is to do, not how many queues there are: an idle one is two statements, and only lanes with a row without a ticket are looked at.
+A round costs what there is to do, not how many queues there are: an idle one is one statement, and only lanes with a row without a ticket are looked at.
 What no row tells, a stream that Valkey lost while its rows believe in their tickets, is found by a sweep over all
 queues; with thousands of them it comes less often.
 """
@@ -60,13 +60,13 @@ class Stager:
 
     async def run_once(self) -> Mapping[str, int]:
         """Do one round; returns staged, expired, fed, epochs (rebuilt) and more (a batch was full)."""
-        some_due, some_expired = await store.overdue(self._database.pool)
-        due = await self._stage() if some_due else []
-        waiting = set(await store.unticketed_lanes(self._database.pool))
+        look = await store.look(self._database.pool)
+        due = await self._stage() if look.due else []
+        waiting = set(await store.unticketed_lanes(self._database.pool) if due else look.lanes)
         # 刚到期的先补：别的道再多，也不耽误它们
         first = waiting & set(due)
         fed, full, rebuilt = await self._feed_all(sorted(first))
-        expired = await self._expire() if some_expired else 0
+        expired = await self._expire() if look.expired else 0
         if self._missing:
             rebuilt += await self._rebuild_next()
         elif self._clock.monotonic() >= self._sweep_at:
@@ -126,7 +126,7 @@ class Stager:
             if lane[0] in epochs and at_ms < epochs[lane[0]].start
         }
         self._fed |= {(q, p) for q, epoch in epochs.items() if not queues.get(q) for p in epoch.full}
-        rest = self._cost.rest(self._clock.monotonic() - began)
+        rest = max(ec.SWEEP_MIN_S, self._cost.rest(self._clock.monotonic() - began))
         self._sweep_at = began + (0.0 if self._missing or len(missing) > rebuilt else rest)
         return rebuilt
 

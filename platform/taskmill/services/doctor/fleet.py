@@ -8,7 +8,7 @@ from uuid import UUID
 from taskmill.services import constants as c
 from taskmill.settings import Settings
 from taskmill.stores import diagnose
-from taskmill.stores.tasks import waiting
+from taskmill.stores.tasks.explain import waiting
 from taskmill.stores.tasks.order import sequences
 from taskmill.stores.workers import scheduler
 from taskmill.words import Words

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 from taskmill.clock import Clock
+from taskmill.constants import FAIRNESS_WINDOW
 from taskmill.log import get_logger
 from taskmill.services import constants as c
 from taskmill.stores.broker import lanes as streams
@@ -15,6 +16,7 @@ from taskmill.stores.database import AWAY, Connection, Database
 from taskmill.stores.tasks import limits as store
 from taskmill.stores.tasks import stage
 from taskmill.stores.tasks.limits import Given, Place
+from taskmill.stores.tasks.turns import IN_TURN, Window
 from taskmill.stores.why import why
 
 log = get_logger(__name__)
@@ -47,12 +49,14 @@ class LimitCache:
         """Read the table at the next question."""
         self._read_at = float("-inf")
 
-    def slot(self, queue: str, key: str | None) -> int | None:
-        """Return where a new task lines up, None in a queue without limits."""
+    def slot(self, queue: str, key: str | None, *, fair: bool = False) -> int | None:
+        """Return where a new task lines up, None if it need not; `fair`: it has a fairness key."""
         found = self._found.get(queue)
         if found is None or not found.limited:
-            return None
-        return store.HELD_BY_KEY if found.keyed and key is not None else store.HELD_BY_QUEUE
+            return IN_TURN if fair else None
+        if found.keyed and key is not None:
+            return store.HELD_BY_KEY
+        return IN_TURN if fair else store.HELD_BY_QUEUE
 
     def most(self, queues: Iterable[str]) -> dict[str, int]:
         """Return `max_backlog` of those of the queues that have one."""
@@ -66,9 +70,10 @@ class Promoter:
     What it does not come to, because the process ends or a server is away, the scheduler's loop does.
     """
 
-    def __init__(self, database: Database, tickets: Tickets) -> None:
+    def __init__(self, database: Database, tickets: Tickets, *, window: int = FAIRNESS_WINDOW) -> None:
         self._database = database
         self._tickets = tickets
+        self.window = Window(window)
         self._places: set[Place] = set()
         self.under_way: set[asyncio.Task[None]] = set()
 
@@ -84,7 +89,7 @@ class Promoter:
         """The same now; returns what was given, its tickets sent. Errors: asyncpg's, not Valkey's."""
 
         async def work(connection: Connection) -> Given:
-            return await store.give(connection, wanted, c.PROMOTE_MAX)
+            return await store.give(connection, wanted, c.PROMOTE_MAX, self.window)
 
         if not (wanted := set(places)):
             return Given({}, {})

@@ -10,13 +10,13 @@ import msgspec
 
 from taskmill.clock import Timestamp, rfc3339
 from taskmill.controls.rate import Rate
+from taskmill.models.task_queue import KEY_LIMITS, LIMITS
 from taskmill.services import constants as c
 from taskmill.stores.database import Connection
 from taskmill.stores.queues import preview as store
 from taskmill.stores.queues.preview import Effect
 from taskmill.words import Words
 
-LIMITS = ("max_running", "max_running_per_key", "rate", "rate_per_key")
 NOTHING_HELD = Words("没有要等上限的", "nothing would wait for a limit")
 BY_RATE = Words("按 {name} 每秒 {per_s:g} 个计", "by {name}, {per_s:g} starts a second")
 BY_SLOTS = Words(
@@ -80,13 +80,8 @@ def _estimate(found: Effect, limits: Mapping[str, Any]) -> tuple[float | None, W
         return 0.0, NOTHING_HELD
     worst = max((held for _, held in found.keys), default=0)
     takes: list[tuple[float, Words]] = []
-    for name, held in (
-        ("rate", found.held),
-        ("rate_per_key", worst),
-        ("max_running", found.held),
-        ("max_running_per_key", worst),
-    ):
-        limit = limits[name]
+    for name, limit in limits.items():
+        held = worst if name in KEY_LIMITS else found.held
         if limit is None or not held:
             continue
         if isinstance(limit, Rate):

@@ -51,14 +51,15 @@ class Entrance:
         """
         given = {"database_url": database_url, "broker_url": broker_url}
         settings = load_settings(**{name: url for name, url in given.items() if url is not None})
-        check_broker(settings.require_broker_url())
+        database_url, broker_url = settings.require_urls()
+        check_broker(broker_url)
         database = Database(
-            settings.require_database_url(),
+            database_url,
             pool_size=settings.pool_size,
             orm_pool_size=settings.orm_pool_size,
             command_timeout_s=settings.database_timeout_s,
         )
-        tickets = Tickets(settings.require_broker_url(), window=settings.stream_window)
+        tickets = Tickets(broker_url, window=settings.stream_window)
         await database.open()
         return cls(settings, database, tickets)
 

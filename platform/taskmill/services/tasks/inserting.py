@@ -22,8 +22,9 @@ from taskmill.settings import Settings
 from taskmill.stores import idempotency
 from taskmill.stores.database import AWAY, MISSING_SCHEMA, Connection, Database
 from taskmill.stores.idempotency import Answer
-from taskmill.stores.tasks import limits, unique
+from taskmill.stores.queues import capacity
 from taskmill.stores.tasks import submit as store
+from taskmill.stores.tasks import unique
 from taskmill.stores.tasks.order import sequences
 from taskmill.stores.tasks.submit import Inserted, NewTask
 from taskmill.stores.tasks.unique import KeyHeldError
@@ -167,7 +168,7 @@ async def _store_keyed(connection: Connection, task: NewTask) -> UUID | Taskmill
 
 async def _check_room(connection: Connection, tasks: Sequence[NewTask], most: dict[str, int]) -> None:
     """整批一起算：放不下就一个也不收。"""
-    rooms = await limits.room(connection, most)
+    rooms = await capacity.room(connection, most)
     wanted = Counter(task.queue for task in tasks)
     for queue, room in rooms.items():
         if wanted[queue] > room:

@@ -9,6 +9,7 @@ from msgspec import UNSET
 
 from taskmill import constants as c
 from taskmill import reasons
+from taskmill.controls.key_template import KeyTemplate
 from taskmill.errors import Code, InputError
 from taskmill.ids import new_id
 from taskmill.services.kinds import KindPolicy
@@ -49,7 +50,8 @@ def new_task(
         run_at=request.run_at,
         delay_s=request.delay_s or 0.0,
         expires_at=request.expires_at,
-        concurrency_key=_key(request, policy),
+        concurrency_key=_key(request.concurrency_key, policy and policy.concurrency, request),
+        fairness_key=_key(request.fairness_key, policy and policy.fairness, request),
         unique=_unique(request, policy, args, limits),
     )
 
@@ -64,10 +66,8 @@ def _args(request: SubmitRequest, policy: KindPolicy | None, limits: PayloadLimi
     return args
 
 
-def _key(request: SubmitRequest, policy: KindPolicy | None) -> str | None:
-    if request.concurrency_key is not None or policy is None or policy.concurrency is None:
-        return request.concurrency_key
-    return policy.concurrency.of(request.args)
+def _key(given: str | None, declared: KeyTemplate | None, request: SubmitRequest) -> str | None:
+    return given if given is not None or declared is None else declared.of(request.args)
 
 
 def _unique(request: SubmitRequest, policy: KindPolicy | None, args: bytes, limits: PayloadLimits) -> Uniqueness | None:

@@ -14,6 +14,7 @@ from msgspec import UNSET, UnsetType
 
 from taskmill import constants as c
 from taskmill import reasons
+from taskmill.clock import rfc3339
 from taskmill.errors import Code, ConflictError, InputError, NotFoundError
 from taskmill.ids import new_id
 from taskmill.log import get_logger
@@ -21,7 +22,8 @@ from taskmill.services import constants as svc
 from taskmill.services.page import Page, Paging
 from taskmill.services.queues.limits import Promoter
 from taskmill.services.tasks import view as task_view
-from taskmill.services.tasks import waiting
+from taskmill.services.tasks.explain import fate, waiting
+from taskmill.services.tasks.explain.fate import TaskExplain
 from taskmill.services.tasks.releasing import Releaser
 from taskmill.services.tasks.view import TaskAttemptView, TaskDetail, TaskResult, TaskState, TaskSummary
 from taskmill.states import LIVE, State
@@ -69,18 +71,19 @@ class TaskFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def query(self) -> TaskQuery:
         """Return the conditions for the store."""
         return TaskQuery(
-            queue=_given(self.queue),
+            queue=given(self.queue),
             states=self.states(),
-            kind=_given(self.kind),
-            tag=_given(self.tag),
-            schedule_id=_given(self.schedule_id),
-            created_after=_given(self.created_after),
-            created_before=_given(self.created_before),
-            before=_given(self.cursor),
+            kind=given(self.kind),
+            tag=given(self.tag),
+            schedule_id=given(self.schedule_id),
+            created_after=given(self.created_after),
+            created_before=given(self.created_before),
+            before=given(self.cursor),
         )
 
 
-def _given(value: T | UnsetType) -> T | None:
+def given(value: T | UnsetType) -> T | None:
+    """Return a query parameter, None if it was left out."""
     return None if value is UNSET else value
 
 
@@ -116,11 +119,33 @@ class TaskService:
 
     async def get(self, task_id: UUID) -> TaskDetail:
         """Return one task and, while it waits, why; NotFoundError TASK_NOT_FOUND."""
-        async with self._database.pool.acquire(timeout=c.CONNECT_TIMEOUT_S) as connection:
-            row = await task_read.fetch(connection, task_id)
-            if row is None:
-                raise NotFoundError(Code.TASK_NOT_FOUND, id=str(task_id))
-            return task_view.detail(row, await waiting.reasons(connection, row))
+        row = await self._row(task_id)
+        return task_view.detail(row, await waiting.reasons(self._database.pool, row, self._tickets))
+
+    async def explain(self, task_id: UUID) -> TaskExplain:
+        """Return why a task is not running, or what became of it; NotFoundError TASK_NOT_FOUND."""
+        return (await self.explained(task_id))[1]
+
+    async def explained(self, task_id: UUID) -> tuple[TaskDetail, TaskExplain]:
+        """Return one task with its explanation, both of one look; NotFoundError TASK_NOT_FOUND."""
+        row, pool = await self._row(task_id), self._database.pool
+        told = TaskExplain(
+            id=row["id"],
+            kind=row["kind"],
+            queue=row["queue"],
+            state=State(row["state"]),
+            asked_at=rfc3339(row["asked_at"]),
+            waiting=await waiting.reasons(pool, row, self._tickets),
+            fate=await fate.fate(pool, row),
+        )
+        return task_view.detail(row, told.waiting), told
+
+    async def _row(self, task_id: UUID) -> Any:
+        """不占着连接：之后要问 Valkey，它也许半秒不答。"""
+        row = await task_read.fetch(self._database.pool, task_id)
+        if row is None:
+            raise NotFoundError(Code.TASK_NOT_FOUND, id=str(task_id))
+        return row
 
     async def attempts(self, task_id: UUID) -> list[TaskAttemptView]:
         """Return the attempts that did not complete, the oldest first; NotFoundError TASK_NOT_FOUND."""

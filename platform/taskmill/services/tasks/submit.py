@@ -65,7 +65,7 @@ class SubmitService:
         releaser: Releaser | None = None,
     ) -> None:
         self._limits = limits or LimitCache(database, clock)
-        self._promoter = promoter or Promoter(database, tickets)
+        self._promoter = promoter or Promoter(database, tickets, window=settings.fairness_window)
         self._releaser = releaser or Releaser(database, self._promoter)
         self._settings = settings
         self._payload = PayloadLimits(settings.args_max_bytes, settings.args_max_depth)
@@ -156,7 +156,7 @@ class SubmitService:
         policy = self.kinds.peek(request.kind, request.version) or await self._policy(request)
         task = new_task(request, policy, self._payload, task_id)
         task.order = order_of(request, self._settings.depends_on_max)
-        task.slot = self._limits.slot(task.queue, task.concurrency_key)
+        task.slot = self._limits.slot(task.queue, task.concurrency_key, fair=task.fairness_key is not None)
         task.ticketed = task.slot is None and task.order is None and self._ticketing.wanted(task.queue, task.priority)
         task.schedule_id, task.fire_at, task.created_by = schedule_id, fire_at, created_by
         return task

@@ -59,6 +59,10 @@ class SubmitRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, om
     concurrency_key: (
         Annotated[str, Meta(description="Counts against the queue's limit per key; default: the kind's.")] | None
     ) = None
+    fairness_key: (
+        Annotated[str, Meta(description="Takes turns with other keys of its queue and priority; default: the kind's.")]
+        | None
+    ) = None
     sequence_key: (
         Annotated[
             str, Meta(description="One at a time with all tasks of this key, in the order of commit of their submits.")
@@ -109,8 +113,9 @@ def check_request(request: SubmitRequest) -> None:
     _check_range("max_attempts", request.max_attempts, bounds.ATTEMPTS)
     _check_range("timeout_s", request.timeout_s, bounds.TIMEOUT_S)
     _check_unique(request)
-    if request.concurrency_key is not None and (reason := bad_key(request.concurrency_key)) is not None:
-        raise refuse("concurrency_key", reason)
+    for name, key in (("concurrency_key", request.concurrency_key), ("fairness_key", request.fairness_key)):
+        if key is not None and (reason := bad_key(key)) is not None:
+            raise refuse(name, reason)
     found = bad_order(request.sequence_key, request.sequence_on_failure, len(request.depends_on), request.on_parent_failure)
     if found is not None:
         raise refuse(*found)

@@ -8,7 +8,7 @@ from uuid import UUID
 import msgspec
 
 from taskmill.clock import Timestamp
-from taskmill.services.tasks.waiting import WaitReason
+from taskmill.services.tasks.explain.reasons import WaitReason
 from taskmill.services.view import view
 from taskmill.states import Cause, State
 
@@ -41,6 +41,7 @@ class TaskSummary(msgspec.Struct, frozen=True, kw_only=True):
     fire_at: Timestamp | None
     created_by: str | None
     unique_key: str | None
+    fairness_key: str | None
     sequence_key: str | None
     error: Any
 
@@ -70,7 +71,10 @@ class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TaskAttemptView(msgspec.Struct, frozen=True, kw_only=True):
-    """One attempt that did not complete; `message_zh` is `message` in Chinese where its author gave both, else null."""
+    """One attempt that did not complete; `message_zh` is `message` in Chinese where its author gave both, else null.
+
+    `fingerprint` names the group of failures that it belongs to.
+    """
 
     claim_no: int
     attempt: int
@@ -82,6 +86,7 @@ class TaskAttemptView(msgspec.Struct, frozen=True, kw_only=True):
     worker_id: UUID | None
     started_at: Timestamp | None
     finished_at: Timestamp
+    fingerprint: str | None
 
 
 class TaskState(msgspec.Struct, frozen=True, kw_only=True):

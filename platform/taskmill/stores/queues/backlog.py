@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from taskmill.models.task_queue import HELD_BY_LIMITS
+
 # 活动表只有未完成的任务，一遍扫完；阈值用数据库的时钟
-BACKLOG = text("""
+BACKLOG = text(f"""
 select queue,
        count(*) filter (where state = 'scheduled') as scheduled,
        count(*) filter (where state = 'available') as available,
        count(*) filter (where state = 'running') as running,
-       count(*) filter (where slot in (0, 1)) as held,
+       count(*) filter (where {HELD_BY_LIMITS}) as held,
        count(*) filter (where state = 'retryable') as retryable,
        count(*) filter (where state = 'blocked') as blocked,
        count(*) filter (where state in ('scheduled', 'retryable')

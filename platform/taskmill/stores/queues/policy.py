@@ -10,15 +10,25 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from taskmill.models.base import Json
-from taskmill.models.task import SLOTTED, Task
-from taskmill.models.task_queue import KEYED, TaskQueue
+from taskmill.models.fairness_turn import FairnessTurn
+from taskmill.models.task import FAIR, FAIR_PLACE, SLOTTED, Task
+from taskmill.models.task_queue import KEY_LIMITS, KEYED, LIMITS, RECOUNTED, TaskQueue
 
 # 经 jsonb 去取：迁移之前的库缺几列，也看得到其余的
 ROWS = text("select to_jsonb(q) as found from taskmill.queues q order by name").columns(found=Json)
-# 才有了按键的速率：已经排到队列这里的带键任务退回去，按键排过才算
+# 才有了按键的上限：已经排到队列这里的带键任务退回去，按键排过才算
 LINE_UP = text(f"""
 update taskmill.tasks t set slot = 0 from taskmill.queues q
-where q.name = :queue and not {KEYED} and t.queue = q.name and t.slot = 1 and {SLOTTED} and t.concurrency_key is not null
+where q.name = :queue and not {KEYED} and t.queue = q.name and t.slot in (1, 3) and {SLOTTED} and t.concurrency_key is not null
+""")
+# 才有了上限：放行了而没有开始的公平键任务，没有数过空位，退回去重新等轮到；开始了的照旧
+STEP_BACK = text(f"""
+update taskmill.tasks t set slot = 3, ticket_at = null from taskmill.queues q
+where q.name = :queue and q.limited and t.queue = q.name and {FAIR} and {FAIR_PLACE} = 2
+""")
+# 迁移之前的库没有公平键
+FAIR_THERE = text("""
+select exists (select from pg_attribute where attrelid = 'taskmill.tasks'::regclass and attname = 'fairness_key' and not attisdropped)
 """)
 COLUMNS = text(
     "select attname from pg_attribute where attrelid = 'taskmill.queues'::regclass and attnum > 0 and not attisdropped"
@@ -78,6 +88,7 @@ async def remove(session: AsyncSession, name: str) -> bool | None:
         return None
     if await session.scalar(select(exists().where(Task.queue == name))):
         return False
+    await session.execute(delete(FairnessTurn).where(FairnessTurn.queue == name))
     await session.execute(delete(TaskQueue).where(TaskQueue.name == name))
     return True
 
@@ -88,7 +99,7 @@ async def put(session: AsyncSession, name: str, policy: Mapping[str, Any], by: s
     A queue that is paused already keeps the time and the author of its pause; an author `former` becomes `by`.
     """
     await session.execute(insert(TaskQueue).values(name=name).on_conflict_do_nothing())
-    if policy.get("rate_per_key") is not None:
+    if any(policy.get(limit) is not None for limit in KEY_LIMITS if limit != RECOUNTED):
         await session.execute(LINE_UP, {"queue": name})
     values = {name: value for name, value in policy.items() if name != "paused"}
     if policy.get("paused") is True:
@@ -99,4 +110,13 @@ async def put(session: AsyncSession, name: str, policy: Mapping[str, Any], by: s
     elif policy.get("paused") is False:
         values |= {"paused_at": None, "paused_by": None}
     if values:
+        step_back = any(values.get(limit) is not None for limit in LIMITS) and await session.scalar(FAIR_THERE)
+        # 锁住这一行：正在放行的提交之后才轮到我们，此后放行的看得到新的上限
+        was = (
+            await session.scalar(select(TaskQueue.limited).where(TaskQueue.name == name).with_for_update())
+            if step_back
+            else None
+        )
         await session.execute(update(TaskQueue).where(TaskQueue.name == name).values(**values, updated_at=func.now()))
+        if step_back and not was:
+            await session.execute(STEP_BACK, {"queue": name})

@@ -17,8 +17,8 @@ with mine as materialized (
   select t.id, t.priority, t.concurrency_key as key, t.state, t.slot, t.state = 'running' or t.slot is not distinct from 2 as runs
   from taskmill.tasks t where t.queue = $1 and t.state in ('available', 'running')
 ), keys as materialized (
-  select m.key, count(*) filter (where m.runs or (m.slot = 1 and $2)) as taken,
-         count(*) filter (where m.state = 'available' and (m.slot = 2 or (m.slot = 1 and $2))) as in_hand
+  select m.key, count(*) filter (where m.runs or (m.slot in (1, 3) and $2)) as taken,
+         count(*) filter (where m.state = 'available' and (m.slot = 2 or (m.slot in (1, 3) and $2))) as in_hand
   from mine m where m.key is not null group by 1
 ), room as materialized (
   select k.key, least($3::int - k.taken, $4::float8 - k.in_hand, floor(least($4::float8, b.ceiling, coalesce(
@@ -26,24 +26,27 @@ with mine as materialized (
   from keys k left join taskmill.key_rate_buckets b on b.queue = $1 and b.key = k.key
 ), lined as (
   select m.id, m.priority, m.key, m.slot,
-         row_number() over (partition by m.key, m.slot is not distinct from 1 and $2 order by m.priority, m.id) as nth
+         row_number() over (partition by m.key, coalesce(m.slot, 0) in (1, 3) and $2 order by m.priority, m.id) as nth
   from mine m where not m.runs
 ), passed as (
-  select l.*, l.key is null or r.n is null or (l.slot is not distinct from 1 and $2) or l.nth <= r.n as ok
+  select l.*, l.key is null or r.n is null or (coalesce(l.slot, 0) in (1, 3) and $2) or l.nth <= r.n as ok
   from lined l left join room r on r.key = l.key
 ), ranked as materialized (
   select p.*, p.ok and row_number() over (partition by p.ok order by p.priority, p.id) <= least(
            coalesce($6::int - (select count(*) from mine where runs), 2147483647), coalesce($7::int, 2147483647)) as starts
   from passed p
+), now_held as (
+  select *, slot in (0, 1) or (slot = 3 and (select max_running is not null or rate is not null from taskmill.queues where name = $1)) as held
+  from ranked
 ), worst as (
   select key, count(*) as n from ranked where not ok group by 1 order by 2 desc, 1
 )
 select (select count(*) from mine where state = 'available') as waiting,
-       count(*) filter (where slot in (0, 1)) as held_now, count(*) filter (where not starts) as held,
-       count(*) filter (where slot in (0, 1) and starts) as released,
+       count(*) filter (where r.held) as held_now, count(*) filter (where not r.starts) as held,
+       count(*) filter (where r.held and r.starts) as released,
        (select count(*) from worst) as keys, (select array_agg(key) from (select key from worst limit $8) w) as names,
        (select array_agg(n) from (select n from worst limit $8) w) as numbers, now() as at
-from ranked
+from now_held r
 """
 KEYED_NOW = f"select {KEYED} from taskmill.queues where name = $1"
 MEAN = """

@@ -10,6 +10,8 @@ from taskmill.states import State
 from taskmill.stores.database import Queryable
 from taskmill.stores.tasks.history import state_in
 
+FOREVER_MS = 32_503_680_000_000  # 公元 3000 年：比任何时刻都晚，而 PostgreSQL 还能表示
+
 # 每条道最老的票据时间，与有没有将来的票（数据库的时钟退过）；沿 tasks_available 索引逐道跳，通常一行也没有
 OLDEST = """
 with recursive lanes as (
@@ -53,6 +55,20 @@ class AgedLane:
     now_ms: int
     oldest_ms: int
     ahead: bool
+
+
+def lost_spans(lane: AgedLane, head_ms: int | None, margin_ms: int) -> list[tuple[int, int]]:
+    """Return the spans of ticket times (after, before; ms) that the stream cannot hold any more.
+
+    A stream is in the order of ticket times. Times in the future date from before PostgreSQL's clock stepped back, so
+    they come before all others: while such a ticket is at the head, every ticket of today is behind it and not lost.
+    """
+    soon = lane.now_ms + margin_ms
+    if head_ms is not None and head_ms > soon:
+        return [(soon, head_ms - margin_ms)]
+    before = (lane.now_ms if head_ms is None else min(head_ms, lane.now_ms)) - margin_ms
+    # 最老的也不比流头早：没有丢的，不必为它问一遍 PostgreSQL。积压着的道成千上万，正常时都是如此
+    return ([(0, before)] if lane.oldest_ms < before else []) + ([(soon, FOREVER_MS)] if lane.ahead else [])
 
 
 async def aged_lanes(connection: Queryable, margin_s: float) -> list[AgedLane]:

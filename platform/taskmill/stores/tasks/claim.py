@@ -15,21 +15,24 @@ from taskmill.stores.arrays import Fence, fence_arrays
 from taskmill.stores.database import Queryable
 from taskmill.stores.tasks.history import state_in
 
+# 没有上限的队列里，公平键只管轮到谁开始：开始了就不占什么
 _SET = """
 set state = 'running', attempt = t.attempt + 1, claim_no = t.claim_no + 1, worker_id = $3,
     started_at = clock_timestamp(), updated_at = clock_timestamp(), ticket_at = null,
-    deadline_at = clock_timestamp() + t.timeout_ms * interval '1 millisecond'
+    deadline_at = clock_timestamp() + t.timeout_ms * interval '1 millisecond',
+    slot = case when t.fairness_key is null then t.slot else (
+      select 2::smallint from taskmill.queues q where q.name = t.queue and q.limited) end
 """
 _CLAIMABLE = f"""
       t.id = u.id and t.claim_no = u.claim_no and {state_in(sources(By.CLAIM))}
   and (t.kind || ':' || t.kind_version) = any ($4::text[])
-  and (t.expires_at is null or t.expires_at > now())
+  and (t.expires_at is null or t.expires_at > now()) and coalesce(t.slot, 2) = 2
   and not exists (select from taskmill.queues q where q.name = t.queue and ({BARRED})
                   and (q.paused_at is not null or t.slot is distinct from 2))
 """
 _RETURNING = """
 returning t.id, t.claim_no, t.attempt, t.max_attempts, t.crash_count, t.queue, t.kind, t.kind_version, t.args, t.meta,
-          t.tags, t.deadline_at, t.timeout_ms, t.started_at, t.concurrency_key, t.slot,
+          t.tags, t.deadline_at, t.timeout_ms, t.started_at, t.concurrency_key, t.slot, t.fairness_key is not null as fair,
           case when t.slot is not null then exists (
             select from taskmill.queues q where q.name = t.queue and (q.rate is not null or q.rate_per_key is not null)) end as rated
 """

@@ -53,7 +53,7 @@ def into_live(source: str, changes: Mapping[str, str]) -> str:
     return f"insert into taskmill.tasks ({names}) select {columns(LIVE_COLUMNS, changes, source)} from {source}"
 
 
-def counts(source: str, outcome: str, writer: str, *, sums: str = "0, 0", where: str = "true") -> str:
+def counts(source: str, outcome: str, writer: str, *, sums: str = "0, 0, 0, 0", where: str = "true") -> str:
     """Return the rows of rollups that `source` adds: one for each queue, kind and `outcome` (an expression)."""
     return f"""
   select date_trunc('minute', now()), queue, kind, {outcome}, {writer}::uuid, count(*), {sums}
@@ -63,8 +63,9 @@ def counts(source: str, outcome: str, writer: str, *, sums: str = "0, 0", where:
 def counted(rows: str) -> str:
     """Return the insert that adds `rows`, selects such as `counts`, to the rollups; in key order, so that none wait crosswise."""
     return f"""
-  insert into taskmill.rollups as r (minute, queue, kind, outcome, writer, n, wait_ms, run_ms)
+  insert into taskmill.rollups as r (minute, queue, kind, outcome, writer, n, wait_ms, run_ms, wait_hist, run_hist)
   {rows}
   order by 1, 2, 3, 4
   on conflict (minute, queue, kind, outcome, writer) do update
-  set n = r.n + excluded.n, wait_ms = r.wait_ms + excluded.wait_ms, run_ms = r.run_ms + excluded.run_ms"""
+  set n = r.n + excluded.n, wait_ms = r.wait_ms + excluded.wait_ms, run_ms = r.run_ms + excluded.run_ms,
+      wait_hist = r.wait_hist + excluded.wait_hist, run_hist = r.run_hist + excluded.run_hist"""

@@ -54,7 +54,7 @@ on conflict (queue, key) do update set tokens = excluded.tokens, at = excluded.a
 
 
 _BURST_OF = "({rate} ->> 'burst')::float8"
-# 放行而未开始的与上次看时不同的桶；在锁下再看一次才作数
+# 放行而未开始的与上次看时不同的桶，至多 $2 个（limits.ROUND 的一部分）；在锁下再看一次才作数
 CHANGED = f"""
 select q.name as queue, null::text as key
 from taskmill.rate_buckets b join taskmill.queues q on q.name = b.queue and q.rate is not null
@@ -68,7 +68,7 @@ cross join lateral (select {_BURST_OF.format(rate="q.rate_per_key")} as burst, (
   select count(*) from taskmill.tasks t where t.queue = b.queue and t.concurrency_key = b.key and t.slot > 0
   and {SLOTTED_KEY} and t.state = 'available') as n) h
 where coalesce(b.ceiling, h.burst) <> greatest(h.burst - h.n, 0)
-limit $1
+limit $2
 """
 PRUNE = f"""
 with old as materialized (
@@ -123,11 +123,6 @@ async def store(connection: Queryable, left: Mapping[Place, Level]) -> None:
                 statement, [q for q, _ in places], [k for _, k in places], [left[p].tokens for p in places],
                 [left[p].at for p in places], [left[p].ceiling for p in places],
             )  # fmt: skip
-
-
-async def changed(connection: Queryable, most: int) -> list[Place]:
-    """Return at most `most` places whose bucket is to be looked at, since tasks that had a slot have started or gone."""
-    return [(row["queue"], row["key"]) for row in await connection.fetch(CHANGED, most)]
 
 
 async def prune(connection: Queryable, most: int) -> int:

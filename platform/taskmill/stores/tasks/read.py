@@ -50,9 +50,9 @@ _ID_REST_BITS = 80
 _SURELY_OURS = 0.9  # 两边的钟不同，差一点也算到了时限
 
 ONE = f"""
-select {_NAMES}, slot, null::timestamptz as finished_at from taskmill.tasks where id = $1
+select {_NAMES}, slot, null::timestamptz as finished_at, now() as asked_at from taskmill.tasks where id = $1
 union all
-select {_NAMES}, null::smallint, finished_at from taskmill.task_history where id = $1
+select {_NAMES}, null::smallint, finished_at, now() from taskmill.task_history where id = $1
 """
 RESULT = """
 select id, state, null::jsonb as result, error, null::timestamptz as finished_at from taskmill.tasks where id = $1
@@ -65,7 +65,8 @@ from taskmill.task_history where id = $1
 """
 # 任务存在而没有失败的尝试时，左连接仍给出一行
 ATTEMPTS = """
-select a.claim_no, a.attempt, a.cause, a.error_type, a.message, a.message_zh, a.traceback, a.worker_id, a.started_at, a.finished_at
+select a.claim_no, a.attempt, a.cause, a.error_type, a.message, a.message_zh, a.traceback, a.worker_id, a.started_at, a.finished_at,
+       a.fingerprint
 from (select id from taskmill.tasks where id = $1
       union all
       select id from taskmill.task_history where id = $1) t
@@ -97,9 +98,10 @@ class TaskQuery:
     created_after: datetime | None = None
     created_before: datetime | None = None
     before: UUID | None = None
+    ids: frozenset[UUID] | None = None
 
 
-async def fetch(connection: Connection, task_id: UUID) -> Any | None:
+async def fetch(connection: Queryable, task_id: UUID) -> Any | None:
     """Return the row of a task with jsonb as bytes, None if it is unknown."""
     return await connection.fetchrow(ONE, task_id)
 
@@ -226,6 +228,7 @@ def _conditions(model: type[Task | TaskHistory], query: TaskQuery) -> list[Colum
         (query.created_before, lambda value: model.created_at < value),
         (query.created_before, lambda value: model.id < _first_id(value, _CLOCK_MARGIN_S)),
         (query.before, lambda value: model.id < value),
+        (query.ids, lambda value: model.id.in_(sorted(value))),
     ]
     return [condition(value) for value, condition in given if value is not None]
 

@@ -14,16 +14,12 @@ from taskmill.stores.database import Connection, Queryable, Record
 DEATH_LEASE = "lease expired"  # workers.death：被救援者判死
 DEATH_POD = "pod ended"  # 同上，但集群已说容器没了；其余写法都是工作进程自己注销
 
-# 写不碰任何行，但只读时照样被拒；时间是这个事务判断租约与截止所用的
-LOOK = """
-with writes as (update taskmill.workers set running = running where false)
-select extract(epoch from now())::float8
-"""
 # 正在续租的行锁着，跳过：它活着。death_cause 有值的不必等租约：集群已确认容器终止，它不会再续租，也写不了什么；
 # 万一说错了也无妨：死编号的栅栏挡住它的一切写入，它会以新编号重来（不变量 3）
-MARK = """
+_SILENT = "dead_at is null and (lease_until < now() or death_cause is not null)"
+MARK = f"""
 with late as materialized (
-  select id from taskmill.workers where dead_at is null and (lease_until < now() or death_cause is not null)
+  select id from taskmill.workers where {_SILENT}
   order by id for update skip locked
 )
 update taskmill.workers w
@@ -31,14 +27,15 @@ set dead_at = now(), death = case when w.death_cause is null then $1 else $2 end
 from late where w.id = late.id returning w.id
 """
 # 先沿索引跳着找出占着任务的工作进程，再看谁已死或查无此人；held 数的是那个进程手里所有的行
-LOST = """
-with recursive holders as (
+_HOLDERS = """holders as (
   (select worker_id from taskmill.tasks where state = 'running' and worker_id is not null order by worker_id limit 1)
   union all
   select n.worker_id from holders h cross join lateral (
     select worker_id from taskmill.tasks
     where state = 'running' and worker_id > h.worker_id order by worker_id limit 1) n
-), gone as materialized (
+)"""
+LOST = f"""
+with recursive {_HOLDERS}, gone as materialized (
   select h.worker_id,
          case when coalesce(w.death, $1) in ($1, $2) then coalesce(w.death_cause, 'crash') end as cause,
          (select count(*) from taskmill.tasks x
@@ -64,6 +61,17 @@ where t.state = 'running' and t.deadline_at < now() - $1 * interval '1 second'
               and w.lease_until - $3 * interval '1 second' > t.deadline_at + $4 * interval '1 second'
               and t.id <> all (w.settling))
 order by t.id limit $2 for update of t skip locked
+"""
+# 闲的时候一轮只问这一句：时间是判断租约与截止所用的；写不碰任何行，但只读时照样被拒。
+# 有没有事，宁可多说：过了截止而还轮不到救援的也算
+LOOK = f"""
+with writes as (update taskmill.workers set running = running where false)
+select extract(epoch from now())::float8 as now_s,
+       exists (select from taskmill.workers where {_SILENT})
+    or exists (with recursive {_HOLDERS}
+      select from holders h left join taskmill.workers w on w.id = h.worker_id where w.id is null or w.dead_at is not null)
+    or exists (select from taskmill.tasks where state = 'running' and deadline_at < now() - $1 * interval '1 second'
+               order by worker_id limit 1) as work
 """
 
 
@@ -92,9 +100,13 @@ class RunningRow:
     slot: int | None = None
 
 
-async def look(connection: Queryable) -> float:
-    """Return the transaction's time (Unix seconds) from a database that takes writes; else nobody can renew a lease."""
-    return float(await connection.fetchval(LOOK) or 0)
+async def look(connection: Queryable, grace_s: float) -> tuple[float, bool]:
+    """Return the transaction's time (Unix seconds) from a database that takes writes; else nobody can renew a lease.
+
+    And whether there may be something to do: a silent worker, rows of a dead one, a deadline that passed more than `grace_s` ago.
+    """
+    row = await connection.fetchrow(LOOK, grace_s)
+    return (row["now_s"], row["work"]) if row is not None else (0.0, False)
 
 
 async def mark_dead(connection: Connection) -> list[UUID]:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
 import msgspec
 from msgspec.structs import replace
 
-from taskmill.states import FINAL, By, Cause, State, TransitionError, allowed, sources
+from taskmill.states import FAILURES, FINAL, By, Cause, State, TransitionError, allowed, sources
 from taskmill.stores import constants as c
 from taskmill.stores.arrays import sparse
 from taskmill.stores.database import Connection, Record
+from taskmill.stores.queues import histogram
+from taskmill.stores.tasks.failures import Failed
 from taskmill.stores.tasks.history import counted, counts, ended, into_history, state_in
 from taskmill.stores.tasks.limits import Place
 from taskmill.stores.tasks.order.follow import FACTS, ended_of, follow
 from taskmill.stores.tasks.order.release import LetGo
+from taskmill.text.fingerprint import fingerprint, normalised
 
 
 class Outcome(msgspec.Struct, frozen=True, gc=False):
@@ -25,6 +28,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     `result` and `error` are JSON bytes; `run_at` or `delay_s` (from the database's now) say when a waiting target may
     run; `attempt_delta` −1 refunds the attempt; `crash_delta` 1 counts a crash; a `cause` leaves a row in
     task_attempts; `queue` moves a waiting target there. `kind`, `home` (the queue it ran in) and `attempt` are for people. `place`: whose slot it had.
+    `frame`: where the author's code stood when it failed, as `text.fingerprint.place` names it.
     """
 
     id: UUID
@@ -39,6 +43,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     message: str | None = None
     message_zh: str | None = None
     traceback: str | None = None
+    frame: str = ""
     run_at: datetime | None = None
     delay_s: float = 0.0
     attempt_delta: int = 0
@@ -59,12 +64,13 @@ _SET = {
 }
 _FENCE = f"t.id = u.id and t.claim_no = u.claim_no and t.worker_id = u.worker_id and {state_in(sources(By.SETTLE))}"
 _KEPT, _UNKEPT = (f"queue {how} ((select names from unretained)::text[])" for how in ("<> all", "= any"))
-_SUMS = """coalesce(sum(extract(epoch from started_at - run_at) * 1000), 0)::bigint,
-         coalesce(sum(extract(epoch from finished_at - started_at) * 1000), 0)::bigint"""
-# 失败的尝试另记一行；成功的不记
-_ATTEMPT_COLUMNS = (
-    "task_id, claim_no, attempt, cause, error_type, message, message_zh, traceback, worker_id, started_at, finished_at"
+_WAIT_MS, _RUN_MS = (
+    f"(extract(epoch from {span}) * 1000)::float8" for span in ("started_at - run_at", "finished_at - started_at")
 )
+_SUMS = f"""coalesce(sum({_WAIT_MS}), 0)::bigint, coalesce(sum({_RUN_MS}), 0)::bigint,
+         {histogram.sum_of(_WAIT_MS)}, {histogram.sum_of(_RUN_MS)}"""
+# 失败的尝试另记一行；成功的不记
+_ATTEMPT_COLUMNS = "task_id, claim_no, attempt, cause, error_type, message, message_zh, traceback, worker_id, started_at, fingerprint, finished_at"
 
 # 转移 settle / rescue：running → 终态，同一条语句移入历史并计数。不留历史的队列每条语句只查一次，多半一个也没有
 FINISH = f"""
@@ -83,12 +89,13 @@ with unretained as materialized (
 )
 select id, attempt, worker_id, started_at, state, {FACTS} from d
 """
-# 转移 settle / hand_back / rescue：running → 等待态；被要求取消的不在此列
+# 转移 settle / hand_back / rescue：running → 等待态；被要求取消的不在此列。有公平键的交还之后重新等轮到
 WAIT = f"""
 update taskmill.tasks t
 set state = u.state, queue = coalesce(u.queue, t.queue), attempt = t.attempt + u.attempt_delta, crash_count = t.crash_count + u.crash_delta,
     error = coalesce(u.error, t.error), worker_id = null, deadline_at = null, ticket_at = null,
-    slot = case when u.state = 'available' and u.queue is null then t.slot end,
+    slot = case when u.state = 'available' and u.queue is null
+           then case when t.fairness_key is not null and t.slot = 2 then 3 else t.slot end end,
     run_at = case when u.state = 'available' then t.run_at
                   else coalesce(u.run_at, now() + u.delay_s * interval '1 second') end,
     updated_at = clock_timestamp()
@@ -102,7 +109,7 @@ ATTEMPTS = f"""
 insert into taskmill.task_attempts ({_ATTEMPT_COLUMNS})
 select u.*, clock_timestamp()
 from unnest($1::uuid[], $2::int[], $3::int[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::uuid[], $10::timestamptz[]) as u
+            $9::uuid[], $10::timestamptz[], $11::text[]) as u
 on conflict do nothing
 """
 
@@ -130,13 +137,14 @@ async def settle(
     outcomes: Sequence[Outcome],
     writer: UUID,
     let_go: LetGo | None = None,
+    failed: list[Failed] | None = None,
     *,
     wary: bool = True,
 ) -> dict[UUID, State]:
     """Apply all outcomes in the caller's transaction; returns the state that each task got whose fence matched.
 
-    What waited for those that ended is let go; `let_go` takes the tickets, to be sent after the commit. With `wary`, what
-    somebody else has locked of it is left to the scheduler.
+    What waited for those that ended is let go; `let_go` takes the tickets, to be sent after the commit, `failed` the
+    failures, to be counted after it. With `wary`, what somebody else has locked of it is left to the scheduler.
 
     A waiting target whose task was asked to cancel goes to cancelled instead. Repeating the call after an unknown
     COMMIT is harmless: the fence matches each attempt once. TransitionError if the table of transitions lacks one.
@@ -163,9 +171,11 @@ async def settle(
             let_go.add(made)
         states |= {o.id: o.state for o in finals if o.id in facts}
     # 要等却被取消了的，以取消之后的为准：没有死因的也记下「取消」
-    failed = sorted((o for o in (*landed, *finals) if o.cause is not None and o.id in facts), key=lambda o: o.id)
-    if failed:
-        await _record_attempts(connection, failed, facts)
+    if ended := sorted((o for o in (*landed, *finals) if o.cause is not None and o.id in facts), key=lambda o: o.id):
+        grouped = {o.id: found for o in ended if (found := failure_of(o)) is not None}
+        await _record_attempts(connection, ended, facts, grouped)
+        if failed is not None:
+            failed += grouped.values()
     return states
 
 
@@ -204,8 +214,29 @@ async def _finish(connection: Connection, outcomes: Sequence[Outcome], writer: U
     )
 
 
+def failure_of(outcome: Outcome) -> Failed | None:
+    """Return the failure that an outcome is, None if it is nobody's."""
+    if outcome.cause not in FAILURES:
+        return None
+    kind, error_type, frame = outcome.kind, outcome.error_type or "", outcome.frame
+    message = normalised(outcome.message or "")
+    return Failed(
+        fingerprint(kind, error_type, message, frame),
+        fingerprint(kind, "", "", ""),
+        kind,
+        error_type,
+        message,
+        frame,
+        outcome.home,
+        outcome.id,
+    )
+
+
 async def _record_attempts(
-    connection: Connection, failed: Sequence[Outcome], facts: dict[UUID, tuple[int, datetime | None]]
+    connection: Connection,
+    failed: Sequence[Outcome],
+    facts: dict[UUID, tuple[int, datetime | None]],
+    grouped: Mapping[UUID, Failed],
 ) -> None:
     await connection.execute(
         ATTEMPTS,
@@ -219,4 +250,5 @@ async def _record_attempts(
         [o.traceback for o in failed],
         [o.worker_id for o in failed],
         [facts[o.id][1] for o in failed],
+        [grouped[o.id].fingerprint if o.id in grouped else None for o in failed],
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,6 @@ from taskmill.stores.tasks.history import NOW_MS, counted, counts, ended, into_h
 from taskmill.stores.tasks.order.follow import FACTS, ended_of, follow
 from taskmill.stores.tasks.order.release import LetGo
 
-# 闲的时候一轮只问这一句，不必为两条什么也不改的语句各开一个事务
 OVERDUE = """
 select exists (select from taskmill.tasks where state in ('scheduled', 'retryable') and run_at <= now() order by run_at limit 1) as due,
        exists (select from taskmill.tasks where expires_at is not null and state <> 'running' and expires_at <= now()
@@ -35,7 +35,7 @@ from due where t.id = due.id and {state_in(sources(By.STAGE))}
 returning t.queue, t.priority
 """
 # 有无票行的 (队列, 优先级)：索引通常是空的，一次扫描即可知道；暂停的队列不补。
-# 有上限的队列里，还没排进去的也在索引里：排进去是放行者的事，补票的跳过它们
+# 有上限的队列里，以及有公平键而还没排进去的，也在索引里：排进去是放行者的事，补票的跳过它们
 LANES = f"""
 with recursive lanes as (
   (select queue, priority from taskmill.tasks
@@ -48,6 +48,11 @@ with recursive lanes as (
 )
 select l.queue, l.priority from lanes l
 where not exists (select from taskmill.queues q where q.name = l.queue and q.paused_at is not null)
+"""
+# 闲的时候一轮只问这一句：有没有到期的、过期的，哪些道有无票行
+LOOK = f"""
+select o.due, o.expired, l.queues, l.priorities from ({OVERDUE}) o cross join (
+  select array_agg(n.queue) as queues, array_agg(n.priority) as priorities from ({LANES}) n) l
 """
 # 各道最老的一张票：沿 tasks_available 逐道跳；暂停的队列不补票
 AVAILABLE = """
@@ -71,7 +76,7 @@ with next as materialized (
   left join taskmill.queues q on q.name = l.queue
   cross join lateral (
     select id from taskmill.tasks
-    where {TICKETLESS} and queue = l.queue and priority = l.priority and (slot = 2 or q.limited is not true)
+    where {TICKETLESS} and queue = l.queue and priority = l.priority and (slot = 2 or (q.limited is not true and fairness_key is null))
     order by id limit l.room for update skip locked) n
 )
 update taskmill.tasks t
@@ -132,10 +137,24 @@ select id, kind, queue, attempt, state, blocked, {FACTS} from d
 """
 
 
-async def overdue(connection: Queryable) -> tuple[bool, bool]:
-    """Say whether some task is due, and whether the time of some waiting one has passed."""
-    row = await connection.fetchrow(OVERDUE)
-    return (row["due"], row["expired"]) if row is not None else (False, False)
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What there is for the stager: whether some task is `due`, whether the time of some waiting one has passed (`expired`).
+
+    `lanes`, those of paused queues left out, have rows without a ticket.
+    """
+
+    due: bool = False
+    expired: bool = False
+    lanes: Sequence[Lane] = ()
+
+
+async def look(connection: Queryable) -> Look:
+    """Return what there is to do, without doing it."""
+    row = await connection.fetchrow(LOOK)
+    if row is None:
+        return Look()
+    return Look(row["due"], row["expired"], list(zip(row["queues"] or (), row["priorities"] or (), strict=True)))
 
 
 async def stage_due(connection: Queryable, limit: int) -> list[Lane]:

@@ -67,6 +67,7 @@ class NewTask:
     ticketed: bool = True
     unique: Uniqueness | None = None
     concurrency_key: str | None = None
+    fairness_key: str | None = None
     slot: int | None = None
     once: Once | None = None
     order: Order | None = None
@@ -137,17 +138,18 @@ returning id, state, run_at, (extract(epoch from ticket_at) * 1000)::bigint as t
 
 
 INSERT = inserting(FORM, VALUES)
-# 有并发键的、进有上限的队列的：多两列。多数任务两样都没有，不为它们付账
+# 有并发键、公平键的，进有上限的队列的：多三列。多数任务都没有，不为它们付账
 KEYED_FORM: Final[Form] = (
     *FORM,
     ("concurrency_key", "text", attrgetter("concurrency_key"), None),
     ("slot", "smallint", attrgetter("slot"), None),
+    ("fairness_key", "text", attrgetter("fairness_key"), None),
 )
 # 有没有按键的上限，提交者记得的可能已过时：以表为准，否则带键的会绕过它
 _SLOT = f"""case when d.due <= now() and u.slot is not null and u.concurrency_key is not null
-     then (select case when {KEYED} then 0 else 1 end from taskmill.queues q where q.name = u.queue)
+     then (select case when {KEYED} then 0 when u.fairness_key is not null then 3 else 1 end from taskmill.queues q where q.name = u.queue)
      when d.due <= now() then u.slot end"""
-KEYED_VALUES: Final = {**VALUES, "concurrency_key": "u.concurrency_key", "slot": _SLOT}
+KEYED_VALUES: Final = {**VALUES, "concurrency_key": "u.concurrency_key", "fairness_key": "u.fairness_key", "slot": _SLOT}
 INSERT_KEYED = inserting(KEYED_FORM, KEYED_VALUES)
 # 有先后的：先挡着，提交之后才看轮到谁、等的都结束了没有
 ORDERED_FORM: Final[Form] = (

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import asyncpg
 
+from taskmill.models.task_queue import HELD_BY_LIMITS
 from taskmill.states import INFRASTRUCTURE, Cause, Order
 from taskmill.stores.database import AWAY, Queryable
 from taskmill.stores.tasks.rescue import DEATH_LEASE
@@ -21,7 +22,7 @@ SETTINGS = {"application_name": "taskmill-operator", "statement_timeout": "5000"
 COMMAND_TIMEOUT_S = 8.0  # 比 statement_timeout 略长：连接断了也要有回音
 FAILURES = (*AWAY, asyncpg.PostgresError)
 
-_UNHELD = " and coalesce(slot, 2) = 2"
+_UNHELD = f" and {HELD_BY_LIMITS} is not true"
 # 一条语句看全部队列：活动表一遍扫完，汇总只看窗口内的分钟
 OBSERVE = f"""
 with live as materialized (

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
 from taskmill.states import Order, State
 from taskmill.stores import wire
-from taskmill.stores.database import Queryable, raw_json
+from taskmill.stores.database import AWAY, LOCKED_OUT, Queryable, raw_json
+from taskmill.stores.tasks import failures
+from taskmill.stores.tasks.failures import Failed
 from taskmill.stores.tasks.settle import Outcome, settle
 from taskmill.stores.workers.troubles import NONE, Troubles, encode
 
@@ -145,9 +148,13 @@ class LeaseConnection:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await wire.connect(self._url, command_timeout_s=self._lease_s / 4)
             await raw_json(self._connection)
+            failed = list[Failed]()
             async with self._connection.transaction():
-                done = await settle(self._connection, outcomes, writer)
+                done = await settle(self._connection, outcomes, writer, failed=failed)
                 await leave(self._connection, self._worker_id, death)
+            with suppress(*AWAY, LOCKED_OUT):  # 结局已经写下；分组的计数不值得再等
+                async with self._connection.transaction():
+                    await failures.count(self._connection, failures.together(failed))
             return done
         finally:
             self.close()  # 编解码与续租的不同，也不再续租

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from asyncpg import Pool
 
+from taskmill import constants as shared
 from taskmill import keys
 from taskmill.clock import FakeClock
 from taskmill.engine import constants as c
@@ -84,7 +85,7 @@ async def test_invariant_5_rows_older_than_the_head_of_their_stream_have_lost_th
 
 async def test_invariant_5_with_an_empty_stream_age_alone_decides(pool: Pool, tickets: Tickets, auditor: Auditor) -> None:
     await begin(pool, tickets)
-    lost = await ticketed(pool, tickets, c.LOST_TICKET_MARGIN_S + 3, send=False)
+    lost = await ticketed(pool, tickets, shared.LOST_TICKET_MARGIN_S + 3, send=False)
     await ticketed(pool, tickets, 1, send=False)
     assert await auditor.run_once() == {**NOTHING, "lost": 1}
     assert await unticketed(pool) == {lost}

@@ -76,7 +76,7 @@ async def test_after_a_dear_look_at_full_keys_it_rests_a_bounded_time(platform: 
 async def test_a_round_with_all_keys_full_gives_nothing_and_locks_no_queue(platform: Platform) -> None:
     await held(platform, 3)
     async with platform.database.pool.acquire() as other, other.transaction():
-        await other.fetch(limits.LOCK, ["default"])
+        await other.fetch(limits.LOCK, ["default"], 500, 500)
         async with asyncio.timeout(10):  # 要锁就会等到另一个事务结束
             assert (await Limiter(platform.database, platform.promoter).run_once())["promoted"] == 0
 

@@ -14,6 +14,7 @@ from taskmill import constants as c
 from taskmill.engine import constants as ec
 from taskmill.engine.periodic.pruner import Pruner, PrunerConfig
 from taskmill.ids import new_id
+from taskmill.stores import constants as sc
 from taskmill.stores.database import Database
 from taskmill.stores.tasks import partitions
 from tests.support import rows
@@ -173,7 +174,7 @@ async def test_old_fires_and_long_dead_workers_go(pool: Pool, pruner: Pruner) ->
 
 
 async def test_old_rollups_are_merged_by_day_and_their_sums_stay(database: Database, pool: Pool) -> None:
-    day = noon(await today(pool) - (KEEP + 2) * DAY)
+    day = noon(await today(pool) - (sc.ROLLUP_DAYS + 2) * DAY)  # 图表要看的，保留期再短也留着
     for minute, queue, n in ((0, "a", 1), (1, "a", 2), (1, "b", 4), (24 * 60, "a", 8), (10 * 24 * 60, "a", 16)):
         await pool.execute(
             "insert into taskmill.rollups (minute, queue, kind, outcome, writer, n, wait_ms, run_ms)"

@@ -17,10 +17,12 @@ from taskmill.stores.tasks.order import release
 
 pytestmark = pytest.mark.anyio
 STATEMENTS: dict[str, tuple[str, tuple[Any, ...], str]] = {
+    "rescue: look": (task_rescue.LOOK, (10.0,), "tasks_running"),
     "rescue: lost": (task_rescue.LOST, (task_rescue.DEATH_LEASE, task_rescue.DEATH_POD), "tasks_running"),
     "rescue: overdue": (task_rescue.OVERDUE, (10.0, 1000, 20.0, 5.0, 3600.0, 1.8e9), "tasks_running"),
     "audit: oldest": (task_audit.OLDEST, (5.0,), "tasks_available"),
     "audit: lost": (task_audit.LOST, ("q1", 2, 0.0, 1e12, 5000), "tasks_available"),
+    "cron: some due": (schedule.SOME_DUE, (), "schedules_due"),
     "cron: due": (schedule.DUE, (100,), "schedules_due"),
     "release: not armed": (release.PENDING, (), "task_dependencies_fresh"),
     "release: new in sequences": (release.PENDING, (), "sequences_fresh"),
@@ -28,7 +30,8 @@ STATEMENTS: dict[str, tuple[str, tuple[Any, ...], str]] = {
     "release: ended parents": (release.PENDING, (), "ended_parents_pkey"),
     "prune: attempts": (prune.ATTEMPTS, (14, 5000), "task_attempts_finished"),
     "prune: fires": (prune.FIRES, (14, 5000), "schedule_fires_created"),
-    "prune: rollups": (prune.ROLLUPS, (14, prune.NOBODY, 5000), "rollups_pkey"),
+    "prune: closed minutes": (prune.CLOSED, (prune.NOBODY, 5000), "rollups_pkey"),
+    "prune: rollups": (prune.ROLLUPS, (prune.NOBODY, 5000, 14), "rollups_pkey"),
 }
 FILL = """
 insert into taskmill.tasks (id, queue, kind, state, args, timeout_ms, ticket_at, worker_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -361,3 +362,23 @@ async def test_the_detail_of_a_task_names_its_key(platform: Platform) -> None:
 async def test_the_catalog_shows_what_a_kind_declares(platform: Platform) -> None:
     assert (await catalog(platform).kind("shop.bounce")).unique == Unique(by=["to"], on_duplicate="replace")
     assert (await catalog(platform).kind("shop.mail")).unique is None
+
+
+@pytest.mark.parametrize(
+    "key", [{"unique_key": "same"}, {"unique": {"by": ["to"]}}, {"unique_key": "same", "sequence_key": "s"}]
+)
+async def test_of_64_clients_that_submit_the_same_at_once_one_is_stored_and_nobody_fails(
+    platform: Platform, database_url: str, broker_url: str, key: dict[str, Any]
+) -> None:
+    """Eight processes' worth of pools, eight clients in each; nobody deadlocks, whatever the order in which they come."""
+    deadlocks = "select deadlocks from pg_stat_database where datname = current_database()"
+    before = await platform.database.pool.fetchval(deadlocks)
+    async with AsyncExitStack() as stack:
+        processes = [
+            await stack.enter_async_context(platform_of(database_url, broker_url, mail, once, bounce)) for _ in range(8)
+        ]
+        done = await asyncio.gather(*(ask(each, text=str(n), **dict(key)) for n in range(8) for each in processes))
+    assert sorted(each.duplicate for each in done) == [False] + [True] * 63
+    assert len({each.id for each in done}) == 1
+    assert await rows(platform) == 1
+    assert await platform.database.pool.fetchval(deadlocks) == before

@@ -35,8 +35,8 @@ set state = case when {_DUE} then 'available' else 'scheduled' end, run_at = gre
     ticket_at = case when {_DUE} and f.slot is null then {NOW_MS} end, updated_at = clock_timestamp()
 from unnest($1::uuid[]) as u(id) join taskmill.tasks x on x.id = u.id
 left join lateral (
-  select case when {KEYED} and x.concurrency_key is not null then 0 else 1 end as slot
-  from taskmill.queues q where q.name = x.queue and q.limited) f on true
+  select case when {KEYED} and x.concurrency_key is not null then 0 when x.fairness_key is not null then 3 else 1 end as slot
+  from taskmill.queues q where q.name = x.queue and (q.limited or x.fairness_key is not null)) f on true
 where t.id = u.id and {state_in(sources(By.RELEASE))} and {FREE}
 returning t.id, t.queue, t.priority, t.claim_no, t.state, t.slot, t.concurrency_key,
           (extract(epoch from t.ticket_at) * 1000)::bigint as at_ms

@@ -1,0 +1,3 @@
+module taskmill.dev/benchmarks/peers/gopeer
+
+go 1.25.0

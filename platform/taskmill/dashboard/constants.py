@@ -1,0 +1,28 @@
+"""The dashboard's own numbers, each with its unit and reason."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import UUID
+
+ROOT: Final = "/dashboard"
+COOKIE: Final = "taskmill_session"
+LANGUAGE_COOKIE: Final = "taskmill_lang"
+THEME_COOKIE: Final = "taskmill_theme"
+PREFERENCE_S: Final = 365 * 86_400  # 语言与主题记一年
+FORM_MAX_BYTES: Final = 64 * 1024  # 一页选中的编号只有几千字节
+SELECTED_MAX: Final = 100  # 一次动作至多多少个任务：一页的长度
+SAMPLE: Final = 5  # 动手之前列出几个样本
+PAGE_SIZE: Final = 50
+FAILURES_SHOWN: Final = 6  # 概览里最近失败的任务
+QUEUES_SHOWN: Final = 12  # 概览里的队列
+FIRES_SHOWN: Final = 5
+WAITS_MINUTES: Final = 360  # 队列页上等待时间的图看多远：每 5 分钟一个点
+JSON_SHOWN_MAX: Final = 32 * 1024  # 更长的 JSON 只显示开头，全文可以下载
+TEXT_SHOWN_MAX: Final = 64 * 1024  # 回溯
+STREAMS_MAX: Final = 256  # 同时多少条事件流；再多的页面改用轮询
+HEARTBEAT_S: Final = 15.0  # 代理常在一分钟后掐断没有动静的连接
+RETRY_MS: Final = 3_000  # 浏览器多久之后重连事件流
+NEXT_MAX_CHARS: Final = 1_000  # 登录之后回到哪一页：地址的长度
+FIRST: Final = UUID(int=(1 << 128) - 1)  # 从这里往下就是第一页：带着游标问，列表就不数总数
+PLUGINS_MAX: Final = 100  # 一个进程装得下的插件，一页列完

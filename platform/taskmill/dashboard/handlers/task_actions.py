@@ -1,0 +1,96 @@
+"""What a person does to tasks: to one, or to the selected after a look at how many and which."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from litestar import Response, post
+from litestar.status_codes import HTTP_200_OK
+
+from taskmill import reasons
+from taskmill.dashboard import constants as dc
+from taskmill.dashboard import forms
+from taskmill.dashboard.handlers.tasks import task_key
+from taskmill.dashboard.pages import notice, page
+from taskmill.dashboard.visit import Visit, platform_of
+from taskmill.errors import Code, ConflictError, InputError, NotFoundError, TaskmillError
+from taskmill.ids import as_id
+from taskmill.services.tasks.service import TaskService
+from taskmill.services.tasks.view import TaskDetail, TaskState
+from taskmill.states import FINAL
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One action: what does it, to which tasks it can apply, and what undoes it (None: nothing)."""
+
+    name: str
+    work: Callable[[TaskService, UUID], Awaitable[TaskState]]
+    fits: Callable[[TaskDetail], bool]
+    undo: str | None = None
+
+
+ACTIONS = {
+    action.name: action
+    for action in (
+        Action("cancel", TaskService.cancel, lambda task: task.state not in FINAL, undo="retry"),
+        Action("retry", TaskService.retry, lambda task: task.state in FINAL, undo="cancel"),
+        Action("skip", TaskService.skip, lambda task: task.sequence_key is not None),
+    )
+}
+
+
+@post("/tasks/{task_id:str}/{action:str}", status_code=HTTP_200_OK)
+async def act(request: Visit, task_id: str, action: str) -> Response[Any]:
+    """Do it to one task, and offer to undo it where the new state allows that."""
+    chosen, key = _action(request, action), task_key(task_id)
+    done = await chosen.work(platform_of(request).tasks, key)
+    said = "cancel_asked" if done.cancel_requested else f"done_{action}"
+    undo = chosen.undo if chosen.undo == "cancel" or (chosen.undo == "retry" and done.state in FINAL) else None
+    return notice(request, said=said, facts={"id": str(key)}, undo=undo and ("tasks", str(key), undo), failed=[])
+
+
+@post("/tasks/selected", status_code=HTTP_200_OK)
+async def selected(request: Visit) -> Response[Any]:
+    """Show how many of the selected tasks the action applies to, and some of them; with `confirmed` do it."""
+    form = await forms.read(request)
+    chosen = _action(request, forms.one(form, "action"))
+    keys = _keys(form.get("id", []))
+    if forms.one(form, "confirmed") != "yes":
+        return await _preview(request, chosen, keys)
+    failed: list[tuple[UUID, TaskmillError]] = []
+    for key in keys:
+        try:
+            await chosen.work(platform_of(request).tasks, key)
+        except (ConflictError, NotFoundError) as error:  # 这期间它自己变了：说出来，别的照做
+            failed.append((key, error))
+    facts = {"n": len(keys) - len(failed), "of": len(keys)}
+    return notice(request, said=f"done_{chosen.name}_many", facts=facts, undo=None, failed=failed)
+
+
+async def _preview(request: Visit, chosen: Action, keys: list[UUID]) -> Response[Any]:
+    found: list[TaskDetail] = []
+    for key in keys:
+        try:
+            found.append(await platform_of(request).tasks.get(key))
+        except NotFoundError:  # 已被清理，不必再提
+            continue
+    fitting = [task for task in found if chosen.fits(task)]
+    sample, rest = fitting[: dc.SAMPLE], len(keys) - len(fitting)
+    return page(request, "confirm.html", action=chosen.name, fitting=fitting, sample=sample, rest=rest)
+
+
+def _action(request: Visit, name: str) -> Action:
+    if name not in ACTIONS:
+        raise NotFoundError(Code.ROUTE_NOT_FOUND, path=request.scope["path"])
+    return ACTIONS[name]
+
+
+def _keys(given: list[str]) -> list[UUID]:
+    keys = list(dict.fromkeys(found for each in given if (found := as_id(each)) is not None))
+    if not keys or len(keys) > dc.SELECTED_MAX:
+        raise InputError(Code.INVALID_REQUEST, field="id", reason=reasons.WITHIN(low=1, high=dc.SELECTED_MAX))
+    return keys

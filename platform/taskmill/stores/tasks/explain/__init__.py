@@ -1,0 +1,1 @@
+"""Facts behind what is told of a task: why it waits, what became of it."""
