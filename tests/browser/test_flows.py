@@ -298,7 +298,7 @@ def test_twelve_tabs_share_one_stream(house: House, visit: Open) -> None:
         page.goto(first.url)
     for page in pages:
         page.wait_for_selector('#live[data-stream="open"]')
-    assert house.app.state.dashboard.pulse.watchers == 1
+    assert house.app.state.dashboard.pulse.watchers() == 1
     new = house.run(submit(house.platform, queue="tabs"))
     row(pages[-1], new).wait_for()
 

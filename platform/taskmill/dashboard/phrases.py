@@ -166,6 +166,7 @@ PHRASES: Final[dict[str, Words]] = {
     "worker": Words("工作进程", "Worker"),
     "created_by": Words("提交者", "Submitted by"),
     "failed_attempts": Words("失败的尝试", "Failed attempts"),
+    "earlier_attempts": Words("只列最近的 {n} 次，全部在", "Only the newest {n} are shown; all of them are at"),
     "traceback": Words("回溯", "Traceback"),
     "folded": Words("{n} 帧库代码", "{n} frames of libraries"),
     "args": Words("参数", "Args"),

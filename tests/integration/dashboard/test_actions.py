@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,9 +11,12 @@ import pytest
 from litestar import Litestar
 
 from taskmill.dashboard import constants as dc
+from taskmill.dashboard.handlers import task_actions
 from taskmill.services.platform import Platform
 from taskmill.services.schedules.service import ScheduleRequest, ScheduleService
+from taskmill.services.tasks.service import TaskService
 from taskmill.services.tasks.submit_request import SubmitRequest
+from taskmill.services.tasks.view import TaskState
 from taskmill.states import State
 from tests.support import api
 from tests.support.dashboard import PAGES, Visitor
@@ -165,6 +169,26 @@ async def test_the_selected_are_shown_before_anything_happens(platform: Platform
     assert f"Cancelled {len(live)} of {len(live) + 2}" in answer.text
     assert {await state_of(platform, each) for each in live} == {State.CANCELLED}
     assert await state_of(platform, done) == State.COMPLETED
+
+
+async def test_a_server_that_goes_away_in_between_stops_the_rest_and_all_is_told(
+    platform: Platform, me: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [await submit(platform) for _ in range(4)]
+    real, asked = TaskService.cancel, list[UUID]()
+
+    async def away_at_the_third(self: TaskService, task_id: UUID) -> TaskState:
+        asked.append(task_id)
+        if len(asked) == 3:
+            raise ConnectionRefusedError
+        return await real(self, task_id)
+
+    monkeypatch.setitem(task_actions.ACTIONS, "cancel", replace(task_actions.ACTIONS["cancel"], work=away_at_the_third))
+    answer = await me.post("tasks/selected", {"action": "cancel", "id": ids, "confirmed": "yes"})
+    assert "Cancelled 2 of 4" in answer.text
+    assert ids[2][-8:] in answer.text
+    states = [await state_of(platform, each) for each in ids]
+    assert states == [State.CANCELLED, State.CANCELLED, State.AVAILABLE, State.AVAILABLE]
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from tests.support import api
 from tests.support.dashboard import Visitor
 
 pytestmark = pytest.mark.anyio
+OWNER = uuid4()
 STOPS_S = 2.0  # 停机时事件流至多再活这么久：设计里的数
 
 
@@ -107,9 +108,9 @@ async def test_one_look_serves_all_who_watch(platform: Platform, pulse: Pulse, m
         await submit(platform)
         await pulse.look()
         assert await first.next(60) == await second.next(60) != frozenset()
-        assert pulse.watchers == 2
+        assert pulse.watchers() == 2
     assert len(looks) <= 2  # 自己的那一次，也许还有循环开头的
-    assert pulse.watchers == 0
+    assert pulse.watchers() == 0
 
 
 async def test_changes_between_two_questions_are_one_answer(pulse: Pulse) -> None:
@@ -126,11 +127,11 @@ async def test_a_stream_tells_beats_and_ends_with_its_session(
 ) -> None:
     site = app.state.dashboard
     monkeypatch.setattr("taskmill.services.dashboard.constants.PULSE_S", 3_600.0)
-    stream = live._told(site, me.client.cookies[dc.COOKIE], ("127.0.0.1", 1))
+    stream = live._told(site, OWNER, me.client.cookies[dc.COOKIE], ("127.0.0.1", 1))
     assert (await anext(stream)).startswith(b"retry: ")
     telling = asyncio.ensure_future(anext(stream))
     with anyio.fail_after(60):
-        while not site.pulse.watchers:
+        while not site.pulse.watchers():
             await asyncio.sleep(0)
     site.pulse._tell(frozenset({Topic.WORKERS, Topic.TASKS}))
     assert await telling == b"data: tasks workers\n\n"
@@ -141,11 +142,14 @@ async def test_a_stream_tells_beats_and_ends_with_its_session(
         next(iter(site.pulse._watchers)).tell(frozenset({Topic.TASKS}))
     with pytest.raises(StopAsyncIteration):
         await anext(stream)
-    assert site.pulse.watchers == 0
+    assert site.pulse.watchers() == 0
 
 
-async def test_too_many_streams_are_refused(me: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dc, "STREAMS_MAX", 0)
+@pytest.mark.parametrize("limit", ["STREAMS_MAX", "STREAMS_OF_ONE"])
+async def test_too_many_streams_are_refused(app: Litestar, me: Visitor, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setattr(dc, limit, 0)
+    late = live._told(app.state.dashboard, OWNER, me.client.cookies[dc.COOKIE], ("127.0.0.1", 1))
+    assert len([each async for each in late]) == 1
     answer = await me.get("events")
     assert (answer.status_code, "SERVER_BUSY" in answer.text) == (503, True)
 

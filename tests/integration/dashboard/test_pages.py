@@ -11,6 +11,7 @@ from litestar import Litestar
 
 from taskmill.controls.queue_settings import QueuePolicyChange
 from taskmill.controls.rate import Rate
+from taskmill.dashboard import constants as dc
 from taskmill.services.dashboard.overview import Overview
 from taskmill.services.platform import Platform
 from taskmill.services.schedules.service import ScheduleRequest, ScheduleService
@@ -268,3 +269,18 @@ async def test_static_files_are_kept_and_compressed(me: Visitor, app: Litestar) 
             assert other.headers["cache-control"] == "no-store"
     assert sizes["js"] <= 45 * 1024
     assert sizes["css"] <= 15 * 1024
+
+
+async def test_of_many_failed_attempts_the_newest_are_shown(platform: Platform, me: Visitor) -> None:
+    task_id = (await platform.submit.submit(SubmitRequest(kind=api.KIND))).id
+    await platform.database.pool.execute(
+        "insert into taskmill.task_attempts (task_id, claim_no, attempt, cause, error_type, message, worker_id, started_at, finished_at) "
+        "select $1, n, n, 'error', 'E', 'attempt number ' || n, $1, now(), now() from generate_series(1, $2) n",
+        task_id,
+        dc.ATTEMPTS_SHOWN + 2,
+    )
+    page = (await me.get(f"tasks/{task_id}")).text
+    assert page.count('<details id="a') == dc.ATTEMPTS_SHOWN
+    assert "attempt number 3" in page
+    assert "attempt number 2<" not in page
+    assert f"Only the newest {dc.ATTEMPTS_SHOWN} are shown" in page

@@ -59,6 +59,8 @@ async def _entered(request: Visit, holder: Principal, back: str) -> Response[Any
     site = site_of(request)
     request.scope["user"] = holder
     token = await site.sessions.open(holder, request.headers.get("user-agent"))
+    if before := request.cookies.get(dc.COOKIE):
+        await site.sessions.close(before)  # 同一个浏览器换了会话：旧的不留
     life = int(site.platform.settings.dashboard_session_s)
     return _go(f"./{back}", [cookie(request, dc.COOKIE, token, max_age=life)])
 

@@ -56,7 +56,7 @@ async def _sample(service: TaskService, group: FailureDetail) -> TaskAttemptView
     """最近一次这样失败的尝试；任务刚被清理的，看前一个。「其余」一组里的尝试各有各的指纹。"""
     for task in group.tasks:
         try:
-            attempts = await service.attempts(task.id)
+            attempts = await service.attempts(task.id, newest=dc.ATTEMPTS_SHOWN)
         except NotFoundError:
             continue
         mine = [each for each in attempts if group.other or each.fingerprint == group.fingerprint]

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from litestar import Response, get
 from litestar.response import Stream
@@ -13,7 +14,7 @@ from litestar.response import Stream
 from taskmill import reasons
 from taskmill.dashboard import constants as dc
 from taskmill.dashboard.shared import Site
-from taskmill.dashboard.visit import Visit, site_of
+from taskmill.dashboard.visit import Visit, session_of, site_of
 from taskmill.errors import Code, NotFoundError, UnavailableError
 from taskmill.services.access import Client
 
@@ -28,16 +29,21 @@ CACHED = {
 @get("/events", opt={"unasked": True})
 async def events(request: Visit) -> Response[Any]:
     """Stream which topics changed; ends with the session, and when the process stops."""
-    site = site_of(request)
-    if site.pulse.watchers >= dc.STREAMS_MAX:
-        raise UnavailableError(Code.SERVER_BUSY, what=reasons.STREAMS, limit=dc.STREAMS_MAX)
+    site, session = site_of(request), session_of(request)
+    owner = None if session is None else session.id
+    for count, limit in ((site.pulse.watchers(), dc.STREAMS_MAX), (site.pulse.watchers(owner), dc.STREAMS_OF_ONE)):
+        if count >= limit:
+            raise UnavailableError(Code.SERVER_BUSY, what=reasons.STREAMS, limit=limit)
     token = request.cookies.get(dc.COOKIE, "")
-    return Stream(_told(site, token, request.scope.get("client")), media_type="text/event-stream", headers=HEADERS)
+    return Stream(_told(site, owner, token, request.scope.get("client")), media_type="text/event-stream", headers=HEADERS)
 
 
-async def _told(site: Site, token: str, client: Client) -> AsyncIterator[bytes]:
+async def _told(site: Site, owner: UUID | None, token: str, client: Client) -> AsyncIterator[bytes]:
     yield f"retry: {dc.RETRY_MS}\n\n".encode()
-    with site.pulse.watching() as watcher:
+    # 同时来的都过了前面的检查：登记之前再数一次，中间没有 await
+    if site.pulse.watchers() >= dc.STREAMS_MAX or site.pulse.watchers(owner) >= dc.STREAMS_OF_ONE:
+        return
+    with site.pulse.watching(owner) as watcher:
         asked = time.monotonic()
         while not site.pulse.closed:
             topics = await watcher.next(dc.HEARTBEAT_S)

@@ -18,8 +18,9 @@ from taskmill.dashboard.pages import notice, page
 from taskmill.dashboard.visit import Visit, platform_of
 from taskmill.errors import Code, ConflictError, InputError, NotFoundError, TaskmillError
 from taskmill.ids import as_id
+from taskmill.services.faults import translate
 from taskmill.services.tasks.service import TaskService
-from taskmill.services.tasks.view import TaskDetail, TaskState
+from taskmill.services.tasks.view import TaskState, TaskSummary
 from taskmill.states import FINAL
 
 
@@ -29,7 +30,7 @@ class Action:
 
     name: str
     work: Callable[[TaskService, UUID], Awaitable[TaskState]]
-    fits: Callable[[TaskDetail], bool]
+    fits: Callable[[TaskSummary], bool]
     undo: str | None = None
 
 
@@ -61,24 +62,24 @@ async def selected(request: Visit) -> Response[Any]:
     keys = _keys(form.get("id", []))
     if forms.one(form, "confirmed") != "yes":
         return await _preview(request, chosen, keys)
-    failed: list[tuple[UUID, TaskmillError]] = []
+    done, failed = 0, list[tuple[UUID, TaskmillError]]()
     for key in keys:
         try:
             await chosen.work(platform_of(request).tasks, key)
-        except (ConflictError, NotFoundError) as error:  # 这期间它自己变了：说出来，别的照做
-            failed.append((key, error))
-    facts = {"n": len(keys) - len(failed), "of": len(keys)}
+            done += 1
+        except Exception as error:
+            if (known := translate(error)) is None:
+                raise
+            failed.append((key, known))
+            if not isinstance(known, (ConflictError, NotFoundError)):
+                break  # 服务器不在：做了几个、停在哪里，都要说；它自己变了的只是跳过
+    facts = {"n": done, "of": len(keys)}
     return notice(request, said=f"done_{chosen.name}_many", facts=facts, undo=None, failed=failed)
 
 
 async def _preview(request: Visit, chosen: Action, keys: list[UUID]) -> Response[Any]:
-    found: list[TaskDetail] = []
-    for key in keys:
-        try:
-            found.append(await platform_of(request).tasks.get(key))
-        except NotFoundError:  # 已被清理，不必再提
-            continue
-    fitting = [task for task in found if chosen.fits(task)]
+    found = {task.id: task for task in await platform_of(request).tasks.some(keys)}  # 已被清理的不必再提
+    fitting = [found[key] for key in keys if key in found and chosen.fits(found[key])]
     sample, rest = fitting[: dc.SAMPLE], len(keys) - len(fitting)
     return page(request, "confirm.html", action=chosen.name, fitting=fitting, sample=sample, rest=rest)
 

@@ -55,7 +55,8 @@ async def task(request: Visit, task_id: str) -> Response[Any]:
     """Show one task with its attempts, and why it waits or what became of it."""
     service, key = platform_of(request).tasks, task_key(task_id)
     found, explain = await service.explained(key)
-    attempts = await service.attempts(key)
+    attempts = await service.attempts(key, newest=dc.ATTEMPTS_SHOWN + 1)
+    earlier, attempts = len(attempts) > dc.ATTEMPTS_SHOWN, attempts[-dc.ATTEMPTS_SHOWN :]
     result = (await service.result(key)).result if found.state is State.COMPLETED else None
     return page(
         request,
@@ -63,6 +64,7 @@ async def task(request: Visit, task_id: str) -> Response[Any]:
         task=found,
         explain=explain,
         steps=steps(found, attempts),
+        earlier=earlier,
         attempts=[(each, parts(each.traceback or "")) for each in reversed(attempts)],
         result=result,
         long={name: is_long(value) for name, value in (("args", found.args), ("meta", found.meta), ("result", result))},

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from uuid import UUID
 
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.log import get_logger
@@ -42,9 +43,10 @@ SHOWN = frozenset(Topic) - {Topic.AWAY}
 
 
 class Watcher:
-    """One event stream: the topics that changed since it was last asked."""
+    """One event stream, of a session: the topics that changed since it was last asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, owner: UUID | None = None) -> None:
+        self.owner = owner
         self._pending: set[Topic] = set()
         self._news = asyncio.Event()
 
@@ -82,15 +84,14 @@ class Pulse:
         self.closed = True
         self._tell(SHOWN)
 
-    @property
-    def watchers(self) -> int:
-        """Return how many watch."""
-        return len(self._watchers)
+    def watchers(self, owner: UUID | None = None) -> int:
+        """Return how many watch, all or those of one session."""
+        return sum(owner in {None, each.owner} for each in self._watchers)
 
     @contextmanager
-    def watching(self) -> Iterator[Watcher]:
+    def watching(self, owner: UUID | None = None) -> Iterator[Watcher]:
         """Watch until the end of the block."""
-        watcher = Watcher()
+        watcher = Watcher(owner)
         self._watchers.add(watcher)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="pulse")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Any, TypeVar
@@ -147,10 +147,17 @@ class TaskService:
             raise NotFoundError(Code.TASK_NOT_FOUND, id=str(task_id))
         return row
 
-    async def attempts(self, task_id: UUID) -> list[TaskAttemptView]:
-        """Return the attempts that did not complete, the oldest first; NotFoundError TASK_NOT_FOUND."""
+    async def some(self, task_ids: Collection[UUID]) -> list[TaskSummary]:
+        """Return those of these tasks that exist, the newest first."""
+        query = TaskQuery(ids=frozenset(task_ids))
+        async with self._database.sessions.begin() as session, task_read.bounded(session):
+            rows = await task_read.fetch_after(session, query, limit=len(task_ids))
+        return [task_view.summary(row) for row in rows]
+
+    async def attempts(self, task_id: UUID, newest: int | None = None) -> list[TaskAttemptView]:
+        """Return the attempts that did not complete, all or the `newest` so many, the oldest first; NotFoundError TASK_NOT_FOUND."""
         async with self._database.pool.acquire(timeout=c.CONNECT_TIMEOUT_S) as connection:
-            rows = await task_read.fetch_attempts(connection, task_id)
+            rows = await task_read.fetch_attempts(connection, task_id, newest)
         if rows is None:
             raise NotFoundError(Code.TASK_NOT_FOUND, id=str(task_id))
         return [task_view.attempt(row) for row in rows]

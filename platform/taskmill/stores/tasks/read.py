@@ -71,7 +71,7 @@ from (select id from taskmill.tasks where id = $1
       union all
       select id from taskmill.task_history where id = $1) t
 left join taskmill.task_attempts a on a.task_id = t.id
-order by a.claim_no
+order by a.claim_no desc limit $2
 """
 
 
@@ -117,12 +117,12 @@ async def fetch_stored(connection: Queryable, task_id: str) -> StoredResult | No
     return None if row is None else StoredResult(*row)
 
 
-async def fetch_attempts(connection: Connection, task_id: UUID) -> list[Any] | None:
-    """Return the attempts that did not complete by claim_no, None if the task is unknown."""
-    rows = await connection.fetch(ATTEMPTS, task_id)
+async def fetch_attempts(connection: Connection, task_id: UUID, newest: int | None = None) -> list[Any] | None:
+    """Return the attempts that did not complete by claim_no, all or the `newest` so many; None if the task is unknown."""
+    rows = await connection.fetch(ATTEMPTS, task_id, newest)
     if not rows:
         return None
-    return [row for row in rows if row["claim_no"] is not None]
+    return [row for row in reversed(rows) if row["claim_no"] is not None]
 
 
 async def fetch_page(session: AsyncSession, query: TaskQuery, *, limit: int, offset: int) -> tuple[list[Any], int]:
