@@ -21,6 +21,7 @@ from taskmill.stores.tasks import audit as task_audit
 from taskmill.stores.tasks import claim as task_claim
 from taskmill.stores.tasks import ends as task_ends
 from taskmill.stores.tasks import failures, partitions, prune
+from taskmill.stores.tasks import glance as task_glance
 from taskmill.stores.tasks import limits as task_limits
 from taskmill.stores.tasks import read as task_read
 from taskmill.stores.tasks import rescue as task_rescue
@@ -58,7 +59,10 @@ STATEMENTS: dict[str, tuple[str, set[str]]] = {
     "unticket": (task_stage.UNTICKET, BY_ID),
     "due": (task_stage.DUE, {"tasks_due", "tasks_pkey"}),
     "lanes": (task_stage.LANES, {"tasks_ticketless"}),
-    "stage: look": (task_stage.LOOK, {"tasks_due", "tasks_expiring", "tasks_ticketless"}),
+    "glance": (
+        task_glance.GLANCE,
+        {"tasks_due", "tasks_expiring", "tasks_ticketless", "tasks_slots", "tasks_slots_by_key", "tasks_fair"},
+    ),
     "feed": (task_stage.FEED, {"tasks_ticketless", "tasks_pkey"}),
     "stale": (task_stage.STALE, {"tasks_available", "tasks_pkey"}),
     "expire": (task_stage.EXPIRE, {"tasks_expiring", "tasks_pkey"}),
@@ -79,10 +83,8 @@ STATEMENTS: dict[str, tuple[str, set[str]]] = {
         task_limits.ROUND,
         {"tasks_slots", "tasks_slots_by_key", "tasks_ticketless", "tasks_running", "tasks_pkey"},
     ),
-    "limits: look": (task_limits.LOOK, {"tasks_slots", "tasks_slots_by_key", "tasks_fair"}),
     "rescue: look": (task_rescue.LOOK, {"tasks_running"}),
     "limits: adopt": (task_limits.ADOPT, {"tasks_running", "tasks_pkey"}),
-    "order: pending": (release.PENDING, set()),
     "order: release": (release.RELEASE, BY_ID),
     "order: cancel": (follow.CANCEL, BY_ID),
     "order: next": (sequences.NEXT, {"tasks_sequence", "tasks_pkey"}),

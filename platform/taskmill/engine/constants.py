@@ -57,6 +57,8 @@ STUBBORN_S: Final = 8.0  # 取消之后给处理函数清理的时间，过了�
 
 # ── 调度器的循环 ──────────────────────────────────────────────────────────
 CRON_PERIOD_S: Final = 0.5
+LOOKOUT_AGE_S: Final = 0.3  # 上一眼看到的算多久：比 stager 最长的一轮略长，它不来了才自己看
+LOOKOUT_TELL_S: Final = 0.15  # stager 忙的时候一轮接一轮，叫醒别人不必这么勤
 SCHEDULER_BEAT_S: Final = 5.0  # 调度器多久说一次自己活着
 SCHEDULER_LEAVE_S: Final = 1.0  # 停机时注销自己的时限；来不及就等租约到期
 SCHEDULER_LEASE_S: Final = 20.0  # 这么久没说就当它没了：与工作进程的租约相同
@@ -72,8 +74,8 @@ CRON_BATCH: Final = 100
 PRUNE_BATCH: Final = 5_000
 AUDIT_BATCH: Final = 5_000
 AUDIT_CONSUMERS_S: Final = 30.0  # 遍查所有队列、清理死去的消费者的周期；留着它们无害，只是占内存
-LIMITER_PERIOD_S: Final = 0.25  # 放行者的周期：自己放行的不等它，它管漏下的与新有上限的
-RELEASER_PERIOD_S: Final = 0.25  # 自己放行的不等它，它管漏下的与用 SQL 提交的
+LIMITER_PERIOD_S: Final = 0.5  # 放行者的周期：自己放行的不等它，新来的会叫醒它，它管漏下的与新有上限的
+RELEASER_PERIOD_S: Final = 0.5  # 自己放行的不等它，用 SQL 提交的会叫醒它
 RELEASE_BATCH: Final = 1_000  # 一轮看多少个序列、多少条依赖
 MEND_PERIOD_S: Final = 5.0  # 多久找一段旧程序漏下的
 LIMITER_MIN_S: Final = 0.02  # 令牌桶再快，也不比这更勤

@@ -137,12 +137,6 @@ class Advance:
     last_error: str | None
 
 
-async def some_due(connection: Queryable) -> bool:
-    """Say whether some schedule is due, locked or not."""
-    found: Any = await connection.fetchval(SOME_DUE)
-    return bool(found)
-
-
 async def fetch_due(connection: Connection, limit: int) -> list[DueRow]:
     """Lock and return schedules that are due, the longest overdue first."""
     return [DueRow(*row) for row in await connection.fetch(DUE, limit)]

@@ -8,8 +8,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from taskmill.engine.periodic.looper import Looper
-from taskmill.engine.periodic.scheduler import build_loops
+from taskmill.engine.periodic.scheduler import build_loopers
 from taskmill.engine.periodic.stager import Stager
 from taskmill.engine.worker import WorkerRole
 from taskmill.plugin.definition import TaskDefinition
@@ -65,7 +64,7 @@ async def working(
     if migrations := host.migrations():
         await migrate_up(database_url, plugins=migrations)
     platform = await Platform.open(configured, host)
-    loopers = [Looper(loop) for loop in build_loops(platform)]
+    loopers = build_loopers(platform)
     for looper in loopers:
         if isinstance(looper.loop, Stager):
             looper.loop.period_s = c.STAGER_PERIOD_S  # 测试等不起生产环境的一轮

@@ -107,6 +107,7 @@ ENGLISH: dict[str, str] = {
     "数据库曾长时间无响应，暂不救援": "the database did not answer for long, no rescue for now",
     "任务已救援": "task rescued",
     "票据流已建立": "ticket streams created",
+    "补上删掉的队列：有任务等着轮到": "deleted queues made again: tasks wait there for their turn",
     "无法撤回票据标记，由审计发现": "ticket marks cannot be taken back, the audit will find them",
     "票据窗口已恢复": "ticket window restored",
     # 集群控制器

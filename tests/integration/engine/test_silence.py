@@ -18,7 +18,7 @@ from taskmill.api.app import create_app
 from taskmill.engine.periodic.auditor import Auditor
 from taskmill.engine.periodic.key_guard import KeyGuard
 from taskmill.engine.periodic.looper import Looper
-from taskmill.engine.periodic.scheduler import build_loops
+from taskmill.engine.periodic.scheduler import build_loopers
 from taskmill.errors import UnavailableError
 from taskmill.services import constants as svc
 from taskmill.services.platform import Platform
@@ -136,7 +136,7 @@ async def test_a_worker_claims_and_settles_again_under_the_same_lease(
 
 async def test_every_loop_of_the_scheduler_comes_round_again(way: Proxy, broker_url: str) -> None:
     async with platform_of(way.url, broker_url, double) as platform:
-        loopers = [Looper(loop) for loop in build_loops(platform)]
+        loopers = build_loopers(platform)
         for looper in loopers:
             looper.loop.period_s = 0.2
             if isinstance(looper.loop, KeyGuard):

@@ -187,6 +187,19 @@ async def test_what_a_died_process_did_not_come_to_the_limiter_gives(platform: P
     assert await stream.start(4) == ["a", "b", "a", "b"]
 
 
+async def test_a_queue_that_was_deleted_in_the_moment_of_a_submit_gives_turns_again(
+    platform: Platform, stream: Stream
+) -> None:
+    await platform.database.pool.execute("delete from taskmill.queues")
+    await stream.add({"a": 2, "b": 1})
+    await platform.database.pool.execute("delete from taskmill.queues")
+    await platform.database.pool.execute("update taskmill.tasks set slot = 3, ticket_at = null")
+    limiter = Limiter(platform.database, platform.promoter)
+    await limiter.run_once()
+    assert (await platform.queues.get("default")).name == "default"
+    assert await stream.start(3) == ["a", "b", "a"]
+
+
 async def test_a_task_of_a_sequence_lines_up_when_it_is_let_go(platform: Platform, stream: Stream) -> None:
     first, second = await tasks_of(platform, "aa", sequence_key="s")
     await quiet(platform.promoter, platform.releaser)  # type: ignore[arg-type]

@@ -35,6 +35,7 @@ STATEMENTS: dict[str, tuple[str, tuple[Any, ...], int]] = {
     "take with limits": (turns.TAKE_LIMITED, ("q1", 2, "key-5", 100, None), 20_000),
     "line up": (turns.LINE_UP, (5_000,), 100),
     "waiting": (turns.WAITING, ("", 0, 50, WINDOW), 4_000),
+    "queues": (turns.QUEUES, (), 500),
     "keys before": (waiting.KEYS_BEFORE, ("q1", 2, "key-999", new_id(), 1_001), 20_000),
 }
 

@@ -11,6 +11,7 @@ import msgspec
 
 from taskmill import constants as c
 from taskmill.engine import constants as ec
+from taskmill.engine.periodic.lookout import Lookout
 from taskmill.errors import SetupError, TaskmillError, UnavailableError
 from taskmill.log import get_logger
 from taskmill.services.tasks.submit import SubmitService
@@ -45,14 +46,17 @@ class Cron:
     name = "cron"
     period_s = ec.CRON_PERIOD_S
 
-    def __init__(self, database: Database, submit: SubmitService, *, batch: int = ec.CRON_BATCH) -> None:
+    def __init__(
+        self, database: Database, submit: SubmitService, *, batch: int = ec.CRON_BATCH, lookout: Lookout | None = None
+    ) -> None:
         self._database = database
+        self._lookout = lookout or Lookout(database)
         self._submit = submit
         self._batch = batch
 
     async def run_once(self) -> Mapping[str, int]:
         """Fire what is due; returns fired (tasks), missed (fires given up), failed (schedules) and more."""
-        if not await store.some_due(self._database.pool):
+        if not (await self._lookout.recent()).fires:
             return NOTHING
         return await self._database.unit(self._round)
 

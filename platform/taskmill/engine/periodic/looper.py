@@ -45,16 +45,24 @@ class Looper:
         self.last_turn = time.monotonic()
         self.failures = 0
         self.done: Counter[str] = Counter()
-        self._stop = asyncio.Event()
+        self._stopping = False
+        self._woken = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to loop in a task of its own."""
+        self._stopping = False
         self._task = asyncio.create_task(self._run(), name=f"loop-{self.loop.name}")
+
+    def wake(self) -> None:
+        """Begin the next round now; one that backs off after a failure waits on."""
+        if not self.failures:
+            self._woken.set()
 
     async def stop(self, grace_s: float = c.SHUTDOWN_GRACE_S) -> bool:
         """End after the current round; one that takes longer than `grace_s` is cut off. Says whether it ended by itself."""
-        self._stop.set()
+        self._stopping = True
+        self._woken.set()
         if self._task is None:
             return True
         if (await asyncio.wait({self._task}, timeout=grace_s))[0]:
@@ -64,12 +72,15 @@ class Looper:
         return False
 
     async def _run(self) -> None:
-        while not self._stop.is_set():
+        while not self._stopping:
+            self._woken.clear()  # 在一轮之前：这一轮里来的叫醒，它也许没看到
             delay = await self._round()
             self.last_turn = time.monotonic()
+            if self._stopping:
+                return
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay):  # wait_for 每轮多一个任务
-                    await self._stop.wait()
+                    await self._woken.wait()
 
     async def _round(self) -> float:
         try:

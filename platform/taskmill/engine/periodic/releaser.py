@@ -7,10 +7,10 @@ from uuid import UUID
 
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.engine import constants as ec
+from taskmill.engine.periodic.lookout import Lookout
 from taskmill.services.tasks.releasing import Releaser as Releasing
 from taskmill.stores.database import Database
 from taskmill.stores.tasks.order import dependencies, sequences
-from taskmill.stores.tasks.order.release import pending
 
 FIRST = (UUID(int=0), UUID(int=0))
 
@@ -26,8 +26,11 @@ class Releaser:
     name = "releaser"
     period_s = ec.RELEASER_PERIOD_S
 
-    def __init__(self, database: Database, releasing: Releasing, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self, database: Database, releasing: Releasing, *, clock: Clock = SYSTEM_CLOCK, lookout: Lookout | None = None
+    ) -> None:
         self._database = database
+        self._lookout = lookout or Lookout(database)
         self._releasing = releasing
         self._clock = clock
         self._after_key, self._lost_after = "", ""
@@ -37,7 +40,7 @@ class Releaser:
     async def run_once(self) -> Mapping[str, int]:
         """Do one round; returns armed and resolved (dependencies), turns, mended and more (a batch was full)."""
         mended = await self._mend()
-        if not await pending(self._database.pool):
+        if not (await self._lookout.recent()).pending:
             return {"armed": 0, "resolved": 0, "turns": 0, "mended": mended, "more": 0}
         armed = await self._releasing.arm()
         resolved = await self._releasing.resolve_some()

@@ -12,7 +12,8 @@ from taskmill.engine.periodic.auditor import Auditor
 from taskmill.engine.periodic.cron import Cron
 from taskmill.engine.periodic.key_guard import KeyGuard
 from taskmill.engine.periodic.limiter import Limiter
-from taskmill.engine.periodic.looper import Loop, Looper
+from taskmill.engine.periodic.lookout import Lookout
+from taskmill.engine.periodic.looper import Looper
 from taskmill.engine.periodic.presence import Presence
 from taskmill.engine.periodic.pruner import Pruner, PrunerConfig
 from taskmill.engine.periodic.releaser import Releaser
@@ -104,27 +105,38 @@ class ScheduleSync:
         return counts
 
 
-def build_loops(platform: Platform, tally: Tally | None = None) -> list[Loop]:
-    """Return every duty of the scheduler, not started; `tally` counts the tasks that they end."""
+def build_loopers(platform: Platform, tally: Tally | None = None) -> list[Looper]:
+    """Return every duty of the scheduler, not started; `tally` counts the tasks that they end.
+
+    The stager looks for those whose work others may add at any moment, and wakes them.
+    """
     settings, database, tickets = platform.settings, platform.database, platform.tickets
+    lookout = Lookout(database, clock=platform.clock)
+    cron = Looper(Cron(database, platform.submit, lookout=lookout))
+    limiter = Looper(Limiter(database, platform.promoter, lookout=lookout))
+    releaser = Looper(Releaser(database, platform.releaser, clock=platform.clock, lookout=lookout))
+    lookout.wake(lambda seen: seen.fires, cron.wake)
+    lookout.wake(lambda seen: seen.held and bool(seen.lanes), limiter.wake)
+    lookout.wake(lambda seen: seen.pending, releaser.wake)
+    rescuer = Rescuer(
+        database,
+        RescuerConfig(lease_s=settings.lease_s),
+        clock=platform.clock,
+        tally=tally,
+        freed=platform.promoter.soon,
+        released=platform.releaser.released,
+        failed=platform.failures.note,
+    )
     return [
-        ScheduleSync(platform),
-        KeyGuard(database, tickets),  # 在 stager 之前：它清出地方，stager 才能重建
-        Stager(database, tickets, tally=tally, released=platform.releaser.released),
-        Cron(database, platform.submit),
-        Rescuer(
-            database,
-            RescuerConfig(lease_s=settings.lease_s),
-            clock=platform.clock,
-            tally=tally,
-            freed=platform.promoter.soon,
-            released=platform.releaser.released,
-            failed=platform.failures.note,
-        ),
-        Limiter(database, platform.promoter),
-        Releaser(database, platform.releaser, clock=platform.clock),
-        Pruner(database, PrunerConfig(retention_days=settings.history_retention_days)),
-        Auditor(database, tickets, clock=platform.clock),
+        Looper(ScheduleSync(platform)),
+        Looper(KeyGuard(database, tickets)),  # 在 stager 之前：它清出地方，stager 才能重建
+        Looper(Stager(database, tickets, tally=tally, released=platform.releaser.released, lookout=lookout)),
+        cron,
+        Looper(rescuer),
+        limiter,
+        releaser,
+        Looper(Pruner(database, PrunerConfig(retention_days=settings.history_retention_days))),
+        Looper(Auditor(database, tickets, clock=platform.clock)),
     ]
 
 
@@ -134,7 +146,7 @@ async def run_scheduler(platform: Platform, stop: asyncio.Event) -> None:
     SetupError CONFIG_INVALID if the port of the health endpoint is taken.
     """
     tally = Tally()
-    loopers = [Looper(loop) for loop in build_loops(platform, tally)]
+    loopers = build_loopers(platform, tally)
     settings = platform.settings
     app = SchedulerHealth(loopers, tally, lambda: platform.database.login.refused_s, platform.host.wanting)
     port = settings.scheduler_health_port

@@ -14,6 +14,7 @@ from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.engine import constants as ec
 from taskmill.engine.periodic.cost import Cost
+from taskmill.engine.periodic.lookout import Lookout
 from taskmill.engine.tally import Tally
 from taskmill.ids import new_id
 from taskmill.log import get_logger
@@ -43,8 +44,10 @@ class Stager:
         tally: Tally | None = None,
         clock: Clock = SYSTEM_CLOCK,
         released: Callable[[LetGo], None] = lambda _: None,
+        lookout: Lookout | None = None,
     ) -> None:
         self._database = database
+        self._lookout = lookout or Lookout(database)
         self._released = released
         self._tickets = tickets
         self._batch = batch
@@ -60,7 +63,7 @@ class Stager:
 
     async def run_once(self) -> Mapping[str, int]:
         """Do one round; returns staged, expired, fed, epochs (rebuilt) and more (a batch was full)."""
-        look = await store.look(self._database.pool)
+        look = await self._lookout.look()
         due = await self._stage() if look.due else []
         waiting = set(await store.unticketed_lanes(self._database.pool) if due else look.lanes)
         # 刚到期的先补：别的道再多，也不耽误它们

@@ -191,15 +191,6 @@ union all select 'room', queue, null from ({QUEUES}) h
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """What there is for the limiter: tasks that line up or have a slot, queues with limits, unstarted tasks with a fairness key."""
-
-    lined: bool = False
-    limited: bool = False
-    fair: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Mended:
     """What a look at all queues found: tasks let go since their queue has no limits any more, and lined up, how many where.
 
@@ -248,12 +239,6 @@ class Given:
 
     tickets: Mapping[Lane, list[Ticket]]
     refill_s: Mapping[str, float]
-
-
-async def look(connection: Queryable) -> Look:
-    """Return what there is to do, without doing it."""
-    row = await connection.fetchrow(LOOK)
-    return Look(**row) if row is not None else Look()
 
 
 async def limited(connection: Queryable) -> dict[str, Sort]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -135,26 +134,6 @@ with old as materialized (
 )
 select id, kind, queue, attempt, state, blocked, {FACTS} from d
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What there is for the stager: whether some task is `due`, whether the time of some waiting one has passed (`expired`).
-
-    `lanes`, those of paused queues left out, have rows without a ticket.
-    """
-
-    due: bool = False
-    expired: bool = False
-    lanes: Sequence[Lane] = ()
-
-
-async def look(connection: Queryable) -> Look:
-    """Return what there is to do, without doing it."""
-    row = await connection.fetchrow(LOOK)
-    if row is None:
-        return Look()
-    return Look(row["due"], row["expired"], list(zip(row["queues"] or (), row["priorities"] or (), strict=True)))
 
 
 async def stage_due(connection: Queryable, limit: int) -> list[Lane]:

@@ -142,6 +142,19 @@ where h.n = $3 or q.paused_at is null
     select from taskmill.tasks t where {GIVEN} and t.queue = h.queue and t.priority = h.priority limit $4::int + 1) g)
 """
 
+# 队列被删掉的同时有人往里提交：没有那一行，没有人锁得住它，也就轮不到
+QUEUES = f"""
+with recursive named as (
+  (select queue from taskmill.tasks where {HELD} order by queue limit 1)
+  union all
+  select x.queue from named n cross join lateral (
+    select queue from taskmill.tasks where {HELD} and queue > n.queue order by queue limit 1) x
+)
+insert into taskmill.queues (name)
+select n.queue from named n where not exists (select from taskmill.queues q where q.name = n.queue) order by n.queue
+on conflict do nothing returning name
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -243,3 +256,8 @@ async def waiting(connection: Queryable, after: Lane, most: int, window: Window)
     rows = await connection.fetch(WAITING, *after, most, window.low)
     last = next(((row["queue"], row["priority"]) for row in rows if row["last"]), None)
     return {row["queue"] for row in rows}, last
+
+
+async def make_queues(connection: Queryable) -> list[str]:
+    """Make the queues in which keys wait for their turn and which somebody deleted in the moment of a submit; returns them."""
+    return [row["name"] for row in await connection.fetch(QUEUES)]

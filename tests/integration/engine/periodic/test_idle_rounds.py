@@ -9,11 +9,14 @@ import pytest
 from taskmill.clock import FakeClock
 from taskmill.controls.queue_settings import QueuePolicyChange
 from taskmill.engine import constants as ec
+from taskmill.engine.periodic.limiter import Limiter
 from taskmill.engine.periodic.looper import Loop
 from taskmill.engine.periodic.rescuer import Rescuer, RescuerConfig
-from taskmill.engine.periodic.scheduler import build_loops
+from taskmill.engine.periodic.scheduler import build_loopers
 from taskmill.engine.periodic.stager import Stager
+from taskmill.services.platform import Platform
 from taskmill.stores.slow import SlowLog
+from taskmill.stores.tasks.glance import GLANCE
 from tests.support import rows
 from tests.support.engines import platform_of
 
@@ -24,7 +27,8 @@ select gen_random_uuid(), 'default', 'shop.pack', 'available', '{}', 1000, 'key'
 from generate_series(1, 3) n
 """
 LIMIT: dict[str, Any] = {"max_running_per_key": 1}
-MOST = {"stager": 1, "cron": 1, "limiter": 1, "releaser": 1, "rescuer": 1, "auditor": 2}
+MOST = {"stager": 1, "rescuer": 1, "auditor": 2}
+TOLD = ("cron", "limiter", "releaser")
 
 
 @pytest.fixture
@@ -39,6 +43,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return found
 
 
+def loops_of(platform: Platform) -> dict[str, Loop]:
+    """Every duty of a scheduler, by its name."""
+    return {looper.loop.name: looper.loop for looper in build_loopers(platform)}
+
+
 async def asks(loop: Loop, asked: list[str]) -> list[str]:
     """Return what a round asks that is not the first."""
     await loop.run_once()
@@ -49,9 +58,31 @@ async def asks(loop: Loop, asked: list[str]) -> list[str]:
 
 async def test_a_loop_with_nothing_to_do_asks_once(database_url: str, broker_url: str, asked: list[str]) -> None:
     async with platform_of(database_url, broker_url) as platform:
-        loops = {loop.name: loop for loop in build_loops(platform)}
+        loops = loops_of(platform)
         for name, most in MOST.items():
             assert 1 <= len(found := await asks(loops[name], asked)) <= most, f"{name}: {found}"
+
+
+async def test_who_is_told_by_the_stager_asks_nothing(database_url: str, broker_url: str, asked: list[str]) -> None:
+    async with platform_of(database_url, broker_url) as platform:
+        platform.clock = FakeClock()
+        loops = loops_of(platform)
+        await loops["stager"].run_once()
+        for name in TOLD:
+            assert await asks(loops[name], asked) == [], name
+
+
+async def test_a_loop_that_hears_nothing_from_the_stager_looks_itself(
+    database_url: str, broker_url: str, asked: list[str]
+) -> None:
+    async with platform_of(database_url, broker_url) as platform:
+        platform.clock = clock = FakeClock()
+        loops = loops_of(platform)
+        for name in TOLD:
+            clock.advance(ec.LOOKOUT_AGE_S + 0.01)
+            asked.clear()
+            await loops[name].run_once()
+            assert GLANCE in asked, name
 
 
 async def test_beside_tasks_that_stay_held_the_limiter_asks_for_all_queues_at_once(
@@ -60,7 +91,7 @@ async def test_beside_tasks_that_stay_held_the_limiter_asks_for_all_queues_at_on
     async with platform_of(database_url, broker_url) as platform:
         await platform.queues.put("default", QueuePolicyChange(**LIMIT))
         await platform.database.pool.execute(HELD)
-        limiter = {loop.name: loop for loop in build_loops(platform)}["limiter"]
+        limiter = Limiter(platform.database, platform.promoter)
         assert 2 <= len(found := await asks(limiter, asked)) <= 3, found  # 看一眼、问一轮，隔一阵看一段键
 
 

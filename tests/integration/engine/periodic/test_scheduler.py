@@ -17,7 +17,7 @@ from taskmill import keys
 from taskmill.dev import ports
 from taskmill.engine import constants as ec
 from taskmill.engine.periodic.looper import Looper
-from taskmill.engine.periodic.scheduler import SchedulerHealth, build_loops, run_scheduler
+from taskmill.engine.periodic.scheduler import SchedulerHealth, build_loopers, run_scheduler
 from taskmill.errors import SetupError
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest
@@ -89,7 +89,7 @@ async def test_it_stops_in_time_although_the_database_hangs(own_postgres: Postgr
 
 async def test_every_duty_has_a_name_of_its_own(database_url: str, broker_url: str) -> None:
     async with opened(database_url, broker_url) as platform:
-        names = [loop.name for loop in build_loops(platform)]
+        names = [looper.loop.name for looper in build_loopers(platform)]
     assert len(set(names)) == len(names)
     assert {"stager", "cron", "rescuer", "limiter", "releaser", "pruner", "auditor"} <= set(names)
 
@@ -123,7 +123,7 @@ async def test_repairs_of_the_auditor_are_a_metric(database_url: str, broker_url
 
 async def test_a_loop_that_does_not_come_round_is_unhealthy(database_url: str, broker_url: str) -> None:
     async with opened(database_url, broker_url) as platform:
-        loopers = [Looper(loop) for loop in build_loops(platform)]
+        loopers = build_loopers(platform)
     health = SchedulerHealth(loopers)
     assert health.answer("/healthz")[0] == 200
     loopers[1].last_turn -= loopers[1].loop.period_s + ec.LOOP_LIVE_S + 1
@@ -157,9 +157,8 @@ async def test_a_scheduler_is_not_ready_while_one_of_its_loops_does_not_succeed(
     database_url: str, broker_url: str, how: str
 ) -> None:
     async with opened(database_url, broker_url) as platform:
-        loops = build_loops(platform)
-        assert tuple(loop.name for loop in loops) == LOOPS
-        loopers = [Looper(loop) for loop in loops]
+        loopers = build_loopers(platform)
+        assert tuple(looper.loop.name for looper in loopers) == LOOPS
         health = SchedulerHealth(loopers)
         assert health.answer("/readyz") == (503, f"failing: {', '.join(LOOPS)}\n".encode()), "nothing has succeeded yet"
         try:
@@ -188,7 +187,6 @@ async def _break(victim: Looper, how: str) -> None:
     await victim.stop(grace_s=10)
     victim.loop.run_once = run_once  # type: ignore[method-assign]
     if how != "is gone":
-        victim._stop.clear()
         victim.start()
         await asyncio.wait_for(entered.wait(), 10)
 

@@ -11,9 +11,8 @@ import pytest
 from taskmill.stores import schedule
 from taskmill.stores.database import Database
 from taskmill.stores.tasks import audit as task_audit
-from taskmill.stores.tasks import prune
+from taskmill.stores.tasks import glance, prune
 from taskmill.stores.tasks import rescue as task_rescue
-from taskmill.stores.tasks.order import release
 
 pytestmark = pytest.mark.anyio
 STATEMENTS: dict[str, tuple[str, tuple[Any, ...], str]] = {
@@ -22,12 +21,12 @@ STATEMENTS: dict[str, tuple[str, tuple[Any, ...], str]] = {
     "rescue: overdue": (task_rescue.OVERDUE, (10.0, 1000, 20.0, 5.0, 3600.0, 1.8e9), "tasks_running"),
     "audit: oldest": (task_audit.OLDEST, (5.0,), "tasks_available"),
     "audit: lost": (task_audit.LOST, ("q1", 2, 0.0, 1e12, 5000), "tasks_available"),
-    "cron: some due": (schedule.SOME_DUE, (), "schedules_due"),
+    "cron: some due": (glance.GLANCE, (), "schedules_due"),
     "cron: due": (schedule.DUE, (100,), "schedules_due"),
-    "release: not armed": (release.PENDING, (), "task_dependencies_fresh"),
-    "release: new in sequences": (release.PENDING, (), "sequences_fresh"),
-    "release: turns put off": (release.PENDING, (), "sequence_turns_waiting"),
-    "release: ended parents": (release.PENDING, (), "ended_parents_pkey"),
+    "release: not armed": (glance.GLANCE, (), "task_dependencies_fresh"),
+    "release: new in sequences": (glance.GLANCE, (), "sequences_fresh"),
+    "release: turns put off": (glance.GLANCE, (), "sequence_turns_waiting"),
+    "release: ended parents": (glance.GLANCE, (), "ended_parents_pkey"),
     "prune: attempts": (prune.ATTEMPTS, (14, 5000), "task_attempts_finished"),
     "prune: fires": (prune.FIRES, (14, 5000), "schedule_fires_created"),
     "prune: closed minutes": (prune.CLOSED, (prune.NOBODY, 5000), "rollups_pkey"),

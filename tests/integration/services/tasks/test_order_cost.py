@@ -15,7 +15,7 @@ from taskmill.engine.periodic.releaser import Releaser
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.stores.tasks import stage
-from taskmill.stores.tasks.order.release import PENDING, pending
+from taskmill.stores.tasks.glance import GLANCE, glance
 from tests.support import orders
 from tests.support.engines import platform_of, submit
 
@@ -79,7 +79,7 @@ async def test_a_round_of_the_releaser_that_finds_nothing_asks_once(platform: Pl
     assert set((await releaser.run_once()).values()) == {0}
     async with listening(platform) as heard:
         assert set((await releaser.run_once()).values()) == {0}
-        assert [query for query in heard if "taskmill." in query] == [PENDING]
+        assert [query for query in heard if "taskmill." in query] == [GLANCE]
 
 
 @pytest.mark.parametrize("options", [{"sequence_key": "k"}, {"depends_on": True}], ids=str)
@@ -89,10 +89,10 @@ async def test_a_round_that_finds_something_does_it(platform: Platform, options:
         (parent,) = await orders.add(connection, orders.new_task())
         parents = [parent] if "depends_on" in options else []
         (waiting,) = await orders.add(connection, orders.new_task(parents=parents, **task_of))
-        assert await pending(connection)
+        assert (await glance(connection)).pending
     await Releaser(platform.database, platform.releaser).run_once()
     assert await orders.states(platform.database, [waiting]) == ["blocked" if parents else "available"]
-    assert not await pending(platform.database.pool)
+    assert not (await glance(platform.database.pool)).pending
 
 
 async def test_a_task_with_order_does(platform: Platform) -> None:

@@ -83,5 +83,25 @@ async def test_a_loop_goes_on_after_a_bug_until_it_is_stopped() -> None:
     assert looper.last_success is not None
 
 
+async def test_who_is_woken_does_not_wait_for_its_period() -> None:
+    duty = Duty()
+    duty.period_s = 3_600.0
+    looper = Looper(duty)
+    looper.start()
+    async with asyncio.timeout(60):
+        for _ in range(3):
+            await duty.turns.acquire()
+            looper.wake()
+        await duty.turns.acquire()
+    await looper.stop()
+
+
+async def test_who_backs_off_is_not_woken() -> None:
+    looper = Looper(Duty(ConnectionRefusedError("away")))
+    await looper._round()
+    looper.wake()
+    assert not looper._woken.is_set()
+
+
 async def test_a_loop_that_never_began_can_be_stopped() -> None:
     await Looper(Duty()).stop()

@@ -66,12 +66,6 @@ class LetGo:
         self.ids |= other.ids
 
 
-async def pending(connection: Queryable) -> bool:
-    """Say whether somebody has to look at a sequence or a dependency."""
-    found: Any = await connection.fetchval(PENDING)
-    return bool(found)
-
-
 async def release(connection: Connection, ids: Collection[UUID]) -> LetGo:
     """Let those of the blocked tasks go that wait for nothing any more."""
     made = LetGo()
