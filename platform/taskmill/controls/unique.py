@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Final, Literal
 
@@ -19,6 +20,7 @@ OnDuplicate = Literal["return", "replace", "refuse"]
 PERIOD_S: Final = Range(0, 366 * 86_400.0, above=True)  # 键最多占一年：过期的要有人清
 BY_MAX: Final = 20  # by 里至多几个参数
 _ABSENT = object()
+_UNFIT = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL 存不了的
 
 
 class Unique(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename={"while_": "while"}):
@@ -94,6 +96,6 @@ class Unique(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 def bad_key(key: Any) -> Words | None:
     """Return why a text cannot be a key, None if it can: 1 to UNIQUE_KEY_MAX_CHARS characters that PostgreSQL can store."""
     fits = isinstance(key, str) and 0 < len(key) <= c.UNIQUE_KEY_MAX_CHARS
-    if not fits or "\x00" in key or any("\ud800" <= char <= "\udfff" for char in key):
+    if not fits or _UNFIT.search(key):
         return reasons.TEXT_OF(limit=c.UNIQUE_KEY_MAX_CHARS)
     return None

@@ -18,6 +18,11 @@ def sparse(values: list[Any], default: Any) -> list[Any]:
     return [] if values.count(default) == len(values) else values
 
 
+def uniform(values: list[Any]) -> list[Any]:
+    """Return `values`, or the one value if all are the same and none is None; the statement takes the first for NULL."""
+    return values[:1] if values.count(values[0]) == len(values) else values
+
+
 def fence_arrays(fences: Sequence[Fence]) -> tuple[list[UUID], list[int]]:
     """Return ids and claim numbers, sorted: whoever locks several rows locks them in this order."""
     ordered = sorted(fences)

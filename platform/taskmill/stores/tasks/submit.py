@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from taskmill.controls.once import Once
 from taskmill.controls.unique import Unique
 from taskmill.models.task_queue import KEYED
 from taskmill.stores import constants as c
-from taskmill.stores.arrays import sparse
+from taskmill.stores.arrays import sparse, uniform
 from taskmill.stores.database import Connection, Queryable
 from taskmill.stores.tasks.history import NOW_MS
 
@@ -73,8 +73,7 @@ class NewTask:
     order: Order | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Inserted:
+class Inserted(NamedTuple):
     """What the database decided: `available` and `ticket_ms` (None: no ticket wanted, the stager will).
 
     `duplicate_of` is the task that has the key, if that is why this one was not stored; state and time are that task's
@@ -91,20 +90,21 @@ class Inserted:
     late: bool = False
 
 
-# 批里的一列：名字、类型、从任务取值、全批都是它就不传的默认值（NEVER：总是传）
+# 批里的一列：名字、类型、从任务取值、全批都是它就不传的默认值（NEVER：总是传；SAME：全批一样就只传一个，从不为空）
 NEVER: Final = object()
+SAME: Final = object()
 Form = Sequence[tuple[str, str, Callable[[NewTask], Any], Any]]
 FORM: Final[Form] = (
     ("id", "uuid", attrgetter("id"), NEVER),
-    ("queue", "text", attrgetter("queue"), NEVER),
-    ("kind", "text", attrgetter("kind"), NEVER),
-    ("kind_version", "int", attrgetter("kind_version"), NEVER),
-    ("priority", "smallint", attrgetter("priority"), NEVER),
+    ("queue", "text", attrgetter("queue"), SAME),
+    ("kind", "text", attrgetter("kind"), SAME),
+    ("kind_version", "int", attrgetter("kind_version"), SAME),
+    ("priority", "smallint", attrgetter("priority"), SAME),
     ("args", "jsonb", attrgetter("args"), NEVER),
     ("meta", "jsonb", attrgetter("meta"), None),
     ("tags", "text", lambda task: TAG_SEPARATOR.join(task.tags) if task.tags else None, None),
-    ("max_attempts", "int", attrgetter("max_attempts"), NEVER),
-    ("timeout_ms", "int", attrgetter("timeout_ms"), NEVER),
+    ("max_attempts", "int", attrgetter("max_attempts"), SAME),
+    ("timeout_ms", "int", attrgetter("timeout_ms"), SAME),
     ("run_at", "timestamptz", attrgetter("run_at"), None),
     ("delay", "interval", lambda task: timedelta(seconds=task.delay_s) if task.delay_s else None, None),
     ("expires_at", "timestamptz", attrgetter("expires_at"), None),
@@ -125,13 +125,22 @@ VALUES: Final = {
 DUE: Final = "select coalesce(u.run_at, now() + coalesce(u.delay, interval '0')) as due"
 
 
+def unnested(form: Form) -> str:
+    """Return the rows of the arrays in this form, as a subquery."""
+    arrays = ", ".join(f"${n}::{sort}[]" for n, (_, sort, *_) in enumerate(form, 1))
+    names = ", ".join(
+        f"coalesce(a.{name}, (${n}::{sort}[])[1]) as {name}" if default is SAME else f"a.{name}"
+        for n, (name, sort, _, default) in enumerate(form, 1)
+    )
+    return f"(select {names} from unnest({arrays}) as a({', '.join(name for name, *_ in form)}))"
+
+
 def inserting(form: Form, values: Mapping[str, str]) -> str:
     """Return the insert of arrays in this form; the transition submit: None → available / scheduled, may run once it is due."""
-    arrays = ", ".join(f"${n}::{sort}[]" for n, (_, sort, *_) in enumerate(form, 1))
     return f"""
 insert into taskmill.tasks ({", ".join(values)})
 select {", ".join(values.values())}
-from unnest({arrays}) as u({", ".join(name for name, *_ in form)})
+from {unnested(form)} u
 cross join lateral ({DUE}) d
 returning id, state, run_at, (extract(epoch from ticket_at) * 1000)::bigint as ticket_ms
 """
@@ -176,7 +185,10 @@ def columns(tasks: Sequence[NewTask], form: Form = FORM) -> Iterator[list[Any]]:
     """Return the arrays of a batch, one for each column of `form`."""
     for _, _, value, default in form:
         values = [value(task) for task in tasks]
-        yield values if default is NEVER else sparse(values, default)
+        if default is SAME:
+            yield uniform(values)
+        else:
+            yield values if default is NEVER else sparse(values, default)
 
 
 async def insert(connection: Connection, tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Final
 from uuid import UUID
 
@@ -25,23 +25,20 @@ _FORM: Final = (
     *ORDERED_FORM,
     ("given_key", "text", attrgetter("unique.key"), None),
     ("unique_of", "jsonb", attrgetter("unique.of"), None),
-    ("unique_while", "text", attrgetter("unique.while_"), submit.NEVER),
+    ("unique_while", "text", attrgetter("unique.while_"), submit.SAME),
 )
-_NAMES: Final = [name for name, *_ in _FORM]
 # 转移 submit：None → available / scheduled。键被占着的不插入；同一批里的第二个也一样
 INSERT = f"""
 with u as materialized (
   select x.*, {_KEY} as unique_key
-  from unnest({", ".join(f"${n}::{sort}[]" for n, (_, sort, *_) in enumerate(_FORM, 1))}) as x({", ".join(_NAMES)})
+  from {submit.unnested(_FORM)} x
 ), i as (
   insert into taskmill.tasks ({", ".join(ORDERED_VALUES)}, unique_key, unique_while)
   select {", ".join(ORDERED_VALUES.values())}, u.unique_key, u.unique_while from u cross join lateral ({DUE}) d
   on conflict (unique_key) where {UNIQUE_HELD} do nothing
   returning id, state, run_at, (extract(epoch from ticket_at) * 1000)::bigint as ticket_ms
 )
-select id, unique_key, null as state, null::timestamptz as run_at, null::bigint as ticket_ms from u
-union all
-select id, null, state, run_at, ticket_ms from i
+select u.id, u.unique_key, i.state, i.run_at, i.ticket_ms from u left join i on i.id = u.id
 """
 # 占到结束之后：过了期的键谁先来归谁
 HOLD = """
@@ -50,17 +47,20 @@ select u.key, u.task_id, now() + u.period from unnest($1::text[], $2::uuid[], $3
 order by 1
 on conflict (key) do update set task_id = excluded.task_id, until = excluded.until where k.until <= now()
 """
+# 每个键连同这一批里插入的那一个（没有就是空）：只答别人
 HOLDERS = f"""
 select t.unique_key as key, t.id, t.state, t.run_at, true as live
-from taskmill.tasks t where t.unique_key = any ($1::text[]) and {UNIQUE_HELD}
+from unnest($1::text[], $2::uuid[]) as u(key, own)
+join taskmill.tasks t on t.unique_key = u.key and {UNIQUE_HELD} and t.id is distinct from u.own
 union all
 select k.key, k.task_id, f.state, f.run_at, false
-from taskmill.unique_keys k left join lateral (
+from unnest($1::text[], $2::uuid[]) as u(key, own)
+join taskmill.unique_keys k on k.key = u.key and k.until > now() and k.task_id is distinct from u.own
+left join lateral (
   select t.state, t.run_at from taskmill.tasks t where t.id = k.task_id
   union all
   select h.state, h.run_at from taskmill.task_history h where h.id = k.task_id
 ) f on true
-where k.key = any ($1::text[]) and k.until > now()
 """
 # 之前的上限，以及从此的上限
 BOUND = "select b.before from (select current_setting('lock_timeout') as before) b, set_config('lock_timeout', $1, true)"
@@ -136,14 +136,19 @@ async def undo(connection: Connection, ids: Collection[UUID]) -> None:
 async def _round(connection: Connection, tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:
     """键的主人在看之前恰好结束了的，不在返回之列，要再来一次。"""
     rows = await connection.fetch(INSERT, *submit.columns(tasks, _FORM))
-    keys = {row["id"]: row["unique_key"] for row in rows if row["state"] is None}
-    new = {row["id"]: Inserted(row["state"], row["run_at"], row["ticket_ms"], unique_key=keys[row["id"]])
+    keys: dict[UUID, str] = {row["id"]: row["unique_key"] for row in rows}
+    new = {row["id"]: Inserted(row["state"], row["run_at"], row["ticket_ms"], unique_key=row["unique_key"])
            for row in rows if row["state"] is not None}  # fmt: skip
     await _hold(connection, [task for task in tasks if task.id in new], keys)
-    holders = _holders(await connection.fetch(HOLDERS, sorted(set(keys.values()))), new)
-    lost = [task_id for task_id in new if holders[keys[task_id]].id != task_id]
+    own = {keys[task_id]: task_id for task_id in new}
+    asked = sorted(set(keys.values()))
+    others = _holders(await connection.fetch(HOLDERS, asked, [own.get(key) for key in asked]))
+    if not others and len(new) == len(tasks):
+        return new
+    lost = [task_id for key, task_id in own.items() if key in others]
     if lost:  # 键在它的前任结束之后仍被占着
         await connection.execute(UNDO, sorted(lost))
+    holders = {key: _Holder(task_id, new[task_id].state, new[task_id].run_at) for key, task_id in own.items()} | others
     found = {
         task.id: _duplicate(holders[key], key)
         for task in tasks
@@ -153,9 +158,9 @@ async def _round(connection: Connection, tasks: Sequence[NewTask]) -> dict[UUID,
     return {**new, **found, **replaced}
 
 
-def _holders(rows: Iterable[Record], new: Mapping[UUID, Inserted]) -> dict[str, _Holder]:
+def _holders(rows: Iterable[Record]) -> dict[str, _Holder]:
     """先来的算数：活着的，其次是占到结束之后的，最后才是这一批刚插入的。"""
-    ranked = sorted(rows, key=lambda row: (row["id"] in new, not row["live"]), reverse=True)
+    ranked = sorted(rows, key=itemgetter("live"))
     return {row["key"]: _Holder(row["id"], row["state"], row["run_at"]) for row in ranked}
 
 
