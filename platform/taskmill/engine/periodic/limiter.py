@@ -68,7 +68,7 @@ class Limiter:
                 mended = await store.mend(connection, self._batch, ec.LIMIT_KEYS)
                 released, places, wanted = mended.released, mended.enrolled, mended.room
             if look.fair:
-                if look.lanes:  # 要排进去的都还没有票
+                if look.unlined:
                     places += await turns.line_up(connection, self._batch)
                 await self._mend(connection)
                 wanted.update(await self._lanes(connection))

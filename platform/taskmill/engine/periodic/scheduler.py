@@ -116,7 +116,7 @@ def build_loopers(platform: Platform, tally: Tally | None = None) -> list[Looper
     limiter = Looper(Limiter(database, platform.promoter, lookout=lookout))
     releaser = Looper(Releaser(database, platform.releaser, clock=platform.clock, lookout=lookout))
     lookout.wake(lambda seen: seen.fires, cron.wake)
-    lookout.wake(lambda seen: seen.held and bool(seen.lanes), limiter.wake)
+    lookout.wake(lambda seen: seen.unlined or (seen.held and bool(seen.lanes)), limiter.wake)
     lookout.wake(lambda seen: seen.pending, releaser.wake)
     rescuer = Rescuer(
         database,

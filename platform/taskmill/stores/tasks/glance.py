@@ -13,7 +13,7 @@ from taskmill.stores.tasks.order.release import PENDING
 
 # 各问各的索引，那些索引通常是空的；合成一句，只为少几次往返
 GLANCE = f"""
-select s.due, s.expired, s.queues, s.priorities, l.lined, l.limited, l.fair, ({PENDING}) as pending, ({SOME_DUE}) as fires
+select s.due, s.expired, s.queues, s.priorities, l.lined, l.limited, l.fair, l.unlined, ({PENDING}) as pending, ({SOME_DUE}) as fires
 from ({stage.LOOK}) s cross join ({limits.LOOK}) l
 """
 
@@ -24,7 +24,7 @@ class Glance:
 
     For the stager: some task is `due`, the time of some waiting one has passed (`expired`), and `lanes` have rows without a
     ticket, those of paused queues left out. For the limiter: tasks that line up or have a slot (`lined`), queues with limits,
-    unstarted tasks with a fairness key (`fair`). For the releaser: sequences and dependencies to look at (`pending`). For the
+    unstarted tasks with a fairness key (`fair`), some of them in no line yet (`unlined`). For the releaser: sequences and dependencies to look at (`pending`). For the
     cron: some schedule is due (`fires`).
     """
 
@@ -34,6 +34,7 @@ class Glance:
     lined: bool = False
     limited: bool = False
     fair: bool = False
+    unlined: bool = False
     pending: bool = False
     fires: bool = False
 

@@ -18,7 +18,7 @@ import msgspec
 
 from taskmill import constants as c
 from taskmill.controls.rate import Rate
-from taskmill.models.task import FAIR, FAIR_SLOT, FAIR_STATE, SLOTTED, SLOTTED_KEY, TICKETLESS
+from taskmill.models.task import FAIR, FAIR_PLACE, FAIR_SLOT, FAIR_STATE, SLOTTED, SLOTTED_KEY, TICKETLESS
 from taskmill.models.task_queue import KEYED
 from taskmill.stores.broker.lanes import Lane
 from taskmill.stores.broker.tickets import Ticket
@@ -112,7 +112,8 @@ LOOK = f"""
 select exists (select from taskmill.tasks where {SLOTTED} order by queue limit 1)
     or exists (select from taskmill.tasks where {SLOTTED_KEY} order by queue limit 1) as lined,
        exists (select from taskmill.queues where limited) as limited,
-       exists (select from taskmill.tasks where {FAIR} order by {FAIR_STATE}, {FAIR_SLOT} limit 1) as fair
+       exists (select from taskmill.tasks where {FAIR} order by {FAIR_STATE}, {FAIR_SLOT} limit 1) as fair,
+       exists (select from taskmill.tasks where {FAIR} and {FAIR_PLACE} = -1 limit 1) as unlined
 """
 # 上限取消了：挡着的都放开，票由 stager 补
 RELEASE = f"""
