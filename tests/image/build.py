@@ -1,0 +1,87 @@
+"""The images that the tests run: the project's own by its Dockerfile as it is, and stand-ins for those that nobody can pull here.
+
+What does not change is kept in `.cache/image/`: the base that debootstrap makes, and Compose, which Debian has too old.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Final
+
+from taskmill.dev.valkey import packaged_binary
+from tests.image.engine import Docker
+from tests.support import base_image
+from tests.support.servers import POSTGRES_IMAGE, VALKEY_IMAGE
+
+CHECKOUT: Final = Path(__file__).parents[2]
+CACHE: Final = CHECKOUT / ".cache" / "image"
+STANDINS: Final = Path(__file__).with_name("standins")
+TASKMILL: Final = "taskmill:0.1.0"  # compose.yaml 里的名字
+POSTGRES: Final = ("postgres:18-bookworm", POSTGRES_IMAGE)  # compose.yaml 的，测试的
+COMPOSE: Final = "github.com/docker/compose/v2@v2.40.3"
+CERTIFICATES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+def all_images(docker: Docker) -> None:
+    """Build all of them."""
+    for name in base_image.names(CHECKOUT / "Dockerfile"):
+        _base(docker, name)
+    _built(docker, CHECKOUT, TASKMILL)
+    _built(docker, STANDINS / "postgres", *POSTGRES)
+    with tempfile.TemporaryDirectory(prefix="valkey-") as context:
+        shutil.copytree(STANDINS / "valkey", context, dirs_exist_ok=True)
+        shutil.copy(packaged_binary(), Path(context) / "valkey-server")
+        _built(docker, Path(context), VALKEY_IMAGE)
+
+
+def base() -> str:
+    """Return the name of the base of the project's image."""
+    [name] = base_image.names(CHECKOUT / "Dockerfile")
+    return name
+
+
+def _built(docker: Docker, context: Path, *names: str) -> None:
+    started = time.monotonic()
+    tags = [word for name in names for word in ("--tag", name)]
+    docker("build", "--network=host", "--progress=plain", *tags, context)
+    sys.stdout.write(f"{names[0]}: {time.monotonic() - started:.0f} s\n")
+    sys.stdout.flush()
+
+
+def _base(docker: Docker, name: str) -> None:
+    """官方镜像的替身；这台机器信任的证书写进它，而不写进项目的镜像。"""
+    archive = CACHE / f"{name.replace(':', '-')}.tar"
+    if not archive.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="base-") as folder:
+            root, partial = Path(folder) / "root", archive.with_suffix(".partial")
+            base_image.make(name, root)
+            shutil.copy(CERTIFICATES, root / CERTIFICATES.relative_to("/"))
+            (root / "etc/uv").mkdir()
+            (root / "etc/uv/uv.toml").write_text("system-certs = true\n")
+            subprocess.run(["tar", "--create", "--file", str(partial), "--directory", str(root), "."], check=True)
+            partial.rename(archive)
+    docker("import", "--change", f"ENV PATH={base_image.PATH}", archive, name)
+
+
+def compose() -> Path:
+    """Return Compose, built from its Go module when it is not there: some minutes. Raises CalledProcessError."""
+    path, _, version = COMPOSE.partition("@")
+    target = CACHE / f"docker-compose-{version}"
+    if not target.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-mod=readonly"}
+        told = subprocess.run(["go", "mod", "download", "-json", COMPOSE], cwd=CACHE, capture_output=True, check=True)
+        partial = target.with_suffix(".partial")
+        flags = f"-s -w -X {path}/internal.Version={version}"
+        command = ["go", "build", "-trimpath", "-ldflags", flags, "-o", str(partial), "./cmd"]
+        subprocess.run(command, cwd=json.loads(told.stdout)["Dir"], env=environment, check=True)
+        partial.rename(target)
+    return target
