@@ -15,10 +15,10 @@ from tests.image.engine import Docker
 from tests.support.servers import POSTGRES_IMAGE, VALKEY_IMAGE
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-TESTS: Final = ("tests/integration/services",)
+TESTS: Final = tuple(f"tests/integration/services/test_{name}.py" for name in ("keys", "limits", "rates", "submit_sql"))
 
 
-def test_the_services(docker: Docker) -> None:
+def test_services(docker: Docker) -> None:
     started = int(time.time())
     kept = {name: text for name, text in os.environ.items() if not name.startswith(("PYTEST_", "TASKMILL_"))}
     settings = {"TASKMILL_TEST_SERVERS": "containers", "TESTCONTAINERS_RYUK_DISABLED": "true"}
