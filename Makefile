@@ -42,7 +42,7 @@ controlplane: $(STAMP) ## Build that control plane with Go: about 10 minutes the
 	@$(PY) -m tests.cluster.build
 test/browser: $(STAMP) ## Tests of the dashboard in Chromium, which is installed (Debian, as root) when it is missing
 	$(PY) -m tests.browser $(ARGS)
-test/image: $(STAMP) ## Tests of the image and compose.yaml on a Docker engine of its own (Debian, as root, Go), installed when it is missing; not in CI
+test/image: $(STAMP) ## Tests of the image on a Docker engine of its own (Debian, as root), installed when it is missing; not in CI
 	$(PY) -m tests.image $(ARGS)
 test/coverage: $(STAMP) ## All tests but test/cluster, with the floor of coverage
 	$(PY) -m pytest $(SPREAD) tests plugins --ignore=tests/cluster --ignore=tests/browser --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS) && $(PY) -m tests.support.coverage_floor

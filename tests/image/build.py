@@ -1,12 +1,10 @@
 """The images that the tests run: the project's own by its Dockerfile as it is, and stand-ins for those that nobody can pull here.
 
-What does not change is kept in `.cache/image/`: the base that debootstrap makes, and Compose, which Debian has too old.
+What does not change is kept in `.cache/image/`: the base that debootstrap makes.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import subprocess
 import sys
@@ -24,8 +22,6 @@ CHECKOUT: Final = Path(__file__).parents[2]
 CACHE: Final = CHECKOUT / ".cache" / "image"
 STANDINS: Final = Path(__file__).with_name("standins")
 TASKMILL: Final = "taskmill:0.1.0"  # compose.yaml 里的名字
-POSTGRES: Final = ("postgres:18-bookworm", POSTGRES_IMAGE)  # compose.yaml 的，测试的
-COMPOSE: Final = "github.com/docker/compose/v2@v2.40.3"
 CERTIFICATES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -34,7 +30,7 @@ def all_images(docker: Docker) -> None:
     for name in base_image.names(CHECKOUT / "Dockerfile"):
         _base(docker, name)
     _built(docker, CHECKOUT, TASKMILL)
-    _built(docker, STANDINS / "postgres", *POSTGRES)
+    _built(docker, STANDINS / "postgres", POSTGRES_IMAGE)
     with tempfile.TemporaryDirectory(prefix="valkey-") as context:
         shutil.copytree(STANDINS / "valkey", context, dirs_exist_ok=True)
         shutil.copy(packaged_binary(), Path(context) / "valkey-server")
@@ -69,19 +65,3 @@ def _base(docker: Docker, name: str) -> None:
             subprocess.run(["tar", "--create", "--file", str(partial), "--directory", str(root), "."], check=True)
             partial.rename(archive)
     docker("import", "--change", f"ENV PATH={base_image.PATH}", archive, name)
-
-
-def compose() -> Path:
-    """Return Compose, built from its Go module when it is not there: some minutes. Raises CalledProcessError."""
-    path, _, version = COMPOSE.partition("@")
-    target = CACHE / f"docker-compose-{version}"
-    if not target.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": "-mod=readonly"}
-        told = subprocess.run(["go", "mod", "download", "-json", COMPOSE], cwd=CACHE, capture_output=True, check=True)
-        partial = target.with_suffix(".partial")
-        flags = f"-s -w -X {path}/internal.Version={version}"
-        command = ["go", "build", "-trimpath", "-ldflags", flags, "-o", str(partial), "./cmd"]
-        subprocess.run(command, cwd=json.loads(told.stdout)["Dir"], env=environment, check=True)
-        partial.rename(target)
-    return target
