@@ -1,4 +1,4 @@
-"""The images that the tests run: the project's own by its Dockerfile as it is, and stand-ins for those that nobody can pull here.
+"""The image that the tests run: the project's own by its Dockerfile as it is, on a stand-in for the base that nobody can pull here.
 
 What does not change is kept in `.cache/image/`: the base that debootstrap makes.
 """
@@ -13,28 +13,20 @@ import time
 from pathlib import Path
 from typing import Final
 
-from taskmill.dev.valkey import packaged_binary
 from tests.image.engine import Docker
 from tests.support import base_image
-from tests.support.servers import POSTGRES_IMAGE, VALKEY_IMAGE
 
 CHECKOUT: Final = Path(__file__).parents[2]
 CACHE: Final = CHECKOUT / ".cache" / "image"
-STANDINS: Final = Path(__file__).with_name("standins")
 TASKMILL: Final = "taskmill:0.1.0"  # compose.yaml 里的名字
 CERTIFICATES: Final = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def all_images(docker: Docker) -> None:
-    """Build all of them."""
+    """Build the base and ours."""
     for name in base_image.names(CHECKOUT / "Dockerfile"):
         _base(docker, name)
     _built(docker, CHECKOUT, TASKMILL)
-    _built(docker, STANDINS / "postgres", POSTGRES_IMAGE)
-    with tempfile.TemporaryDirectory(prefix="valkey-") as context:
-        shutil.copytree(STANDINS / "valkey", context, dirs_exist_ok=True)
-        shutil.copy(packaged_binary(), Path(context) / "valkey-server")
-        _built(docker, Path(context), VALKEY_IMAGE)
 
 
 def base() -> str:
