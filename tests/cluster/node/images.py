@@ -18,14 +18,12 @@ from pathlib import Path
 from typing import Final
 
 from tests.cluster.node import programs
+from tests.support import base_image
 
 CHECKOUT: Final = Path(__file__).parents[3]
 FOLDER: Final = programs.CACHE / "images"
 TASKMILL, PAUSE = "docker.io/library/taskmill:test", "registry.k8s.io/pause:test"
 TOOLS: Final = ("buildah", "debootstrap")
-PACKAGES: Final = "python3,python3-pip,python3-venv,ca-certificates"
-# 照着官方镜像：python 在 PATH 上，pip 可以往系统里装
-AS_OFFICIAL: Final = "rm -f /usr/lib/python3*/EXTERNALLY-MANAGED; ln -sf /usr/bin/python3 /usr/local/bin/python"
 PAUSE_FILE: Final = 'FROM scratch\nCOPY pause /pause\nUSER 65535:65535\nENTRYPOINT ["/pause"]\n'
 
 
@@ -52,7 +50,7 @@ def _build(name: str, context: Path, *, key: str) -> None:
     mark = archive(name).with_suffix(".key")
     if mark.exists() and mark.read_text() == key:
         return
-    for base in sorted(set(re.findall(r"^FROM (python:\S+)", (context / "Dockerfile").read_text(), re.MULTILINE))):
+    for base in base_image.names(context / "Dockerfile"):
         _base(base)
     (FOLDER / "uv.toml").write_text("system-certs = true\n")
     trusted = {"/etc/ssl/certs": "/etc/ssl/certs", FOLDER / "uv.toml": "/etc/uv/uv.toml"}  # 机器信任的，只在构建时借用
@@ -70,15 +68,12 @@ def _base(name: str) -> None:
     full = f"docker.io/library/{name}"
     if any(full in (image["names"] or ()) for image in json.loads(_buildah("images", "--json") or "[]")):
         return
-    suite = name.rpartition("-")[2]
     with tempfile.TemporaryDirectory(prefix="base-") as folder:
         root = Path(folder) / "root"
-        subprocess.run(["debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, str(root)], check=True)
-        subprocess.run(["chroot", str(root), "sh", "-c", AS_OFFICIAL], check=True)
-        shutil.rmtree(root / "var/cache/apt")
+        base_image.make(name, root)
         container = _buildah("from", "scratch").strip()
         _buildah("add", "--quiet", container, str(root), "/")
-        _buildah("config", "--env", "PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin", container)
+        _buildah("config", "--env", f"PATH={base_image.PATH}", container)
         _buildah("commit", "--quiet", "--rm", container, full)
 
 
