@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Any
 from uuid import UUID
 
 from taskmill.models.task_queue import KEYED
 from taskmill.states import By, State, sources
 from taskmill.stores.broker.lanes import Lane
 from taskmill.stores.broker.tickets import Ticket
-from taskmill.stores.database import Connection, Queryable
+from taskmill.stores.database import Connection
 from taskmill.stores.tasks.history import NOW_MS, state_in
 from taskmill.stores.tasks.rates import Place
 
