@@ -90,6 +90,7 @@ NEXT_FIRES_MAX: Final = 50
 # ── 接口与日志 ────────────────────────────────────────────────────────────
 API_PREFIX: Final = "/api/v1"
 API_PORT: Final = 8800
+API_PROCESSES_MAX: Final = 64
 TRUNCATED: Final = "... (truncated)"
 LOG_FILE_MODE: Final = 0o600  # 日志里有请求体与地址：只给自己看
 LOG_DIR_MODE: Final = 0o700

@@ -51,6 +51,13 @@ class Settings(BaseSettings):
 
     api_host: str = Field("127.0.0.1", description="Address that the API binds.")
     api_port: int = Field(c.API_PORT, ge=0, le=65535, description="Port of the API; 0 takes a free one.")
+    api_processes: int = Field(
+        1,
+        ge=1,
+        le=c.API_PROCESSES_MAX,
+        description="Processes of one `taskmill api` that share its port, for machines with more cores; each has its own "
+        "connections and byte budgets.",
+    )
     body_max_bytes: int = Field(c.BODY_MAX_BYTES, ge=1024, description="Largest request body.")
     batch_body_max_bytes: int = Field(c.BATCH_BODY_MAX_BYTES, ge=1024, description="Largest body of `/tasks/batch`.")
     api_bodies_max_bytes: int = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -25,6 +26,7 @@ from taskmill.serving.limits import Limits
 from taskmill.serving.protocol import LimitedProtocol
 
 log = get_logger(__name__)
+API_ADDRESS = "TASKMILL_API_HOST, TASKMILL_API_PORT"
 
 
 class Protocol(LimitedProtocol):
@@ -57,13 +59,14 @@ async def serve(
     stop: asyncio.Event,
     ready: asyncio.Event | None = None,
     bound: Callable[[int], None] | None = None,
+    listener: socket.socket | None = None,
 ) -> int:
     """Serve until `stop` is set, then let requests finish for a few seconds; returns the port.
 
     Who still waits then is answered 503 SHUTTING_DOWN; cancelling does that at once. `bound` gets the port before `ready`
-    is set, which is when requests are answered. SetupError CONFIG_INVALID if an address cannot be bound.
+    is set, which is when requests are answered; a `listener` is bound already. SetupError CONFIG_INVALID if an address cannot be bound.
     """
-    listener = bind(host, port, "TASKMILL_API_HOST, TASKMILL_API_PORT")
+    listener = listener or bind(host, port, API_ADDRESS)
     actual: int = listener.getsockname()[1]
     if bound is not None:
         bound(actual)

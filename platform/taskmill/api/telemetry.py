@@ -7,7 +7,10 @@ import platform
 from collections import Counter as Tally
 from collections.abc import Iterable, Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from taskmill import __version__
 from taskmill.api import constants as c
@@ -44,22 +47,40 @@ METRICS = (
 _BY_NAME = {metric.name: metric for metric in METRICS}
 
 
-class Telemetry:
-    """The instruments of one process."""
+class FromDatabase(Collector):
+    """Gauges whose numbers are read at the scrape: they are the same in every process, and old ones are not shown."""
 
     def __init__(self) -> None:
+        self._samples: dict[str, dict[tuple[str, ...], float]] = {}
+
+    def put(self, name: str, samples: Mapping[tuple[str, ...], float]) -> None:
+        """Replace the samples of a gauge."""
+        self._samples[name] = dict(samples)
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Return what was put."""
+        for name, samples in self._samples.items():
+            metric = _BY_NAME[name]
+            family = GaugeMetricFamily(name, metric.help, labels=metric.labels)
+            for labels, value in samples.items():
+                family.add_metric(labels, value)
+            yield family
+
+
+class Telemetry:
+    """The instruments of one process; of several that share a port (`shared`: the folder of their numbers) all together."""
+
+    def __init__(self, shared: str | None = None) -> None:
         self.registry = CollectorRegistry()
-        _gauge("taskmill_build_info", self.registry).labels(__version__, platform.python_version()).set(1)
+        self._shared = shared
+        self._database = FromDatabase()
+        self._database.put("taskmill_build_info", {(__version__, platform.python_version()): 1})
         self._requests = _counter("taskmill_http_requests_total", self.registry)
         self._seconds = Histogram(*_words("taskmill_http_request_seconds"), registry=self.registry, buckets=BUCKETS_S)
         self._refused = _counter("taskmill_http_refused_total", self.registry)
         self._submitted = _counter("taskmill_tasks_submitted_total", self.registry)
-        self._tasks = _gauge("taskmill_tasks", self.registry)
-        self._oldest = _gauge("taskmill_queue_oldest_wait_seconds", self.registry)
-        self._workers = _gauge("taskmill_workers", self.registry)
         self._counted: set[str] = set()
-        self._schedulers = _gauge("taskmill_schedulers", self.registry)
-        self._schedulers.set(math.nan)
+        self.forget()
         # labels() 每次都要拼键加锁；热路径直接记住子指标
         self._http: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
@@ -90,36 +111,41 @@ class Telemetry:
         The METRICS_QUEUES_MAX queues with the most tasks have labels of their own; the others share one, with the sum of
         their tasks and the longest of their waits.
         """
-        self._tasks.clear()
-        self._oldest.clear()
         sums: Tally[str] = Tally()
         for (queue, _), number in live.items():
             sums[queue] += number
         shown = {queue for queue, _ in sums.most_common(c.METRICS_QUEUES_MAX)}
+        tasks: Tally[tuple[str, str]] = Tally()
         for (queue, state), number in live.items():
-            self._tasks.labels(queue if queue in shown else OTHER_QUEUES, state).inc(number)
-        waits: dict[str, float] = {}
+            tasks[queue if queue in shown else OTHER_QUEUES, state] += number
+        waits: dict[tuple[str], float] = {}
         for queue, seconds in oldest_wait_s.items():
-            name = queue if queue in shown else OTHER_QUEUES
+            name = (queue if queue in shown else OTHER_QUEUES,)
             waits[name] = max(seconds, waits.get(name, 0.0))
-        for name, seconds in waits.items():
-            self._oldest.labels(name).set(seconds)
+        self._database.put("taskmill_tasks", tasks)
+        self._database.put("taskmill_queue_oldest_wait_seconds", waits)
 
     def processes(self, workers: Mapping[str, int], schedulers: int) -> None:
         """Set the gauges of workers by state and of the schedulers that live."""
-        for state, number in workers.items():
-            self._workers.labels(state).set(number)
-        self._schedulers.set(schedulers)
+        self._database.put("taskmill_workers", {(state,): number for state, number in workers.items()})
+        self._database.put("taskmill_schedulers", {(): schedulers})
 
     def forget(self) -> None:
         """Drop what came from the database: old numbers would look like fresh ones."""
-        for gauge in (self._tasks, self._oldest, self._workers):
-            gauge.clear()
-        self._schedulers.set(math.nan)
+        for name in ("taskmill_tasks", "taskmill_queue_oldest_wait_seconds", "taskmill_workers"):
+            self._database.put(name, {})
+        self._database.put("taskmill_schedulers", {(): math.nan})
 
     def render(self) -> bytes:
         """Return all metrics in the Prometheus text format."""
-        return generate_latest(self.registry)
+        return generate_latest(self._database) + generate_latest(self._counters())
+
+    def _counters(self) -> Collector:
+        if self._shared is None:
+            return self.registry
+        found = CollectorRegistry()
+        MultiProcessCollector(found, self._shared)
+        return found
 
 
 def _words(name: str) -> tuple[str, str, tuple[str, ...]]:
@@ -129,7 +155,3 @@ def _words(name: str) -> tuple[str, str, tuple[str, ...]]:
 
 def _counter(name: str, registry: CollectorRegistry) -> Counter:
     return Counter(*_words(name), registry=registry)
-
-
-def _gauge(name: str, registry: CollectorRegistry) -> Gauge:
-    return Gauge(*_words(name), registry=registry)

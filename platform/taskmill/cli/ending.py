@@ -234,26 +234,24 @@ def _listen() -> None:
         _watch.listen()
 
 
-def until_signal(
-    work: Callable[[asyncio.Event, asyncio.Event], Awaitable[object]], grace_s: float = c.SHUTDOWN_GRACE_S
-) -> None:
-    """Run `work(stop, now)`: the first SIGTERM or SIGINT sets `stop`, the second `now`, the third ends the process at once.
+def until_signal(work: Callable[[asyncio.Event, asyncio.Event], Awaitable[T]], grace_s: float = c.SHUTDOWN_GRACE_S) -> T:
+    """Run `work(stop, now)` and return its result: the first SIGTERM or SIGINT sets `stop`, the second `now`, the third ends the process at once.
 
     The process ends `grace_s` + END_MARGIN_S after the first, and END_HURRY_S after the second, whatever hangs.
     """
 
-    async def main() -> None:
+    async def main() -> T:
         global _watch  # noqa: PLW0603 - 一个进程只有一个结局
         stop, now = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
         _watch = Watch(grace_s, lambda: loop.call_soon_threadsafe(stop.set), lambda: loop.call_soon_threadsafe(now.set))
         _watch.take_signals()
         try:
-            await work(stop, now)
+            return await work(stop, now)
         finally:
             _watch.over(1)
 
-    run(main(), survive=(SystemExit, KeyboardInterrupt))
+    return run(main(), survive=(SystemExit, KeyboardInterrupt))
 
 
 def dismiss() -> None:

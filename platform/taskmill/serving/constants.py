@@ -20,3 +20,13 @@ HTTP_TELL_S: Final = 10.0  # 拒绝与关闭的连接，多久汇总写一行
 HTTP_REFUSALS_MAX: Final = 50  # 满员时同时还能回答多少个 503；再多就直接断开
 HTTP_LINGER_S: Final = 1.0  # 拒绝之后留给对方读回答的时间
 DESCRIPTORS_RESERVED: Final = 100  # 留给数据库、Valkey、日志与正在关闭的连接
+
+# ── 一个端口上的几个进程 ──────────────────────────────────────────────────
+COPY_BEAT_S: Final = 1.0
+COPY_LOOK_S: Final = 1.0  # 父进程多久看一遍谁没有动静
+COPY_SILENT_S: Final = 30.0  # 事件循环这么久没转过来，结束它，再起一个：与探针放弃一个进程所用的相当
+COPY_START_S: Final = 120.0  # 数据库在了之后，起来用的时间；插件也在其中
+COPY_BEATS_BYTES: Final = 256
+COPY_REST_S: Final = 0.5  # 再起之前歇多久；接连结束的，一次比一次久
+COPY_REST_MAX_S: Final = 30.0
+COPY_SETTLED_S: Final = 60.0  # 活过这么久的，从头算

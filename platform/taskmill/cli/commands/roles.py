@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import rich_click as click
 
 from taskmill import constants as c
 from taskmill.cli import phrases
+from taskmill.cli.commands import api_processes
 from taskmill.cli.commands.node import list_nodes
 from taskmill.cli.ending import until_signal
 from taskmill.cli.language import in_language, log_language
@@ -34,12 +36,27 @@ def _role(**overrides: object) -> Settings:
 @click.command()
 @click.option("--host", default=None, help="Address to bind; default: TASKMILL_API_HOST.")
 @click.option("--port", type=click.IntRange(0, 65535), default=None, help="Port to bind, 0 takes a free one.")
-def api(host: str | None, port: int | None) -> None:
+@click.option(
+    "--processes",
+    type=click.IntRange(1, c.API_PROCESSES_MAX),
+    default=None,
+    help="Processes that share the port; default: TASKMILL_API_PROCESSES.",
+)
+@click.option("--inherited", hidden=True, default=None)
+def api(host: str | None, port: int | None, processes: int | None, inherited: str | None) -> None:
     """Serve the REST API; while no key exists, a development token is printed that works from this machine only.
 
-    Example: taskmill api --host 0.0.0.0 --port 8800
+    Several processes share the port and need a key. Example: taskmill api --host 0.0.0.0 --port 8800 --processes 4
     """
-    settings = _role(api_host=host, api_port=port)
+    settings = _role(api_host=host, api_port=port, api_processes=processes)
+    if inherited is not None:
+        until_signal(partial(api_processes.copy, settings, inherited))
+        return
+    if settings.api_processes > 1:
+        code = until_signal(partial(api_processes.parent, settings))
+        if code:
+            raise click.exceptions.Exit(code)
+        return
 
     async def work(stop: asyncio.Event, now: asyncio.Event) -> None:
         from taskmill.api.app import create_app, one_time_link
