@@ -6,7 +6,7 @@ import asyncio
 import re
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -15,7 +15,6 @@ from structlog.testing import capture_logs
 from taskmill.api.app import create_app
 from taskmill.plugin import Dashboard, Page, Panel, Row, TaskFacts, Words
 from taskmill.plugin import constants as pc
-from taskmill.plugin.definition import task
 from taskmill.plugin.host import PluginHost
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest
@@ -95,29 +94,10 @@ def bad() -> Any:
     return adding("bad", Dashboard(pages=[page], task_panels=[panel(make) for make in MAKERS]))
 
 
-@asynccontextmanager
-async def opened(database_url: str, broker_url: str, **plugins: Any) -> AsyncIterator[Platform]:
-    await api.partitions(database_url)
-    settings = api.settings(database_url, broker_url, plugins_deny=["http", "email", "shell"])
-    host = PluginHost.load(settings, plugins, env={})
-
-    @task(api.KIND)
-    async def echo(text: str = "") -> str:
-        return text
-
-    host.registry.bound("tests", "1")
-    host.registry.add(echo)
-    platform = await Platform.open(settings, host)
-    try:
-        yield platform
-    finally:
-        await platform.close()
-
-
 @pytest.fixture
 async def platform(database_url: str, broker_url: str) -> AsyncIterator[Platform]:
     other = adding("other", Dashboard(task_panels=[panel(fine, (api.KIND,)), panel(raises, ("shop.bill",))]))
-    async with opened(database_url, broker_url, bad=bad(), other=other) as found:
+    async with api.opened(database_url, broker_url, plugins={"bad": bad(), "other": other}) as found:
         yield found
 
 
