@@ -60,7 +60,7 @@ class Breaker:
         """Return what `call` gives, or None and why; never raises except for its own cancellation."""
         if self.open:
             return None, self._failing
-        task = asyncio.ensure_future(call())
+        task = asyncio.ensure_future(_contained(call))
         try:
             done, _ = await asyncio.wait({task}, timeout=self._timeout_s)
         finally:
@@ -80,6 +80,15 @@ class Breaker:
         if self._failures >= c.PLUGIN_BREAKER_FAILURES:
             self._open_until = self._clock.monotonic() + c.PLUGIN_BREAKER_OPEN_S
         return None, reason
+
+
+async def _contained(call: Callable[[], Awaitable[T]]) -> T:
+    """`sys.exit()` 在任务里会连事件循环一起带走。"""
+    try:
+        return await call()
+    except (SystemExit, KeyboardInterrupt) as error:
+        message = f"{type(error).__name__}: {error}"
+        raise RuntimeError(message) from None
 
 
 async def _answer(call: Callable[[], Any]) -> Health:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
@@ -54,6 +55,14 @@ def blocks(*_: Any) -> list[Row]:
     return []
 
 
+async def exits(*_: Any) -> list[Row]:
+    sys.exit("bye")
+
+
+def exits_thread(*_: Any) -> list[Row]:
+    sys.exit("bye")
+
+
 def plain(*_: Any) -> list[Row]:
     return [Row("thread", threading.current_thread().name)]
 
@@ -74,7 +83,18 @@ async def unencodable(*_: Any) -> list[Row]:
     return [Row("object", object(), "json")]
 
 
-MAKERS: tuple[Callable[..., Any], ...] = (raises, hangs, blocks, floods, html, nonsense, unencodable, plain, fine)
+MAKERS: tuple[Callable[..., Any], ...] = (
+    raises,
+    hangs,
+    blocks,
+    exits,
+    exits_thread,
+    html,
+    nonsense,
+    unencodable,
+    plain,
+    fine,
+)
 
 
 def adding(name: str, added: Dashboard) -> Any:
@@ -97,7 +117,9 @@ def bad() -> Any:
 @pytest.fixture
 async def platform(database_url: str, broker_url: str) -> AsyncIterator[Platform]:
     other = adding("other", Dashboard(task_panels=[panel(fine, (api.KIND,)), panel(raises, ("shop.bill",))]))
-    async with api.opened(database_url, broker_url, plugins={"bad": bad(), "other": other}) as found:
+    flooding = Dashboard(pages=[Page("page", Words("多", "Much"), [panel(floods)])], task_panels=[panel(floods)])
+    plugins = {"bad": bad(), "other": other, "floods": adding("floods", flooding)}
+    async with api.opened(database_url, broker_url, plugins=plugins) as found:
         yield found
 
 
@@ -138,6 +160,8 @@ async def test_a_panel_that_misbehaves_costs_itself_and_says_so(platform: Platfo
         "raises": "ValueError: &lt;script&gt;",
         "hangs": "no answer within 0.5 s",
         "blocks": "no answer within 0.5 s",
+        "exits": "SystemExit: bye",
+        "exits_thread": "SystemExit: bye",
         "nonsense": "the panel returned str, not a list of Row",
         "unencodable": "TypeError",
     }
@@ -156,6 +180,8 @@ async def test_a_panel_is_bounded_and_nothing_in_it_is_obeyed(platform: Platform
     path = f"tasks/{await submit(platform, text='hello')}" if where == "task" else where
     text = (await me.get(path)).text
     panels = shown(text)
+    if where != "task":
+        panels |= shown((await me.get("plugin/floods/page")).text)
     assert len(text) < 3 * pc.PANEL_MAX_CHARS
     flood = panels["Panel floods"]
     assert flood.count("<dt>") == pc.PANEL_ROWS_MAX
@@ -180,7 +206,7 @@ async def test_the_rail_leads_to_the_page_in_both_languages(
 ) -> None:
     me = await visitor(platform, app, lang=lang)
     rail = (await me.get("tasks")).text.split("</nav>")[0]
-    assert re.findall(r'<a href="(\./plugin/bad/page)"', rail) == ["./plugin/bad/page"]
+    assert re.findall(r'<a class="of-plugin" href="(\./plugin/bad/page)"', rail) == ["./plugin/bad/page"]
     assert title in rail
     page = await me.get("plugin/bad/page")
     assert 'href="../../plugin/bad/page" aria-current="page"' in page.text

@@ -75,7 +75,8 @@ def _told(rows: Sequence[Row]) -> list[Told]:
         room = min(left, c.PANEL_VALUE_MAX_CHARS)
         safe = json_safe if row.form == "json" else _lines
         length = max(len(value.zh), len(value.en))
-        text = Words(zh=_cut(value.zh, room, safe), en=_cut(value.en, room, safe))
+        english = _cut(value.en, room, safe)
+        text = Words(zh=english if value.zh == value.en else _cut(value.zh, room, safe), en=english)
         short = Words(zh=_shown(label.zh, c.PANEL_LABEL_MAX_CHARS), en=_shown(label.en, c.PANEL_LABEL_MAX_CHARS))
         found.append(Told(short, text, row.form, cut=length > room))
         left = max(0, left - length)
