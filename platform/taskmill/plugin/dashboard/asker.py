@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, get_args
@@ -63,7 +62,7 @@ class PanelAsker:
         return _told(rows)
 
 
-def _told(rows: Sequence[Row]) -> list[Told]:
+def _told(rows: Any) -> list[Told]:
     """检查并截断；编码不了的值也算面板的失败。"""
     if not isinstance(rows, (list, tuple)) or not all(isinstance(row, Row) and row.form in _FORMS for row in rows):
         message = f"the panel returned {type(rows).__name__}, not a list of Row"

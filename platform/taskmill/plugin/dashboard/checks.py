@@ -39,8 +39,9 @@ def _panels(found: Any, where: str) -> None:
         if not callable(panel.rows):
             given = type(panel.rows).__name__
             raise UnfitError(reasons.NOT_A(where=f"{where}[{number}].rows", wanted="function", given=given))
-        if not isinstance(panel.kinds, tuple) or not all(naming.may_be_kind(kind) for kind in panel.kinds):
-            given = type(panel.kinds).__name__
+        kinds: Any = panel.kinds
+        if not isinstance(kinds, tuple) or not all(naming.may_be_kind(kind) for kind in kinds):
+            given = type(kinds).__name__
             raise UnfitError(reasons.NOT_A(where=f"{where}[{number}].kinds", wanted="tuple[kind, ...]", given=given))
 
 
