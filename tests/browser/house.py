@@ -17,12 +17,37 @@ from litestar import Litestar
 
 from taskmill.api.app import create_app
 from taskmill.api.server import serve
+from taskmill.plugin import Dashboard, Page, Panel, Row, Words
 from taskmill.services.access import new_dev_token
 from taskmill.services.platform import Platform
 from tests.support import api
+from tests.unit.plugin.plugins import plugin
 
 T = TypeVar("T")
+
+
+async def _rows(*_: object) -> list[Row]:
+    return _ROWS
+
+
+async def _fails(*_: object) -> list[Row]:
+    message = "no route"
+    raise OSError(message)
+
+
+def taskmill_dashboard() -> Dashboard:
+    """A page and a panel of a plugin, each with one that fails."""
+    panels = [Panel(Words("面板", "Panel"), _rows), Panel(Words("坏了", "Broken"), _fails)]
+    return Dashboard(pages=[Page("page", Words("插件的页面", "Page of a plugin"), panels)], task_panels=panels)
+
+
+EXTRA = plugin("extra", taskmill_dashboard)
 PREFIX = "/x/y"
+_ROWS = [
+    Row(Words("文字", "text"), "a page of a plugin " * 30),
+    Row("json", {"n": 1}, "json"),
+    Row("code", "x" * 300, "code"),
+]
 _HOP = {"connection", "keep-alive", "transfer-encoding", "content-encoding", "content-length"}
 
 
@@ -66,7 +91,7 @@ async def _wait(ready: asyncio.Future[T], _: object) -> T:
 
 
 async def _live(database_url: str, broker_url: str, ready: asyncio.Future[Any], stop: asyncio.Event) -> None:
-    async with api.opened(database_url, broker_url) as platform:
+    async with api.opened(database_url, broker_url, plugins={"extra": EXTRA}) as platform:
         app = create_app(platform, dev_token=new_dev_token(), beside_keys=True)
         up, ports = asyncio.Event(), list[int]()
         serving = asyncio.create_task(serve(app, "127.0.0.1", 0, stop=stop, ready=up, bound=ports.append))

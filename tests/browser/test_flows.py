@@ -179,6 +179,7 @@ def test_pause_undo_and_a_schedule_now(house: House, visit: Open) -> None:
     page.click("main form button")
     expects(page, "The queue pausable is paused")
     page.wait_for_selector("main .tag.warn")
+    page.wait_for_selector("main form button:has-text('Resume')")  # 焦点还在它上面
     page.click("#notice button")
     expects(page, "The queue pausable goes on")
     page.wait_for_selector("main .tag.warn", state="detached")

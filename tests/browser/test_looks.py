@@ -19,7 +19,19 @@ if TYPE_CHECKING:
 SHOTS = Path(__file__).parents[2] / ".cache" / "browser" / "shots"
 JS_MAX, CSS_MAX = 45 * 1024, 15 * 1024
 IDLE_MS = 5_000
-PAGES = ("", "tasks", "failures", "queues", "queues/mail", "schedules", "workers", "plugins", "system", "tasks?q=stat:x")
+PAGES = (
+    "",
+    "tasks",
+    "failures",
+    "queues",
+    "queues/mail",
+    "schedules",
+    "workers",
+    "plugins",
+    "plugin/extra/page",
+    "system",
+    "tasks?q=stat:x",
+)
 TASKS = ("available", "running", "completed", "discarded", "scheduled")
 
 

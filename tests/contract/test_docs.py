@@ -32,6 +32,7 @@ FENCE = re.compile(r"^```.*?^```$", flags=re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`[^`\n]*`")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 VARIABLE = re.compile(r"\bTASKMILL_[A-Z_]*[A-Z]\b")
+PICTURE_BYTES_MAX = 200 * 1024
 OUTSIDE = re.compile(r"^[a-z]+:")
 
 
@@ -49,6 +50,13 @@ def slugs(folder: Path) -> set[str]:
 def links(text: str) -> list[str]:
     """Return the targets of links, those in code left out."""
     return LINK.findall(INLINE.sub("", FENCE.sub("", text)))
+
+
+def test_every_picture_is_shown_and_small() -> None:
+    shown = {(page.parent / target).resolve() for page in pages() for target in links(page.read_text("utf-8"))}
+    taken = sorted((DOCS / "pictures").iterdir())
+    assert [each.name for each in taken if each.suffix != ".png" or each not in shown] == []
+    assert {each.name: size for each in taken if (size := each.stat().st_size) > PICTURE_BYTES_MAX} == {}
 
 
 def anchors(text: str) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
@@ -32,12 +32,12 @@ async def echo(text: str = "", n: int = 0) -> dict[str, Any]:
     return {"text": text, "n": n}
 
 
-def host() -> PluginHost:
-    """A plugin host without plugins, whose registry has one kind."""
-    empty = PluginHost()
-    empty.registry.bound("tests", "1")
-    empty.registry.add(echo)
-    return empty
+def host(plugins: Mapping[str, object] | None = None) -> PluginHost:
+    """A plugin host with these plugins, by default none, whose registry has one kind."""
+    found = PluginHost.load(Settings(plugins_allow=list(plugins)), plugins, env={}) if plugins else PluginHost()
+    found.registry.bound("tests", "1")
+    found.registry.add(echo)
+    return found
 
 
 def settings(database_url: str, broker_url: str, **overrides: Any) -> Settings:
@@ -47,11 +47,16 @@ def settings(database_url: str, broker_url: str, **overrides: Any) -> Settings:
 
 @asynccontextmanager
 async def opened(
-    database_url: str, broker_url: str, *, partitions_by: str | None = None, **overrides: Any
+    database_url: str,
+    broker_url: str,
+    *,
+    partitions_by: str | None = None,
+    plugins: Mapping[str, object] | None = None,
+    **overrides: Any,
 ) -> AsyncIterator[Platform]:
-    """A platform with partitions for today, closed at the end; `partitions_by` is a URL that may make them."""
+    """A platform with partitions for today and these plugins, closed at the end; `partitions_by` is a URL that may make them."""
     await partitions(partitions_by or database_url)
-    platform = await Platform.open(settings(database_url, broker_url, **overrides), host())
+    platform = await Platform.open(settings(database_url, broker_url, **overrides), host(plugins))
     try:
         yield platform
     finally:

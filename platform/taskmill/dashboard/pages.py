@@ -39,6 +39,7 @@ def render(request: Visit, template: str, **facts: Any) -> str:
         "may_write": session is not None and session.may(Scope.WRITE),
         "version": __version__,
         "here": address(request),
+        "extensions": site_of(request).panels.added(),
     }
     return site_of(request).templates.get_template(template).render(given | facts)
 

@@ -12,7 +12,18 @@ from litestar.status_codes import HTTP_307_TEMPORARY_REDIRECT
 from taskmill.dashboard import constants as dc
 from taskmill.dashboard.access import signed_in
 from taskmill.dashboard.failures import on_error
-from taskmill.dashboard.handlers import door, failures, live, overview, plant, queues, schedules, task_actions, tasks
+from taskmill.dashboard.handlers import (
+    door,
+    failures,
+    live,
+    overview,
+    plant,
+    plugin_pages,
+    queues,
+    schedules,
+    task_actions,
+    tasks,
+)
 from taskmill.dashboard.visit import Visit, address
 
 PAGES = [
@@ -32,6 +43,7 @@ PAGES = [
     plant.workers,
     plant.plugins,
     plant.system,
+    plugin_pages.plugin_page,
     live.events,
     door.logout,
 ]

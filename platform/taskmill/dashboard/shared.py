@@ -10,6 +10,7 @@ from taskmill.services.access import Access, Client
 from taskmill.services.catalog import CatalogService
 from taskmill.services.dashboard.login import Links, Throttle
 from taskmill.services.dashboard.overview import Overview
+from taskmill.services.dashboard.panels import PanelService
 from taskmill.services.dashboard.pulse import Pulse
 from taskmill.services.dashboard.sessions import SessionService
 from taskmill.services.failures import FailureService
@@ -36,6 +37,7 @@ class Site:
         self.catalog = CatalogService(platform.database, platform.host)
         self.series = SeriesService(platform.database)
         self.failures = FailureService(platform.database)
+        self.panels = PanelService(platform.host, clock=platform.clock)
         self.assets = Assets.load()
         self.templates = environment(self.assets)
 

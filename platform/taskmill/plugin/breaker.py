@@ -1,4 +1,4 @@
-"""Runs the health check of one plugin: isolated, within a time limit, and not at all while the breaker is open.
+"""Calls what one plugin brought, such as its health check: isolated, within a time limit, and not at all while the breaker is open.
 
 closed ──3 failures in a row──▶ open ──30 s──▶ half-open: one try ──success──▶ closed
 ▲                              └──failure──▶ open
@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeVar
 
 from taskmill import reasons
 from taskmill.clock import SYSTEM_CLOCK, Clock
@@ -19,15 +20,24 @@ from taskmill.plugin.manifest import Health
 from taskmill.words import Words
 
 log = get_logger("taskmill.plugin")
+T = TypeVar("T")
 
 
 class Breaker:
-    """Guards one plugin. A check that raises, hangs or answers nonsense is a failure; `ok=False` is an answer."""
+    """Guards one plugin. A call that raises, hangs or answers nonsense is a failure; `ok=False` of a check is an answer."""
 
-    def __init__(self, plugin: str, *, clock: Clock = SYSTEM_CLOCK, timeout_s: float = c.PLUGIN_HEALTH_TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        plugin: str,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        timeout_s: float = c.PLUGIN_HEALTH_TIMEOUT_S,
+        failing: Words = reasons.HEALTH_FAILING,
+    ) -> None:
         self._plugin = plugin
         self._clock = clock
         self._timeout_s = timeout_s
+        self._failing = failing
         self._failures = 0
         self._open_until = 0.0
 
@@ -38,9 +48,19 @@ class Breaker:
 
     async def check(self, call: Callable[[], Any]) -> Health:
         """Return what `call`, plain or async, says; never raises except for its own cancellation."""
+        rested = self.open
+        health, reason = await self.ask(partial(_answer, call))
+        if health is not None:
+            return health
+        if not rested:
+            log.warning("插件健康检查失败", plugin=self._plugin, failures=self._failures, reason=str(reason))
+        return Health(ok=False, detail=reason)
+
+    async def ask(self, call: Callable[[], Awaitable[T]]) -> tuple[T | None, str | Words]:
+        """Return what `call` gives, or None and why; never raises except for its own cancellation."""
         if self.open:
-            return Health(ok=False, detail=reasons.HEALTH_FAILING)
-        task = asyncio.ensure_future(_answer(call))
+            return None, self._failing
+        task = asyncio.ensure_future(_contained(call))
         try:
             done, _ = await asyncio.wait({task}, timeout=self._timeout_s)
         finally:
@@ -53,14 +73,22 @@ class Breaker:
         if error is not None:
             return self._failed(f"{type(error).__name__}: {error}")
         self._failures = 0
-        return task.result()
+        return task.result(), ""
 
-    def _failed(self, reason: str | Words) -> Health:
+    def _failed(self, reason: str | Words) -> tuple[None, str | Words]:
         self._failures += 1
         if self._failures >= c.PLUGIN_BREAKER_FAILURES:
             self._open_until = self._clock.monotonic() + c.PLUGIN_BREAKER_OPEN_S
-        log.warning("插件健康检查失败", plugin=self._plugin, failures=self._failures, reason=str(reason))
-        return Health(ok=False, detail=reason)
+        return None, reason
+
+
+async def _contained(call: Callable[[], Awaitable[T]]) -> T:
+    """`sys.exit()` 在任务里会连事件循环一起带走。"""
+    try:
+        return await call()
+    except (SystemExit, KeyboardInterrupt) as error:
+        message = f"{type(error).__name__}: {error}"
+        raise RuntimeError(message) from None
 
 
 async def _answer(call: Callable[[], Any]) -> Health:

@@ -10,6 +10,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
+    from taskmill.plugin.dashboard.parts import Dashboard
     from taskmill.plugin.manifest import Health, Manifest
     from taskmill.plugin.registry import Registry
 
@@ -41,6 +42,11 @@ def taskmill_migrations() -> Path:  # pyright: ignore[reportReturnType]
 @hookspec
 def taskmill_routes(config: Any) -> list[Any]:  # pyright: ignore[reportReturnType]
     """Return Litestar routers, mounted under `/plugins/<name>` behind the same authentication. Setup."""
+
+
+@hookspec
+def taskmill_dashboard(config: Any) -> Dashboard:  # pyright: ignore[reportReturnType]
+    """Return pages and panels for the dashboard. Setup; their functions are called within a time budget when somebody looks."""
 
 
 @hookspec

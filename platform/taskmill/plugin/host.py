@@ -20,6 +20,7 @@ from taskmill.plugin import origin
 from taskmill.plugin.breaker import Breaker
 from taskmill.plugin.checks import unknown_kinds
 from taskmill.plugin.config import masked
+from taskmill.plugin.dashboard.parts import Dashboard
 from taskmill.plugin.executors import register_builtin
 from taskmill.plugin.info import PluginInfo, PluginProblem, PluginState
 from taskmill.plugin.loader import Coming, Loaded, Loader, environment
@@ -141,6 +142,10 @@ class PluginHost:
     def routes(self) -> dict[str, list[Any]]:
         """Return Litestar routers by plugin name; plugins without routes are left out."""
         return {name: list(loaded.routes) for name, loaded in self._up() if loaded.routes}
+
+    def dashboards(self) -> dict[str, Dashboard]:
+        """Return what plugins add to the dashboard, by name, in load order."""
+        return {name: each.dashboard for name, each in self._up() if each.dashboard.pages or each.dashboard.task_panels}
 
     def fail(self, name: str, error: Exception) -> None:
         """Mark a plugin as failed whose routes or other parts turned out not to work; what it registered stays served."""

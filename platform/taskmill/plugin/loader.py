@@ -19,6 +19,8 @@ from taskmill.plugin import constants as c
 from taskmill.plugin import hook_checks, hookspecs, origin
 from taskmill.plugin.checks import check_manifest, check_middlewares, check_migrations, check_registered, check_schedules
 from taskmill.plugin.config import load_config
+from taskmill.plugin.dashboard.checks import check_dashboard
+from taskmill.plugin.dashboard.parts import Dashboard
 from taskmill.plugin.manifest import Manifest
 from taskmill.plugin.registry import Registry
 from taskmill.plugin.source import Candidate
@@ -36,6 +38,7 @@ class Loaded:
     config: Any = None
     middlewares: list[Any] = field(default_factory=list[Any])
     routes: list[Any] = field(default_factory=list[Any])
+    dashboard: Dashboard = field(default_factory=Dashboard)
     migrations: Path | None = None
     doubts: list[Words] = field(default_factory=list[Words])  # 起来了，却有一部分没人用
 
@@ -149,6 +152,9 @@ def _set_up(loaded: Loaded) -> None:
     loaded.middlewares = [item for items in hook.taskmill_middlewares(config=loaded.config) for item in items]
     check_middlewares(loaded.middlewares)
     loaded.routes = [item for items in hook.taskmill_routes(config=loaded.config) for item in items]
+    for dashboard in hook.taskmill_dashboard(config=loaded.config):
+        check_dashboard(dashboard)
+        loaded.dashboard = dashboard
     for folder in hook.taskmill_migrations():
         check_migrations(loaded.manifest.name, Path(folder))
         loaded.migrations = Path(folder)
@@ -158,7 +164,7 @@ def _nothing(loaded: Loaded) -> list[Words]:
     """除了名字什么也没带来的插件：多半是钩子上面漏了 @hookimpl。"""
     made = loaded.registry.brought()
     brought = made.tasks or made.executors or made.schedules or loaded.middlewares or loaded.routes or loaded.migrations
-    asked = any(loaded.implements(hook) for hook in ("taskmill_cli", "taskmill_health"))
+    asked = any(loaded.implements(hook) for hook in ("taskmill_cli", "taskmill_dashboard", "taskmill_health"))
     return [] if brought or asked else [reasons.BRINGS_NOTHING]
 
 

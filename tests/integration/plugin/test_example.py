@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from taskmill.api.app import create_app
 from taskmill.plugin import Manifest
 from taskmill.plugin.host import PluginHost
 from taskmill.plugin.info import PluginState
@@ -16,6 +17,7 @@ from taskmill.services.platform import Platform
 from taskmill.services.setup import migrate_down, migrate_up
 from tests.support import api
 from tests.support.command import Command
+from tests.support.dashboard import visitor
 from tests.support.engines import decoded, final, staged, worker_on
 
 ROOT = Path(__file__).parents[3]
@@ -38,6 +40,10 @@ async def test_the_notes_plugin_has_config_table_task_route_and_health(
             answer = await client.post("/plugins/notes/", json={"text": "hello"})
             assert answer.status_code == 201, answer.text
             row = await final(platform, answer.json()["id"])
+            me = await visitor(platform, create_app(platform))
+            assert "hello (Grace)" in (await me.get("plugin/notes/newest")).text
+            assert "by the plugin notes" in (await me.get(f"tasks/{answer.json()['id']}")).text
+            await me.client.aclose()
         assert decoded(row["result"]) == "hello (Grace)"
         assert row["tags"] == ["note"]
         assert row["created_by"]

@@ -142,7 +142,7 @@ def _plain_manifest() -> SimpleNamespace:
         (SimpleNamespace(), PluginState.FAILED, "no taskmill_manifest"),
         (_plain_manifest(), PluginState.FAILED, "did not return a Manifest"),
         (plugin("other"), PluginState.FAILED, "names it other"),
-        (plugin("bad", requires_api=">=2"), PluginState.INCOMPATIBLE, "requires API >=2, this is 1.0"),
+        (plugin("bad", requires_api=">=2"), PluginState.INCOMPATIBLE, "requires API >=2, this is 1.1"),
         (plugin("bad", requires_api="yes please"), PluginState.FAILED, "yes please"),
         (_fails(ValueError("boom")), PluginState.FAILED, "ValueError: boom"),
         (_fails(SystemExit(3)), PluginState.FAILED, "SystemExit: 3"),

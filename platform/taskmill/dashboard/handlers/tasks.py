@@ -67,6 +67,7 @@ async def task(request: Visit, task_id: str) -> Response[Any]:
         earlier=earlier,
         attempts=[(each, parts(each.traceback or "")) for each in reversed(attempts)],
         result=result,
+        panels=await site_of(request).panels.of_task(found, attempts[-1] if attempts else None, result),
         long={name: is_long(value) for name, value in (("args", found.args), ("meta", found.meta), ("result", result))},
         can={
             "cancel": found.state not in FINAL and found.cancel_requested_at is None,

@@ -145,6 +145,9 @@ Idiomorph.defaults.callbacks.beforeAttributeUpdated = (/** @type {string} */ nam
 Idiomorph.defaults.callbacks.beforeNodeMorphed = (/** @type {any} */ old, /** @type {any} */ fresh) => {
   if (old.nodeName === "INPUT" && old.type === "checkbox") return false;
   if (old.id === "picked") return false;
+  // 焦点所在的元素里面不合并（为了不动正在打的字）：按钮上的字要自己换，否则「暂停」按下之后还写着「暂停」
+  if (old === document.activeElement && /^(BUTTON|A|SUMMARY)$/.test(old.nodeName) && old.innerHTML !== fresh.innerHTML)
+    old.innerHTML = fresh.innerHTML;
   if (old.nodeName === "TIME") return old.getAttribute("datetime") !== fresh.getAttribute("datetime");
   return true;
 };

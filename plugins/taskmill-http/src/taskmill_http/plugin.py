@@ -5,11 +5,12 @@ from __future__ import annotations
 from importlib.metadata import version
 
 from taskmill import TaskContext, hookimpl, task
-from taskmill.plugin import Manifest, Registry, TaskDefinition
+from taskmill.plugin import Dashboard, Manifest, Registry, TaskDefinition
 from taskmill_http import config as limits
 from taskmill_http.caller import call
 from taskmill_http.config import HttpConfig
 from taskmill_http.messages import HttpRequest, HttpResponse
+from taskmill_http.panel import PANEL
 
 
 @hookimpl
@@ -18,7 +19,7 @@ def taskmill_manifest() -> Manifest:
     return Manifest(
         name="http",
         version=version("taskmill-http"),
-        requires_api=">=1.0,<2",
+        requires_api=">=1.1,<2",
         title_en="HTTP requests",
         title_zh="HTTP 请求",
         summary_en="Calls an HTTP endpoint as a task, with retries by status; private addresses are refused.",
@@ -32,6 +33,12 @@ def taskmill_manifest() -> Manifest:
 def taskmill_register(registry: Registry, config: HttpConfig) -> None:
     """Add `http.request`."""
     registry.add(request_task(config))
+
+
+@hookimpl
+def taskmill_dashboard() -> Dashboard:
+    """Add request and answer to the page of a task."""
+    return Dashboard(task_panels=[PANEL])
 
 
 def request_task(config: HttpConfig) -> TaskDefinition:

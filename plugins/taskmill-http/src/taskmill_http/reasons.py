@@ -34,3 +34,16 @@ NOT_PUBLIC: Final = Words(
     "{host} 不是公网地址；见 TASKMILL_PLUGIN_HTTP_ALLOW_PRIVATE",
     "{host} is not a public address; see TASKMILL_PLUGIN_HTTP_ALLOW_PRIVATE",
 )
+
+# 任务页上的面板
+REQUEST: Final = Words("请求", "Request")
+REQUEST_HEADERS: Final = Words("请求头", "Request headers")
+REQUEST_BODY: Final = Words("请求体", "Request body")
+ANSWER: Final = Words("应答", "Answer")
+ANSWERED: Final = Words("{status}，用了 {ms} 毫秒", "{status} after {ms} ms")
+ANSWER_URL: Final = Words("来自", "From")
+ANSWER_HEADERS: Final = Words("应答头", "Answer headers")
+ANSWER_BODY: Final = Words("应答体", "Answer body")
+INCOMPLETE: Final = Words("不完整", "Incomplete")
+LAST_ATTEMPT: Final = Words("最近一次尝试", "Last attempt")
+NOT_YET: Final = Words("还没有", "none yet")
