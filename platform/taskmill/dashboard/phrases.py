@@ -127,6 +127,27 @@ PHRASES: Final[dict[str, Words]] = {
     "retry": Words("重试", "Retry"),
     "cancel": Words("取消", "Cancel"),
     "skip_task": Words("跳过", "Skip"),
+    # 提交
+    "submit": Words("提交", "Submit"),
+    "submit_task": Words("提交任务", "Submit a task"),
+    "submit_kind": Words("提交 {kind}", "Submit {kind}"),
+    "choose_kind": Words("选一个类型", "Choose a kind"),
+    "choose_kind_how": Words("表单由它的参数的 JSON Schema 做成", "The form is made of the JSON Schema of its args"),
+    "change_kind": Words("换一个类型", "Another kind"),
+    "as_json": Words("参数整个写成 JSON", "Write all args as JSON"),
+    "as_fields": Words("参数逐项填写", "Fill in the args one by one"),
+    "left_empty": Words("空着的就是没有给，用它的默认值", "What is left empty is not given and has its default"),
+    "no_args": Words("这个类型没有参数", "The kind has no args"),
+    "required": Words("必填", "required"),
+    "default_is": Words("默认 {value}", "default {value}"),
+    "a_line_each": Words("一行一项", "one item in a line"),
+    "options": Words("选项", "Options"),
+    "run_at_utc": Words("最早执行（UTC）", "Not before (UTC)"),
+    "run_at_hint": Words("空着就是马上", "left empty: at once"),
+    "fields_wrong": Words("没有提交，{n} 处要改：", "Not submitted, {n} to correct:"),
+    "was_there": Words(
+        "没有另外提交：已有一个同样的任务占着唯一键", "Nothing new was submitted: a task with its unique key is there"
+    ),
     # 任务详情
     "cancel_requested": Words("已请求取消", "cancel asked for"),
     "why": Words("为什么还没有执行", "Why it does not run yet"),

@@ -34,7 +34,7 @@ function show() {
 }
 
 function refresh() {
-  if (!refresher) return;
+  if (!refresher || page.querySelector("[data-draft]")) return; // 正在填写的，不从手底下换掉
   if (paused || document.hidden) {
     dirty = true;
     return;
