@@ -47,6 +47,7 @@ PHRASES: Final[dict[str, Words]] = {
         "可用：state: queue: kind: tag: schedule: created:>2h id:",
         "There are: state: queue: kind: tag: schedule: created:>2h id:",
     ),
+    "filter_words": Words("可以接着写的", "What may follow"),
     "live": Words("实时", "Live"),
     "paused": Words("已暂停", "Paused"),
     "lost": Words("已断开", "Disconnected"),

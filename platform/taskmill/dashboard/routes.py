@@ -12,7 +12,7 @@ from litestar.status_codes import HTTP_307_TEMPORARY_REDIRECT
 from taskmill.dashboard import constants as dc
 from taskmill.dashboard.access import signed_in
 from taskmill.dashboard.failures import on_error
-from taskmill.dashboard.handlers import door, failures, live, overview, plant, queues, schedules, submit, task_actions, tasks
+from taskmill.dashboard.handlers import door, failures, live, names, overview, plant, queues, schedules, submit, task_actions, tasks
 from taskmill.dashboard.visit import Visit, address
 
 PAGES = [
@@ -35,6 +35,7 @@ PAGES = [
     plant.plugins,
     plant.system,
     live.events,
+    names.names,
     door.logout,
 ]
 OPEN = [door.form, door.login, door.preferences, live.static]

@@ -6,7 +6,7 @@ One parser for whoever takes such a text; a word that cannot be read is refused 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -149,6 +149,17 @@ def with_states(text: str, state: str) -> str:
     """Return the text with its states replaced by these, an empty `state` for none; the rest stays as it was written."""
     kept = [match[0] for match in _WORD.finditer(text) if not match[0].startswith("state:")]
     return " ".join([*([f"state:{state}"] if state else []), *kept])
+
+
+def worded(given: Mapping[str, str]) -> str:
+    """Return the text for parameters of the list of the API; those that the language has no word for are left out."""
+    words = [(name.removesuffix("_id"), given.get(name)) for name in ("state", "queue", "kind", "tag", "schedule_id")]
+    after, before = given.get("created_after"), given.get("created_before")
+    if after and before:
+        words.append(("created", f"{after}..{before}"))
+    else:
+        words.append(("created", f">{after}" if after else before and f"<{before}"))
+    return " ".join(quoted(key, value) for key, value in words if value)
 
 
 def quoted(key: str, value: str) -> str:

@@ -148,8 +148,8 @@ async def test_a_filter_that_cannot_be_read_says_where_and_what(me: Visitor, que
 
 
 async def test_the_parameters_of_the_api_are_a_filter_too(me: Visitor, furnished: dict[str, str]) -> None:
-    text = (await me.get("tasks?state=available,running&queue=mail")).text
-    assert 'value="state:available,running queue:mail"' in text
+    text = (await me.get("tasks?state=available,running&queue=mail&created_after=2000-01-01T00:00:00Z")).text
+    assert 'value="state:available,running queue:mail created:&gt;2000-01-01T00:00:00Z"' in text
     assert furnished["available"] in text
     assert furnished["running"] not in text
 

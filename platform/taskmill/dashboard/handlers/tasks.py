@@ -26,7 +26,6 @@ from taskmill.states import FINAL, State
 
 # 标签页的次序；空的是全部
 TABS = ("", "available", "running", "scheduled", "retryable", "blocked", "completed", "cancelled", "discarded")
-AS_IN_API = ("state", "queue", "kind", "tag")  # 列表接口的参数，照样收
 NONE: Page[TaskSummary] = Page(items=[])
 
 
@@ -94,8 +93,7 @@ def asked(request: Visit) -> str:
     given = request.query_params.get("q")
     if given is not None:
         return given.strip()
-    named = [(name, request.query_params.get(name)) for name in AS_IN_API]
-    return " ".join(query.quoted(name, value) for name, value in named if value)
+    return query.worded(request.query_params)
 
 
 def task_key(text: str) -> UUID:
