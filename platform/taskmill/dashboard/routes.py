@@ -12,7 +12,19 @@ from litestar.status_codes import HTTP_307_TEMPORARY_REDIRECT
 from taskmill.dashboard import constants as dc
 from taskmill.dashboard.access import signed_in
 from taskmill.dashboard.failures import on_error
-from taskmill.dashboard.handlers import door, failures, live, names, overview, plant, queues, schedules, submit, task_actions, tasks
+from taskmill.dashboard.handlers import (
+    door,
+    failures,
+    live,
+    names,
+    overview,
+    plant,
+    queues,
+    schedules,
+    submit,
+    task_actions,
+    tasks,
+)
 from taskmill.dashboard.visit import Visit, address
 
 PAGES = [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from litestar import Litestar
 
+from taskmill.clock import FakeClock
 from taskmill.services import task_query
 from taskmill.services.dashboard import constants as c
 from taskmill.services.dashboard.names import Names
@@ -13,7 +14,6 @@ from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.states import State
 from taskmill.stores.dashboard import names as store
 from tests.support import api
-from taskmill.clock import FakeClock
 from tests.support.dashboard import Visitor
 
 pytestmark = pytest.mark.anyio
@@ -31,8 +31,9 @@ async def test_keys_and_what_is_known_of_their_values(platform: Platform, reader
 
 
 async def test_every_time_that_is_offered_can_be_read(me: Visitor) -> None:
-    for each in (await me.get("names")).json()["created"]:
-        assert (await me.get(f"tasks?q=created:{each}".replace(">", "%3E").replace("<", "%3C"))).status_code == 200
+    found = (await me.get("names")).json()
+    for word in [f"{key}:{each}" for key in task_query.TIMES for each in found[key]]:
+        assert (await me.get(f"tasks?q={word}".replace(">", "%3E").replace("<", "%3C"))).status_code == 200, word
 
 
 async def test_names_are_bounded_and_read_once_for_all(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:

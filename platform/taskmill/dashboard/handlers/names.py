@@ -20,5 +20,5 @@ async def names(request: Visit) -> Response[Any]:
     """Return the values that each key of the filter language may have, as far as they are known."""
     known = await site_of(request).names.get()
     values: dict[str, Any] = {key: [] for key in query.KEYS}
-    values |= {"state": list(State), "created": LENGTHS, "queue": known.queues, "kind": known.kinds}
+    values |= {"state": list(State), **dict.fromkeys(query.TIMES, LENGTHS), "queue": known.queues, "kind": known.kinds}
     return Response(msgspec.json.encode(values), media_type="application/json", headers=HEADERS)

@@ -19,7 +19,7 @@ from taskmill.dashboard.draft import Draft
 from taskmill.dashboard.pages import HEADERS, page
 from taskmill.dashboard.schema_form import Field, fields_of, whole
 from taskmill.dashboard.visit import Visit, caller, link, page_number, platform_of, session_of, site_of, up
-from taskmill.errors import AccessError, Code, InputError, TaskmillError
+from taskmill.errors import Code, InputError, TaskmillError
 from taskmill.ids import as_id, new_id
 from taskmill.services.catalog import KindDetail
 from taskmill.services.keys import Scope
@@ -60,8 +60,6 @@ async def submit(request: Visit) -> Response[Any]:
         return _shown(request, kind, draft)
     try:
         done = await service.submit(wanted, created_by=caller(request), once=_once(request, draft, wanted))
-    except AccessError:
-        raise
     except TaskmillError as error:
         return _shown(request, kind, draft, _told(draft, error), status=error.spec.status)
     site_of(request).overview.forget()

@@ -192,3 +192,67 @@ if (jump && jumpInput && jumpList) {
     start();
   });
 }
+
+/* ── 自己的视图：只在这个浏览器里 ─────────────────────── */
+
+/** @typedef {{name: string, q: string}} View */
+
+const own = document.getElementById("own");
+if (own) {
+  const key = `taskmill-views:${new URL(root, location.href).pathname}`; // 同一个来源的不同路径下可以有几个 Taskmill
+
+  /** @returns {View[]} */
+  const read = () => {
+    try {
+      const found = JSON.parse(localStorage.getItem(key) ?? "[]");
+      return found.filter((/** @type {any} */ each) => typeof each?.name === "string" && typeof each?.q === "string");
+    } catch {
+      return []; // 存储被禁用，或者被别人写坏了
+    }
+  };
+
+  /** @param {View[]} views */
+  function write(views) {
+    localStorage.setItem(key, JSON.stringify(views.slice(-VIEWS_MAX)));
+    draw();
+  }
+
+  /** @param {View} view */
+  function drawn(view) {
+    const [made, link, remove] = [document.createElement("span"), document.createElement("a"), document.createElement("button")];
+    made.className = "tag";
+    link.href = `${root}tasks?q=${encodeURIComponent(view.q)}`;
+    link.textContent = view.name;
+    if (view.q === own?.dataset.q) link.setAttribute("aria-current", "true");
+    remove.type = "button";
+    remove.className = "ghost";
+    remove.textContent = "×";
+    remove.setAttribute("aria-label", `${own?.dataset.remove} ${view.name}`);
+    remove.addEventListener("click", () => write(read().filter((each) => each.name !== view.name)));
+    made.append(link, remove);
+    return made;
+  }
+
+  function saver() {
+    const [form, input, button] = [document.createElement("form"), document.createElement("input"), document.createElement("button")];
+    input.required = true;
+    input.maxLength = 60;
+    input.placeholder = own?.dataset.name ?? "";
+    input.setAttribute("aria-label", own?.dataset.name ?? "");
+    button.textContent = own?.dataset.save ?? "";
+    form.append(input, button);
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      const name = input.value.trim();
+      if (name) write([...read().filter((each) => each.name !== name), { name, q: own?.dataset.q ?? "" }]);
+      /** @type {HTMLElement | null | undefined} */ (own?.querySelector("input"))?.focus();
+    });
+    return form;
+  }
+
+  function draw() {
+    own?.replaceChildren(...read().map(drawn), ...(own.dataset.q ? [saver()] : []));
+  }
+  window.addEventListener("storage", (event) => event.key === key && draw()); // 别的标签页存的
+  draw();
+}
