@@ -153,7 +153,7 @@ PHRASES: Final[dict[str, Words]] = {
     "left_empty": Words("空着的就是没有给，用它的默认值", "What is left empty is not given and has its default"),
     "no_args": Words("这个类型没有参数", "The kind has no args"),
     "required": Words("必填", "required"),
-    "default_is": Words("默认 {value}", "default {value}"),
+    "default_is": Words("默认：{value}", "default: {value}"),
     "a_line_each": Words("一行一项", "one item in a line"),
     "options": Words("选项", "Options"),
     "run_at_utc": Words("最早执行（UTC）", "Not before (UTC)"),
