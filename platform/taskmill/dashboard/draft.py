@@ -108,7 +108,8 @@ def _read(field: Field, text: str) -> Any:
                 return decode(text)
             except NotJsonError as error:
                 raise _UnreadError(error.words) from error
-    return text
+        case _:
+            return text
 
 
 def _number(text: str) -> Any:
