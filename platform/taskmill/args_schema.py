@@ -114,7 +114,7 @@ def fields(schema: Any) -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "type": _short(field),
+            "type": short(field),
             "required": name in top.get("required", ()),
             "default": json.dumps(field["default"], ensure_ascii=False) if "default" in field else None,
             "description": field.get("description"),
@@ -133,8 +133,8 @@ def _top(schema: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _short(field: Any) -> str:
-    """一格写得下的类型：`string[]`、`integer | null`、`"GET" | "POST"`。"""
+def short(field: Any) -> str:
+    """Return a type that fits into a cell: `string[]`, `integer | null`, `"GET" | "POST"`."""
     if not isinstance(field, dict):
         return "any"
     if "$ref" in field:
@@ -142,11 +142,11 @@ def _short(field: Any) -> str:
     if "enum" in field:
         return " | ".join(json.dumps(value, ensure_ascii=False) for value in field["enum"])
     if "anyOf" in field:
-        return " | ".join(dict.fromkeys(map(_short, field["anyOf"])))
+        return " | ".join(dict.fromkeys(map(short, field["anyOf"])))
     kind = field.get("type", "any")
     if isinstance(kind, list):
         return " | ".join(map(str, kind))
-    return f"{_short(field['items'])}[]" if kind == "array" and "items" in field else str(kind)
+    return f"{short(field['items'])}[]" if kind == "array" and "items" in field else str(kind)
 
 
 # 校验器只会英文：中文另写；英文照它的原话，只有多出来的字段与「几种都不是」说得更清楚
@@ -176,6 +176,35 @@ _CHINESE: dict[str, str] = {
     "unevaluatedItems": "多出来的项：{unexpected}",
 }
 _ALTERNATIVES_MAX = 5  # 「几种都不是」里说明几种
+REFUSALS_MAX = 50  # 一次说明几处：再多也没有人读
+Path = tuple[str | int, ...]
+
+
+def refusals(validator: jsonschema_rs.Validator, args: Any, known: Iterable[str]) -> list[tuple[Path, Words]]:
+    """Return what is wrong with args, each with its path, at most REFUSALS_MAX; what is missing has the path where it should be."""
+    known = list(known)
+    found = [each for error in validator.iter_errors(args) for each in _inside(error)]
+    return [_placed(error, known) for error in found[:REFUSALS_MAX]]
+
+
+def _inside(error: jsonschema_rs.ValidationError) -> list[jsonschema_rs.ValidationError]:
+    """几种之中只有一种是这个类型的（多半是「或者 null」）：说它里面哪里不对。"""
+    if error.kind.name not in {"anyOf", "oneOf"}:
+        return [error]
+    ways: list[list[jsonschema_rs.ValidationError]] = error.kind.as_dict()["context"]
+    near = [way for way in ways if not any(_other_type(each, error) for each in way)]
+    return [found for each in near[0] for found in _inside(each)] if len(near) == 1 and near[0] else [error]
+
+
+def _other_type(error: jsonschema_rs.ValidationError, outer: jsonschema_rs.ValidationError) -> bool:
+    return error.kind.name == "type" and list(error.instance_path) == list(outer.instance_path)
+
+
+def _placed(error: jsonschema_rs.ValidationError, known: list[str]) -> tuple[Path, Words]:
+    path = tuple(error.instance_path)
+    if error.kind.name == "required":
+        return (*path, str(error.kind.as_dict()["property"])), reasons.NEEDED
+    return path, told(error, known)
 
 
 def told(error: jsonschema_rs.ValidationError, known: Iterable[str]) -> Words:

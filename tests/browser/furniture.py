@@ -15,6 +15,7 @@ from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.states import State
 from taskmill.stores.queues.histogram import BASE
 from tests.support import api
+from tests.support.rich_kind import publish_rich
 
 TRACE = """Traceback (most recent call last):
   File "/app/shop/tasks.py", line 31, in bill
@@ -40,6 +41,7 @@ async def submit(platform: Platform, **fields: Any) -> str:
 async def furnish(platform: Platform) -> dict[str, str]:
     """Make one of each; returns ids of tasks by state."""
     ids: dict[str, str] = {}
+    await publish_rich(platform)
     for n in range(12):
         done = await submit(platform, args={"text": f"order {n}", "n": n}, tags=["shop"])
         await api.finish(platform, done, State.DISCARDED if n % 4 == 3 else State.COMPLETED, result=b'{"paid": true}')

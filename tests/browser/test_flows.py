@@ -200,7 +200,7 @@ def test_a_filter_is_typed_and_a_wrong_one_is_told(house: House, visit: Open) ->
     row(page, task_id).wait_for()
     page.fill(".find input", "stat:running")
     page.keyboard.press("Enter")
-    assert "did you mean state?" in page.locator('[role="alert"]').inner_text()
+    assert "did you mean state, started?" in page.locator('[role="alert"]').inner_text()
     page.go_back()
     row(page, task_id).wait_for()
     assert page.input_value(".find input") == "queue:typed"

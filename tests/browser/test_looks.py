@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.browser.furniture import furnish
+from tests.support.rich_kind import RICH
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 SHOTS = Path(__file__).parents[2] / ".cache" / "browser" / "shots"
 JS_MAX, CSS_MAX = 45 * 1024, 15 * 1024
 IDLE_MS = 5_000
+FORMS = ("tasks/new", f"tasks/new?kind={RICH}", f"tasks/new?kind={RICH}&as=json")
 PAGES = (
     "",
     "tasks",
@@ -31,6 +33,7 @@ PAGES = (
     "plugin/extra/page",
     "system",
     "tasks?q=stat:x",
+    *FORMS,
 )
 TASKS = ("available", "running", "completed", "discarded", "scheduled")
 

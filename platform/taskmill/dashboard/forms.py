@@ -11,16 +11,16 @@ from taskmill.errors import Code, InputError, LimitError
 ENCODED = "application/x-www-form-urlencoded"
 
 
-async def read(request: Visit) -> dict[str, list[str]]:
-    """Return the fields of a form; LimitError BODY_TOO_LARGE, InputError UNSUPPORTED_MEDIA_TYPE."""
+async def read(request: Visit, limit: int = dc.FORM_MAX_BYTES) -> dict[str, list[str]]:
+    """Return the fields of a form that are not empty; LimitError BODY_TOO_LARGE, InputError UNSUPPORTED_MEDIA_TYPE."""
     given = request.headers.get("content-type", "")
     if given and given.partition(";")[0].strip().lower() != ENCODED:
         raise InputError(Code.UNSUPPORTED_MEDIA_TYPE, content_type=given)
     found = b""
     async for chunk in request.stream():
         found += chunk
-        if len(found) > dc.FORM_MAX_BYTES:
-            raise LimitError(Code.BODY_TOO_LARGE, limit=dc.FORM_MAX_BYTES)
+        if len(found) > limit:
+            raise LimitError(Code.BODY_TOO_LARGE, limit=limit)
     return parse_qs(found.decode(errors="replace"), errors="replace")
 
 

@@ -16,11 +16,13 @@ from taskmill.dashboard.handlers import (
     door,
     failures,
     live,
+    names,
     overview,
     plant,
     plugin_pages,
     queues,
     schedules,
+    submit,
     task_actions,
     tasks,
 )
@@ -28,6 +30,8 @@ from taskmill.dashboard.visit import Visit, address
 
 PAGES = [
     tasks.tasks,
+    submit.form,
+    submit.submit,
     tasks.task,
     tasks.download,
     task_actions.selected,
@@ -45,6 +49,7 @@ PAGES = [
     plant.system,
     plugin_pages.plugin_page,
     live.events,
+    names.names,
     door.logout,
 ]
 OPEN = [door.form, door.login, door.preferences, live.static]

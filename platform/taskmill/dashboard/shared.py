@@ -9,6 +9,7 @@ from taskmill.errors import AccessError, Code
 from taskmill.services.access import Access, Client
 from taskmill.services.catalog import CatalogService
 from taskmill.services.dashboard.login import Links, Throttle
+from taskmill.services.dashboard.names import Names
 from taskmill.services.dashboard.overview import Overview
 from taskmill.services.dashboard.panels import PanelService
 from taskmill.services.dashboard.pulse import Pulse
@@ -33,6 +34,7 @@ class Site:
         self.pulse = Pulse(platform.database, platform.backlog)
         stats = StatsService(platform.database, platform.backlog, platform.workers)
         self.overview = Overview(platform.database, stats, platform.queues)
+        self.names = Names(platform.database)
         self.schedules = ScheduleService(platform.database, platform.submit)
         self.catalog = CatalogService(platform.database, platform.host)
         self.series = SeriesService(platform.database)

@@ -124,6 +124,10 @@ class KindPolicy:
         path = f"args{args_schema.where(error.instance_path)}"
         raise InputError(Code.ARGS_INVALID, field=path, reason=args_schema.told(error, self.names), kind=self.kind)
 
+    def refusals(self, args: Any) -> list[tuple[args_schema.Path, Words]]:
+        """Return all that `check` would refuse, each with its path; nothing if the schema itself cannot be used."""
+        return [] if self.validator is None else args_schema.refusals(self.validator, args, self.names)
+
 
 class KindTable:
     """Kinds by name and version, as a submit asks for them."""

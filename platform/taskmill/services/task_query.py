@@ -6,7 +6,7 @@ One parser for whoever takes such a text; a word that cannot be read is refused 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -23,6 +23,7 @@ from taskmill.words import Words
 
 FIELD: Final = "q"
 UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800}
+TIMES: Final = ("created", "started", "finished")
 _LENGTH = re.compile(r"([0-9]{1,6})([smhdw])")
 _WORD = re.compile(r'\S*?"[^"]*"\S*|\S+')
 
@@ -107,14 +108,19 @@ def _schedule(word: _Word, value: str, _: datetime) -> dict[str, Any]:
     return {"schedule_id": found}
 
 
-def _created(word: _Word, value: str, now: datetime) -> dict[str, Any]:
-    first, dots, last = value.partition("..")
-    if dots:
-        return {"created_after": _moment(word, first, now), "created_before": _moment(word, last, now)}
-    name = {">": "created_after", "<": "created_before"}.get(value[0])
-    if name is None:
-        raise word.refuse(reasons.NOT_A_MOMENT)
-    return {name: _moment(word, value[1:], now)}
+def _time(field: str) -> Callable[[_Word, str, datetime], dict[str, Any]]:
+    after, before = f"{field}_after", f"{field}_before"
+
+    def read(word: _Word, value: str, now: datetime) -> dict[str, Any]:
+        first, dots, last = value.partition("..")
+        if dots:
+            return {after: _moment(word, first, now), before: _moment(word, last, now)}
+        name = {">": after, "<": before}.get(value[0])
+        if name is None:
+            raise word.refuse(reasons.NOT_A_MOMENT)
+        return {name: _moment(word, value[1:], now)}
+
+    return read
 
 
 def _moment(word: _Word, text: str, now: datetime) -> datetime:
@@ -140,15 +146,27 @@ _READERS: Final[dict[str, Callable[[_Word, str, datetime], dict[str, Any]]]] = {
     "kind": _name("kind"),
     "tag": _name("tag"),
     "schedule": _schedule,
-    "created": _created,
+    **{field: _time(field) for field in TIMES},
 }
-KEYS: Final = ("state", "queue", "kind", "tag", "schedule", "created", "id")
+KEYS: Final = (*_READERS, "id")
 
 
 def with_states(text: str, state: str) -> str:
     """Return the text with its states replaced by these, an empty `state` for none; the rest stays as it was written."""
     kept = [match[0] for match in _WORD.finditer(text) if not match[0].startswith("state:")]
     return " ".join([*([f"state:{state}"] if state else []), *kept])
+
+
+def worded(given: Mapping[str, str]) -> str:
+    """Return the text for parameters of the list of the API; those that the language has no word for are left out."""
+    words = [(name.removesuffix("_id"), given.get(name)) for name in ("state", "queue", "kind", "tag", "schedule_id")]
+    for field in TIMES:
+        after, before = given.get(f"{field}_after"), given.get(f"{field}_before")
+        if after and before:
+            words.append((field, f"{after}..{before}"))
+        else:
+            words.append((field, f">{after}" if after else before and f"<{before}"))
+    return " ".join(quoted(key, value) for key, value in words if value)
 
 
 def quoted(key: str, value: str) -> str:

@@ -189,6 +189,12 @@ async def test_the_list_filters_live_and_finished_tasks(client: httpx2.AsyncClie
         ({"created_after": soon}, []),
         ({"created_before": soon, "queue": "b"}, [second]),
         ({"created_after": "1970-01-01T00:00:00Z", "state": "completed"}, [third]),
+        ({"finished_after": "1970-01-01T00:00:00Z"}, [third]),
+        ({"finished_before": soon, "queue": "a"}, [third]),
+        ({"finished_after": soon}, []),
+        ({"finished_after": "1970-01-01T00:00:00Z", "state": "available"}, []),
+        ({"started_before": soon}, [third]),
+        ({"started_after": soon}, []),
     ]:
         page = data(await client.get(TASKS, params=query))
         assert ([item["id"] for item in page["items"]], page["total"]) == (expected, len(expected)), query

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -12,6 +13,7 @@ from litestar import Litestar
 from taskmill.controls.queue_settings import QueuePolicyChange
 from taskmill.controls.rate import Rate
 from taskmill.dashboard import constants as dc
+from taskmill.dashboard.handlers import tasks
 from taskmill.services.dashboard.overview import Overview
 from taskmill.services.platform import Platform
 from taskmill.services.schedules.service import ScheduleRequest, ScheduleService
@@ -124,7 +126,7 @@ async def test_the_pages_of_a_list_follow_each_other(
 @pytest.mark.parametrize(
     ("query", "told"),
     [
-        ("q=stat:running", ["stat:running at character 1", "did you mean state?"]),
+        ("q=stat:running", ["stat:running at character 1", "did you mean state, started?"]),
         ("q=queue:a+state:runing", ["state:runing at character 9", "did you mean running?"]),
         ("q=mail", ["mail at character 1", "write key:value"]),
         ("q=queue:", ["nothing follows the colon"]),
@@ -148,8 +150,8 @@ async def test_a_filter_that_cannot_be_read_says_where_and_what(me: Visitor, que
 
 
 async def test_the_parameters_of_the_api_are_a_filter_too(me: Visitor, furnished: dict[str, str]) -> None:
-    text = (await me.get("tasks?state=available,running&queue=mail")).text
-    assert 'value="state:available,running queue:mail"' in text
+    text = (await me.get("tasks?state=available,running&queue=mail&created_after=2000-01-01T00:00:00Z")).text
+    assert 'value="state:available,running queue:mail created:&gt;2000-01-01T00:00:00Z"' in text
     assert furnished["available"] in text
     assert furnished["running"] not in text
 
@@ -284,3 +286,24 @@ async def test_of_many_failed_attempts_the_newest_are_shown(platform: Platform, 
     assert "attempt number 3" in page
     assert "attempt number 2<" not in page
     assert f"Only the newest {dc.ATTEMPTS_SHOWN} are shown" in page
+
+
+@pytest.mark.parametrize(
+    ("view", "shown"),
+    [("view_failed", "discarded"), ("view_waiting", None), ("view_running", None), ("view_retrying", None)],
+)
+async def test_the_views_are_links_to_what_they_say(
+    platform: Platform, me: Visitor, furnished: dict[str, str], view: str, shown: str | None
+) -> None:
+    asked = quote(tasks.VIEWS[view])
+    page = await me.get(f"tasks?q={asked}")
+    assert page.status_code == 200
+    assert re.findall(r'<tr id="t([0-9a-f-]{36})"', page.text) == ([furnished[shown]] if shown else [])
+    assert page.text.count('class="tag" href="./tasks?q=') >= len(tasks.VIEWS)
+    assert page.text.count('aria-current="true"') >= 1
+    await platform.database.pool.execute(
+        "update taskmill.tasks set created_at = now() - interval '2 hours', started_at = started_at - interval '2 hours'"
+    )
+    later = {"view_waiting": "available", "view_running": "running"}.get(view, shown)
+    found = re.findall(r'<tr id="t([0-9a-f-]{36})"', (await me.get(f"tasks?q={asked}")).text)
+    assert found == ([furnished[later]] if later else [])

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,6 +14,7 @@ from msgspec import UNSET
 
 from taskmill.errors import Code, InputError
 from taskmill.services import task_query
+from taskmill.services.tasks.service import TaskFilter
 from taskmill.states import State
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -33,14 +35,39 @@ ID = "01890000-0000-7000-8000-000000000000"
         ("created:<2026-01-01", {"created_before": datetime(2026, 1, 1, tzinfo=UTC)}),
         ("created:7d..1d", {"created_after": NOW - timedelta(days=7), "created_before": NOW - timedelta(days=1)}),
         ("created:>2026-01-01T08:00+08:00", {"created_after": datetime(2026, 1, 1, tzinfo=UTC)}),
+        ("started:<10m", {"started_before": NOW - timedelta(minutes=10)}),
+        ("finished:1d..1h", {"finished_after": NOW - timedelta(days=1), "finished_before": NOW - timedelta(hours=1)}),
         ("created:>1w", {"created_after": NOW - timedelta(weeks=1)}),
     ],
 )
 def test_what_a_text_means(text: str, wanted: dict[str, Any]) -> None:
     found = task_query.parse(text, NOW)
     assert found.task_id is None
-    for name in ("state", "queue", "kind", "tag", "schedule_id", "created_after", "created_before"):
-        assert getattr(found.filter, name) == wanted.get(name, UNSET), name
+    for name in TaskFilter.__struct_fields__:
+        if name not in {"page", "page_size", "cursor"}:
+            assert getattr(found.filter, name) == wanted.get(name, UNSET), name
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({}, ""),
+        ({"page": "2", "queue": ""}, ""),
+        ({"state": "running,retryable", "queue": "mail", "kind": "a.b"}, "state:running,retryable queue:mail kind:a.b"),
+        ({"tag": "a b", "schedule_id": ID}, f'tag:"a b" schedule:{ID}'),
+        ({"finished_after": "2026-01-01T00:00:00Z"}, "finished:>2026-01-01T00:00:00Z"),
+        ({"created_after": "2026-01-01T00:00:00Z"}, "created:>2026-01-01T00:00:00Z"),
+        ({"created_before": "2026-01-01T08:00:00+08:00"}, "created:<2026-01-01T08:00:00+08:00"),
+        (
+            {"created_before": "2026-01-01T00:00:00Z", "created_after": "2025-12-31T00:00:00Z"},
+            "created:2025-12-31T00:00:00Z..2026-01-01T00:00:00Z",
+        ),
+    ],
+)
+def test_the_parameters_of_the_api_are_words_and_mean_the_same(given: dict[str, str], text: str) -> None:
+    assert task_query.worded(given) == text
+    wanted = {name: value for name, value in given.items() if value and name != "page"}
+    assert task_query.parse(text, NOW).filter == msgspec.convert(wanted, TaskFilter)
 
 
 @pytest.mark.parametrize("text", [ID, f"id:{ID}", f"queue:a {ID}"])

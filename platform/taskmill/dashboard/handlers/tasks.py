@@ -26,7 +26,13 @@ from taskmill.states import FINAL, State
 
 # 标签页的次序；空的是全部
 TABS = ("", "available", "running", "scheduled", "retryable", "blocked", "completed", "cancelled", "discarded")
-AS_IN_API = ("state", "queue", "kind", "tag")  # 列表接口的参数，照样收
+# 现成的视图：名字在 phrases.py
+VIEWS = {
+    "view_failed": f"state:{State.DISCARDED} finished:>1h",
+    "view_waiting": f"state:{State.AVAILABLE} created:<10m",
+    "view_running": f"state:{State.RUNNING} started:<10m",
+    "view_retrying": f"state:{State.RETRYABLE} created:<1h",
+}
 NONE: Page[TaskSummary] = Page(items=[])
 
 
@@ -47,7 +53,8 @@ async def tasks(request: Visit) -> Response[Any]:
     tabs = [(state, query.with_states(text, state)) for state in TABS]
     status = 200 if error is None else error.spec.status
     chosen = next((state for state, made in tabs if made == query.with_states(text, _states(text))), None)
-    return page(request, "tasks.html", status, q=text, error=error, found=found, tabs=tabs, chosen=chosen, live=stats.live)
+    facts: dict[str, Any] = {"error": error, "found": found, "tabs": tabs, "chosen": chosen, "live": stats.live}
+    return page(request, "tasks.html", status, q=text, views=VIEWS, **facts)
 
 
 @get("/tasks/{task_id:str}")
@@ -95,8 +102,7 @@ def asked(request: Visit) -> str:
     given = request.query_params.get("q")
     if given is not None:
         return given.strip()
-    named = [(name, request.query_params.get(name)) for name in AS_IN_API]
-    return " ".join(query.quoted(name, value) for name, value in named if value)
+    return query.worded(request.query_params)
 
 
 def task_key(text: str) -> UUID:

@@ -34,7 +34,7 @@ function show() {
 }
 
 function refresh() {
-  if (!refresher) return;
+  if (!refresher || page.querySelector("[data-draft]")) return; // 正在填写的，不从手底下换掉
   if (paused || document.hidden) {
     dirty = true;
     return;
@@ -102,7 +102,8 @@ body.addEventListener("htmx:afterRequest", (event) => {
 });
 body.addEventListener("htmx:responseError", (event) => {
   const detail = /** @type {CustomEvent} */ (event).detail;
-  if (detail.xhr.status === 401) location.reload();
+  // 填了一半的留在眼前，好抄下来；通知里说要重新登录
+  if (detail.xhr.status === 401 && !page.querySelector("[data-draft]")) location.reload();
 });
 body.addEventListener("htmx:beforeSwap", (event) => {
   const detail = /** @type {CustomEvent} */ (event).detail;
@@ -144,7 +145,7 @@ Idiomorph.defaults.callbacks.beforeAttributeUpdated = (/** @type {string} */ nam
   !(name === "open" && node.nodeName === "DETAILS") && !(name === "disabled" && node.closest(".picked"));
 Idiomorph.defaults.callbacks.beforeNodeMorphed = (/** @type {any} */ old, /** @type {any} */ fresh) => {
   if (old.nodeName === "INPUT" && old.type === "checkbox") return false;
-  if (old.id === "picked") return false;
+  if (old.id === "picked" || old.id === "own") return false;
   // 焦点所在的元素里面不合并（为了不动正在打的字）：按钮上的字要自己换，否则「暂停」按下之后还写着「暂停」
   if (old === document.activeElement && /^(BUTTON|A|SUMMARY)$/.test(old.nodeName) && old.innerHTML !== fresh.innerHTML)
     old.innerHTML = fresh.innerHTML;
@@ -234,7 +235,11 @@ function move(step) {
 
 /** @type {Record<string, () => void>} */
 const KEYS = {
-  "/": () => /** @type {HTMLElement | null} */ (document.querySelector(".find input"))?.focus(),
+  "/": () => {
+    const bar = /** @type {HTMLInputElement | null} */ (document.querySelector(".find input"));
+    bar?.focus();
+    bar?.setSelectionRange(bar.value.length, bar.value.length);
+  },
   j: () => move(1),
   k: () => move(-1),
   x: () => {

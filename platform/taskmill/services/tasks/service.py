@@ -55,6 +55,12 @@ class TaskFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True):
     schedule_id: Annotated[UUID, msgspec.Meta(description="The schedule that made it.")] | UnsetType = UNSET
     created_after: Annotated[Aware, msgspec.Meta(description="Made at or after this time, with a zone.")] | UnsetType = UNSET
     created_before: Annotated[Aware, msgspec.Meta(description="Made before this time, with a zone.")] | UnsetType = UNSET
+    started_after: Annotated[Aware, msgspec.Meta(description="Newest attempt began at or after this time.")] | UnsetType = (
+        UNSET
+    )
+    started_before: Annotated[Aware, msgspec.Meta(description="Newest attempt began before this time.")] | UnsetType = UNSET
+    finished_after: Annotated[Aware, msgspec.Meta(description="Final since this time or later.")] | UnsetType = UNSET
+    finished_before: Annotated[Aware, msgspec.Meta(description="Final before this time.")] | UnsetType = UNSET
     cursor: Annotated[UUID, msgspec.Meta(description="`next_cursor` of the page before.")] | UnsetType = UNSET
 
     def states(self) -> frozenset[State]:
@@ -78,6 +84,10 @@ class TaskFilter(Paging, frozen=True, kw_only=True, forbid_unknown_fields=True):
             schedule_id=given(self.schedule_id),
             created_after=given(self.created_after),
             created_before=given(self.created_before),
+            started_after=given(self.started_after),
+            started_before=given(self.started_before),
+            finished_after=given(self.finished_after),
+            finished_before=given(self.finished_before),
             before=given(self.cursor),
         )
 

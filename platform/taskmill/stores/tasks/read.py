@@ -97,6 +97,10 @@ class TaskQuery:
     schedule_id: UUID | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
+    started_after: datetime | None = None
+    started_before: datetime | None = None
+    finished_after: datetime | None = None
+    finished_before: datetime | None = None
     before: UUID | None = None
     ids: frozenset[UUID] | None = None
 
@@ -206,7 +210,7 @@ def _branch(
         for name in columns
     ]
     branch: Any = select(*chosen, finished_at) if chosen else select(literal(1).label("one")).select_from(model)
-    for condition in _conditions(model, query):
+    for condition in [*_conditions(model, query), *_finished(finished_at, query)]:
         branch = branch.where(condition)
     if states != possible:
         # 写成字面量：参数证明不了部分索引 task_history_failed 的条件
@@ -227,10 +231,18 @@ def _conditions(model: type[Task | TaskHistory], query: TaskQuery) -> list[Colum
         (query.created_after, lambda value: model.id >= _first_id(value, -_CLOCK_MARGIN_S)),
         (query.created_before, lambda value: model.created_at < value),
         (query.created_before, lambda value: model.id < _first_id(value, _CLOCK_MARGIN_S)),
+        (query.started_after, lambda value: model.started_at >= value),
+        (query.started_before, lambda value: model.started_at < value),
         (query.before, lambda value: model.id < value),
         (query.ids, lambda value: model.id.in_(sorted(value))),
     ]
     return [condition(value) for value, condition in given if value is not None]
+
+
+def _finished(finished_at: Any, query: TaskQuery) -> list[ColumnElement[bool]]:
+    """按完成的时刻：历史分区只看用得着的那几天，活的任务没有这个时刻。"""
+    after, before = query.finished_after, query.finished_before
+    return ([] if after is None else [finished_at >= after]) + ([] if before is None else [finished_at < before])
 
 
 def _first_id(moment: datetime, margin_s: float) -> UUID:
