@@ -43,7 +43,8 @@ def _role(**overrides: object) -> Settings:
     help="Processes that share the port; default: TASKMILL_API_PROCESSES.",
 )
 @click.option("--inherited", hidden=True, default=None)
-def api(host: str | None, port: int | None, processes: int | None, inherited: str | None) -> None:
+@click.pass_context
+def api(ctx: click.Context, host: str | None, port: int | None, processes: int | None, inherited: str | None) -> None:
     """Serve the REST API; while no key exists, a development token is printed that works from this machine only.
 
     Several processes share the port and need a key. Example: taskmill api --host 0.0.0.0 --port 8800 --processes 4
@@ -53,10 +54,7 @@ def api(host: str | None, port: int | None, processes: int | None, inherited: st
         until_signal(partial(api_processes.copy, settings, inherited))
         return
     if settings.api_processes > 1:
-        code = until_signal(partial(api_processes.parent, settings))
-        if code:
-            raise click.exceptions.Exit(code)
-        return
+        ctx.exit(until_signal(partial(api_processes.parent, settings)))
 
     async def work(stop: asyncio.Event, now: asyncio.Event) -> None:
         from taskmill.api.app import create_app, one_time_link
