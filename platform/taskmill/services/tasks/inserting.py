@@ -68,6 +68,7 @@ class Inserter:
     ) -> dict[UUID, Inserted]:
         now = self._clock.monotonic()
         fresh = self._unknown((task.queue for task in tasks), now)
+        single = not (batch or fresh or self._limits.most({task.queue for task in tasks})) and _in_one(tasks)
 
         async def work(connection: Connection) -> dict[UUID, Inserted]:
             if fresh:
@@ -81,7 +82,7 @@ class Inserter:
             return inserted
 
         try:
-            inserted = await self._database.unit(work)
+            inserted = await self._database.unit(work, single=single)
         except MISSING_SCHEMA as error:
             raise SetupError(Code.SCHEMA_BEHIND, found="empty", expected="head") from error
         except AWAY as error:
@@ -154,6 +155,12 @@ class Inserter:
         made, limit = await store.ensure_queues(connection, sorted(queues)), self._settings.queues_max
         if made and await store.count_queues(connection) > limit:
             raise LimitError(Code.QUEUE_LIMIT, queue=made[0], limit=limit)
+
+
+def _in_one(tasks: Sequence[NewTask]) -> bool:
+    """一条语句就够：它自己就是一个事务。"""
+    plain = all(task.unique is None and task.order is None and task.once is None for task in tasks)
+    return plain and len(tasks) <= svc.SUBMIT_CHUNK
 
 
 async def _store_keyed(connection: Connection, task: NewTask) -> UUID | TaskmillError | None:
