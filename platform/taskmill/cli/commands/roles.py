@@ -42,7 +42,7 @@ def _role(**overrides: object) -> Settings:
     default=None,
     help="Processes that share the port; default: TASKMILL_API_PROCESSES.",
 )
-@click.option("--inherited", hidden=True, default=None)
+@click.option("--inherited", hidden=True, default=None, help="What a parent leaves to its copies; not for people.")
 @click.pass_context
 def api(ctx: click.Context, host: str | None, port: int | None, processes: int | None, inherited: str | None) -> None:
     """Serve the REST API; while no key exists, a development token is printed that works from this machine only.
