@@ -40,6 +40,7 @@ def jump(page: Page, text: str) -> Any:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_filter_is_completed(house: House, visit: Open, axe: Callable[[Page], list[str]], theme: str) -> None:
     task_id = house.run(submit(house.platform, queue="completed-one"))
+    house.app.state.dashboard.names.forget()
     page = visit("", theme=theme)
     page.keyboard.press("/")
     assert options(page) == ["state:", "queue:", "kind:", "tag:", "schedule:", "created:", "started:", "finished:", "id:"]
@@ -122,6 +123,7 @@ def test_the_palette_is_accessible(visit: Open, axe: Callable[[Page], list[str]]
 
 def test_one_jumps_to_pages_queues_kinds_and_a_task(house: House, visit: Open) -> None:
     task_id = house.run(submit(house.platform, queue="jumped-to"))
+    house.app.state.dashboard.names.forget()
     page = visit("", errors=True)
     jump(page, "sched")
     press(page, "Enter")

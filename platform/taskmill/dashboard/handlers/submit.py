@@ -63,6 +63,7 @@ async def submit(request: Visit) -> Response[Any]:
     except TaskmillError as error:
         return _shown(request, kind, draft, _told(draft, error), status=error.spec.status)
     site_of(request).overview.forget()
+    site_of(request).names.forget()  # 也许是新的队列
     if done.duplicate:
         return _shown(request, kind, draft, duplicate=done)
     place = link(up(request), "tasks", str(done.id))

@@ -29,6 +29,10 @@ class Names:
         self._found = Known(queues=[], kinds=[])
         self._until = float("-inf")
 
+    def forget(self) -> None:
+        """Read anew at the next question: somebody may have made a name."""
+        self._until = float("-inf")
+
     async def get(self) -> Known:
         """Return the names of queues and kinds."""
         async with self._lock:
