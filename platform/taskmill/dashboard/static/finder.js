@@ -40,6 +40,8 @@ function combobox(input, list, find, eager) {
   let items = [];
   let at = -1;
   let asking = 0;
+  let stale = false; // 列表还是上一次打的字的
+  let pending = Promise.resolve();
   input.setAttribute("role", "combobox");
   input.setAttribute("aria-autocomplete", "list");
   input.setAttribute("aria-controls", list.id);
@@ -47,6 +49,7 @@ function combobox(input, list, find, eager) {
 
   function close() {
     asking += 1;
+    stale = false;
     items = [];
     list.hidden = true;
     list.replaceChildren();
@@ -64,10 +67,16 @@ function combobox(input, list, find, eager) {
     input.setAttribute("aria-expanded", String(items.length > 0));
   }
 
-  async function open() {
+  function open() {
+    stale = true;
+    pending = look();
+  }
+
+  async function look() {
     const mine = (asking += 1);
     const found = await find(input.value, input.selectionStart ?? input.value.length);
     if (mine !== asking) return; // 等的时候又打了字，或者已经走开
+    stale = false;
     items = found.slice(0, SHOWN_MAX);
     list.replaceChildren(...items.map(option));
     list.hidden = !items.length;
@@ -99,7 +108,10 @@ function combobox(input, list, find, eager) {
     if (step && items.length) {
       event.preventDefault();
       mark(at < 0 && step < 0 ? items.length - 1 : (at + step + items.length) % items.length);
-    } else if (event.key === "Enter" && at >= 0) {
+    } else if (event.key === "Enter" && stale && eager) {
+      event.preventDefault();
+      pending.then(() => items[at]?.take()); // 打得比问得快：等这几个字的列表，不去上一个列表的第一项
+    } else if (event.key === "Enter" && at >= 0 && !stale) {
       event.preventDefault();
       items[at].take();
     } else if (event.key === "Escape" && items.length && !eager) {
