@@ -21,6 +21,7 @@ from taskmill.engine.worker import WorkerRole
 from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest
+from taskmill.stores.broker.tickets import Entry
 from taskmill.stores.tasks import claim as task_claim
 from tests.support.engines import (
     Engine,
@@ -107,7 +108,11 @@ async def test_invariant_8_a_suspect_is_claimed_only_by_a_worker_that_holds_noth
         )
         reader = Reader(platform.tickets, "victim", ["default"])
         claimer = Claimer(platform.database, platform.tickets, new_id(), ["test.quick:1"])
-        first, second = await reader.read(3), await reader.read(3)
+        found: list[Entry] = []
+        while len(found) < len(ids):  # 票据在提交的答复之后才发
+            found += [entry for entries in (await reader.read(6)).values() for entry in entries]
+        found.sort(key=lambda entry: ids.index(entry[1].id))
+        first, second = ({("default", c.PRIORITY_DEFAULT): part} for part in (found[:3], found[3:]))
         held = [row["crash_count"] for found in (second, first) async for rows in claimer.claim(found) for row in rows]
         assert held == [0]
         assert await count(platform, "state = 'running'") == 1
