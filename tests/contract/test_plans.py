@@ -1,12 +1,13 @@
 """Plans of the hot statements: statistics taken when empty, then a large backlog, generic plans as in production.
 
-With statistics of an empty table the planner once walked a whole partial index: a claim of 500 took 204 ms, not 6.
+With statistics of an empty table the planner once walked a whole partial index: a claim of 500 took 204 ms, not 6. And a
+plan is kept: one made for an empty table stays until statistics are collected again, a minute into the burst that filled it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -55,6 +56,7 @@ STATEMENTS: dict[str, tuple[str, set[str]]] = {
     "claim of a suspect": (task_claim.CLAIM_SUSPECT, {"tasks_pkey", "tasks_running"}),
     "decline": (task_claim.DECLINE, BY_ID),
     "settle: finish": (task_settle.FINISH, BY_ID),
+    "settle: finish alone": (task_settle.FINISH_ALONE, BY_ID),
     "settle: wait": (task_settle.WAIT, BY_ID),
     "unticket": (task_stage.UNTICKET, BY_ID),
     "due": (task_stage.DUE, {"tasks_due", "tasks_pkey"}),
@@ -172,6 +174,51 @@ def scanned_whole(plan: dict[str, Any]) -> list[str]:
         for node in nodes(plan)
         if node["Node Type"] == "Seq Scan" and re.match(r"tasks$|task_history|task_attempts", node["Relation Name"])
     ]
+
+
+# 有意沿部分索引走的：跳着走的头一步，或者里面只有正在跑的
+WALKS = {"lanes", "glance", "limits: release", "limits: round", "rescue: look", "limits: adopt"}
+# 表还小的时候定下的计划，表大了仍在用：没收集过统计、清空了的、只有几行的
+SMALL = {
+    "never analyzed": (),
+    "emptied": (LOAD.replace(str(ROWS), "30"), "truncate taskmill.tasks", "vacuum analyze"),
+    "a few rows": (LOAD.replace(str(ROWS), "30"), "analyze"),
+}
+
+
+async def _walked(url: str, before: Sequence[str], statements: Mapping[str, str]) -> dict[str, list[str]]:
+    connection = await asyncpg.connect(url)
+    await partitions.ensure_partitions(connection, 1)
+    await connection.execute("alter table taskmill.tasks set (autovacuum_enabled = off)")
+    for statement in before:
+        await connection.execute(statement)
+    await connection.close()
+    plans = {name: await plan_of(url, statement) for name, statement in statements.items()}
+    return {name: walks for name, plan in plans.items() if (walks := walked_whole(plan))}
+
+
+def walked_whole(plan: dict[str, Any]) -> list[str]:
+    """Return the indexes of large tables that the plan reads from end to end."""
+    return [
+        node["Index Name"]
+        for node in nodes(plan)
+        if "Index Name" in node and "Index Cond" not in node and re.match(r"task", node.get("Relation Name", ""))
+    ]
+
+
+@pytest.mark.parametrize("before", SMALL.values(), ids=list(SMALL))
+def test_a_plan_that_was_made_while_the_table_was_small_reads_no_index_whole(
+    postgres_server: Any, database_template: str, before: Sequence[str]
+) -> None:
+    hot = {name: statement for name, (statement, _) in STATEMENTS.items() if name not in WALKS}
+    with temporary_database(postgres_server.url, template=database_template) as url:
+        assert in_thread(_walked(url, before, hot)) == {}
+
+
+def test_the_check_of_small_tables_can_fail(postgres_server: Any, database_template: str) -> None:
+    plain = task_claim.CLAIM.replace("t.id = any (array[u.id])", "t.id = u.id")
+    with temporary_database(postgres_server.url, template=database_template) as url:
+        assert in_thread(_walked(url, SMALL["a few rows"], {"claim": plain})) == {"claim": ["tasks_pkey"]}
 
 
 @pytest.mark.parametrize(("statement", "indexes"), STATEMENTS.values(), ids=list(STATEMENTS))

@@ -138,6 +138,12 @@ class Settler:
             await self._settle(batch, writer, wary=True)
 
     async def _settle(self, batch: list[Outcome], writer: UUID, *, wary: bool = False) -> None:
+        if not wary and store.alone(batch):
+            batch, wary = await self._end(batch, writer)
+        if batch:
+            await self._transact(batch, writer, wary=wary)
+
+    async def _transact(self, batch: list[Outcome], writer: UUID, *, wary: bool) -> None:
         backoff = Backoff()
         while True:
             try:
@@ -162,6 +168,20 @@ class Settler:
                     self._failed(failed)
                 return
             await backoff.wait()
+
+    async def _end(self, batch: list[Outcome], writer: UUID) -> tuple[list[Outcome], bool]:
+        """一条语句，不用事务：多数结局没有别的事随之而来。返回剩下的，没写成的也在其中；以及要不要绕开别人锁着的。"""
+        try:
+            ended = await self._database.unit(lambda connection: store.finish_alone(connection, batch, writer), single=True)
+        except LOCKED_OUT:
+            return batch, True
+        except Exception as error:  # noqa: BLE001 - 事务里再试一次，那里分得清是什么错
+            log.debug("一条语句没写成，改用事务", count=len(batch), error=why(error))
+            return batch, False
+        self.statements += 1
+        done = [outcome for outcome in batch if outcome.id in ended]
+        self._finish(done, set(), {outcome.id: outcome.state for outcome in done})
+        return [outcome for outcome in batch if outcome.id not in ended], False
 
     async def _write(
         self,

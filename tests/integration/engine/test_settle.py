@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,8 +17,11 @@ from taskmill.ids import new_id
 from taskmill.services.platform import Platform
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.states import By, Cause, State, TransitionError, allowed
+from taskmill.stores.database import Database
+from taskmill.stores.slow import SlowLog, named
 from taskmill.stores.tasks import claim as task_claim
 from taskmill.stores.tasks import partitions
+from taskmill.stores.tasks.order.release import LetGo
 from taskmill.stores.tasks.settle import Outcome, settle
 from tests.support.engines import attempts, consistent, decoded, final, history, live, platform_of, submit
 from tests.support.waiting import eventually
@@ -138,6 +142,43 @@ async def test_waiting_targets_lose_worker_and_ticket(
             None,
             None,
         )
+
+
+class Heard(SlowLog):
+    """Names of the statements of settling that a database was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.names: list[str] = []
+
+    def note(self, query: str, took_s: float) -> None:
+        if (name := named(query)).startswith("tasks.settle."):
+            self.names.append(name)
+
+
+async def test_what_nothing_follows_from_ends_in_one_statement(database_url: str, broker_url: str) -> None:
+    async with platform_of(database_url, broker_url, anything) as platform:
+        plain, parent = (await claimed(platform, 2))[1]
+        child = await platform.submit.submit(SubmitRequest(kind="test.any", depends_on=(parent.id,)))
+        followed = partial(platform.database.pool.fetchval, "select followed from taskmill.tasks where id = $1", parent.id)
+        await eventually(followed)
+        heard, told = Heard(), list[LetGo]()
+        database = Database(database_url, slow=heard)
+        await database.open()
+        settler = Settler(database, released=told.append)
+        settler.start()
+        try:
+            settler.put(plain)
+            await eventually(lambda: settler.backlog == 0)
+            assert (heard.names, told) == (["tasks.settle.FINISH_ALONE"], [])
+            settler.put(parent)
+            await eventually(lambda: settler.backlog == 0)
+            assert heard.names[1:3] == ["tasks.settle.FINISH_ALONE", "tasks.settle.FINISH"]
+            assert [each.ids for each in told] == [{child.id}]
+        finally:
+            assert await settler.stop(5) == 0
+            await database.close()
+        await consistent(platform)
 
 
 async def test_one_row_that_cannot_be_stored_does_not_hurt_its_neighbours(database_url: str, broker_url: str) -> None:

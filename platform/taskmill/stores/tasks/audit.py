@@ -38,7 +38,7 @@ with lost as materialized (
   order by ticket_at limit $5 for update skip locked
 )
 update taskmill.tasks t set ticket_at = null, updated_at = now()
-from lost where t.id = lost.id and {state_in([State.AVAILABLE])}
+from lost where t.id = any (array[lost.id]) and {state_in([State.AVAILABLE])}
   and t.ticket_at > to_timestamp($3::float8 / 1000) and t.ticket_at < to_timestamp($4::float8 / 1000)
 returning t.id
 """

@@ -24,7 +24,7 @@ set state = 'running', attempt = t.attempt + 1, claim_no = t.claim_no + 1, worke
       select 2::smallint from taskmill.queues q where q.name = t.queue and q.limited) end
 """
 _CLAIMABLE = f"""
-      t.id = u.id and t.claim_no = u.claim_no and {state_in(sources(By.CLAIM))}
+      t.id = any (array[u.id]) and t.claim_no = u.claim_no and {state_in(sources(By.CLAIM))}
   and (t.kind || ':' || t.kind_version) = any ($4::text[])
   and (t.expires_at is null or t.expires_at > now()) and coalesce(t.slot, 2) = 2
   and not exists (select from taskmill.queues q where q.name = t.queue and ({BARRED})
@@ -44,7 +44,7 @@ with chosen as materialized (
   where t.crash_count < {c.SUSPECT_FROM} for no key update of t skip locked
 )
 update taskmill.tasks t {_SET}
-from chosen where t.id = chosen.id
+from chosen where t.id = any (array[chosen.id])
 {_RETURNING}
 """
 # 转移 claim：可疑的（再崩一次就用完预算）独占一个进程，在领取时就排他：手里一行也没有才领，一次一个。
@@ -54,10 +54,10 @@ with chosen as materialized (
   select t.id from unnest($1::uuid[], $2::int[]) as u(id, claim_no) join taskmill.tasks t on {_CLAIMABLE}
   where t.crash_count >= {c.SUSPECT_FROM} and not exists (
     select from taskmill.tasks x where x.worker_id = $3 and x.state = 'running')
-  order by t.id limit 1 for no key update of t skip locked
+  order by u.id limit 1 for no key update of t skip locked
 )
 update taskmill.tasks t {_SET}
-from chosen where t.id = chosen.id
+from chosen where t.id = any (array[chosen.id])
 {_RETURNING}
 """
 SUSPECTS = f"""
@@ -72,14 +72,14 @@ with u as materialized (
          case when (t.kind || ':' || t.kind_version) <> all ($3::text[]) then {sc.UNSERVED_DELAY_S}
               when t.crash_count >= {c.SUSPECT_FROM} then {sc.SUSPECT_DELAY_S} end as delay_s
   from unnest($1::uuid[], $2::int[]) as u(id, claim_no)
-  join taskmill.tasks t on t.id = u.id and t.claim_no = u.claim_no and {state_in(sources(By.CLAIM))}
+  join taskmill.tasks t on t.id = any (array[u.id]) and t.claim_no = u.claim_no and {state_in(sources(By.CLAIM))}
   for no key update of t skip locked
 )
 update taskmill.tasks t
 set state = case when u.delay_s is null then t.state else 'scheduled' end, slot = case when u.delay_s is null then t.slot end,
     run_at = coalesce(now() + u.delay_s * interval '1 second', t.run_at), ticket_at = null, updated_at = now()
 from u
-where t.id = u.id and t.claim_no = u.claim_no and {state_in(sources(By.CLAIM))}
+where t.id = any (array[u.id]) and t.claim_no = u.claim_no and {state_in(sources(By.CLAIM))}
 returning case when u.delay_s = {sc.UNSERVED_DELAY_S} then t.kind || ':' || t.kind_version end as unserved
 """
 RUNNING_OF = """

@@ -12,7 +12,7 @@ from taskmill.stores.database import Queryable
 ENDED = """
 select u.id, h.state, h.result, h.error
 from unnest($1::uuid[]) as u(id)
-left join taskmill.tasks t on t.id = u.id
+left join lateral (select t.id from taskmill.tasks t where t.id = u.id offset 0) t on true
 left join lateral (
   select f.state, f.result, f.error from taskmill.task_history f where t.id is null and f.id = u.id limit 1
 ) h on true

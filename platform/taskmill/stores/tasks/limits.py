@@ -69,7 +69,7 @@ with room as materialized (
 update taskmill.tasks t
 set slot = case when t.fairness_key is not null then {IN_TURN} when next.open then {FREE} else {HELD_BY_QUEUE} end,
     ticket_at = case when next.open and t.fairness_key is null then {NOW_MS} end, updated_at = now()
-from next where t.id = next.id and t.slot = 0
+from next where t.id = any (array[next.id]) and t.slot = 0
 {_STEPPED}
 """
 COUNTS = """
@@ -91,7 +91,7 @@ with next as materialized (
 )
 update taskmill.tasks t
 set slot = case when f.ok then {FREE} else {HELD_BY_KEY} end, ticket_at = case when f.ok then {NOW_MS} end, updated_at = now()
-from fits f where t.id = f.id and t.slot is not distinct from {HELD_BY_QUEUE}
+from fits f where t.id = any (array[f.id]) and t.slot is not distinct from {HELD_BY_QUEUE}
 {_STEPPED}
 """
 # 队列刚有了上限，或任务从别的状态回来：排进去，才轮得到
@@ -104,7 +104,7 @@ with next as materialized (
     order by t.priority, t.id limit $1 for update skip locked) n
   where q.limited
 )
-update taskmill.tasks t set slot = next.slot from next where t.id = next.id and t.slot is null
+update taskmill.tasks t set slot = next.slot from next where t.id = any (array[next.id]) and t.slot is null
 returning t.queue, t.concurrency_key, t.slot
 """
 # 闲的时候一轮只问这一句：有没有排着的、有上限的队列、没有开始的公平键任务
@@ -138,7 +138,7 @@ with recursive by_key as (
    where not exists (select from taskmill.queues q where q.name = s.queue and q.limited))
 )
 update taskmill.tasks t set slot = case when t.fairness_key is not null then {IN_TURN} end
-from next where t.id = next.id and t.slot in (0, 1) returning t.queue
+from next where t.id = any (array[next.id]) and t.slot in (0, 1) returning t.queue
 """
 # 沿索引跳着找被挡的键，一次一段：$1、$2 是上一段的末尾。键已占满的不提，那是常态；段的末尾总是提到，也说它有没有空位
 KEYS = f"""

@@ -62,7 +62,9 @@ _SET = {
     "attempt": "t.attempt + coalesce(u.attempt_delta, 0)",
     "crash_count": "t.crash_count + coalesce(u.crash_delta, 0)",
 }
-_FENCE = f"t.id = u.id and t.claim_no = u.claim_no and t.worker_id = u.worker_id and {state_in(sources(By.SETTLE))}"
+_FENCE = (
+    f"t.id = any (array[u.id]) and t.claim_no = u.claim_no and t.worker_id = u.worker_id and {state_in(sources(By.SETTLE))}"
+)
 _KEPT, _UNKEPT = (f"queue {how} ((select names from unretained)::text[])" for how in ("<> all", "= any"))
 _WAIT_MS, _RUN_MS = (
     f"(extract(epoch from {span}) * 1000)::float8" for span in ("started_at - run_at", "finished_at - started_at")
@@ -72,23 +74,35 @@ _SUMS = f"""coalesce(sum({_WAIT_MS}), 0)::bigint, coalesce(sum({_RUN_MS}), 0)::b
 # 失败的尝试另记一行；成功的不记
 _ATTEMPT_COLUMNS = "task_id, claim_no, attempt, cause, error_type, message, message_zh, traceback, worker_id, started_at, fingerprint, finished_at"
 
-# 转移 settle / rescue：running → 终态，同一条语句移入历史并计数。不留历史的队列每条语句只查一次，多半一个也没有
-FINISH = f"""
+
+def _finishing(fence: str, returned: str, first: str = "") -> str:
+    """移入历史并计数，都在一条语句里；`first` 先做。不留历史的队列每条语句只查一次，多半一个也没有。"""
+    return f"""
 with unretained as materialized (
-  select array(select q.name from taskmill.queues q where q.retention_s = 0) as names
-), u as (
-  select * from unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::jsonb[], $6::jsonb[], $7::int[], $8::int[])
+  select array(select q.name from taskmill.queues q where q.retention_s = 0) as names{first}
+), u as materialized (
+  select u.* from unretained, unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::jsonb[], $6::jsonb[], $7::int[], $8::int[])
     as u(id, claim_no, worker_id, state, result, error, attempt_delta, crash_delta)
 ), d as (
-  delete from taskmill.tasks t using u where {_FENCE}
+  delete from taskmill.tasks t using u where {fence}
   returning {ended(_SET)}, t.followed
 ), h as (
   {into_history("d", _KEPT)}
 ), r as (
   {counted(counts("d", "state", "$9", sums=_SUMS) + " union all" + counts("d", "'unretained'", "$9", where=_UNKEPT))}
 )
-select id, attempt, worker_id, started_at, state, {FACTS} from d
+select {returned} from d
 """
+
+
+# 转移 settle / rescue：running → 终态
+FINISH = _finishing(_FENCE, f"id, attempt, worker_id, started_at, state, {FACTS}")
+# 只结束没有别的事随之而来的：后面没有语句，自己就是一个事务，一趟代替四趟；等锁的时限也由它自己先定好
+FINISH_ALONE = _finishing(
+    f"{_FENCE} and t.sequence_key is null and t.followed is not true",
+    "id",
+    f", set_config('lock_timeout', '{c.SETTLE_LOCK_MS}', true)",
+)
 # 转移 settle / hand_back / rescue：running → 等待态；被要求取消的不在此列。有公平键的交还之后重新等轮到
 WAIT = f"""
 update taskmill.tasks t
@@ -179,6 +193,19 @@ async def settle(
     return states
 
 
+def alone(outcomes: Sequence[Outcome]) -> bool:
+    """Say whether `finish_alone` may have them: they ended, and leave no attempt behind."""
+    return all(o.cause is None and o.state in FINAL and allowed(o.by, State.RUNNING, o.state) for o in outcomes)
+
+
+async def finish_alone(connection: Connection, outcomes: Sequence[Outcome], writer: UUID) -> set[UUID]:
+    """End those of the outcomes whose fence matches and on whose end nothing hangs, in one statement; returns their ids.
+
+    It is a transaction by itself. The others, and those that a stranger has locked (LOCKED_OUT), are for `settle`.
+    """
+    return {row["id"] for row in await _finish(connection, sorted(outcomes, key=lambda o: o.id), writer, FINISH_ALONE)}
+
+
 def _cancelled(outcome: Outcome) -> Outcome:
     return replace(outcome, state=State.CANCELLED, cause=outcome.cause or Cause.CANCEL)
 
@@ -199,9 +226,11 @@ async def _wait(connection: Connection, outcomes: Sequence[Outcome]) -> list[Rec
     )
 
 
-async def _finish(connection: Connection, outcomes: Sequence[Outcome], writer: UUID) -> list[Record]:
+async def _finish(
+    connection: Connection, outcomes: Sequence[Outcome], writer: UUID, statement: str = FINISH
+) -> list[Record]:
     return await connection.fetch(
-        FINISH,
+        statement,
         [o.id for o in outcomes],
         [o.claim_no for o in outcomes],
         [o.worker_id for o in outcomes],

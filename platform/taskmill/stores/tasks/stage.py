@@ -30,7 +30,7 @@ with due as materialized (
   order by run_at limit $1 for update skip locked
 )
 update taskmill.tasks t set state = 'available', ticket_at = null, updated_at = now()
-from due where t.id = due.id and {state_in(sources(By.STAGE))}
+from due where t.id = any (array[due.id]) and {state_in(sources(By.STAGE))}
 returning t.queue, t.priority
 """
 # 有无票行的 (队列, 优先级)：索引通常是空的，一次扫描即可知道；暂停的队列不补。
@@ -80,7 +80,7 @@ with next as materialized (
 )
 update taskmill.tasks t
 set ticket_at = {NOW_MS}
-from next where t.id = next.id and {state_in([State.AVAILABLE])}
+from next where t.id = any (array[next.id]) and {state_in([State.AVAILABLE])}
 returning t.queue, t.priority, t.id, t.claim_no, (extract(epoch from t.ticket_at) * 1000)::bigint as at_ms
 """
 # 纪元开始之前的票算没有票：流被清空过。纪元在将来，就是数据库的时钟退过：比现在晚的票是退之前的，
@@ -96,17 +96,17 @@ with old as materialized (
 )
 update taskmill.tasks t
 set ticket_at = {NOW_MS}
-from old where t.id = old.id and {state_in([State.AVAILABLE])}
+from old where t.id = any (array[old.id]) and {state_in([State.AVAILABLE])}
 returning t.queue, t.priority, t.id, t.claim_no, (extract(epoch from t.ticket_at) * 1000)::bigint as at_ms
 """
 # 别人锁着的跳过：它的票没了，由审计者找回
 UNTICKET = f"""
 with free as materialized (
   select t.id from unnest($1::uuid[], $2::int[]) as u(id, claim_no)
-  join taskmill.tasks t on t.id = u.id and t.claim_no = u.claim_no and {state_in([State.AVAILABLE])}
+  join taskmill.tasks t on t.id = any (array[u.id]) and t.claim_no = u.claim_no and {state_in([State.AVAILABLE])}
   for update of t skip locked
 )
-update taskmill.tasks t set ticket_at = null from free where t.id = free.id
+update taskmill.tasks t set ticket_at = null from free where t.id = any (array[free.id])
 """
 _SET = {
     "state": "'discarded'",
@@ -122,7 +122,7 @@ with old as materialized (
   order by expires_at limit $1 for update skip locked
 ), d as (
   delete from taskmill.tasks t using old
-  where t.id = old.id and {state_in(sources(By.EXPIRE))}
+  where t.id = any (array[old.id]) and {state_in(sources(By.EXPIRE))}
   returning {ended(_SET)}, t.followed, t.state = 'blocked' as blocked
 ), h as (
   {into_history("d")}

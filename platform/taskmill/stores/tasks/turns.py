@@ -68,8 +68,8 @@ with recursive later as (
 
 
 _OF_KEY = f"""(select t.id, t.concurrency_key as slots_of from taskmill.tasks t
-     where {HELD} and t.queue = $1 and t.priority = $2 and t.fairness_key = k.key
-     order by t.id limit (select q.n from quota q) for update skip locked)"""
+     where {HELD} and t.queue = $1 and t.priority = $2 and t.fairness_key between k.key and k.key
+     order by t.fairness_key, t.id limit (select q.n from quota q) for update skip locked)"""
 _KEYLESS_FIRST = f"""(select t.id, t.concurrency_key as slots_of from taskmill.tasks t
      where t.queue = $1 and t.slot = 1 and t.priority = $2 and {SLOTTED}
      order by t.id limit (select q.n from quota q) for update skip locked)"""
@@ -81,7 +81,7 @@ TAKE = f"""{_keys("$3")}, next as materialized (
   from circle k cross join lateral {_OF_KEY} n
 )
 update taskmill.tasks t set slot = {FREE}, ticket_at = {NOW_MS}, updated_at = now()
-from next where t.id = next.id and t.slot is not distinct from {IN_TURN}
+from next where t.id = any (array[next.id]) and t.slot is not distinct from {IN_TURN}
 returning {_RETURNED}, next.key, next.place, next.turn
 """
 # 有上限的队列：没有公平键的也轮到（$5：按键的上限）。没有按键排过队的（排在这里之后，才有了按键的上限）退回去，不算放行
@@ -109,7 +109,7 @@ TAKE_LIMITED = f"""{
 update taskmill.tasks t set slot = case when f.ok then 2 else 0 end, ticket_at = case when f.ok then {
     NOW_MS
 } end, updated_at = now()
-from fits f where t.id = f.id and coalesce(t.slot, -1) in (1, {IN_TURN})
+from fits f where t.id = any (array[f.id]) and coalesce(t.slot, -1) in (1, {IN_TURN})
 returning {_RETURNED}, f.key, f.place, f.turn
 """
 # 到期的、重试的、从别的队列来的：排进去，才轮得到
@@ -121,7 +121,7 @@ with next as materialized (
 update taskmill.tasks t set ticket_at = null,
     slot = case when next.concurrency_key is not null and (select {KEYED} from taskmill.queues q where q.name = next.queue)
            then 0 else {IN_TURN} end
-from next where t.id = next.id and t.slot is null
+from next where t.id = any (array[next.id]) and t.slot is null
 returning t.queue, t.concurrency_key, t.slot
 """
 # 有等轮到的道，一次一段：$1、$2 是上一段的末尾。没有地方可去的不提，那是常态；段的末尾总是提到

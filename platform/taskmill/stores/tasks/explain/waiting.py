@@ -98,7 +98,7 @@ select s.head, h.state, (
 ) as ahead
 from taskmill.tasks t
 left join taskmill.sequence_turns s on s.key = t.sequence_key
-left join taskmill.tasks h on h.id = s.head
+left join taskmill.tasks h on h.id = any (array[s.head])
 where t.id = $1
 """
 # 有任务在等、却没有人会来领的队列与类型；暂停的队列是有意的。

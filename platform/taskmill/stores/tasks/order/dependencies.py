@@ -21,8 +21,8 @@ GONE = "gone"  # 提交时还在，如今历史里也没有了：不知道它怎
 
 UNKNOWN = """
 select u.id from unnest($1::uuid[]) as u(id)
-where not exists (select from taskmill.tasks t where t.id = u.id)
-  and not exists (select from taskmill.task_history h where h.id = u.id)
+where not exists (select from taskmill.tasks t where t.id = u.id offset 0)
+  and not exists (select from taskmill.task_history h where h.id = u.id offset 0)
 """
 ADD = """
 insert into taskmill.task_dependencies (child_id, parent_id, on_failure, armed)
@@ -41,7 +41,7 @@ ENDED = """
 select u.id, coalesce(f.state, (select e.state from taskmill.ended_parents e where e.id = u.id), $2) as state
 from unnest($1::uuid[]) as u(id)
 left join lateral (
-  select null as state, 0 as n from taskmill.tasks t where t.id = u.id
+  select null as state, 0 as n from taskmill.tasks t where t.id = any (array[u.id])
   union all
   select h.state, 1 from taskmill.task_history h where h.id = u.id
 ) f on true
@@ -82,8 +82,8 @@ with part as materialized (
   select child_id, parent_id, armed from taskmill.task_dependencies where (child_id, parent_id) > ($1, $2)
   order by child_id, parent_id limit $3
 )
-select s.child_id, s.parent_id, s.armed and not exists (select from taskmill.tasks t where t.id = s.parent_id)
-   and not exists (select from taskmill.ended_parents e where e.id = s.parent_id) as lost
+select s.child_id, s.parent_id, s.armed and not exists (select from taskmill.tasks t where t.id = s.parent_id offset 0)
+   and not exists (select from taskmill.ended_parents e where e.id = s.parent_id offset 0) as lost
 from part s order by s.child_id, s.parent_id
 """
 DISARM = """

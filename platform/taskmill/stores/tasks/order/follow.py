@@ -29,7 +29,7 @@ _SET = {
 CANCEL = f"""
 with d as (
   delete from taskmill.tasks t using unnest($1::uuid[], $2::jsonb[]) as u(id, error)
-  where t.id = u.id and {state_in([State.BLOCKED])}
+  where t.id = any (array[u.id]) and {state_in([State.BLOCKED])}
   returning {ended(_SET)}, t.followed
 ), h as (
   {into_history("d")}

@@ -21,9 +21,9 @@ from taskmill.stores.tasks.rates import Place
 
 # 等的都结束了，也轮到它了
 FREE = """
-      not exists (select from taskmill.task_dependencies d where d.child_id = t.id)
+      not exists (select from taskmill.task_dependencies d where d.child_id = t.id offset 0)
   and (t.sequence_key is null
-       or exists (select from taskmill.sequence_turns s where s.key = t.sequence_key and s.head = t.id))
+       or exists (select from taskmill.sequence_turns s where s.key = t.sequence_key and s.head = t.id offset 0))
 """
 _DUE = "t.run_at <= statement_timestamp()"  # 本事务开始之后才提交的也算到期了
 # 转移 release：blocked → available / scheduled。从此刻起它才可运行：等的时间从这里算。有上限的队列里照提交时的样子排队
@@ -32,11 +32,11 @@ update taskmill.tasks t
 set state = case when {_DUE} then 'available' else 'scheduled' end, run_at = greatest(t.run_at, statement_timestamp()),
     slot = case when {_DUE} then f.slot end,
     ticket_at = case when {_DUE} and f.slot is null then {NOW_MS} end, updated_at = clock_timestamp()
-from unnest($1::uuid[]) as u(id) join taskmill.tasks x on x.id = u.id
+from unnest($1::uuid[]) as u(id) join taskmill.tasks x on x.id = any (array[u.id])
 left join lateral (
   select case when {KEYED} and x.concurrency_key is not null then 0 when x.fairness_key is not null then 3 else 1 end as slot
   from taskmill.queues q where q.name = x.queue and (q.limited or x.fairness_key is not null)) f on true
-where t.id = u.id and {state_in(sources(By.RELEASE))} and {FREE}
+where t.id = any (array[u.id]) and {state_in(sources(By.RELEASE))} and {FREE}
 returning t.id, t.queue, t.priority, t.claim_no, t.state, t.slot, t.concurrency_key,
           (extract(epoch from t.ticket_at) * 1000)::bigint as at_ms
 """

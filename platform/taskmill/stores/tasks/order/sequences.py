@@ -41,7 +41,7 @@ select s.key, n.id, n.sequence_no
 from taskmill.sequence_turns s left join lateral (
   select t.id, t.sequence_no from taskmill.tasks t where t.sequence_key = s.key and t.{SEQUENCED}
   order by t.sequence_no limit 1) n on true
-where s.key = any ($1::text[]) and not exists (select from taskmill.tasks h where h.id = s.head)
+where s.key = any ($1::text[]) and not exists (select from taskmill.tasks h where h.id = s.head offset 0)
 order by s.key
 """
 # 锁住下一个，随后的语句才看得到别人对它做了什么；别人锁着的不等：那也许是个很久的事务
@@ -74,8 +74,10 @@ update taskmill.sequences s set fresh = false from free where s.key = free.key
 # 旧程序结束了轮到的任务，不会传给下一个；一次看一段
 LOST = f"""
 with part as materialized (select key from taskmill.sequences where key > $1 order by key limit $2)
-select s.key, exists (select from taskmill.tasks t where t.sequence_key = s.key and t.{SEQUENCED})
-   and not exists (select from taskmill.sequence_turns r join taskmill.tasks h on h.id = r.head where r.key = s.key) as lost
+select s.key, exists (select from taskmill.tasks t where t.sequence_key = s.key and t.{SEQUENCED} offset 0)
+   and not exists (
+     select from taskmill.sequence_turns r where r.key = s.key and exists (select from taskmill.tasks h where h.id = r.head offset 0)
+   ) as lost
 from part s order by s.key
 """
 # 重试的任务回来时，它的序列也许已清掉
