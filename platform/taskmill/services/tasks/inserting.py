@@ -106,7 +106,7 @@ class Inserter:
         for start in range(0, len(plain), svc.SUBMIT_CHUNK):
             inserted |= await store.insert(connection, plain[start : start + svc.SUBMIT_CHUNK])
         if keyed:
-            inserted |= await unique.insert(connection, keyed, wait_ms)
+            inserted |= await unique.insert(connection, keyed, wait_ms, last=not ordered)
         for start in range(0, len(ordered), svc.SUBMIT_CHUNK):
             inserted |= await order.insert(connection, ordered[start : start + svc.SUBMIT_CHUNK], wait_ms)
         return inserted

@@ -27,18 +27,23 @@ _FORM: Final = (
     ("unique_of", "jsonb", attrgetter("unique.of"), None),
     ("unique_while", "text", attrgetter("unique.while_"), submit.SAME),
 )
-# 转移 submit：None → available / scheduled。键被占着的不插入；同一批里的第二个也一样
+# 转移 submit：None → available / scheduled。键被占着的不插入；同一批里的第二个也一样。
+# 等别人多久，由它自己先定好，不为此多走一趟；在此才算出来的键一并答，两样不连接：嵌套循环是平方
 INSERT = f"""
-with u as materialized (
+with bound as materialized (
+  select set_config('lock_timeout', ${len(_FORM) + 1}, true)
+), u as materialized (
   select x.*, {_KEY} as unique_key
-  from {submit.unnested(_FORM)} x
+  from bound, {submit.unnested(_FORM)} x
 ), i as (
   insert into taskmill.tasks ({", ".join(ORDERED_VALUES)}, unique_key, unique_while)
   select {", ".join(ORDERED_VALUES.values())}, u.unique_key, u.unique_while from u cross join lateral ({DUE}) d
   on conflict (unique_key) where {UNIQUE_HELD} do nothing
-  returning id, state, run_at, (extract(epoch from ticket_at) * 1000)::bigint as ticket_ms
+  returning id, unique_key, state, run_at, (extract(epoch from ticket_at) * 1000)::bigint as ticket_ms
 )
-select u.id, u.unique_key, i.state, i.run_at, i.ticket_ms from u left join i on i.id = u.id
+select id, unique_key, state, run_at, ticket_ms from i
+union all
+select u.id, u.unique_key, null, null, null from u where u.given_key is null
 """
 # 占到结束之后：过了期的键谁先来归谁
 HOLD = """
@@ -50,18 +55,21 @@ on conflict (key) do update set task_id = excluded.task_id, until = excluded.unt
 # 每个键连同这一批里插入的那一个（没有就是空）：只答别人
 HOLDERS = f"""
 select t.unique_key as key, t.id, t.state, t.run_at, true as live
-from unnest($1::text[], $2::uuid[]) as u(key, own)
-join taskmill.tasks t on t.unique_key = u.key and {UNIQUE_HELD} and t.id is distinct from u.own
+from unnest($1::text[], $2::uuid[]) as u(key, own) cross join lateral (
+  select t.unique_key, t.id, t.state, t.run_at from taskmill.tasks t where t.unique_key = u.key and {UNIQUE_HELD} offset 0) t
+where t.id is distinct from u.own
 union all
 select k.key, k.task_id, f.state, f.run_at, false
-from unnest($1::text[], $2::uuid[]) as u(key, own)
-join taskmill.unique_keys k on k.key = u.key and k.until > now() and k.task_id is distinct from u.own
+from unnest($1::text[], $2::uuid[]) as u(key, own) cross join lateral (
+  select k.key, k.task_id from taskmill.unique_keys k where k.key = u.key and k.until > now() offset 0) k
 left join lateral (
   select t.state, t.run_at from taskmill.tasks t where t.id = k.task_id
   union all
   select h.state, h.run_at from taskmill.task_history h where h.id = k.task_id
 ) f on true
+where k.task_id is distinct from u.own
 """
+BEFORE = "select current_setting('lock_timeout')"
 # 之前的上限，以及从此的上限
 BOUND = "select b.before from (select current_setting('lock_timeout') as before) b, set_config('lock_timeout', $1, true)"
 UNDO = "delete from taskmill.tasks where id = any ($1::uuid[])"
@@ -77,7 +85,7 @@ set args = u.args, kind_version = u.kind_version, run_at = d.due, updated_at = c
 from unnest($1::uuid[], $2::text[], $3::text[], $4::int[], $5::jsonb[], $6::timestamptz[], $7::interval[])
   as u(id, key, kind, kind_version, args, run_at, delay)
 cross join lateral ({DUE}) d
-where t.id = u.id and t.unique_key = u.key and t.kind = u.kind and {state_in(sources(By.REPLACE))}
+where t.id = any (array[u.id]) and t.unique_key = u.key and t.kind = u.kind and {state_in(sources(By.REPLACE))}
 returning t.id, t.state, t.run_at
 """
 
@@ -97,18 +105,21 @@ class _Holder:
     run_at: datetime | None
 
 
-async def insert(connection: Connection, tasks: Sequence[NewTask], wait_ms: int) -> dict[UUID, Inserted]:
+async def insert(
+    connection: Connection, tasks: Sequence[NewTask], wait_ms: int, *, last: bool = False
+) -> dict[UUID, Inserted]:
     """Insert those of `tasks`, all unique, whose key is free; returns for each what became of it.
 
     Has to run in a transaction, which waits `wait_ms` at most for another that holds a key or row: then KeyHeldError, and
-    the transaction is lost. A task whose key is taken is not stored: `duplicate_of` names the one that has it.
+    the transaction is lost. A task whose key is taken is not stored: `duplicate_of` names the one that has it. `last`: nothing
+    after it waits for locks, so that the bound may stand until the transaction ends; that saves two round trips.
     """
     done: dict[UUID, Inserted] = {}
     todo = sorted(tasks, key=_order)
-    before = await connection.fetchval(BOUND, str(wait_ms))
+    before = None if last else await connection.fetchval(BEFORE)
     try:
         for _ in range(c.UNIQUE_TRIES):
-            done |= await _round(connection, todo)
+            done |= await _round(connection, todo, wait_ms)
             todo = [task for task in todo if task.id not in done]
             if not todo:
                 break
@@ -116,7 +127,8 @@ async def insert(connection: Connection, tasks: Sequence[NewTask], wait_ms: int)
             raise KeyHeldError
     except LOCKED_OUT as error:
         raise KeyHeldError from error
-    await connection.fetchval(BOUND, before)
+    if before is not None:
+        await connection.fetchval(BOUND, before)
     return done
 
 
@@ -133,10 +145,11 @@ async def undo(connection: Connection, ids: Collection[UUID]) -> None:
     await connection.execute(UNWAIT, sorted(ids))
 
 
-async def _round(connection: Connection, tasks: Sequence[NewTask]) -> dict[UUID, Inserted]:
+async def _round(connection: Connection, tasks: Sequence[NewTask], wait_ms: int) -> dict[UUID, Inserted]:
     """键的主人在看之前恰好结束了的，不在返回之列，要再来一次。"""
-    rows = await connection.fetch(INSERT, *submit.columns(tasks, _FORM))
-    keys: dict[UUID, str] = {row["id"]: row["unique_key"] for row in rows}
+    rows = await connection.fetch(INSERT, *submit.columns(tasks, _FORM), str(wait_ms))
+    keys: dict[UUID, str] = {task.id: task.unique.key for task in tasks if task.unique and task.unique.key}
+    keys |= {row["id"]: row["unique_key"] for row in rows}
     new = {row["id"]: Inserted(row["state"], row["run_at"], row["ticket_ms"], unique_key=row["unique_key"])
            for row in rows if row["state"] is not None}  # fmt: skip
     await _hold(connection, [task for task in tasks if task.id in new], keys)
