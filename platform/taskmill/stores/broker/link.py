@@ -10,6 +10,7 @@ import redis.asyncio as redis
 from redis.asyncio.connection import Connection, ConnectionPool, SSLConnection, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as BrokerConnectionError
 from redis.exceptions import MasterDownError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as BrokerTimeoutError
 
@@ -45,6 +46,13 @@ class _Link(Connection if TYPE_CHECKING else object):
         if not self.is_connected:
             self._made_in, self._made_at = self._doubts.count, time.monotonic()
         await super().connect()
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - redis 的签名
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            # 刚断的连接，uvloop 的传输不让写，说的是 RuntimeError：那也只是连接没了
+            raise BrokerConnectionError(str(error)) from error
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         try:
