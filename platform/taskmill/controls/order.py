@@ -19,6 +19,8 @@ def bad_order(
     on_parent_failure: str | None,
 ) -> tuple[str, Words] | None:
     """Return the field that does not fit and why, None if all do; `parents`: how many."""
+    if key is None and on_sequence_failure is None and on_parent_failure is None:
+        return None
     if key is not None and (reason := bad_key(key)) is not None:
         return "sequence_key", reason
     if on_sequence_failure is not None and key is None:

@@ -139,7 +139,9 @@ class Slots:
         while self.ready and len(self.running) < self.concurrency:
             self._start(self.ready.popleft())
         # 短任务攒到一半再领，一次领一批；长任务有空位就领
-        if self._mean_s >= ec.PREFETCH_FAST_S or len(self.ready) + len(self.running) <= self._target() // 2:
+        if not self.free.is_set() and (
+            self._mean_s >= ec.PREFETCH_FAST_S or len(self.ready) + len(self.running) <= self._target() // 2
+        ):
             self.free.set()
 
     def _put(self, attempt: Attempt, outcome: Outcome) -> None:

@@ -184,7 +184,7 @@ async def _check_room(connection: Connection, tasks: Sequence[NewTask], most: di
 
 def _refuse_duplicates(tasks: Sequence[NewTask], inserted: dict[UUID, Inserted]) -> None:
     for index, task in enumerate(tasks):
-        if (error := taken(task, inserted[task.id])) is not None:
+        if task.unique is not None and (error := taken(task, inserted[task.id])) is not None:
             error.details["index"] = index
             raise error
 

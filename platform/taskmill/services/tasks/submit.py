@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -125,14 +126,7 @@ class SubmitService:
             raise InputError(Code.BATCH_TOO_LARGE, size=len(requests), limit=self._settings.batch_max_tasks)
         if once is not None and (kept := await self._kept(once)):
             return kept
-        tasks: list[NewTask] = []
-        try:
-            for request in requests:
-                tasks.append(await self.prepare(request, created_by=created_by))
-                del request  # 否则要等下一个解码之后才放手
-        except TaskmillError as error:
-            error.details["index"] = len(tasks)
-            raise
+        tasks = await self._prepared(requests, created_by)
         try:
             inserted = await self._inserter.insert_batch(tasks, once)
         except LateError:
@@ -150,24 +144,54 @@ class SubmitService:
         task_id: UUID | None = None,
     ) -> NewTask:
         """Check one request and fill in the defaults, without storing it; InputError or NotFoundError."""
-        self._check_loop()
-        if not self._limits.fresh:
-            await self._refresh_limits()
+        await self._ready()
         policy = self.kinds.peek(request.kind, request.version) or await self._policy(request)
-        task = new_task(request, policy, self._payload, task_id)
-        task.order = order_of(request, self._settings.depends_on_max)
-        task.slot = self._limits.slot(task.queue, task.concurrency_key, fair=task.fairness_key is not None)
-        task.ticketed = task.slot is None and task.order is None and self._ticketing.wanted(task.queue, task.priority)
+        task = self._new(request, policy, self._ticketing.wanted, task_id)
         task.schedule_id, task.fire_at, task.created_by = schedule_id, fire_at, created_by
         return task
 
-    def _check_loop(self) -> None:
+    async def _prepared(self, requests: Requests, created_by: str | None) -> list[NewTask]:
+        """一批里多半是同一类型、同一条道：每样只问一次。"""
+        await self._ready()
+        policies: dict[tuple[str, int | None], KindPolicy | None] = {}
+        wanted = cache(self._ticketing.wanted)
+        tasks: list[NewTask] = []
+        try:
+            for request in requests:
+                kind = request.kind, request.version
+                if kind not in policies:
+                    policies[kind] = self.kinds.peek(*kind) or await self._policy(request)
+                task = self._new(request, policies[kind], wanted)
+                task.created_by = created_by
+                tasks.append(task)
+                del request  # 否则要等下一个解码之后才放手
+        except TaskmillError as error:
+            error.details["index"] = len(tasks)
+            raise
+        return tasks
+
+    def _new(
+        self,
+        request: SubmitRequest,
+        policy: KindPolicy | None,
+        wanted: Callable[[str, int], bool],
+        task_id: UUID | None = None,
+    ) -> NewTask:
+        task = new_task(request, policy, self._payload, task_id)
+        task.order = order_of(request, self._settings.depends_on_max)
+        task.slot = self._limits.slot(task.queue, task.concurrency_key, fair=task.fairness_key is not None)
+        task.ticketed = task.slot is None and task.order is None and wanted(task.queue, task.priority)
+        return task
+
+    async def _ready(self) -> None:
         """排队的人、冲刷者与连接都属于一个事件循环：别的循环进来，会把它们全弄坏。"""
         running = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = running
         elif self._loop is not running:
             raise InputError(Code.USAGE, reason=reasons.OTHER_LOOP)
+        if not self._limits.fresh:
+            await self._refresh_limits()
 
     async def close(self) -> None:
         """Wait for submits that are under way, for at most SHUTDOWN_GRACE_S; what hangs longer is cut off."""

@@ -103,19 +103,24 @@ def refuse(field: str, reason: Words) -> InputError:
 
 def check_request(request: SubmitRequest) -> None:
     """Raise InputError unless everything but kind and args, which need the kinds, is sound."""
-    _check_range("version", request.version, bounds.VERSION)
+    if request.version is not None:
+        _check_range("version", request.version, bounds.VERSION)
     if request.queue is not None and not naming.is_queue(request.queue):
         raise refuse("queue", reasons.QUEUE_NAME(limit=c.NAME_MAX_CHARS))
-    _check_range("priority", request.priority, bounds.PRIORITY)
+    if request.priority is not None:
+        _check_range("priority", request.priority, bounds.PRIORITY)
     _check_times(request)
     if request.tags:
         _check_tags(request.tags)
-    _check_range("max_attempts", request.max_attempts, bounds.ATTEMPTS)
-    _check_range("timeout_s", request.timeout_s, bounds.TIMEOUT_S)
+    if request.max_attempts is not None:
+        _check_range("max_attempts", request.max_attempts, bounds.ATTEMPTS)
+    if request.timeout_s is not None:
+        _check_range("timeout_s", request.timeout_s, bounds.TIMEOUT_S)
     _check_unique(request)
-    for name, key in (("concurrency_key", request.concurrency_key), ("fairness_key", request.fairness_key)):
-        if key is not None and (reason := bad_key(key)) is not None:
-            raise refuse(name, reason)
+    if request.concurrency_key is not None:
+        _check_key("concurrency_key", request.concurrency_key)
+    if request.fairness_key is not None:
+        _check_key("fairness_key", request.fairness_key)
     found = bad_order(request.sequence_key, request.sequence_on_failure, len(request.depends_on), request.on_parent_failure)
     if found is not None:
         raise refuse(*found)
@@ -131,8 +136,13 @@ def _check_unique(request: SubmitRequest) -> None:
         raise refuse(f"unique.{found[0]}", found[1])
 
 
-def _check_range(field: str, value: float | None, allowed: Range) -> None:
-    if value is not None and (reason := allowed.refusal(value)) is not None:
+def _check_range(field: str, value: float, allowed: Range) -> None:
+    if (reason := allowed.refusal(value)) is not None:
+        raise refuse(field, reason)
+
+
+def _check_key(field: str, key: str) -> None:
+    if (reason := bad_key(key)) is not None:
         raise refuse(field, reason)
 
 

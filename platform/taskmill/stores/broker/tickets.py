@@ -7,11 +7,11 @@ import struct
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import redis.asyncio as redis
+from asyncpg.pgproto import pgproto
 from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as BrokerTimeoutError
 
@@ -89,8 +89,7 @@ return removed
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
+class Ticket(NamedTuple):
     """Task id, the claim_no it was made for, and when (milliseconds of PostgreSQL's clock)."""
 
     id: UUID
@@ -105,7 +104,7 @@ class Ticket:
     def unpack(cls, raw: bytes) -> Ticket:
         """Read the 28 bytes."""
         identity, claim_no, at_ms = _FORM.unpack(raw)
-        return cls(UUID(bytes=identity), claim_no, at_ms)
+        return cls(pgproto.UUID(identity), claim_no, at_ms)
 
 
 Entry = tuple[bytes, Ticket]

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from taskmill.states import FAILURES, FINAL, By, Cause, State, TransitionError, allowed, sources
 from taskmill.stores import constants as c
-from taskmill.stores.arrays import sparse
+from taskmill.stores.arrays import sparse, uniform
 from taskmill.stores.database import Connection, Record
 from taskmill.stores.queues import histogram
 from taskmill.stores.tasks.failures import Failed
@@ -81,7 +81,9 @@ def _finishing(fence: str, returned: str, first: str = "") -> str:
 with unretained as materialized (
   select array(select q.name from taskmill.queues q where q.retention_s = 0) as names{first}
 ), u as materialized (
-  select u.* from unretained, unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::jsonb[], $6::jsonb[], $7::int[], $8::int[])
+  select u.id, coalesce(u.claim_no, ($2::int[])[1]) as claim_no, coalesce(u.worker_id, ($3::uuid[])[1]) as worker_id,
+         coalesce(u.state, ($4::text[])[1]) as state, u.result, u.error, u.attempt_delta, u.crash_delta
+  from unretained, unnest($1::uuid[], $2::int[], $3::uuid[], $4::text[], $5::jsonb[], $6::jsonb[], $7::int[], $8::int[])
     as u(id, claim_no, worker_id, state, result, error, attempt_delta, crash_delta)
 ), d as (
   delete from taskmill.tasks t using u where {fence}
@@ -232,9 +234,9 @@ async def _finish(
     return await connection.fetch(
         statement,
         [o.id for o in outcomes],
-        [o.claim_no for o in outcomes],
-        [o.worker_id for o in outcomes],
-        [o.state.value for o in outcomes],
+        uniform([o.claim_no for o in outcomes]),
+        uniform([o.worker_id for o in outcomes]),
+        uniform([o.state.value for o in outcomes]),
         sparse([o.result for o in outcomes], None),
         sparse([o.error for o in outcomes], None),
         sparse([o.attempt_delta for o in outcomes], 0),
