@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from uuid import UUID
+from uuid import UUID, SafeUUID
 
-from asyncpg.pgproto import pgproto
 from uuid_utils import uuid7
+
+# 标准库的 UUID 没有快的造法，而每个任务都要一个：绕过它的参数检查与冻结，用时是三分之一
+_blank, _set_int, _set_safety = object.__new__, UUID.int.__set__, UUID.is_safe.__set__  # pyright: ignore[reportAttributeAccessIssue] - 槽
 
 
 def new_id() -> UUID:
-    """Return a new time-ordered identifier, in the driver's own form: a third of the time to make, hash and send."""
-    return pgproto.UUID(uuid7().bytes)
+    """Return a new time-ordered identifier."""
+    made = _blank(UUID)
+    _set_int(made, uuid7().int)
+    _set_safety(made, SafeUUID.unknown)
+    return made
 
 
 def as_id(key: str) -> UUID | None:

@@ -85,6 +85,7 @@ ENGLISH: dict[str, str] = {
     "结算等不到表锁，稍后重试": "settling did not get the table lock, trying again later",
     "语句慢": "slow statement",
     "结算未写入，稍后重试": "outcomes not written, trying again later",
+    "一条语句没写成，改用事务": "not written in one statement, now in a transaction",
     # 调度器
     "调度器已启动": "scheduler started",
     "调度器已停止": "scheduler stopped",
