@@ -250,6 +250,8 @@ PHRASES: Final[dict[str, Words]] = {
     "frame": Words("位置", "Place"),
     "fingerprint": Words("指纹", "Fingerprint"),
     "group_tasks": Words("最近这样失败的任务", "Newest tasks that failed so"),
+    "retry_group": Words("重试这一组", "Retry the group"),
+    "cancel_group": Words("取消这一组", "Cancel the group"),
     "no_group_tasks": Words("都已被清理", "All of them are pruned"),
     # 队列
     "held": Words("被上限挡着", "Held by limits"),
@@ -314,6 +316,11 @@ PHRASES: Final[dict[str, Words]] = {
         "另外选中的 {n} 个不在能这样做的状态，不会动",
         "{n} more are selected, in a state where this does not apply; they stay",
     ),
+    "confirm_more": Words(
+        "这一组还有更多：一次至多 {n} 个，从最近失败的起",
+        "The group has more: {n} at a time, those that failed last first",
+    ),
+    "confirm_none": Words("这一组里现在没有能这样做的任务", "No task of the group is in a state where this applies now"),
     "confirm_sample": Words("其中：", "Among them:"),
     "yes_cancel": Words("取消这 {n} 个", "Cancel these {n}"),
     "yes_retry": Words("重试这 {n} 个", "Retry these {n}"),
