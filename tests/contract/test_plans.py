@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from taskmill.stores import failure
+from taskmill.stores.dashboard import pulse
 from taskmill.stores.database import HOT_SETTINGS
 from taskmill.stores.queues import capacity as queue_capacity
 from taskmill.stores.tasks import audit as task_audit
@@ -251,6 +252,10 @@ async def most_rows(url: str, statement: str, *values: Any) -> float:
 def test_what_is_before_a_task_is_counted_to_the_bound_only(loaded_url: str, ticket_at: datetime | None) -> None:
     given = ("q0", 1, ticket_at, UUID(int=2**128 - 1), 100, [1, 2, 3, 4], 5)
     assert in_thread(most_rows(loaded_url, task_waiting.AHEAD, *given)) == 100
+
+
+def test_the_look_for_changes_reads_the_end_of_the_index_only(loaded_url: str) -> None:
+    assert in_thread(most_rows(loaded_url, pulse.FACTS)) <= 1
 
 
 async def _failed(url: str, rows: int) -> None:

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import pytest
 from litestar import Litestar
+from msgspec import UNSET
 
 from taskmill.clock import FakeClock
 from taskmill.services.dashboard.trends import Trends
@@ -132,10 +133,12 @@ class Slow(SeriesService):
 
     def __init__(self, clock: FakeClock) -> None:
         self.asked: list[SeriesWindow] = []
+        self.known: list[Series | None] = []
         self.clock, self.cost_s = clock, 0.0
 
-    async def get(self, window: SeriesWindow) -> Series:
+    async def get(self, window: SeriesWindow, known: Series | None = None) -> Series:
         self.asked.append(window)
+        self.known.append(known)
         await asyncio.sleep(0)
         self.clock.advance(self.cost_s)
         return Series(minutes=window.minutes, interval_minutes=1, points=[])
@@ -160,6 +163,7 @@ async def test_a_series_is_summed_once_for_all_and_kept_longer_the_more_it_costs
     clock.advance(0.2)
     await trends.get(60)
     assert len(service.asked) == 5
+    assert [each is None for each in service.known] == [True, True, True, False, False]
 
 
 async def test_a_series_that_failed_is_asked_for_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,12 +196,12 @@ async def test_the_pages_share_what_was_summed(
     asked: list[SeriesWindow] = []
     real = SeriesService.get
 
-    async def get(self: SeriesService, window: SeriesWindow) -> Series:
+    async def get(self: SeriesService, window: SeriesWindow, known: Series | None = None) -> Series:
         asked.append(window)
-        return await real(self, window)
+        return await real(self, window, known)
 
     monkeypatch.setattr(SeriesService, "get", get)
     for each in (me, reader, me, reader):
-        assert (await each.get("")).status_code == 200
-        assert (await each.get("queues/mail")).status_code == 200
-    assert [window.minutes for window in asked] == [60, 360]
+        assert (await each.get("?hours=24")).status_code == 200
+        assert (await each.get("queues/mail?hours=24")).status_code == 200
+    assert [(window.minutes, window.queue) for window in asked] == [(1_440, UNSET), (1_440, "mail")]

@@ -36,7 +36,7 @@ class Trends:
         async with kept.lock:
             if kept.series is None or self._clock.monotonic() >= kept.until:
                 began = self._clock.monotonic()
-                kept.series = await self._service.get(SeriesWindow(minutes=minutes, queue=queue or UNSET))
+                kept.series = await self._service.get(SeriesWindow(minutes=minutes, queue=queue or UNSET), kept.series)
                 now = self._clock.monotonic()
                 kept.until = now + max(c.SUMS_S, (now - began) * c.PULSE_COST_RATIO)
             return kept.series
