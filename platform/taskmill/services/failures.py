@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, TypeVar
@@ -134,13 +134,18 @@ class FailureService:
             found = await store.fetch_tasks(session, fingerprint, states, looked=svc.GROUP_LOOKED_MAX, limit=limit + 1)
         return GroupTasks(found[:limit], more=len(found) > limit)
 
-    async def has_tasks(self, group: FailureGroup, states: Collection[State]) -> bool:
-        """Say whether a group may have tasks in one of these states: a few of its newest failures are looked at, no more."""
+    async def possible(self, group: FailureGroup, actions: Mapping[str, Collection[State]]) -> list[str]:
+        """Return those actions for which the group may have tasks in the right states; a large group is taken to have some."""
         if group.other:
-            return False
+            return []
+        if group.n > svc.GROUP_LOOKED:
+            return list(actions)
+        found: list[str] = []
         async with self._database.sessions.begin() as session, task_read.bounded(session):
-            found = await store.fetch_tasks(session, group.fingerprint, states, looked=svc.GROUP_LOOKED, limit=1)
-        return bool(found) or group.n > svc.GROUP_LOOKED
+            for name, states in actions.items():
+                if await store.fetch_tasks(session, group.fingerprint, states, looked=svc.GROUP_LOOKED, limit=1):
+                    found.append(name)
+        return found
 
 
 def _cursor(row: Failure) -> str:

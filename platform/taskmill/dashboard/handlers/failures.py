@@ -61,8 +61,8 @@ async def _can(request: Visit, group: FailureDetail) -> list[str]:
     session = session_of(request)
     if session is None or not session.may(Scope.WRITE):
         return []
-    service = site_of(request).failures
-    return [name for name, each in task_actions.ACTIONS.items() if each.group and await service.has_tasks(group, each.group)]
+    offered = {name: action.group for name, action in task_actions.ACTIONS.items() if action.group}
+    return await site_of(request).failures.possible(group, offered)
 
 
 @get("/failures/{fingerprint:str}/newest")
