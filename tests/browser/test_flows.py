@@ -128,19 +128,44 @@ def test_what_fails_in_the_same_way_is_one_group(house: House, visit: Open) -> N
 
 
 @pytest.mark.parametrize("lang", ["zh", "en"])
-def test_a_queue_draws_its_waits_and_says_them(house: House, visit: Open, lang: str) -> None:
+def test_a_queue_draws_what_ended_its_waits_and_its_runs_and_says_them(house: House, visit: Open, lang: str) -> None:
     house.run(submit(house.platform, queue="waits"))
     page = visit("queues/waits", lang=lang)
-    page.wait_for_selector("main :text('这段时间没有任务执行完')" if lang == "zh" else "main :text('Nothing has run')")
+    nothing = "这段时间没有任务执行完" if lang == "zh" else "Nothing has run in this time"
+    page.wait_for_selector(f"main :text('{nothing}')")
+    assert page.locator(f"main :text('{nothing}')").count() == 2
     page.wait_for_selector('#live[data-stream="open"]')
     house.run(waits(house.platform, f"waits-{lang}"))
     page.goto(page.url.replace("queues/waits", f"queues/waits-{lang}"))
     page.wait_for_selector("svg.chart")
-    told = page.locator("svg.chart").get_attribute("aria-label") or ""
-    assert ("最近 6 小时" if lang == "zh" else "the last 6 h") in told
-    page.click("#waits-data summary")
-    assert page.locator("#waits-data tbody tr").count() == WAITS
-    assert page.locator("svg.chart polyline").count() == 3
+    for chart in page.locator("svg.chart").all():
+        told = chart.get_attribute("aria-label") or ""
+        assert ("最近 6 小时" if lang == "zh" else "the last 6 h") in told
+    assert page.locator("svg.chart").count() == 3
+    for name in ("ended", "waits", "runs"):
+        page.click(f"#{name}-data summary")
+        assert page.locator(f"#{name}-data tbody tr").count() == WAITS
+    assert page.locator("svg.chart rect.of.completed").count() == WAITS
+    assert page.locator("svg.chart polyline").count() == 6
+
+
+def test_how_far_a_chart_looks_stays_as_chosen_while_the_page_is_live(house: House, visit: Open) -> None:
+    house.run(waits(house.platform, "far"))
+    page = visit("")
+    assert page.locator(".trend [aria-current]").inner_text() == "1 h"
+    bars = page.locator("rect.of.completed")
+    lately = bars.count()
+    page.click(".trend nav a:has-text('6 h')")
+    page.wait_for_url("**?hours=6")
+    page.wait_for_selector('#live[data-stream="open"]')
+    assert bars.count() > lately
+    page.click("#ended-data summary")
+    before = page.locator(".number.available b").inner_text()
+    with page.expect_response(lambda answer: answer.url.endswith("/dashboard/?hours=6") and answer.status == 200):
+        house.run(submit(house.platform))
+    page.wait_for_function("was => document.querySelector('.number.available b').textContent !== was", arg=before)
+    assert page.locator(".trend [aria-current]").inner_text() == "6 h"
+    assert page.locator("#ended-data").get_attribute("open") is not None
 
 
 def test_cancel_and_undo(house: House, visit: Open) -> None:

@@ -23,10 +23,12 @@ IDLE_MS = 5_000
 FORMS = ("tasks/new", f"tasks/new?kind={RICH}", f"tasks/new?kind={RICH}&as=json")
 PAGES = (
     "",
+    "?hours=168",
     "tasks",
     "failures",
     "queues",
     "queues/mail",
+    "queues/mail?hours=24",
     "schedules",
     "workers",
     "plugins",

@@ -16,6 +16,8 @@ import asyncpg
 import msgspec
 import pytest
 
+from taskmill.stores import failure
+from taskmill.stores.dashboard import pulse
 from taskmill.stores.database import HOT_SETTINGS
 from taskmill.stores.queues import capacity as queue_capacity
 from taskmill.stores.tasks import audit as task_audit
@@ -110,6 +112,7 @@ STATEMENTS: dict[str, tuple[str, set[str]]] = {
     "turns: keys before": (task_waiting.KEYS_BEFORE, {"tasks_fair"}),
     "limits: backlog": (queue_capacity.BACKLOG, {"tasks_available"}),
     "failures: count": (failures.COUNT, set()),
+    "failures: tasks of a group": (failure.TASKS, BY_ID),
     "explain: one": (task_read.ONE, BY_ID),
     "explain: ahead": (task_waiting.AHEAD, {"tasks_available", "tasks_ticketless"}),
     "explain: held by its key": (task_waiting.HELD_BY_KEY_OF, {"tasks_slots_by_key"}),
@@ -249,6 +252,29 @@ async def most_rows(url: str, statement: str, *values: Any) -> float:
 def test_what_is_before_a_task_is_counted_to_the_bound_only(loaded_url: str, ticket_at: datetime | None) -> None:
     given = ("q0", 1, ticket_at, UUID(int=2**128 - 1), 100, [1, 2, 3, 4], 5)
     assert in_thread(most_rows(loaded_url, task_waiting.AHEAD, *given)) == 100
+
+
+def test_the_look_for_changes_reads_the_end_of_the_index_only(loaded_url: str) -> None:
+    assert in_thread(most_rows(loaded_url, pulse.FACTS)) <= 1
+
+
+async def _failed(url: str, rows: int) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute(f"""
+        insert into taskmill.task_attempts (task_id, claim_no, attempt, cause, fingerprint, finished_at)
+        select id, 1, 1, 'error', 'group', now() - row_number() over () * interval '1 second'
+        from (select id from taskmill.task_history limit {rows}) h""")
+    await connection.execute(
+        "update taskmill.task_history set state = 'discarded' where id in (select task_id from taskmill.task_attempts)"
+    )
+    await connection.close()
+
+
+def test_the_tasks_of_a_large_group_are_looked_at_until_there_are_enough(loaded_url: str) -> None:
+    in_thread(_failed(loaded_url, 5_000))
+    given = ("group", ["discarded"], 20_000, 101)
+    assert in_thread(most_rows(loaded_url, failure.TASKS, *given)) <= 2 * 101
+    assert in_thread(most_rows(loaded_url, failure.TASKS, "group", ["running"], 100, 101)) <= 2 * 100
 
 
 def test_the_check_can_fail(loaded_url: str) -> None:

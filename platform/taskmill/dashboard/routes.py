@@ -39,6 +39,7 @@ PAGES = [
     failures.failures,
     failures.failure,
     failures.newest,
+    failures.act,
     queues.queues,
     queues.queue,
     queues.act,

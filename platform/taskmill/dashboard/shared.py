@@ -14,6 +14,7 @@ from taskmill.services.dashboard.overview import Overview
 from taskmill.services.dashboard.panels import PanelService
 from taskmill.services.dashboard.pulse import Pulse
 from taskmill.services.dashboard.sessions import SessionService
+from taskmill.services.dashboard.trends import Trends
 from taskmill.services.failures import FailureService
 from taskmill.services.keys import Principal
 from taskmill.services.platform import Platform
@@ -33,11 +34,11 @@ class Site:
         self.throttle = Throttle(platform.clock)
         self.pulse = Pulse(platform.database, platform.backlog)
         stats = StatsService(platform.database, platform.backlog, platform.workers)
-        self.overview = Overview(platform.database, stats, platform.queues)
+        self.overview = Overview(stats, platform.queues)
         self.names = Names(platform.database)
         self.schedules = ScheduleService(platform.database, platform.submit)
         self.catalog = CatalogService(platform.database, platform.host)
-        self.series = SeriesService(platform.database)
+        self.trends = Trends(SeriesService(platform.database))
         self.failures = FailureService(platform.database)
         self.panels = PanelService(platform.host, clock=platform.clock)
         self.assets = Assets.load()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import Index
+from sqlalchemy import Index, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from taskmill.models.base import Base
@@ -33,4 +33,7 @@ class TaskAttempt(Base):
     finished_at: Mapped[datetime]
     fingerprint: Mapped[str | None]
 
-    __table_args__ = (Index("task_attempts_finished", "finished_at"),)
+    __table_args__ = (
+        Index("task_attempts_finished", "finished_at"),
+        Index("task_attempts_group", "fingerprint", "finished_at", postgresql_where=text("fingerprint is not null")),
+    )

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final, TypeVar
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -12,11 +15,13 @@ from taskmill import constants as c
 from taskmill.clock import Timestamp
 from taskmill.errors import Code, NotFoundError
 from taskmill.models.failure import Failure
+from taskmill.services import constants as svc
 from taskmill.services.page import Page
 from taskmill.services.tasks import view as task_view
 from taskmill.services.tasks.service import Aware, Name, given
 from taskmill.services.tasks.view import TaskSummary
 from taskmill.services.view import view
+from taskmill.states import State
 from taskmill.stores import failure as store
 from taskmill.stores.database import Database
 from taskmill.stores.failure import FailureQuery
@@ -79,6 +84,14 @@ class FailureDetail(FailureGroup, frozen=True, kw_only=True):
     tasks: list[TaskSummary]
 
 
+@dataclass(frozen=True, slots=True)
+class GroupTasks:
+    """Some tasks of a group, the newest failure first; `more`: there are more of them."""
+
+    ids: list[UUID]
+    more: bool
+
+
 class FailureService:
     """What the API shows of failures."""
 
@@ -109,6 +122,30 @@ class FailureService:
         place = {task_id: number for number, task_id in enumerate(row.task_ids)}
         newest = sorted(tasks, key=lambda task: place[task["id"]])
         return _view(FailureDetail, row, tasks=[task_view.summary(task) for task in newest])
+
+    async def tasks(self, fingerprint: str, states: Collection[State], *, limit: int) -> GroupTasks:
+        """Return up to `limit` tasks of a group that are in one of these states and failed so when they last did.
+
+        NotFoundError FAILURE_NOT_FOUND; the group of what was too much for its kind names no tasks.
+        """
+        async with self._database.sessions.begin() as session, task_read.bounded(session):
+            if await store.fetch(session, fingerprint) is None:
+                raise NotFoundError(Code.FAILURE_NOT_FOUND, fingerprint=fingerprint)
+            found = await store.fetch_tasks(session, fingerprint, states, looked=svc.GROUP_LOOKED_MAX, limit=limit + 1)
+        return GroupTasks(found[:limit], more=len(found) > limit)
+
+    async def possible(self, group: FailureGroup, actions: Mapping[str, Collection[State]]) -> list[str]:
+        """Return those actions for which the group may have tasks in the right states; a large group is taken to have some."""
+        if group.other:
+            return []
+        if group.n > svc.GROUP_LOOKED:
+            return list(actions)
+        found: list[str] = []
+        async with self._database.sessions.begin() as session, task_read.bounded(session):
+            for name, states in actions.items():
+                if await store.fetch_tasks(session, group.fingerprint, states, looked=svc.GROUP_LOOKED, limit=1):
+                    found.append(name)
+        return found
 
 
 def _cursor(row: Failure) -> str:

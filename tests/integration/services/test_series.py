@@ -153,3 +153,54 @@ async def test_old_minutes_become_days_and_the_sums_stay(platform: Platform) -> 
     assert len(found) <= 2  # 也许跨了一天
     assert [sum(int(str(row[place])) for row in found) for place in (1, 4, 5)] == [6, 6 * 10**12, 6 * 10**24]
     assert (await Pruner(platform.database).run_once())["rollups"] == 0
+
+
+async def counted(platform: Platform, minutes: int, n: int) -> None:
+    """So many more completed so many minutes ago."""
+    await platform.database.pool.execute(
+        "insert into taskmill.rollups (minute, queue, kind, outcome, writer, n) values "
+        "(date_trunc('minute', now()) - $1 * interval '1 minute', 'q', 'k', 'completed', $2, $3)",
+        minutes,
+        new_id(),
+        n,
+    )
+
+
+@pytest.mark.parametrize(
+    ("minutes", "ago", "read"),
+    [
+        (360, 0, True),
+        (360, c.ROLLUP_CLOSED_MINUTES, True),
+        (360, 2 * c.ROLLUP_CLOSED_MINUTES, False),
+        (360, 350, False),
+        (60, 0, True),
+        (60, c.ROLLUP_CLOSED_MINUTES, True),
+        (60, c.ROLLUP_CLOSED_MINUTES + 3, False),
+        (10_080, c.ROLLUP_CLOSED_MINUTES, True),
+        (10_080, 300, False),
+    ],
+)
+async def test_what_is_closed_is_not_read_again(platform: Platform, minutes: int, ago: int, read: bool) -> None:
+    await counted(platform, ago, 1)
+    await counted(platform, minutes - 70 if minutes > 60 else 50, 5)
+    service, window = SeriesService(platform.database), SeriesWindow(minutes=minutes)
+    before = await service.get(window)
+    await counted(platform, ago, 10)
+    again = await service.get(window, before)
+    assert sum(point.completed for point in before.points) == 6
+    assert sum(point.completed for point in again.points) == (16 if read else 6)
+    fresh = await service.get(window)
+    assert [point.at for point in again.points] == [point.at for point in fresh.points]
+    assert sum(point.completed for point in fresh.points) == 16
+
+
+async def test_a_series_of_long_ago_and_one_of_the_future_are_not_built_upon(platform: Platform) -> None:
+    await counted(platform, 30, 3)
+    service, window = SeriesService(platform.database), SeriesWindow(minutes=60)
+    fresh = await service.get(window)
+    for points in (fresh.points[40:], [], fresh.points[:1]):
+        other = Series(minutes=60, interval_minutes=1, points=points)
+        again = await service.get(window, other)
+        assert [(point.at, point.completed) for point in again.points] == [
+            (point.at, point.completed) for point in fresh.points
+        ]

@@ -1,11 +1,10 @@
-"""What pages are made of, as pure functions: tracebacks, timelines, charts, lengths of time, phrases, files."""
+"""What pages are made of, as pure functions: tracebacks, timelines, lengths of time, phrases, files."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,16 +16,12 @@ from hypothesis import strategies as st
 
 from taskmill.dashboard import phrases, rendering
 from taskmill.dashboard.assets import Assets
-from taskmill.dashboard.chart import bars, curves
 from taskmill.dashboard.timeline import steps
 from taskmill.dashboard.traceback_view import parts
-from taskmill.services.dashboard.overview import Minute
-from taskmill.services.queues.series import Quantiles, SeriesPoint
 from taskmill.services.tasks.view import TaskAttemptView, TaskDetail
 from taskmill.states import Cause, State
 
 ROOT = Path(rendering.__file__).parent
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TRACE = """Traceback (most recent call last):
   File "/app/shop/tasks.py", line 3, in pay
     charge(order)
@@ -97,39 +92,6 @@ def test_a_step_says_how_long_it_waited_and_took() -> None:
     task = _task(State.COMPLETED, claim_no=2, started_at="2026-01-01T00:00:05.000Z", finished_at="2026-01-01T00:00:07.500Z")
     attempt, ran = steps(task, [_failed(1, "2026-01-01T00:00:02.000Z", "2026-01-01T00:00:03.000Z")])[1:3]
     assert (attempt.waited, attempt.lasted, ran.waited, ran.lasted) == (2.0, 1.0, 2.0, 2.5)
-
-
-@given(st.lists(st.tuples(st.integers(0, 10**9), st.integers(0, 10**9)), max_size=60))
-def test_bars_fill_the_chart_and_never_more(counts: list[tuple[int, int]]) -> None:
-    chart = bars([Minute(NOW + timedelta(minutes=n), *each) for n, each in enumerate(counts)])
-    heights = [bar.low + bar.high for bar in chart.bars]
-    assert all(0 <= height <= 100.02 for height in heights)
-    assert (max(heights, default=0) > 99.9) == (chart.most > 0)
-
-
-def _point(wait: float | None) -> SeriesPoint:
-    quantiles = None if wait is None else Quantiles(p50=wait / 2, p95=wait, p99=wait)
-    return SeriesPoint(at="x", completed=1, discarded=0, cancelled=0, wait_s=quantiles, run_s=None)
-
-
-def test_a_curve_has_gaps_and_a_lone_point_is_a_dot() -> None:
-    found = curves([_point(wait) for wait in (1.0, 4.0, None, 2.0)])
-    assert found.most == 4.0
-    assert dict(found.lines) == {
-        "p50": ["0.0,89.50 200.0,52.00", "600.0,77.00 600.0,77.00"],
-        "p95": ["0.0,77.00 200.0,2.00", "600.0,52.00 600.0,52.00"],
-        "p99": ["0.0,77.00 200.0,2.00", "600.0,52.00 600.0,52.00"],
-    }
-    assert [point.wait_s for point, _ in found.points] == [wait for _, wait in found.points]
-
-
-@given(st.lists(st.none() | st.floats(0, 1e7), max_size=80))
-def test_curves_stay_in_the_chart(waits: list[float | None]) -> None:
-    found = curves([_point(wait) for wait in waits])
-    for _, pieces in found.lines:
-        places = [tuple(map(float, point.split(","))) for piece in pieces for point in piece.split()]
-        assert all(0 <= x <= 600 and 2 <= y <= 102 for x, y in places)
-    assert len(found.points) == sum(wait is not None for wait in waits)
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from litestar import Response, get
-from litestar.status_codes import HTTP_303_SEE_OTHER
+from litestar import Response, get, post
+from litestar.status_codes import HTTP_200_OK, HTTP_303_SEE_OTHER
 
 from taskmill.dashboard import constants as dc
+from taskmill.dashboard.handlers import task_actions
 from taskmill.dashboard.pages import page
 from taskmill.dashboard.traceback_view import parts
-from taskmill.dashboard.visit import Visit, link, platform_of, site_of, up
+from taskmill.dashboard.visit import Visit, link, platform_of, session_of, site_of, up
 from taskmill.errors import Code, InputError, NotFoundError
 from taskmill.services.failures import FailureDetail, FailureFilter
+from taskmill.services.keys import Scope
 from taskmill.services.tasks.service import TaskService
 from taskmill.services.tasks.view import TaskAttemptView
 from taskmill.text.validation import in_both
@@ -40,7 +42,27 @@ async def failure(request: Visit, fingerprint: str) -> Response[Any]:
     found = await site_of(request).failures.get(_name(fingerprint))
     sample = await _sample(platform_of(request).tasks, found)
     trace = parts(sample.traceback or "") if sample is not None else []
-    return page(request, "failure_group.html", group=found, sample=sample, parts=trace)
+    can = await _can(request, found)
+    return page(request, "failure_group.html", group=found, sample=sample, parts=trace, can=can)
+
+
+@post("/failures/{fingerprint:str}/{action:str}", status_code=HTTP_200_OK)
+async def act(request: Visit, fingerprint: str, action: str) -> Response[Any]:
+    """Ask whether to act on the tasks of a group, as many as at once; the answer goes where that of the selected goes."""
+    chosen = task_actions.action_named(request, action)
+    if not chosen.group:
+        raise NotFoundError(Code.ROUTE_NOT_FOUND, path=request.scope["path"])
+    found = await site_of(request).failures.tasks(_name(fingerprint), chosen.group, limit=dc.SELECTED_MAX)
+    return await task_actions.of_group(request, chosen, found)
+
+
+async def _can(request: Visit, group: FailureDetail) -> list[str]:
+    """对这一组能做什么；不许写的会话什么也不问。"""
+    session = session_of(request)
+    if session is None or not session.may(Scope.WRITE):
+        return []
+    offered = {name: action.group for name, action in task_actions.ACTIONS.items() if action.group}
+    return await site_of(request).failures.possible(group, offered)
 
 
 @get("/failures/{fingerprint:str}/newest")

@@ -7,8 +7,8 @@ from typing import Any
 from litestar import Response
 
 from taskmill.dashboard import constants as dc
-from taskmill.dashboard.chart import bars
 from taskmill.dashboard.pages import page
+from taskmill.dashboard.trend import trend
 from taskmill.dashboard.visit import Visit, platform_of, site_of
 from taskmill.services.queues.policy import QueueView
 from taskmill.services.queues.stats import Stats
@@ -18,7 +18,7 @@ from taskmill.states import State
 
 async def overview(request: Visit) -> Response[Any]:
     """Show sums, attention, the busiest queues and the newest failures."""
-    stats, queues, minutes = await site_of(request).overview.get()
+    stats, queues = await site_of(request).overview.get()
     wanted = TaskFilter(state=State.DISCARDED, cursor=dc.FIRST, page_size=dc.FAILURES_SHOWN)
     failures = await platform_of(request).tasks.list(wanted)
     busiest = sorted(stats.queues, key=lambda each: -sum(_counts(each)))[: dc.QUEUES_SHOWN]
@@ -26,7 +26,7 @@ async def overview(request: Visit) -> Response[Any]:
         request,
         "overview.html",
         stats=stats,
-        chart=bars(minutes),
+        trend=await trend(request, dc.OVERVIEW_HOURS),
         attention=attention(stats, queues.items),
         queues=busiest,
         paused={each.name for each in queues.items if each.paused},

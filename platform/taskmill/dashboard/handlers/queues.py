@@ -9,12 +9,11 @@ from litestar.status_codes import HTTP_200_OK
 
 from taskmill.controls.queue_settings import SETTINGS
 from taskmill.dashboard import constants as dc
-from taskmill.dashboard.chart import curves
 from taskmill.dashboard.pages import notice, page
+from taskmill.dashboard.trend import trend
 from taskmill.dashboard.visit import Visit, caller, page_number, platform_of, site_of
 from taskmill.errors import Code, NotFoundError
 from taskmill.services.page import Paging
-from taskmill.services.queues.series import SeriesWindow
 
 
 @get("/queues")
@@ -26,13 +25,12 @@ async def queues(request: Visit) -> Response[Any]:
 
 @get("/queues/{name:str}")
 async def queue(request: Visit, name: str) -> Response[Any]:
-    """Show one queue: what waits and how long it did, what holds for it, what finished lately."""
+    """Show one queue: what waits, what finished and how long it waited and ran, what holds for it."""
     found = await platform_of(request).queues.get(name.replace("\x00", ""))
-    stats, _, _ = await site_of(request).overview.get()
+    stats, _ = await site_of(request).overview.get()
     lately = next((each.finished for each in stats.queues if each.queue == found.name), None)
-    series = await site_of(request).series.get(SeriesWindow(minutes=dc.WAITS_MINUTES, queue=found.name))
-    waits = curves(series.points)
-    return page(request, "queue.html", queue=found, settings=SETTINGS, lately=lately, waits=waits, series=series)
+    drawn = await trend(request, dc.QUEUE_HOURS, found.name)
+    return page(request, "queue.html", queue=found, settings=SETTINGS, lately=lately, trend=drawn)
 
 
 @post("/queues/{name:str}/{action:str}", status_code=HTTP_200_OK)

@@ -18,27 +18,33 @@ from taskmill.dashboard.pages import notice, page
 from taskmill.dashboard.visit import Visit, platform_of
 from taskmill.errors import Code, ConflictError, InputError, NotFoundError, TaskmillError
 from taskmill.ids import as_id
+from taskmill.services.failures import GroupTasks
 from taskmill.services.faults import translate
 from taskmill.services.tasks.service import TaskService
 from taskmill.services.tasks.view import TaskState, TaskSummary
-from taskmill.states import FINAL
+from taskmill.states import FINAL, LIVE, State
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """One action: what does it, to which tasks it can apply, and what undoes it (None: nothing)."""
+    """One action: what does it, to which tasks it can apply, and what undoes it (None: nothing).
+
+    `group`: the states of those tasks of a group of failures to which it is done; empty: it is not offered there.
+    """
 
     name: str
     work: Callable[[TaskService, UUID], Awaitable[TaskState]]
     fits: Callable[[TaskSummary], bool]
     undo: str | None = None
+    group: frozenset[State] = frozenset()
 
 
+FAILED = frozenset({State.DISCARDED})  # 后来完成了的、有人取消了的，不在一组失败里重试
 ACTIONS = {
     action.name: action
     for action in (
-        Action("cancel", TaskService.cancel, lambda task: task.state not in FINAL, undo="retry"),
-        Action("retry", TaskService.retry, lambda task: task.state in FINAL, undo="cancel"),
+        Action("cancel", TaskService.cancel, lambda task: task.state not in FINAL, undo="retry", group=LIVE),
+        Action("retry", TaskService.retry, lambda task: task.state in FINAL, undo="cancel", group=FAILED),
         Action("skip", TaskService.skip, lambda task: task.sequence_key is not None),
     )
 }
@@ -47,7 +53,7 @@ ACTIONS = {
 @post("/tasks/{task_id:str}/{action:str}", status_code=HTTP_200_OK)
 async def act(request: Visit, task_id: str, action: str) -> Response[Any]:
     """Do it to one task, and offer to undo it where the new state allows that."""
-    chosen, key = _action(request, action), task_key(task_id)
+    chosen, key = action_named(request, action), task_key(task_id)
     done = await chosen.work(platform_of(request).tasks, key)
     said = "cancel_asked" if done.cancel_requested else f"done_{action}"
     undo = chosen.undo if chosen.undo == "cancel" or (chosen.undo == "retry" and done.state in FINAL) else None
@@ -58,12 +64,12 @@ async def act(request: Visit, task_id: str, action: str) -> Response[Any]:
 async def selected(request: Visit) -> Response[Any]:
     """Show how many of the selected tasks the action applies to, and some of them; with `confirmed` do it."""
     form = await forms.read(request)
-    chosen = _action(request, forms.one(form, "action"))
+    chosen = action_named(request, forms.one(form, "action"))
     keys = _keys(form.get("id", []))
     if forms.one(form, "confirmed") != "yes":
         return await _preview(request, chosen, keys)
     done, failed = 0, list[tuple[UUID, TaskmillError]]()
-    for key in keys:
+    for key in await _still(request, chosen, keys) if forms.one(form, "group") else keys:
         try:
             await chosen.work(platform_of(request).tasks, key)
             done += 1
@@ -77,14 +83,29 @@ async def selected(request: Visit) -> Response[Any]:
     return notice(request, said=f"done_{chosen.name}_many", facts=facts, undo=None, failed=failed)
 
 
+async def of_group(request: Visit, chosen: Action, found: GroupTasks) -> Response[Any]:
+    """Ask before the tasks of a group of failures are acted on: how many at once, and some of them."""
+    tasks = {task.id: task for task in await platform_of(request).tasks.some(found.ids)} if found.ids else {}
+    fitting = [tasks[key] for key in found.ids if key in tasks and tasks[key].state in chosen.group]
+    shown: dict[str, Any] = {"fitting": fitting, "sample": fitting[: dc.SAMPLE], "rest": 0}
+    return page(request, "confirm.html", action=chosen.name, group=True, more=found.more, **shown)
+
+
+async def _still(request: Visit, chosen: Action, keys: list[UUID]) -> list[UUID]:
+    """问过之后已经好了的（例如别人重试成功的），不再动它。"""
+    found = {task.id for task in await platform_of(request).tasks.some(keys) if task.state in chosen.group}
+    return [key for key in keys if key in found]
+
+
 async def _preview(request: Visit, chosen: Action, keys: list[UUID]) -> Response[Any]:
     found = {task.id: task for task in await platform_of(request).tasks.some(keys)}  # 已被清理的不必再提
     fitting = [found[key] for key in keys if key in found and chosen.fits(found[key])]
     sample, rest = fitting[: dc.SAMPLE], len(keys) - len(fitting)
-    return page(request, "confirm.html", action=chosen.name, fitting=fitting, sample=sample, rest=rest)
+    return page(request, "confirm.html", action=chosen.name, fitting=fitting, sample=sample, rest=rest, group=False)
 
 
-def _action(request: Visit, name: str) -> Action:
+def action_named(request: Visit, name: str) -> Action:
+    """Return an action; NotFoundError ROUTE_NOT_FOUND."""
     if name not in ACTIONS:
         raise NotFoundError(Code.ROUTE_NOT_FOUND, path=request.scope["path"])
     return ACTIONS[name]

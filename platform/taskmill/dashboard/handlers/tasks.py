@@ -49,7 +49,7 @@ async def tasks(request: Visit) -> Response[Any]:
         found = await platform_of(request).tasks.list(wanted.filter)
     except InputError as refused:
         error = refused
-    stats, _, _ = await site_of(request).overview.get()
+    stats, _ = await site_of(request).overview.get()
     tabs = [(state, query.with_states(text, state)) for state in TABS]
     status = 200 if error is None else error.spec.status
     chosen = next((state for state, made in tabs if made == query.with_states(text, _states(text))), None)

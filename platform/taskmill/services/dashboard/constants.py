@@ -14,6 +14,7 @@ ADDRESSES_MAX: Final = 10_000  # 记住多少个试错的地址；再多就忘�
 PULSE_S: Final = 1.0  # 多久看一次变化；没有人看着就不看
 PULSE_COST_RATIO: Final = 10.0  # 看一次花了多久，至少歇它的几倍：负载不过一成
 SUMS_S: Final = 1.0  # 概览的合计用多久：再多的页面也只算一次
+TRENDS_MAX: Final = 200  # 记住多少张图的数（一个队列一段时间是一张）；再多就忘掉最久没人看的
 QUEUES_SUMMED: Final = 100  # 概览里为「需要注意」看多少个队列
 NAMES_S: Final = 5.0  # 补全用的名字用多久：新的队列晚几秒出现无妨
 NAMES_MAX: Final = 1_000  # 补全至多认得多少个队列、多少个类型；再多的照样打得出来

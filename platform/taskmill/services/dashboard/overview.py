@@ -10,27 +10,21 @@ from taskmill.services.page import Page, Paging
 from taskmill.services.queues.policy import QueueView
 from taskmill.services.queues.service import QueueService
 from taskmill.services.queues.stats import Stats, StatsService, StatsWindow
-from taskmill.stores.dashboard import series
-from taskmill.stores.dashboard.series import Minute
-from taskmill.stores.database import Database
-
-__all__ = ["Minute", "Overview"]
 
 
 class Overview:
     """The sums of now. One query at a time; the others wait for its answer."""
 
-    def __init__(self, database: Database, stats: StatsService, queues: QueueService, clock: Clock = SYSTEM_CLOCK) -> None:
-        self._database = database
+    def __init__(self, stats: StatsService, queues: QueueService, clock: Clock = SYSTEM_CLOCK) -> None:
         self._stats = stats
         self._queues = queues
         self._clock = clock
         self._lock = asyncio.Lock()
-        self._found: tuple[Stats, Page[QueueView], list[Minute]] | None = None
+        self._found: tuple[Stats, Page[QueueView]] | None = None
         self._until = float("-inf")
 
-    async def get(self) -> tuple[Stats, Page[QueueView], list[Minute]]:
-        """Return the sums of the last hour, the queues of the first page, and what finished in each minute of the hour."""
+    async def get(self) -> tuple[Stats, Page[QueueView]]:
+        """Return the sums of the last hour and the queues of the first page."""
         async with self._lock:
             if self._found is None or self._clock.monotonic() >= self._until:
                 began = self._clock.monotonic()
@@ -39,11 +33,9 @@ class Overview:
                 self._until = now + max(c.SUMS_S, (now - began) * c.PULSE_COST_RATIO)
             return self._found
 
-    async def _sum(self) -> tuple[Stats, Page[QueueView], list[Minute]]:
-        window = StatsWindow()
-        stats = await self._stats.get(window)
-        queues = await self._queues.list(Paging(page_size=c.QUEUES_SUMMED))
-        return stats, queues, await series.finished(self._database.pool, window.minutes)
+    async def _sum(self) -> tuple[Stats, Page[QueueView]]:
+        stats = await self._stats.get(StatsWindow())
+        return stats, await self._queues.list(Paging(page_size=c.QUEUES_SUMMED))
 
     def forget(self) -> None:
         """Compute anew at the next question: somebody changed something and wants to see it."""

@@ -121,7 +121,7 @@ class Pulse:
         return self._tell(frozenset(topic for topic, value in found.items() if seen and seen[topic] != value))
 
     async def _facts(self) -> dict[Topic, object]:
-        counts = await self._backlog.counts()
+        counts = await self._backlog.renewed()
         facts = await store.facts(self._database.pool)
         live = {name: _shown(found) for name, found in counts.items()}
         return {

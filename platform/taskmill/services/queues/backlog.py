@@ -35,6 +35,7 @@ class BacklogService:
         self._counts: dict[str, Backlog] = {}
         self._begun = float("-inf")
         self._good_until = float("-inf")
+        self._renew_at = float("-inf")
 
     async def counts(self) -> dict[str, Backlog]:
         """Return the live counts by queue; queues without live tasks are absent."""
@@ -46,6 +47,19 @@ class BacklogService:
             if self._begun < asked and self._clock.monotonic() >= self._good_until:
                 await self._count()
             return self._counts
+
+    async def renewed(self) -> dict[str, Backlog]:
+        """Return the live counts for somebody who asks all the time: a dear answer is computed anew when it was used long enough.
+
+        Meanwhile the others still get the last one: nobody waits.
+        """
+        if self._clock.monotonic() >= self._renew_at:
+            async with asyncio.timeout(svc.LOOKUP_TIMEOUT_S), self._lock:
+                if self._clock.monotonic() >= self._renew_at:
+                    cost = await self._count()
+                    if cost > svc.BACKLOG_CHEAP_S:
+                        self._good_until += svc.BACKLOG_GRACE_S + cost * svc.BACKLOG_GRACE_RATIO
+        return self._counts
 
     async def of(self, queue: str) -> Backlog:
         """Return the counts of one queue; zeros for a queue that nobody knows."""
@@ -63,11 +77,13 @@ class BacklogService:
             oldest_wait_s=round(found.oldest_wait_s, 3),
         )
 
-    async def _count(self) -> None:
+    async def _count(self) -> float:
+        """返回花了几秒。"""
         begun = self._clock.monotonic()
         async with self._database.sessions.begin() as session:
             self._counts = await backlog.load(session, c.DUE_SOON_S)
         ended = self._clock.monotonic()
         self._begun = begun
         if ended - begun > svc.BACKLOG_CHEAP_S:
-            self._good_until = ended + (ended - begun) * svc.BACKLOG_COST_RATIO
+            self._renew_at = self._good_until = ended + (ended - begun) * svc.BACKLOG_COST_RATIO
+        return ended - begun

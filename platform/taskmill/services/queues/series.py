@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
@@ -13,6 +14,7 @@ from taskmill.clock import Timestamp, rfc3339
 from taskmill.errors import Code, InputError
 from taskmill.services import constants as c
 from taskmill.services.tasks.service import Name, given
+from taskmill.stores import constants as sc
 from taskmill.stores.database import Database
 from taskmill.stores.queues import rollup
 from taskmill.stores.queues.histogram import quantiles_ms
@@ -85,20 +87,34 @@ class SeriesService:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def get(self, window: SeriesWindow) -> Series:
-        """Return the series; InputError INVALID_REQUEST."""
+    async def get(self, window: SeriesWindow, known: Series | None = None) -> Series:
+        """Return the series; InputError INVALID_REQUEST.
+
+        `known` is an earlier one of the same window: its intervals in which nothing is counted any more are not read again.
+        """
         step = timedelta(minutes=window.step())
         async with self._database.sessions.begin() as session:
             now = await rollup.now(session)
             first = _floor(now - timedelta(minutes=window.minutes), step)
-            found = await rollup.series(session, first, step, queue=given(window.queue), kind=given(window.kind))
+            closed = _closed(known, first, step)
+            since = first + len(closed) * step
+            found = await rollup.series(session, since, step, queue=given(window.queue), kind=given(window.kind))
         by_time = {interval.at: interval for interval in found}
-        starts = [first + number * step for number in range((now - first) // step + 1)]
+        starts = [since + number * step for number in range((now - since) // step + 1)]
         return Series(
             minutes=window.minutes,
             interval_minutes=window.step(),
-            points=[_point(by_time.get(at) or Interval(at)) for at in starts],
+            points=closed + [_point(by_time.get(at) or Interval(at)) for at in starts],
         )
+
+
+def _closed(known: Series | None, first: datetime, step: timedelta) -> list[SeriesPoint]:
+    """从 `first` 起、算的时候就已经没有人再写的间隔：最后一个间隔开始之后才算出来的。"""
+    if known is None:
+        return []
+    still_open = 1 + math.ceil(timedelta(minutes=sc.ROLLUP_CLOSED_MINUTES) / step)
+    found = [point for point in known.points[:-still_open] if point.at >= rfc3339(first)]
+    return found if found and found[0].at == rfc3339(first) else []  # 钟倒着走过：从头算
 
 
 def _floor(moment: datetime, step: timedelta) -> datetime:

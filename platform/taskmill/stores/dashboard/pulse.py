@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from taskmill.stores.database import Queryable
 
-# 每项只看索引的一端或小表；活动表的计数另有一次共用的查询
+# 每项只看索引的一端或小表；活动表的计数另有一次共用的查询。`order by id` 会是变成文字的那个 id，要把整张表排一遍
 FACTS = """
 select
-  (select id::text from taskmill.tasks order by id desc limit 1) as newest,
+  (select t.id::text from taskmill.tasks t order by t.id desc limit 1) as newest,
   (select concat_ws(' ', max(minute), sum(n)) from taskmill.rollups
    where minute >= date_trunc('minute', now()) - interval '2 minutes') as finished,
   (select concat_ws(' ', count(*), max(updated_at)) from taskmill.queues) as queues,

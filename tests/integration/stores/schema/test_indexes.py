@@ -22,14 +22,21 @@ values (gen_random_uuid(), 'q', 'k.k', 'available', '{}', 1, 'a', 3)
 """
 STARTABLE = f"select count(*) from taskmill.tasks where {TICKETLESS}"
 ROLLUP = "insert into taskmill.rollups (minute, queue, kind, outcome, writer, n, wait_ms, run_ms) values (now(), 'q', 'k.k', 'completed', gen_random_uuid(), 1, 1, 1)"
-BUILT = [("0017", "0018", "tasks_fair", TASK), ("0019", "0020", "rollups_queue", ROLLUP)]
+ATTEMPT = "insert into taskmill.task_attempts (task_id, claim_no, attempt, cause, fingerprint, finished_at) values (gen_random_uuid(), 1, 1, 'error', 'f', now())"
+BUILT = [
+    ("0017", "0018", "tasks_fair", TASK),
+    ("0019", "0020", "rollups_queue", ROLLUP),
+    ("0021", "0022", "task_attempts_group", ATTEMPT),
+]
 COLUMNS = {
     "tasks_fair": "alter table taskmill.tasks add column fairness_key text",
     "rollups_queue": "alter table taskmill.rollups add column wait_hist numeric default 0 not null",
+    "task_attempts_group": "select",  # 在它之前什么也不加
 }
 INVALID = {
     "tasks_fair": "create index concurrently tasks_fair on taskmill.tasks (fairness_key)",
     "rollups_queue": "create index concurrently rollups_queue on taskmill.rollups (queue)",
+    "task_attempts_group": "create index concurrently task_attempts_group on taskmill.task_attempts (fingerprint)",
 }
 
 

@@ -61,3 +61,40 @@ async def test_those_who_ask_together_share_one_computation() -> None:
         for _ in range(50):
             group.start_soon(counting.counts)
     assert counting.computed <= 2
+
+
+@pytest.mark.parametrize(
+    ("cost", "waits", "renewed", "computed"),
+    [
+        (0.001, 0.0, True, 2),
+        (1.0, 9.9, True, 1),
+        (1.0, 10.1, True, 2),
+        (1.0, 10.1, False, 1),
+        (1.0, 16.9, False, 1),
+        (1.0, 17.1, False, 2),
+    ],
+)
+async def test_who_asks_all_the_time_computes_anew_while_the_others_have_the_last_answer(
+    cost: float, waits: float, renewed: bool, computed: int
+) -> None:
+    clock = FakeClock()
+    counting = Counting(clock, cost)
+    await counting.renewed()
+    clock.advance(waits)
+    await (counting.renewed() if renewed else counting.counts())
+    assert counting.computed == computed
+
+
+async def test_nobody_waits_while_the_answer_is_renewed() -> None:
+    clock = FakeClock()
+    counting = Counting(clock, 1.0)
+    await counting.renewed()
+    clock.advance(10.5)
+    async with anyio.create_task_group() as group:
+        group.start_soon(counting.renewed)
+        await anyio.sleep(0)
+        assert counting._lock.locked()  # 正在重算
+        with anyio.fail_after(5):
+            await counting.counts()
+        assert counting.computed == 1
+    assert counting.computed == 2
