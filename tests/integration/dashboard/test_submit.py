@@ -116,7 +116,7 @@ async def test_options_that_do_not_fit(platform: Platform, me: Visitor, form: di
     answer = await me.post("tasks/new", ECHO | form)
     assert (answer.status_code, list(wrong(answer.text))) == (422, [field])
     assert told in wrong(answer.text)[field]
-    assert html.escape(form[field]) in answer.text
+    assert field == "priority" or f'value="{html.escape(form[field])}"' in answer.text  # 选项之外的值，列表里放不下
     assert await stored(platform) == []
 
 
