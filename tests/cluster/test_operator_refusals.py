@@ -128,12 +128,13 @@ async def test_what_a_volume_names_is_missed_by_name_and_rolls_the_workers(bare:
     volumes = [{"name": "tls", "secret": {"secretName": "tls"}}]
     await bare.queue(QUEUE, migration=SKIP, pod={"volumes": volumes, "envFrom": [{"configMapRef": {"name": "options"}}]})
     queue = await told(bare, "Ready", "ConnectionSecretMissing")
-    missing = message(queue, "Ready")
-    await bare.secret("tls", "first")
-    await bare.until("TaskQueue", QUEUE, lambda it: message(it, "Ready") != missing, timeout=TOLD_S, why="the next one")
+    assert message(queue, "Ready") == "ConfigMap options is missing"
     await bare.make("ConfigMap", "options", data={"LEVEL": "1"})
+    await bare.until(
+        "TaskQueue", QUEUE, lambda it: message(it, "Ready") == "Secret tls is missing", timeout=TOLD_S, why="the next one"
+    )
+    await bare.secret("tls", "first")
     await right_again(bare, "missing Secret and ConfigMap")
-    assert missing in {"Secret tls is missing", "ConfigMap options is missing"}
 
     def rolled(it: Json) -> bool:
         return it["spec"]["template"] != before["spec"]["template"]
