@@ -174,6 +174,12 @@ def reason_of(queue: Json, kind: str) -> str:
     return found[0] if found else ""
 
 
+def rewritten(url: str) -> str:
+    """Return a URL that leads to the same database and is another text: what a rotated Secret holds."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://%{ord(rest[0]):02x}{rest[1:]}"
+
+
 @asynccontextmanager
 async def submitting(database_url: str, broker_url: str) -> AsyncIterator[Platform]:
     """A platform that submits `shell.run`, as an API replica would."""

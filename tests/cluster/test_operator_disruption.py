@@ -12,7 +12,7 @@ from tests.cluster import naps
 from tests.cluster.kubelet.api import Json
 from tests.cluster.kubelet.kubelet import Kubelet
 from tests.cluster.load import judged, load
-from tests.cluster.operator_support import QueueSpace, Started
+from tests.cluster.operator_support import QueueSpace, Started, rewritten
 from tests.cluster.timeline import watched
 from tests.support.waiting import eventually
 
@@ -69,7 +69,7 @@ async def test_an_image_and_a_secret_roll_under_load(
         await eventually(lambda: len(ids) > 10)
         for roll in (
             lambda: space.change("TaskQueue", QUEUE, spec={"image": NEXT_IMAGE}),
-            lambda: rotated(space, database_url),
+            lambda: space.secret("database", rewritten(database_url)),
         ):
             before = {pod["metadata"]["uid"] for pod in await pods(space)}
             await roll()
@@ -78,8 +78,3 @@ async def test_an_image_and_a_secret_roll_under_load(
     await judged(database_url, ids)
     assert {pod["spec"]["containers"][0]["image"] for pod in await pods(space)} == {NEXT_IMAGE}
     assert timeline.fewest_ready(PODS) >= PODS, "maxUnavailable is 0"
-
-
-async def rotated(space: QueueSpace, database_url: str) -> None:
-    """同一个数据库，换一种写法。"""
-    await space.secret("database", database_url.replace("postgres@", "%70ostgres@", 1))

@@ -10,7 +10,7 @@ import pytest
 from taskmill.dev.servers import PostgresServer
 from taskmill.kube import names
 from tests.cluster.kubelet.api import Json
-from tests.cluster.operator_support import QueueSpace, Started, done, reason_of, sleep_tasks, submitting
+from tests.cluster.operator_support import QueueSpace, Started, done, reason_of, rewritten, sleep_tasks, submitting
 from tests.cluster.plane import ControlPlane
 from tests.support.waiting import eventually
 
@@ -30,7 +30,7 @@ async def test_a_rotated_secret_rolls_the_workers(
     await space.queue(QUEUE, migration=SKIP, scaling={"minReplicas": 1})
     await space.serving(QUEUE, 1)
     before = {pod["metadata"]["uid"] for pod in await pods(space)}
-    await space.secret("database", database_url.replace("postgres@", "postgres:rotated@"))
+    await space.secret("database", rewritten(database_url))
 
     async def replaced() -> bool:
         found = await pods(space)

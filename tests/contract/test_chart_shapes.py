@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tests.support.charts import MINIMAL, find, objects, render, require_helm
+from tests.support.charts import MINIMAL, ROOT, find, objects, render, require_helm
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -14,6 +14,7 @@ def _helm() -> None:
     require_helm()
 
 
+FREED = """'{"metadata":{"finalizers":null}}'"""
 SHAPE = {
     "podLabels": {"team": "shop"}, "podAnnotations": {"note": "b"}, "nodeSelector": {"disk": "ssd"},
     "tolerations": [{"key": "spot", "operator": "Exists"}], "affinity": {"nodeAffinity": {}}, "priorityClassName": "high",
@@ -81,3 +82,17 @@ def test_the_uninstall_knows_what_to_do_with_objects_of_others(others: str) -> N
     text = render(*MINIMAL, "--set", f"uninstall.others={others}")
     job = next(o for o in objects(text) if o["kind"] == "Job" and "-uninstall" in o["metadata"]["name"])
     assert f"--others={others.lower()}" in job["spec"]["template"]["spec"]["containers"][0]["args"]
+
+
+@pytest.mark.parametrize(
+    ("page", "words"),
+    [
+        ("docs/guides/kubernetes.md", ("--timeout 15m", FREED, "--no-hooks", "--take-ownership", "--force-conflicts")),
+        ("charts/taskmill/templates/NOTES.txt", ("--timeout 15m", FREED, "--no-hooks")),
+        ("charts/taskmill/README.md", ("--timeout 15m",)),
+        ("docs/runbooks/TaskmillNamespacesLost.md", (FREED,)),
+    ],
+)
+def test_the_way_out_of_what_hangs_is_written_where_people_look(page: str, words: tuple[str, ...]) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert [each for each in words if each not in text] == []

@@ -73,16 +73,23 @@ def _was_taken(draft: Draft, pod: Manifest) -> bool:
 
 def _deaths(pod: Manifest) -> Iterator[tuple[str, datetime]]:
     """容器怎么死的、何时：内存不足、被驱逐、节点没了、自己崩了。"""
-    outside = _disrupted(pod)
+    outside, timed = _disrupted(pod), False
     for status in pod_workers.containers(pod):
         for state in (status.get("lastState") or {}, status.get("state") or {}):
             ended = state.get("terminated") or {}
             at = parse_time(ended.get("finishedAt"))
             if at is None or (ended.get("exitCode") == 0 and outside is None):
                 continue
+            timed = True
             yield _cause(ended, outside[0] if outside else None), at + ROUNDING
-    if outside is not None and outside[0] is Cause.NODE_LOST:
+    if outside is None:
+        return
+    # 驱逐时 kubelet 可能已找不到容器（ContainerStatusUnknown），那就没有结束的时刻；Pod 既已失败，里面的就都没了
+    unseen = not timed and (pod.get("status") or {}).get("phase") == "Failed"
+    if outside[0] is Cause.NODE_LOST:
         yield outside[0].value, outside[1]
+    elif unseen:
+        yield outside[0].value, outside[1] + ROUNDING
 
 
 def _cause(ended: Mapping[str, Any], outside: Cause | None) -> str:

@@ -64,6 +64,8 @@ def test_a_settled_queue_does_nothing_and_says_nothing_new(pods: int) -> None:
         assert (made.actions, made.events, made.status) == ((), (), status)
     assert status["scaling"]["explanation"].endswith("because")
     assert (status["desiredReplicas"], status["replicas"]) == (pods, pods)
+    (words,) = [each["message"] for each in status["conditions"] if each["type"] == "Ready"]
+    assert words.startswith("No worker is wanted" if pods == 0 else "Workers, schema and policy")
 
 
 def test_a_secret_that_is_missing_holds_everything_as_it_is() -> None:

@@ -133,6 +133,17 @@ def test_a_rollout_that_is_stuck_stalls() -> None:
     assert not made.rolling  # 卡住的不占名额
 
 
+# kubelet 驱逐时找不到容器了：没有结束的时刻
+UNSEEN: dict[str, Any] = {"container": {"state": {"terminated": {"reason": "ContainerStatusUnknown", "exitCode": 137}}}}
+EVICTED = {
+    "reason": "Evicted",
+    "startTime": at(-600),
+    "conditions": [
+        {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "lastTransitionTime": at(-9)}
+    ],
+}
+
+
 @pytest.mark.parametrize(
     ("changes", "cause"),
     [
@@ -181,6 +192,9 @@ def test_a_rollout_that_is_stuck_stalls() -> None:
             },
             "evicted",
         ),
+        (UNSEEN | {"status": {"phase": "Failed", **EVICTED}}, "evicted"),
+        (UNSEEN | {"status": {"phase": "Running", **EVICTED}}, None),
+        (UNSEEN | {"status": {"phase": "Failed"}}, None),
     ],
 )
 def test_how_a_container_died_is_told_to_the_database(changes: dict[str, Any], cause: str | None) -> None:
