@@ -1,15 +1,14 @@
 # ruff: noqa: INP001  单个脚本，不是包
 """A burst after a quiet time: `python -m benchmarks.burst`.
 
-A worker that has run for a while last saw three tasks at a time, statistics with it; then many come at once. The same burst
-comes before that, when plans are those of a full table: each pair is one ratio.
+A worker has only ever seen three tasks at a time, statistics with it; then many come at once. The same burst comes before
+that, when plans are those of a full table: each pair is one ratio.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import statistics
 import sys
 import time
 from typing import Any
@@ -40,7 +39,8 @@ class Burst:
         return time.perf_counter() - began
 
     async def quieten(self) -> None:
-        """Have statistics collected while next to nothing is there, and plans made with them."""
+        """Have statistics collected while next to nothing is there or ever was, and plans made with them."""
+        await self._platform.database.pool.execute("truncate taskmill.tasks")  # 索引也要小：涨过的索引，规划器自己就避开
         for _ in range(2):
             await self._platform.database.pool.execute("vacuum analyze taskmill.tasks")
             await self.drained(FEW * TIMES, FEW)
@@ -66,10 +66,10 @@ async def _measured(stand: Stand, options: argparse.Namespace) -> dict[str, Any]
             )
         stop.set()
         await running
-    ratio = statistics.median(pair["plans of a full table"] / pair["after a quiet time"] for pair in pairs)
+    ratio = max(pair["plans of a full table"] / pair["after a quiet time"] for pair in pairs)
     return {
         "subject": f"A burst of {options.tasks:,} tasks, submitted and drained by one process",
-        "bars": [bar("time after a quiet time, to that with plans of a full table", ratio, 1.15, "×")],
+        "bars": [bar("time after a quiet time, to that with plans of a full table, the worst pair", ratio, 1.2, "×")],
         "seen": {"tasks/s": pairs},
     }
 
