@@ -98,7 +98,8 @@ class Stage:
     @property
     def user_url(self) -> str:
         """Return the same for the user that roles connect as."""
-        return self.admin_url.replace("//postgres@", f"//{USER}@")
+        found = urlsplit(self.admin_url)
+        return found._replace(netloc=f"{USER}:{found.password}@{found.netloc.rpartition('@')[2]}").geturl()
 
     async def open(self) -> None:
         """Start the servers, make database, schema and key, and start the roles."""
@@ -116,7 +117,8 @@ class Stage:
             self._stack.callback(server.stop)  # 故障切换之后跑着的可能是另一个
         await asyncio.to_thread(self.postgres.start)
         await asyncio.to_thread(self.valkey.start)
-        await self.execute(f"create role {USER} login", url=self.postgres.url)
+        password = urlsplit(self.postgres.url).password
+        await self.execute(f"create role {USER} login password '{password}'", url=self.postgres.url)
         await self.execute(f"create database {USER} owner {USER}", url=self.postgres.url)
         await asyncio.to_thread(self.command, "migrate", "up")
         await self.execute(LIMITS)
