@@ -32,6 +32,7 @@ Record = asyncpg.Record
 Queryable = Connection | asyncpg.Pool  # pyright: ignore[reportMissingTypeArgument] - 单条语句可直接用连接池
 
 # 统计信息取自空表时规划器会选错计划（实测慢 30 倍），所以把计划钉死在主键与部分索引上
+# 计划一直用到统计变了为止，表还空着时定的也一样：所以语句里按编号找行写 `= any (array[u.id])`，子查询带 `offset 0`，只剩一种计划（ADR 35）
 HOT_SETTINGS = {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
