@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -33,10 +33,11 @@ _ENCODER = Encoder()
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the API is and the key for it (None: send none)."""
+    """Where the API is and the key for it (None: send none). `guessed`: nothing says so, it is only the usual port."""
 
     url: str
     token: str | None
+    guessed: bool = field(default=False, compare=False)
 
 
 def find_target(url: str | None, token: str | None, start: Path) -> Target:
@@ -49,7 +50,7 @@ def find_target(url: str | None, token: str | None, start: Path) -> Target:
     found = find_running(start)
     if found is not None:
         return Target(found.api_url, token or found.token)
-    return Target(f"http://127.0.0.1:{c.API_PORT}", token)
+    return Target(f"http://127.0.0.1:{c.API_PORT}", token, guessed=True)
 
 
 def _content(body: object) -> dict[str, Any]:
@@ -75,13 +76,18 @@ class Api:
 
     def moved(self) -> bool:
         """Say whether the API is to be found elsewhere or with another key by now: `taskmill dev` was started again."""
-        return self._find() != self._target
+        return self._newest() != self._target
 
     def find_again(self) -> None:
         """Look anew for where the API is."""
         if self.moved():
-            self._target = self._find()
+            self._target = self._newest()
             self.url, self._client = self._target.url, None
+
+    def _newest(self) -> Target:
+        """正在重启的开发环境没有 run.json：那时在通常的端口上答话的是别人，不跟过去。"""
+        found = self._find()
+        return self._target if found.guessed else found
 
     def get(self, path: str, **query: object) -> Any:
         """Read; `path` is below the prefix, arguments that are None are left out. Errors as in `call`."""

@@ -219,3 +219,16 @@ def test_an_api_that_moved_is_found_again(project: Path) -> None:
     assert api.moved()
     api.find_again()
     assert (api.url, api.moved()) == ("http://127.0.0.1:4001", False)
+
+
+def test_an_api_whose_run_json_is_gone_is_not_looked_for_on_the_usual_port(project: Path) -> None:
+    """Another one may answer there while `taskmill dev` starts again."""
+    api = Api(find_target(None, None, project), lambda: find_target(None, None, project))
+    path, here = project / ".taskmill" / "run.json", api.url
+    told = path.read_text()
+    path.unlink()
+    api.find_again()
+    assert (api.url, api.moved()) == (here, False)
+    path.write_text(told.replace(URL, "http://127.0.0.1:4001"))
+    api.find_again()
+    assert api.url == "http://127.0.0.1:4001"
