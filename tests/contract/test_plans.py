@@ -53,6 +53,7 @@ select gen_random_uuid(), 'q' || n % 3, 'test.any', 'completed', '{{}}', 1000, n
 """
 # 语句名 → 在 tasks 上只许用的索引
 BY_ID = {"tasks_pkey"}
+GLANCED = {"tasks_due", "tasks_expiring", "tasks_ticketless", "tasks_slots", "tasks_slots_by_key", "tasks_fair"}
 STATEMENTS: dict[str, tuple[str, set[str]]] = {
     "claim": (task_claim.CLAIM, BY_ID),
     "claim of a suspect": (task_claim.CLAIM_SUSPECT, {"tasks_pkey", "tasks_running"}),
@@ -63,10 +64,9 @@ STATEMENTS: dict[str, tuple[str, set[str]]] = {
     "unticket": (task_stage.UNTICKET, BY_ID),
     "due": (task_stage.DUE, {"tasks_due", "tasks_pkey"}),
     "lanes": (task_stage.LANES, {"tasks_ticketless"}),
-    "glance": (
-        task_glance.GLANCE,
-        {"tasks_due", "tasks_expiring", "tasks_ticketless", "tasks_slots", "tasks_slots_by_key", "tasks_fair"},
-    ),
+    "glance": (task_glance.GLANCE, GLANCED),
+    "glance, lately": (task_glance.GLANCE_LATELY, GLANCED),
+    "lanes, lately": (task_stage.LANES_LATELY, {"tasks_ticketless"}),
     "feed": (task_stage.FEED, {"tasks_ticketless", "tasks_pkey"}),
     "stale": (task_stage.STALE, {"tasks_available", "tasks_pkey"}),
     "expire": (task_stage.EXPIRE, {"tasks_expiring", "tasks_pkey"}),
@@ -180,7 +180,7 @@ def scanned_whole(plan: dict[str, Any]) -> list[str]:
 
 
 # 有意沿部分索引走的：跳着走的头一步，或者里面只有正在跑的
-WALKS = {"lanes", "glance", "limits: release", "limits: round", "rescue: look", "limits: adopt"}
+WALKS = {"lanes", "glance", "glance, lately", "limits: release", "limits: round", "rescue: look", "limits: adopt"}
 # 表还小的时候定下的计划，表大了仍在用：没收集过统计、清空了的、只有几行的
 SMALL = {
     "never analyzed": (),

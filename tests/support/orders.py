@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from taskmill.stores.tasks.submit import NewTask, Order
 
 SERVED = ["demo.echo:1"]
 WAIT_MS = 1_000
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def new_task(

@@ -58,6 +58,7 @@ STUBBORN_S: Final = 8.0  # 取消之后给处理函数清理的时间，过了�
 # ── 调度器的循环 ──────────────────────────────────────────────────────────
 CRON_PERIOD_S: Final = 0.5
 LOOKOUT_AGE_S: Final = 0.3  # 上一眼看到的算多久：比 stager 最长的一轮略长，它不来了才自己看
+LOOK_COST_RATIO: Final = 10.0  # 从头看一遍之后，这次用时的多少倍之内只看最近的：不到 20 毫秒的，每轮都从头看
 LOOKOUT_TELL_S: Final = 0.15  # stager 忙的时候一轮接一轮，叫醒别人不必这么勤
 SCHEDULER_BEAT_S: Final = 5.0  # 调度器多久说一次自己活着
 SCHEDULER_LEAVE_S: Final = 1.0  # 停机时注销自己的时限；来不及就等租约到期

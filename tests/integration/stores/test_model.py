@@ -29,7 +29,7 @@ from taskmill.stores.tasks.order import sequences
 from taskmill.stores.tasks.settle import Outcome
 from taskmill.stores.tasks.submit import NewTask, Uniqueness
 from tests.support.model import Model, Task
-from tests.support.orders import SERVED, let_go, new_task, start
+from tests.support.orders import LONG_AGO, SERVED, let_go, new_task, start
 from tests.support.rows import imbalance
 
 QUEUE, WINDOW, AN_EXAMPLE = "default", 4, 40
@@ -282,7 +282,7 @@ class Machine(RuleBasedStateMachine):
     def stage(self) -> None:
         """What waited for its time may run."""
         self.settle_down()
-        self.do(stage.stage_due(self.database.pool, 100))
+        self.do(stage.stage_due(self.database.pool, 100, LONG_AGO))
         for task in self.model.tasks.values():
             if task.state in ("retryable", "scheduled"):
                 task.state, task.slot = "available", None
@@ -331,7 +331,7 @@ class Machine(RuleBasedStateMachine):
         if (task_id := self.one(number, *WAITING)) is not None:
             late = "update taskmill.tasks set expires_at = now() - interval '1 second' where id = $1"
             self.do(self.database.pool.execute(late, task_id))
-            self.do(self.unit(lambda connection: stage.expire(connection, 10, new_id())))
+            self.do(self.unit(lambda connection: stage.expire(connection, 10, new_id(), LONG_AGO)))
             self.model.end(task_id, State.DISCARDED)
 
     @rule(max_running=st.sampled_from([None, None, 1, 2, 6]), per_key=st.sampled_from([None, None, 1, 2]))

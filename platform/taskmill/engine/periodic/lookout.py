@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from taskmill.clock import SYSTEM_CLOCK, Clock
 from taskmill.engine import constants as ec
+from taskmill.engine.periodic.cost import Cost
 from taskmill.stores.database import Database
-from taskmill.stores.tasks.glance import Glance, glance
+from taskmill.stores.tasks.glance import Glance, glance, glance_lately
 
 
 class Lookout:
@@ -22,6 +23,8 @@ class Lookout:
         self._last = Glance()
         self._asked_at = float("-inf")
         self._told_at = float("-inf")
+        self._cost = Cost(ec.LOOK_COST_RATIO)
+        self._whole_at = float("-inf")
         self._listeners: list[tuple[Callable[[Glance], bool], Callable[[], None]]] = []
 
     def wake(self, concerned: Callable[[Glance], bool], wake: Callable[[], None]) -> None:
@@ -29,15 +32,28 @@ class Lookout:
         self._listeners.append((concerned, wake))
 
     async def look(self) -> Glance:
-        """Look now, and wake whom it concerns. Errors: asyncpg's."""
+        """Look now, and wake whom it concerns. Errors: asyncpg's.
+
+        A look at everything that was costly is followed by looks at what came lately, until its time has been made up for.
+        """
         now = self._clock.monotonic()
-        self._last = found = await glance(self._database.pool)
+        self._last = found = await self._glance(now)
         self._asked_at = now
         if self._listeners and now - self._told_at >= ec.LOOKOUT_TELL_S:
             self._told_at = now
             for concerned, wake in self._listeners:
                 if concerned(found):
                     wake()
+        return found
+
+    async def _glance(self, now: float) -> Glance:
+        """谁的事务开得久，索引里的死项就清不掉：从头看一遍贵了，就隔久一些，其间只看最近的。"""
+        pool = self._database.pool
+        if self._listeners and now < self._whole_at:
+            return await glance_lately(pool, self._last)
+        found = await glance(pool)
+        done = self._clock.monotonic()
+        self._whole_at = done + self._cost.rest(done - now)
         return found
 
     async def recent(self) -> Glance:

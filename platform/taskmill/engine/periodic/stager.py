@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from datetime import datetime
+from uuid import UUID
 
 from taskmill import constants as c
 from taskmill.clock import SYSTEM_CLOCK, Clock
@@ -58,24 +61,28 @@ class Stager:
         self._cost = Cost(ec.SWEEP_COST_RATIO)
         self._missing: list[str] = []  # 遍查时没有流、还没轮到重建的队列
         self._stale: dict[Lane, int] = {}  # 有旧票的道，和它们的纪元
+        self._firsts: Mapping[Lane, UUID] = {}  # 这一轮有无票行的道，各自最早的一行
         self._fed_last: Lane = ("", 0)
         self._fed: set[Lane] = set()  # 补过票、也许还立着标志的道
 
     async def run_once(self) -> Mapping[str, int]:
         """Do one round; returns staged, expired, fed, epochs (rebuilt) and more (a batch was full)."""
         look = await self._lookout.look()
-        due = await self._stage() if look.due else []
-        waiting = set(await store.unticketed_lanes(self._database.pool) if due else look.lanes)
+        due = await self._stage(look.due) if look.due else []
+        staged = await self._oldest(due)
+        self._firsts = waiting = {
+            **look.lanes,
+            **{lane: min(id_, look.lanes.get(lane, id_)) for lane, id_ in staged.items()},
+        }
         # 刚到期的先补：别的道再多，也不耽误它们
-        first = waiting & set(due)
-        fed, full, rebuilt = await self._feed_all(sorted(first))
-        expired = await self._expire() if look.expired else 0
+        fed, full, rebuilt = await self._feed_all(sorted(staged))
+        expired = await self._expire(look.expired) if look.expired else 0
         if self._missing:
             rebuilt += await self._rebuild_next()
         elif self._clock.monotonic() >= self._sweep_at:
             rebuilt += await self._sweep()
-        await self._clear_flags(waiting)
-        count, more, begun = await self._feed_all(self._in_turn((waiting | self._stale.keys()) - first))
+        await self._clear_flags(waiting.keys())
+        count, more, begun = await self._feed_all(self._in_turn((waiting.keys() | self._stale.keys()) - staged.keys()))
         return {
             "staged": len(due),
             "expired": expired,
@@ -84,11 +91,22 @@ class Stager:
             "more": int(full or more or len(due) == self._batch or bool(self._missing)),
         }
 
-    async def _stage(self) -> list[Lane]:
-        return await self._database.unit(lambda connection: store.stage_due(connection, self._batch))
+    async def _oldest(self, due: Iterable[tuple[Lane, UUID]]) -> dict[Lane, UUID]:
+        """刚到期的在哪些道里，各道最早的是哪一行；暂停的队列不补票。"""
+        oldest: dict[Lane, UUID] = {}
+        for lane, id_ in due:
+            oldest[lane] = min(id_, oldest.get(lane, id_))
+        queues = {queue for queue, _ in oldest}
+        paused = await store.paused_among(self._database.pool, queues) if queues else ()
+        return {lane: id_ for lane, id_ in oldest.items() if lane[0] not in paused}
 
-    async def _expire(self) -> int:
-        rows, let_go = await self._database.unit(lambda connection: store.expire(connection, self._batch, self._writer))
+    async def _stage(self, since: datetime) -> list[tuple[Lane, UUID]]:
+        return await self._database.unit(lambda connection: store.stage_due(connection, self._batch, since))
+
+    async def _expire(self, since: datetime) -> int:
+        rows, let_go = await self._database.unit(
+            lambda connection: store.expire(connection, self._batch, self._writer, since)
+        )
         self._released(let_go)
         for row in rows:
             self._tally.expired(row["id"], row["kind"], row["queue"], row["attempt"])
@@ -174,9 +192,9 @@ class Stager:
             found = await store.feed_stale(connection, stale, self._stale)
             for lane in stale.keys() - found.keys():
                 del self._stale[lane]
-        left = {lane: room - len(found.get(lane, ())) for lane, room in rooms.items()}
+        left = {lane: room - len(found.get(lane, ())) for lane, room in rooms.items() if lane in self._firsts}
         left = {lane: room for lane, room in left.items() if room > 0}
-        for lane, tickets in (await store.feed(connection, left)).items() if left else ():
+        for lane, tickets in (await store.feed(connection, left, self._firsts)).items() if left else ():
             found[lane] = found.get(lane, []) + tickets
         return found
 
@@ -197,7 +215,7 @@ class Stager:
         except AWAY as error:
             log.warning("无法撤回票据标记，由审计发现", count=len(tickets), error=why(error))
 
-    async def _clear_flags(self, waiting: set[Lane]) -> None:
+    async def _clear_flags(self, waiting: AbstractSet[Lane]) -> None:
         """补过票的道已无缺票的行：提交者可以再次自己送票。"""
         done = self._fed - waiting - self._stale.keys()
         if not done:

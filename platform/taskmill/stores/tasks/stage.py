@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from taskmill import constants as c
 from taskmill import reasons
 from taskmill.models.task import TICKETLESS
 from taskmill.states import By, State, sources
@@ -17,42 +19,73 @@ from taskmill.stores.tasks.history import NOW_MS, counted, counts, ended, into_h
 from taskmill.stores.tasks.order.follow import FACTS, ended_of, follow
 from taskmill.stores.tasks.order.release import LetGo
 
+# 最早到期的、过期的，各在何时：从那里起才有，之前只有死了的项
 OVERDUE = """
-select exists (select from taskmill.tasks where state in ('scheduled', 'retryable') and run_at <= now() order by run_at limit 1) as due,
-       exists (select from taskmill.tasks where expires_at is not null and state <> 'running' and expires_at <= now()
-               order by expires_at limit 1) as expired
+select (select run_at from taskmill.tasks where state in ('scheduled', 'retryable') and run_at <= now() order by run_at limit 1) as due,
+       (select expires_at from taskmill.tasks where expires_at is not null and state <> 'running' and expires_at <= now()
+        order by expires_at limit 1) as expired
+"""
+# 别人开着的事务拦着清理的时候，索引里尽是死了的项，从头看一遍要走过它们：只看最近的，见 ADR 36。
+# 参数：上一眼看到的，见 LANES_LATELY 与 _look
+_LATELY = f"now() - interval '{c.LOOK_LATELY_S} seconds'"
+_LATELY_ID = f"(lpad(to_hex((extract(epoch from {_LATELY}) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid"
+OVERDUE_LATELY = f"""
+select (select run_at from taskmill.tasks
+        where state in ('scheduled', 'retryable') and run_at <= now() and run_at >= least($4::timestamptz, {_LATELY})
+        order by run_at limit 1) as due,
+       (select expires_at from taskmill.tasks
+        where expires_at is not null and state <> 'running' and expires_at <= now() and expires_at >= least($5::timestamptz, {_LATELY})
+        order by expires_at limit 1) as expired
 """
 # 转移 stage：scheduled / retryable → available；票由补票步骤给
 DUE = f"""
 with due as materialized (
   select id from taskmill.tasks
-  where state in ('scheduled', 'retryable') and run_at <= now()
+  where state in ('scheduled', 'retryable') and run_at <= now() and run_at >= $2
   order by run_at limit $1 for update skip locked
 )
 update taskmill.tasks t set state = 'available', ticket_at = null, updated_at = now()
 from due where t.id = any (array[due.id]) and {state_in(sources(By.STAGE))}
-returning t.queue, t.priority
+returning t.queue, t.priority, t.id
 """
-# 有无票行的 (队列, 优先级)：索引通常是空的，一次扫描即可知道；暂停的队列不补。
+# 有无票行的 (队列, 优先级)，和其中最早的一行：索引通常是空的，一次扫描即可知道；暂停的队列不补。
 # 有上限的队列里，以及有公平键而还没排进去的，也在索引里：排进去是放行者的事，补票的跳过它们
 LANES = f"""
 with recursive lanes as (
-  (select queue, priority from taskmill.tasks
-   where {TICKETLESS} order by queue, priority limit 1)
+  (select queue, priority, id from taskmill.tasks
+   where {TICKETLESS} order by queue, priority, id limit 1)
   union all
-  select n.queue, n.priority from lanes l cross join lateral (
-    select queue, priority from taskmill.tasks
+  select n.queue, n.priority, n.id from lanes l cross join lateral (
+    select queue, priority, id from taskmill.tasks
     where {TICKETLESS} and (queue, priority) > (l.queue, l.priority)
-    order by queue, priority limit 1) n
+    order by queue, priority, id limit 1) n
 )
-select l.queue, l.priority from lanes l
+select l.queue, l.priority, l.id from lanes l
 where not exists (select from taskmill.queues q where q.name = l.queue and q.paused_at is not null)
 """
-# 闲的时候一轮只问这一句：有没有到期的、过期的，哪些道有无票行
-LOOK = f"""
-select o.due, o.expired, l.queues, l.priorities from ({OVERDUE}) o cross join (
-  select array_agg(n.queue) as queues, array_agg(n.priority) as priorities from ({LANES}) n) l
+# 只看最近的：每条道从上一眼最早的那一行起，上一眼没有的，从刚才起。参数：上一眼的道，各自最早的一行
+LANES_LATELY = f"""
+select q.name as queue, p.priority, n.id
+from taskmill.queues q cross join unnest(array{list(c.PRIORITIES)}::smallint[]) as p(priority)
+left join unnest($1::text[], $2::smallint[], $3::uuid[]) as k(queue, priority, first) on k.queue = q.name and k.priority = p.priority
+cross join lateral (
+  select id from taskmill.tasks
+  where {TICKETLESS} and queue = q.name and priority = p.priority and id >= least(k.first, {_LATELY_ID})
+  order by id limit 1) n
+where q.paused_at is null
 """
+
+
+def _look(overdue: str, lanes: str) -> str:
+    """闲的时候一轮只问这一句：有没有到期的、过期的，哪些道有无票行。"""
+    return f"""
+select o.due, o.expired, l.queues, l.priorities, l.firsts from ({overdue}) o cross join (
+  select array_agg(n.queue) as queues, array_agg(n.priority) as priorities, array_agg(n.id) as firsts from ({lanes}) n) l
+"""
+
+
+LOOK = _look(OVERDUE, LANES)
+LOOK_LATELY = _look(OVERDUE_LATELY, LANES_LATELY)
 # 各道最老的一张票：沿 tasks_available 逐道跳；暂停的队列不补票
 AVAILABLE = """
 with recursive lanes as (
@@ -68,14 +101,14 @@ select l.queue, l.priority, (extract(epoch from l.ticket_at) * 1000)::bigint as 
 where l.ticket_at is not null
   and not exists (select from taskmill.queues q where q.name = l.queue and q.paused_at is not null)
 """
-# 参数：队列、优先级、各道至多几行
+# 参数：队列、优先级、各道至多几行、从哪一行起：之前的都有票了，只剩死了的项
 FEED = f"""
 with next as materialized (
-  select n.id from unnest($1::text[], $2::smallint[], $3::int[]) as l(queue, priority, room)
+  select n.id from unnest($1::text[], $2::smallint[], $3::int[], $4::uuid[]) as l(queue, priority, room, first)
   left join taskmill.queues q on q.name = l.queue
   cross join lateral (
     select id from taskmill.tasks
-    where {TICKETLESS} and queue = l.queue and priority = l.priority and (slot = 2 or (q.limited is not true and fairness_key is null))
+    where {TICKETLESS} and queue = l.queue and priority = l.priority and id >= l.first and (slot = 2 or (q.limited is not true and fairness_key is null))
     order by id limit l.room for update skip locked) n
 )
 update taskmill.tasks t
@@ -118,7 +151,7 @@ _SET = {
 EXPIRE = f"""
 with old as materialized (
   select id from taskmill.tasks
-  where expires_at is not null and state <> 'running' and expires_at <= now()
+  where expires_at is not null and state <> 'running' and expires_at <= now() and expires_at >= $3
   order by expires_at limit $1 for update skip locked
 ), d as (
   delete from taskmill.tasks t using old
@@ -136,14 +169,9 @@ select id, kind, queue, attempt, state, blocked, {FACTS} from d
 """
 
 
-async def stage_due(connection: Queryable, limit: int) -> list[Lane]:
-    """Make due tasks available; returns the lane of each."""
-    return [(row["queue"], row["priority"]) for row in await connection.fetch(DUE, limit)]
-
-
-async def unticketed_lanes(connection: Queryable) -> list[Lane]:
-    """Return the lanes, those of paused queues left out, that have rows without a ticket."""
-    return [(row["queue"], row["priority"]) for row in await connection.fetch(LANES)]
+async def stage_due(connection: Queryable, limit: int, since: datetime) -> list[tuple[Lane, UUID]]:
+    """Make tasks available that are due, and have been so since then at most; returns the lane and the id of each."""
+    return [((queue, priority), id_) for queue, priority, id_ in await connection.fetch(DUE, limit, since)]
 
 
 async def ticketed_lanes(connection: Queryable) -> dict[Lane, int]:
@@ -151,12 +179,12 @@ async def ticketed_lanes(connection: Queryable) -> dict[Lane, int]:
     return {(row["queue"], row["priority"]): row["oldest_ms"] for row in await connection.fetch(AVAILABLE)}
 
 
-async def feed(connection: Queryable, rooms: Mapping[Lane, int]) -> dict[Lane, list[Ticket]]:
-    """Mark the oldest unticketed rows of each lane, at most as many as it has room for, as ticketed.
+async def feed(connection: Queryable, rooms: Mapping[Lane, int], firsts: Mapping[Lane, UUID]) -> dict[Lane, list[Ticket]]:
+    """Mark the oldest unticketed rows of each lane, beginning with its first, at most as many as it has room for, as ticketed.
 
     Returns their tickets in the order of their ids, to be sent after the commit.
     """
-    return _by_lane(await connection.fetch(FEED, *_columns(rooms)))
+    return _by_lane(await connection.fetch(FEED, *_columns(rooms), [firsts[lane] for lane in sorted(rooms)]))
 
 
 async def feed_stale(
@@ -186,9 +214,9 @@ async def unticket(connection: Queryable, tickets: Sequence[Fence]) -> None:
     await connection.execute(UNTICKET, *fence_arrays(tickets))
 
 
-async def expire(connection: Connection, limit: int, writer: UUID) -> tuple[list[Record], LetGo]:
-    """Discard waiting tasks whose expires_at has passed; returns id, kind, queue and attempt of each, and what that let go."""
-    rows = await connection.fetch(EXPIRE, limit, writer)
+async def expire(connection: Connection, limit: int, writer: UUID, since: datetime) -> tuple[list[Record], LetGo]:
+    """Discard waiting tasks whose expires_at has passed, since then at the earliest; returns id, kind, queue and attempt of each, and what that let go."""
+    rows = await connection.fetch(EXPIRE, limit, writer, since)
     ended_tasks = [ended_of(row, row["state"], blocked=row["blocked"]) for row in rows]
     return rows, await follow(connection, ended_tasks, writer)
 

@@ -34,6 +34,7 @@ from tests.support.engines import (
     submit,
     worker_on,
 )
+from tests.support.lookouts import costly_lookout
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.anyio
@@ -121,6 +122,23 @@ async def test_the_window_overflows_and_the_stager_feeds_in_order(database_url: 
         assert order == sorted(order)
         assert len(order) == 26
         assert await flags(platform) == set()
+
+
+async def test_a_full_window_keeps_its_flag_while_only_what_came_lately_is_looked_at(
+    database_url: str, broker_url: str
+) -> None:
+    async with platform_of(database_url, broker_url, note, stream_window=10) as platform:
+        await fill(platform, 25)
+        await platform.database.pool.execute(
+            "update taskmill.tasks set id = overlay(id::text placing '00000000' from 1)::uuid where ticket_at is null"
+        )
+        lookout, _ = costly_lookout(platform.database)
+        stager = Stager(platform.database, platform.tickets, lookout=lookout)
+        for round_ in range(3):
+            assert (await stager.run_once())["fed"] == 0
+            assert await flags(platform) == {2}, f"round {round_}: the old rows are still there"
+        await platform.tickets.redis.xtrim(keys.tickets("default", 2), maxlen=0, approximate=False)
+        assert (await stager.run_once())["fed"] == 10
 
 
 async def test_everything_runs_through_a_small_window(database_url: str, broker_url: str) -> None:

@@ -69,7 +69,7 @@ async def test_an_ordinary_task_asks_nothing_of_the_tables_of_order(platform: Pl
             second = await submit(platform, "shop.step", **options)
             await platform.tasks.cancel(second)
         with quiet(heard):
-            await platform.database.unit(lambda connection: stage.expire(connection, 10, new_id()))
+            await platform.database.unit(lambda connection: stage.expire(connection, 10, new_id(), orders.LONG_AGO))
 
 
 async def test_a_round_of_the_releaser_that_finds_nothing_asks_once(platform: Platform) -> None:

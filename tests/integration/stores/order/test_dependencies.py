@@ -14,7 +14,7 @@ from taskmill.stores import constants as c
 from taskmill.stores.database import Database
 from taskmill.stores.tasks import claim, control, partitions, stage
 from taskmill.stores.tasks.order import dependencies
-from tests.support.orders import SERVED, add, let_go, new_task, run, start, states
+from tests.support.orders import LONG_AGO, SERVED, add, let_go, new_task, run, start, states
 from tests.support.rows import add_task, final, imbalance
 from tests.support.waiting import eventually
 
@@ -102,7 +102,7 @@ async def test_a_child_that_is_cancelled_or_expires_waits_for_nobody(database: D
     await let_go(database)
     async with database.transaction() as connection:
         await control.cancel(connection, one, new_id())
-        await stage.expire(connection, 10, new_id())
+        await stage.expire(connection, 10, new_id(), LONG_AGO)
     assert await states(database, [one, two]) == ["cancelled", "discarded"]
     assert await database.pool.fetchval(LEFT) == 0
     await run(database, parent)

@@ -15,7 +15,7 @@ from taskmill.stores.tasks import control, partitions, stage
 from taskmill.stores.tasks.order import sequences
 from taskmill.stores.tasks.unique import KeyHeldError
 from tests.support import orders
-from tests.support.orders import add, let_go, new_task, run, states
+from tests.support.orders import LONG_AGO, add, let_go, new_task, run, states
 
 pytestmark = pytest.mark.anyio
 LOOK_MS = 50
@@ -59,7 +59,7 @@ async def test_one_that_waits_for_its_next_try_keeps_its_place(database: Databas
     assert not (await run(database, first, state)).ids
     await let_go(database)
     assert await states(database, [first, second]) == [state, "blocked"]
-    await stage.stage_due(database.pool, 10)
+    await stage.stage_due(database.pool, 10, LONG_AGO)
     assert (await run(database, first)).ids == {second}
 
 
@@ -115,7 +115,7 @@ async def test_one_that_expires_is_a_failure_also_before_its_turn(database: Data
         first, second, third = await add(connection, new_task("k"), new_task("k", stop=True, expires_at=now), new_task("k"))
     await let_go(database)
     async with database.transaction() as connection:
-        rows, made = await stage.expire(connection, 10, new_id())
+        rows, made = await stage.expire(connection, 10, new_id(), LONG_AGO)
     assert [row["id"] for row in rows] == [second]
     assert not made.ids
     assert not (await run(database, first)).ids
