@@ -18,6 +18,7 @@ from typing import Any
 
 import asyncpg
 
+from taskmill.stores.constants import ROLLUP_HOURS
 from taskmill.stores.queues.histogram import sum_of
 from taskmill.stores.tasks.partitions import ensure_partitions, list_partitions, partition_name
 
@@ -86,7 +87,7 @@ _WAIT, _RUN = "extract(epoch from started_at - run_at) * 1000", "extract(epoch f
 _WAITS, _RUNS = (sum_of(f"({each})::float8").replace("{", "{{").replace("}", "}}") for each in (_WAIT, _RUN))
 ROLLUPS = f"""
 insert into taskmill.rollups (minute, queue, kind, outcome, writer, n, wait_ms, run_ms, wait_hist, run_hist)
-select date_trunc('minute', finished_at), queue, kind, state, md5('fill')::uuid, count(*), sum({_WAIT}), sum({_RUN}),
+select date_trunc(case when finished_at < now() - interval '{ROLLUP_HOURS} hours' then 'hour' else 'minute' end, finished_at, 'UTC'), queue, kind, state, md5('fill')::uuid, count(*), sum({_WAIT}), sum({_RUN}),
        case when state = 'cancelled' then 0 else {_WAITS} end,
        case when state = 'cancelled' then 0 else {_RUNS} end
 from taskmill.{{table}} group by 1, 2, 3, 4

@@ -276,8 +276,8 @@ SESSION_OVER: Final = Words("会话已结束，请重新登录", "the session is
 LINK_USED: Final = Words("链接已用过或已过期", "the link was used or is too old")
 KEYS_EXIST: Final = Words("已有密钥，请使用密钥", "keys exist, use one")
 PAGE_TOO_DEEP: Final = Words("超过第 {limit} 条，请用 next_cursor", "beyond item {limit}; follow next_cursor")
-TOO_MANY_POINTS: Final = Words(
-    "会有 {limit} 个以上的点，间隔要长一些", "there would be more than {limit} points; make the interval longer"
+WHOLE_HOURS: Final = Words(
+    "看一天以上的，间隔要是整小时", "over more than a day the interval is in whole hours (a multiple of 60)"
 )
 NOT_WITH_CURSOR: Final = Words("不能与 cursor 同用", "not together with cursor")
 NONE_OF: Final = Words("{value} 不是以下之一：{names}", "{value} is none of {names}")

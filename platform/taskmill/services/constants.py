@@ -63,9 +63,9 @@ STATS_MINUTES_DEFAULT: Final = 60
 STATS_MINUTES_MAX: Final = 1_440
 GROUP_LOOKED: Final = 100  # 一组里有没有能动的任务，只看这么多次失败：页面每次刷新都要问；更大的组就当作有
 GROUP_LOOKED_MAX: Final = 20_000  # 找一组里能动的任务，至多看这么多次失败
-SERIES_MINUTES_MAX: Final = 10_080  # 图表最远看七天：分布按分钟留到那时
+SERIES_MINUTES_MAX: Final = 10_080  # 图表最远看七天
+SERIES_FINE_MINUTES: Final = 1_440  # 更长的图表，间隔是整小时：一天之前的汇总按小时
 SERIES_POINTS: Final = 200  # 没有指定间隔时，一条曲线至多这么多个点
-SERIES_POINTS_MAX: Final = 1_500  # 指定了间隔也不能超过：一天按分钟是 1,440 个
 STATS_QUEUES_MAX: Final = 100  # 概览里最多列多少个队列，任务多的在前
 
 # ── 为什么在等 ────────────────────────────────────────────────────────────

@@ -50,7 +50,9 @@ FAILURE_LOCK_MS: Final = 1_000  # 等一组失败的行锁的上限：之后攒�
 FAILURE_TASKS_MAX: Final = 10  # 一组记住最近的几个任务
 
 # ── 汇总 ──────────────────────────────────────────────────────────────────
-ROLLUP_DAYS: Final = 7  # 分钟行至少留这么多天：图表最远看到这里
+ROLLUP_DAYS: Final = 7  # 小时行至少留这么多天：图表最远看到这里
+ROLLUP_HOURS: Final = 26  # 分钟行至少留这么多小时：一天以内的图表按分钟看，其间隔最多再往前一小时
+ROLLUP_HOURS_LOOK: Final = 72  # 合成小时的往回看这么久：没合上的（调度器停了更久）只是多几行
 ROLLUP_CLOSED_MINUTES: Final = 10  # 过了这么久的分钟不再有人写：各写入者的行合成一行
 ROLLUP_LOOK_MINUTES: Final = 120  # 往回看这么久：没合上的（调度器停了更久）只是多几行
 

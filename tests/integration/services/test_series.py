@@ -95,16 +95,26 @@ async def test_no_interval_is_left_out(platform: Platform) -> None:
 
 
 @pytest.mark.parametrize(
-    ("minutes", "step"), [(1, 1), (200, 1), (201, 5), (1_000, 5), (1_440, 15), (svc.SERIES_MINUTES_MAX, 60)]
+    ("minutes", "step"), [(1, 1), (200, 1), (201, 5), (1_000, 5), (1_440, 15), (1_441, 60), (svc.SERIES_MINUTES_MAX, 60)]
 )
 def test_an_interval_is_chosen_that_gives_few_points(minutes: int, step: int) -> None:
     assert SeriesWindow(minutes=minutes).step() == step
 
 
-def test_too_many_points_are_refused() -> None:
-    assert SeriesWindow(minutes=1_500, interval_minutes=1).step() == 1
-    with pytest.raises(InputError, match="interval_minutes"):
-        SeriesWindow(minutes=1_501, interval_minutes=1).step()
+@pytest.mark.parametrize(
+    ("minutes", "interval", "taken"),
+    [
+        (svc.SERIES_FINE_MINUTES, 1, True), (svc.SERIES_FINE_MINUTES + 1, 1, False), (svc.SERIES_FINE_MINUTES + 1, 90, False),
+        (svc.SERIES_FINE_MINUTES + 1, 60, True), (svc.SERIES_MINUTES_MAX, 120, True),
+    ],
+)  # fmt: skip
+def test_over_more_than_a_day_an_interval_is_in_whole_hours(minutes: int, interval: int, taken: bool) -> None:
+    window = SeriesWindow(minutes=minutes, interval_minutes=interval)
+    if taken:
+        assert window.step() == interval
+    else:
+        with pytest.raises(InputError, match="interval_minutes"):
+            window.step()
 
 
 async def old(platform: Platform, minutes: int, writer: UUID, n: int = 1) -> None:

@@ -21,6 +21,7 @@ from taskmill.stores.queues.histogram import quantiles_ms
 from taskmill.stores.queues.rollup import Interval
 
 STEPS: Final = (1, 5, 15, 60, 180, 360, 720, 1_440)  # 没有指定时取其中最短而点数不多的，以分钟计
+_HOUR: Final = 60
 QUANTILES: Final = (0.5, 0.95, 0.99)
 
 
@@ -36,7 +37,7 @@ class SeriesWindow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             msgspec.Meta(
                 ge=1,
                 le=1_440,
-                description=f"Length of an interval; left out, one that gives {c.SERIES_POINTS} points at most.",
+                description=f"Length of an interval, over more than a day in whole hours; left out, one that gives {c.SERIES_POINTS} points at most.",
             ),
         ]
         | UnsetType
@@ -45,12 +46,12 @@ class SeriesWindow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     kind: Annotated[Name, msgspec.Meta(description="Only this kind.")] | UnsetType = UNSET
 
     def step(self) -> int:
-        """Return the length of an interval in minutes; InputError INVALID_REQUEST if there would be too many."""
+        """Return the length of an interval in minutes; InputError INVALID_REQUEST for parts of hours over more than a day."""
+        hours = self.minutes > c.SERIES_FINE_MINUTES
         if self.interval_minutes is UNSET:
-            return next(step for step in STEPS if self.minutes / step <= c.SERIES_POINTS)
-        if self.minutes / self.interval_minutes > c.SERIES_POINTS_MAX:
-            reason = reasons.TOO_MANY_POINTS(limit=f"{c.SERIES_POINTS_MAX:,}")
-            raise InputError(Code.INVALID_REQUEST, field="interval_minutes", reason=reason)
+            return next(step for step in STEPS if self.minutes / step <= c.SERIES_POINTS and (step >= _HOUR or not hours))
+        if hours and self.interval_minutes % _HOUR:
+            raise InputError(Code.INVALID_REQUEST, field="interval_minutes", reason=reasons.WHOLE_HOURS)
         return self.interval_minutes
 
 

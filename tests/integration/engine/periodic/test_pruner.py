@@ -192,6 +192,30 @@ async def test_old_rollups_are_merged_by_day_and_their_sums_stay(database: Datab
     assert [tuple(row) for row in found] == [("a", 3, 30, 300), ("b", 4, 40, 400), ("a", 8, 80, 800), ("a", 16, 160, 1600)]
 
 
+async def test_minutes_older_than_a_day_are_merged_by_hour_and_their_sums_stay(database: Database, pool: Pool) -> None:
+    hour = (await rows.now(pool)).replace(minute=0, second=0, microsecond=0)
+    last = hour - timedelta(hours=sc.ROLLUP_HOURS)
+    first = hour - timedelta(hours=sc.ROLLUP_HOURS_LOOK)
+    counted = {last - timedelta(minutes=1): 1, last - timedelta(minutes=59): 2, last: 4, last + timedelta(minutes=1): 8,
+               first: 16, first + timedelta(minutes=30): 32}  # fmt: skip
+    for minute, n in counted.items():
+        await pool.execute(
+            "insert into taskmill.rollups (minute, queue, kind, outcome, writer, n, wait_ms, run_ms, wait_hist, run_hist)"
+            " values ($1, 'a', 'x.y', 'completed', gen_random_uuid(), $2::bigint, $2 * 10, $2 * 100, $2 * 1000, $2)",
+            minute,
+            n,
+        )
+    pruner = Pruner(database, PrunerConfig(retention_days=KEEP, batch=100))
+
+    assert [(await pruner.run_once())["rollups"] for _ in range(2)] == [4, 0]
+
+    found = await pool.fetch(
+        "select minute, n, wait_ms, run_ms, wait_hist::int, run_hist::int from taskmill.rollups order by 1"
+    )
+    hours = {first: 48, last - timedelta(hours=1): 3, last: 4, last + timedelta(minutes=1): 8}
+    assert [tuple(row) for row in found] == [(at, n, n * 10, n * 100, n * 1000, n) for at, n in hours.items()]
+
+
 def id_of(moment: datetime) -> UUID:
     """Return an id made at `moment`."""
     head = f"{int(moment.timestamp() * 1000):012x}"
