@@ -58,20 +58,15 @@ LOCKED_OUT = asyncpg.LockNotAvailableError  # 等别人的锁等过了 lock_time
 SERIALIZATION = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError)
 
 
-def _encode_json(raw: bytes) -> bytes:
-    return b"\x01" + raw
-
-
 def _decode_json(raw: bytes) -> bytes:
     return bytes(raw[1:])
 
 
 async def raw_json(connection: Wire) -> None:
     """Let jsonb go in and out as bytes, as the statements of the hot path want it."""
-    # 二进制格式的首字节是版本号 1
-    await connection.set_type_codec(
-        "jsonb", encoder=_encode_json, decoder=_decode_json, schema="pg_catalog", format="binary"
-    )
+    # 二进制格式的首字节是版本号 1。每个值都要过一遍：不为它进一个 Python 函数
+    encoder = b"\x01".__add__
+    await connection.set_type_codec("jsonb", encoder=encoder, decoder=_decode_json, schema="pg_catalog", format="binary")
 
 
 class _Pool(asyncpg.Pool):  # pyright: ignore[reportMissingTypeArgument]

@@ -68,14 +68,15 @@ class Inserter:
     ) -> dict[UUID, Inserted]:
         now = self._clock.monotonic()
         fresh = self._unknown((task.queue for task in tasks), now)
-        single = not (batch or fresh or self._limits.most({task.queue for task in tasks})) and _in_one(tasks)
+        single = not (once or fresh or self._limits.most({task.queue for task in tasks})) and _in_one(tasks)
 
         async def work(connection: Connection) -> dict[UUID, Inserted]:
             if fresh:
                 await self._register(connection, fresh)
             inserted = await self._insert(connection, tasks, wait_ms)
             if batch:
-                _refuse_duplicates(tasks, inserted)
+                if any(task.unique is not None for task in tasks):
+                    _refuse_duplicates(tasks, inserted)
                 await _keep_batch(connection, tasks, inserted, wait_ms, once)
             else:
                 await _keep(connection, tasks, inserted, wait_ms)

@@ -19,8 +19,8 @@ def encode(value: Any, *, field: str, max_bytes: int, max_depth: int) -> bytes:
         raise InputError(Code.ARGS_INVALID, field=field, reason=error.words) from error
     if len(raw) > max_bytes:
         raise InputError(Code.ARGS_TOO_LARGE, field=field, size=len(raw), limit=max_bytes)
-    # 括号总数不超过上限时深度也不会超过：绝大多数请求免去遍历
-    if raw.count(b"{") + raw.count(b"[") > max_depth and _deeper(value, max_depth):
+    # 一层至少两个字节，括号总数不超过上限时深度也不会超过：绝大多数请求免去遍历
+    if len(raw) > 2 * max_depth and raw.count(b"{") + raw.count(b"[") > max_depth and _deeper(value, max_depth):
         raise InputError(Code.ARGS_TOO_DEEP, field=field, limit=max_depth)
     if b"\\u0000" in raw and (path := _nul(value, field)) is not None:
         raise InputError(Code.ARGS_INVALID, field=path, reason=reasons.HAS_NUL)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from msgspec import UNSET
 
 from taskmill import constants as c
 from taskmill import reasons
-from taskmill.controls.key_template import KeyTemplate
 from taskmill.errors import Code, InputError
 from taskmill.ids import new_id
 from taskmill.services.kinds import KindPolicy
 from taskmill.services.tasks.payload import encode
 from taskmill.services.tasks.submit_request import SubmitRequest, check_request
 from taskmill.services.tasks.unique import uniqueness
-from taskmill.stores.tasks.submit import NewTask, Uniqueness
+from taskmill.stores.tasks.submit import NewTask
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def new_task(
     """
     args = _args(request, policy, limits)
     default_ms = policy.timeout_ms if policy else round(c.TIMEOUT_DEFAULT_S * 1000)
-    return NewTask(
+    task = NewTask(
         id=task_id or new_id(),
         queue=request.queue or (policy.queue if policy else c.QUEUE_DEFAULT),
         kind=request.kind,
@@ -45,15 +45,22 @@ def new_task(
         args=args,
         max_attempts=request.max_attempts or (policy.max_attempts if policy else c.MAX_ATTEMPTS_DEFAULT),
         timeout_ms=round(request.timeout_s * 1000) if request.timeout_s else default_ms,
-        meta=_meta(request, limits),
+        meta=None if request.meta is None else _meta(request.meta, limits),
         tags=request.tags,
         run_at=request.run_at,
         delay_s=request.delay_s or 0.0,
         expires_at=request.expires_at,
-        concurrency_key=_key(request.concurrency_key, policy and policy.concurrency, request),
-        fairness_key=_key(request.fairness_key, policy and policy.fairness, request),
-        unique=_unique(request, policy, args, limits),
+        concurrency_key=request.concurrency_key,
+        fairness_key=request.fairness_key,
     )
+    # 多数请求与类型都没有这些，不为它们付账
+    if policy is not None and task.concurrency_key is None and policy.concurrency is not None:
+        task.concurrency_key = policy.concurrency.of(request.args)
+    if policy is not None and task.fairness_key is None and policy.fairness is not None:
+        task.fairness_key = policy.fairness.of(request.args)
+    if request.unique is not UNSET or request.unique_key is not None or (policy is not None and policy.unique is not None):
+        task.unique = uniqueness(request, policy, args, max_bytes=limits.max_bytes, max_depth=limits.max_depth)
+    return task
 
 
 def _args(request: SubmitRequest, policy: KindPolicy | None, limits: PayloadLimits) -> bytes:
@@ -66,17 +73,5 @@ def _args(request: SubmitRequest, policy: KindPolicy | None, limits: PayloadLimi
     return args
 
 
-def _key(given: str | None, declared: KeyTemplate | None, request: SubmitRequest) -> str | None:
-    return given if given is not None or declared is None else declared.of(request.args)
-
-
-def _unique(request: SubmitRequest, policy: KindPolicy | None, args: bytes, limits: PayloadLimits) -> Uniqueness | None:
-    if request.unique is UNSET and request.unique_key is None and (policy is None or policy.unique is None):
-        return None
-    return uniqueness(request, policy, args, max_bytes=limits.max_bytes, max_depth=limits.max_depth)
-
-
-def _meta(request: SubmitRequest, limits: PayloadLimits) -> bytes | None:
-    if request.meta is None:
-        return None
-    return encode(request.meta, field="meta", max_bytes=c.META_MAX_BYTES, max_depth=limits.max_depth)
+def _meta(meta: dict[str, Any], limits: PayloadLimits) -> bytes:
+    return encode(meta, field="meta", max_bytes=c.META_MAX_BYTES, max_depth=limits.max_depth)

@@ -14,7 +14,7 @@ from taskmill import constants as c
 from taskmill import keys
 from taskmill.stores import constants as sc
 from taskmill.stores.broker.each import each
-from taskmill.stores.broker.tickets import NO_EPOCH, Lane, Ticket, Tickets, no_group
+from taskmill.stores.broker.tickets import NO_EPOCH, Lane, Ticket, Tickets, no_group, packed
 
 T = TypeVar("T")
 _EPOCH_FIELDS = ["start", *(keys.epoch_flag(priority) for priority in c.PRIORITIES)]
@@ -80,16 +80,16 @@ async def feed(tickets: Tickets, batches: Mapping[Lane, Sequence[Ticket]]) -> se
     for part in chunks(_portions(batches)):
         async with tickets.pipeline() as pipe:
             for lane, portion in part:
-                await tickets.feed_script(keys=[keys.tickets(*lane), keys.epoch(lane[0])], args=portion, client=pipe)
+                await tickets.feed_script(keys=[keys.tickets(*lane), keys.epoch(lane[0])], args=[portion], client=pipe)
             replies = await pipe.execute()
         refused |= {lane for (lane, _), reply in zip(part, replies, strict=True) if reply == NO_EPOCH}
     return refused
 
 
-def _portions(batches: Mapping[Lane, Sequence[Ticket]]) -> Iterator[tuple[Lane, list[bytes]]]:
+def _portions(batches: Mapping[Lane, Sequence[Ticket]]) -> Iterator[tuple[Lane, bytes]]:
     for lane, batch in batches.items():
-        for portion in chunks((ticket.pack() for ticket in batch), sc.TICKET_CHUNK):
-            yield lane, portion
+        for portion in chunks(batch, sc.TICKET_CHUNK):
+            yield lane, packed(portion)
 
 
 async def pending(tickets: Tickets, lanes: Iterable[Lane], count: int) -> dict[Lane, dict[bytes, int]]:

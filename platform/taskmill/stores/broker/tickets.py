@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -26,28 +26,31 @@ from taskmill.stores.why import why
 BROKER_AWAY = (RedisError, OSError, TimeoutError)
 _FORM = struct.Struct(">16siq")  # id、claim_no、ticket_at（PostgreSQL 时钟，毫秒）
 NO_EPOCH = -1
-
-# 提交：KEYS 流、纪元；ARGV 窗口、标志字段、票据…
+# 首尾相接的票据是最后一个参数，到那边才切开：逐个当参数编码，比票据本身还贵
+_ADD = f"""
+for i = 0, n - 1 do
+  redis.call('XADD', KEYS[1], '*', 't', string.sub(ARGV[#ARGV], i * {_FORM.size} + 1, (i + 1) * {_FORM.size}))
+end
+return n
+"""
+# 提交：KEYS 流、纪元；ARGV 窗口、标志字段、首尾相接的票据
 # 返回接受的张数；-1 = 纪元不在（被清空），一张不收。放不下时立起标志，此后只有 stager 能补票
-_SUBMIT = """
+_SUBMIT = f"""
 if redis.call('EXISTS', KEYS[2]) == 0 then return -1 end
 if redis.call('HEXISTS', KEYS[2], ARGV[2]) == 1 then return 0 end
 local room = tonumber(ARGV[1]) - redis.call('XLEN', KEYS[1])
-local n = #ARGV - 2
+local n = #ARGV[#ARGV] / {_FORM.size}
 if n > room then
   redis.call('HSET', KEYS[2], ARGV[2], '1')
   if room < 0 then room = 0 end
   n = room
 end
-for i = 3, n + 2 do redis.call('XADD', KEYS[1], '*', 't', ARGV[i]) end
-return n
-"""
+{_ADD}"""
 # 补票（stager）：同上，但不看标志
-_FEED = """
+_FEED = f"""
 if redis.call('EXISTS', KEYS[2]) == 0 then return -1 end
-for i = 1, #ARGV do redis.call('XADD', KEYS[1], '*', 't', ARGV[i]) end
-return #ARGV
-"""
+local n = #ARGV[#ARGV] / {_FORM.size}
+{_ADD}"""
 # 消费组：KEYS 流…；已有的不动
 _GROUPS = """
 local function groups(first)
@@ -98,13 +101,18 @@ class Ticket(NamedTuple):
 
     def pack(self) -> bytes:
         """Return the 28 bytes that travel."""
-        return _FORM.pack(self.id.bytes, self.claim_no, self.at_ms)
+        return _FORM.pack(self.id.int.to_bytes(16), self.claim_no, self.at_ms)
 
     @classmethod
     def unpack(cls, raw: bytes) -> Ticket:
         """Read the 28 bytes."""
         identity, claim_no, at_ms = _FORM.unpack(raw)
         return cls(pgproto.UUID(identity), claim_no, at_ms)
+
+
+def packed(tickets: Iterable[Ticket]) -> bytes:
+    """Return the tickets one after the other, as the scripts take them."""
+    return b"".join(map(Ticket.pack, tickets))
 
 
 Entry = tuple[bytes, Ticket]
@@ -154,7 +162,7 @@ class Tickets:
             chunk = tickets[start : start + sc.TICKET_CHUNK]
             count = await self._submit(
                 keys=[keys.tickets(queue, priority), keys.epoch(queue)],
-                args=[self.window, keys.epoch_flag(priority), *(ticket.pack() for ticket in chunk)],
+                args=[self.window, keys.epoch_flag(priority), packed(chunk)],
             )
             if count == NO_EPOCH:
                 return NO_EPOCH if taken == 0 else taken
@@ -166,8 +174,8 @@ class Tickets:
     async def feed(self, queue: str, priority: int, tickets: Sequence[Ticket]) -> bool:
         """Add the stager's tickets; False if the epoch is gone."""
         for start in range(0, len(tickets), sc.TICKET_CHUNK):
-            chunk = [ticket.pack() for ticket in tickets[start : start + sc.TICKET_CHUNK]]
-            if await self.feed_script(keys=[keys.tickets(queue, priority), keys.epoch(queue)], args=chunk) == NO_EPOCH:
+            chunk = packed(tickets[start : start + sc.TICKET_CHUNK])
+            if await self.feed_script(keys=[keys.tickets(queue, priority), keys.epoch(queue)], args=[chunk]) == NO_EPOCH:
                 return False
         return True
 
