@@ -62,6 +62,7 @@ class Session:
     def __init__(self, http: aiohttp.ClientSession, root: str, chance: random.Random) -> None:
         self.http, self.root, self.chance = http, root, chance
         self.took: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self.late: list[tuple[float, str, float]] = []  # 何时、哪一页、多少毫秒：慢的挤在一处，就是有事挡着
 
     async def log_in(self, key: str) -> None:
         """Log in as a form does; RuntimeError if that is refused."""
@@ -94,7 +95,10 @@ class Session:
         began = time.perf_counter()
         async with self.http.get(self.root + path, headers=headers) as answer:
             text = await answer.read()
-            self.took[name, form].append(1000 * (time.perf_counter() - began))
+            took = 1000 * (time.perf_counter() - began)
+            self.took[name, form].append(took)
+            if took > BAR_MS:
+                self.late.append((began, f"{name}: {form}", took))
             if answer.status not in {200, 304} or (answer.status == 200 and b"<h1" not in text):  # noqa: PLR2004 - HTTP
                 message = f"{path}: {answer.status}: {text[:300]!r}"
                 raise RuntimeError(message)
@@ -130,13 +134,15 @@ async def _looked(
         plain = await stack.enter_async_context(aiohttp.ClientSession())
         submits = asyncio.create_task(_submits(plain, api, stop, stand.key))
         streams = [asyncio.create_task(each.listen(stop)) for each in sessions]
-        cpu, began = api.cpu_s(), time.monotonic()
+        cpu, began, looked = api.cpu_s(), time.monotonic(), time.perf_counter()
         asyncio.get_running_loop().call_later(options.seconds, stop.set)
         await asyncio.gather(*(each.look(list(pages), stop) for each in sessions))
         seen["API, of a core, %"] = round(100 * (api.cpu_s() - cpu) / (time.monotonic() - began))
         seen["API, RSS, MB"] = round(api.rss_mb())
         seen["tasks submitted meanwhile"] = await submits
         await asyncio.gather(*streams)
+    late = sorted(each for session in sessions for each in session.late)
+    seen["over the bar, at which second"] = [f"{at - looked:.1f} {page} {took:.0f} ms" for at, page, took in late]
     return _together(sessions)
 
 
