@@ -24,6 +24,7 @@ from benchmarks.stand import Prober, Role, Stand, bar, percentiles, run
 
 BAR_MS = 200.0
 REFRESHES = 3  # 看几次之后换一页
+COLD_S = 5.0  # 所有人在同一刻打开头一页，模板、计划、缓存都是冷的：另算
 SAMPLES = """
 select (select fingerprint from taskmill.failures order by n desc limit 1) as largest,
        (select fingerprint from taskmill.failures order by last_at desc limit 1) as newest,
@@ -62,6 +63,9 @@ class Session:
     def __init__(self, http: aiohttp.ClientSession, root: str, chance: random.Random) -> None:
         self.http, self.root, self.chance = http, root, chance
         self.took: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self.cold: list[float] = []
+        self.cold_until = time.perf_counter() + COLD_S
+        self.late: list[tuple[float, str, float]] = []  # 何时、哪一页、多少毫秒：慢的挤在一处，就是有事挡着
 
     async def log_in(self, key: str) -> None:
         """Log in as a form does; RuntimeError if that is refused."""
@@ -94,7 +98,13 @@ class Session:
         began = time.perf_counter()
         async with self.http.get(self.root + path, headers=headers) as answer:
             text = await answer.read()
-            self.took[name, form].append(1000 * (time.perf_counter() - began))
+            took = 1000 * (time.perf_counter() - began)
+            if began < self.cold_until:
+                self.cold.append(took)
+            else:
+                self.took[name, form].append(took)
+            if took > BAR_MS:
+                self.late.append((began, f"{name}: {form}", took))
             if answer.status not in {200, 304} or (answer.status == 200 and b"<h1" not in text):  # noqa: PLR2004 - HTTP
                 message = f"{path}: {answer.status}: {text[:300]!r}"
                 raise RuntimeError(message)
@@ -130,13 +140,18 @@ async def _looked(
         plain = await stack.enter_async_context(aiohttp.ClientSession())
         submits = asyncio.create_task(_submits(plain, api, stop, stand.key))
         streams = [asyncio.create_task(each.listen(stop)) for each in sessions]
-        cpu, began = api.cpu_s(), time.monotonic()
+        cpu, began, looked = api.cpu_s(), time.monotonic(), time.perf_counter()
         asyncio.get_running_loop().call_later(options.seconds, stop.set)
         await asyncio.gather(*(each.look(list(pages), stop) for each in sessions))
         seen["API, of a core, %"] = round(100 * (api.cpu_s() - cpu) / (time.monotonic() - began))
         seen["API, RSS, MB"] = round(api.rss_mb())
         seen["tasks submitted meanwhile"] = await submits
         await asyncio.gather(*streams)
+    seen[f"the first {COLD_S:.0f} s, everybody at once, ms"] = percentiles(
+        [took for session in sessions for took in session.cold]
+    )
+    late = sorted(each for session in sessions for each in session.late)
+    seen["over the bar, at which second"] = [f"{at - looked:.1f} {page} {took:.0f} ms" for at, page, took in late]
     return _together(sessions)
 
 
