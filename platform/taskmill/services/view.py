@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,7 +18,8 @@ def view(form: type[V], row: Any, **given: Any) -> V:
 
     jsonb that came as bytes passes through untouched.
     """
-    fields = {name: shown(_value(row, name)) for name in form.__struct_fields__ if name not in given}
+    read = row.__getitem__ if hasattr(row, "keys") else partial(getattr, row)
+    fields = {name: shown(read(name)) for name in form.__struct_fields__ if name not in given}
     return form(**fields, **given)
 
 
@@ -26,7 +28,3 @@ def shown(value: Any) -> Any:
     if isinstance(value, datetime):
         return rfc3339(value)
     return msgspec.Raw(value) if isinstance(value, bytes) else value
-
-
-def _value(row: Any, name: str) -> Any:
-    return row[name] if hasattr(row, "keys") else getattr(row, name)

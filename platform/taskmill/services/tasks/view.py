@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -102,8 +103,9 @@ def _task(form: type[S], row: Any, **given: Any) -> S:
 
 
 def summary(row: Any) -> TaskSummary:
-    """Build the list form from a mapping row."""
-    return _task(TaskSummary, row)
+    """Build the list form from a row whose `error` is JSON text."""
+    error = row["error"]
+    return _task(TaskSummary, row, error=None if error is None else json.loads(error))
 
 
 def detail(row: Any, waiting: list[WaitReason]) -> TaskDetail:

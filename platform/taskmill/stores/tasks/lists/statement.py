@@ -1,0 +1,145 @@
+"""The statement of a list of tasks: one text for each shape of its query, made once and kept; values are parameters.
+
+A shape is which filters are given, which states are wanted, and whether a total is asked for. Each text is one UNION ALL over
+history and live tasks, so that a row that moves is seen once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final
+from uuid import UUID
+
+from taskmill import constants as c
+from taskmill.models.task import Task
+from taskmill.states import FINAL, LIVE, State
+from taskmill.stores import constants as sc
+
+# 列表不带大字段；slot 与 followed 只有活的任务才有
+_LEFT_OUT = {"args", "meta", "slot", "followed"}
+# 以前存下的、驱动读不回的时刻（公元一万年以后）：照样列得出来
+READABLE: Final = f"least(run_at, '{datetime(c.TIME_YEARS[1] + 1, 1, 1, tzinfo=UTC).isoformat()}') as run_at"
+_NAMES = [column.name for column in Task.__table__.columns if column.name not in _LEFT_OUT]
+_COLUMNS = ", ".join(READABLE if name == "run_at" else name for name in _NAMES)
+# id 由提交者的时钟生成，created_at 由数据库的时钟生成；相差超过一天才会漏行
+_CLOCK_MARGIN_S = 86_400.0
+_ID_TIME_BITS = 48  # UUIDv7 开头的毫秒数
+_ID_REST_BITS = 80
+_FIRST: Final = 3  # $1 是行数，$2 是之前的行数
+_COUNTED: Final = c.TOTAL_EXACT_MAX + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskQuery:
+    """What a list of tasks is filtered by; None and empty mean: anything. `before` is the keyset (ids below it)."""
+
+    queue: str | None = None
+    states: frozenset[State] = frozenset()
+    kind: str | None = None
+    tag: str | None = None
+    schedule_id: UUID | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    started_after: datetime | None = None
+    started_before: datetime | None = None
+    finished_after: datetime | None = None
+    finished_before: datetime | None = None
+    before: UUID | None = None
+    ids: frozenset[UUID] | None = None
+
+
+def first_id(moment: datetime, margin_s: float) -> UUID:
+    """Return the smallest UUIDv7 of the millisecond `margin_s` seconds after `moment`: conditions on times use the primary key."""
+    milliseconds = int((moment.timestamp() + margin_s) * 1000)
+    return UUID(int=max(0, min(milliseconds, (1 << _ID_TIME_BITS) - 1)) << _ID_REST_BITS)
+
+
+def _earliest(moment: datetime) -> UUID:
+    return first_id(moment, -_CLOCK_MARGIN_S)
+
+
+def _latest(moment: datetime) -> UUID:
+    return first_id(moment, _CLOCK_MARGIN_S)
+
+
+# 每个过滤项的条件：列上的写法、参数怎么由值得来
+_CONDITIONS: Final[dict[str, Sequence[tuple[str, Callable[[Any], Any] | None]]]] = {
+    "queue": [("queue = {}", None)],
+    "kind": [("kind = {}", None)],
+    "tag": [("tags @> array[{}::text]", None)],
+    "schedule_id": [("schedule_id = {}", None)],
+    "created_after": [("created_at >= {}", None), ("id >= {}", _earliest)],
+    "created_before": [("created_at < {}", None), ("id < {}", _latest)],
+    "started_after": [("started_at >= {}", None)],
+    # 没有提交就不会开始
+    "started_before": [("started_at < {}", None), ("id < {}", _latest)],
+    # 历史分区只看用得着的那几天，活的任务没有这个时刻
+    "finished_after": [("{finished_at} >= {}", None)],
+    "finished_before": [("{finished_at} < {}", None), ("id < {}", _latest)],
+    "before": [("id < {}", None)],
+    "ids": [("id = any ({}::uuid[])", sorted)],
+}
+
+
+def statement(query: TaskQuery, *, counted: bool) -> str:
+    """Return the text for the shape of a query. $1 is how many rows, $2 how many before them; `values` are the others.
+
+    It gives the columns of a list and `finished_at`, newest first. `counted`: also `total`, which counts to
+    TOTAL_EXACT_MAX + 1 and no further; then there is a row without an id if the page is empty.
+    """
+    return text_of(_given(query), query.states, counted)
+
+
+def values(query: TaskQuery) -> list[Any]:
+    """Return the parameters from $3 on."""
+    found: list[Any] = []
+    for name in _given(query):
+        value = getattr(query, name)
+        found += [value if make is None else make(value) for _, make in _CONDITIONS[name]]
+    return found
+
+
+def _given(query: TaskQuery) -> tuple[str, ...]:
+    return tuple(name for name in _CONDITIONS if getattr(query, name) is not None)
+
+
+@lru_cache(maxsize=sc.LIST_SHAPES_MAX)
+def text_of(given: tuple[str, ...], states: frozenset[State], counted: bool) -> str:  # noqa: FBT001 - 缓存的键
+    """Return the text of a shape; so many of them are kept that ordinary use never makes one twice."""
+    by = " by " + ", ".join([*given, *sorted(state.value for state in states)]) if given or states else ""
+    # 每个分支按主键倒序各取够一页，再合并：不排序整张表
+    parts = [f"({branch} order by id desc limit $1::int8 + $2::int8)" for branch in _branches(given, states, _COLUMNS)]
+    page = f"select * from ({' union all '.join(parts)}) p order by id desc limit $1 offset $2"
+    if not counted:
+        return f"/* tasks.lists: after{by} */ {page}"
+    ones = [f"({branch} limit {_COUNTED})" for branch in _branches(given, states, "1")]
+    total = f"select count(*) from (select 1 from ({' union all '.join(ones)}) b limit {_COUNTED}) n"
+    # 外连接：页为空时仍得到总数
+    return f"/* tasks.lists: page{by} */ select ({total}) as total, p.* from (select 1) o left join ({page}) p on true order by p.id desc"
+
+
+def _branches(given: tuple[str, ...], states: frozenset[State], columns: str) -> list[str]:
+    wanted = states or LIVE | FINAL
+    found: list[str] = []
+    # 历史在前：那里每个过滤项都有索引，数够了就不必再看活的任务
+    for table, possible, finished_at in (
+        ("task_history", FINAL, "finished_at"),
+        ("tasks", LIVE, "null::timestamptz"),
+    ):
+        if wanted & possible:
+            shown = columns if columns == "1" else f"{columns}, {finished_at} as finished_at"
+            where = _where(given, wanted & possible, possible, finished_at)
+            found.append(f"select {shown} from taskmill.{table}{where}")
+    return found
+
+
+def _where(given: tuple[str, ...], states: frozenset[State], possible: frozenset[State], finished_at: str) -> str:
+    forms = [form for name in given for form, _ in _CONDITIONS[name]]
+    conditions = [form.format(f"${number}", finished_at=finished_at) for number, form in enumerate(forms, _FIRST)]
+    if states != possible:
+        # 写成字面量：参数证明不了部分索引 task_history_failed 的条件
+        conditions.append(f"state in ({', '.join(sorted(repr(state.value) for state in states))})")
+    return f" where {' and '.join(conditions)}" if conditions else ""
