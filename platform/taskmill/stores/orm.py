@@ -78,7 +78,7 @@ class Orm:
     async def plain(self) -> AsyncIterator[Wire]:
         """Give a connection of the pool without the ORM on it; one on which anything but the server's word failed is cut.
 
-        Its jsonb comes as text. Errors are asyncpg's, and SQLAlchemy's TimeoutError if none becomes free in time.
+        Its jsonb comes decoded, as the ORM wants it. Errors are asyncpg's, and SQLAlchemy's TimeoutError if none becomes free in time.
         """
         held = await self.engine.raw_connection()
         wire: Any = held.driver_connection

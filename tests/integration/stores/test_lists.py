@@ -45,6 +45,7 @@ def _made(now: datetime) -> list[Row]:
             "state": state,
             "tags": chance.choice(TAGS),
             "schedule_id": chance.choice(SCHEDULES),
+            "error": '{"type": "E", "n": 1.0}' if state == State.DISCARDED else None,
             "created_at": created,
             "started_at": started,
             # 今天与昨天才有分区
@@ -136,6 +137,10 @@ def test_a_list_gives_what_a_plain_filter_gives(filled: tuple[str, list[Row]]) -
                     for limit, offset in ((ROWS, 0), (7, 3)):
                         some, total = await page.fetch_page(connection, query, limit=limit, offset=offset)
                         assert ([row["id"] for row in some], total) == (wanted[offset : offset + limit], len(wanted)), query
+                        assert all(
+                            row["error"] == ({"type": "E", "n": 1.0} if row["state"] == "discarded" else None)
+                            for row in some
+                        )
                     after = await page.fetch_after(connection, query, limit=9)
                     assert [row["id"] for row in after] == wanted[:9], query
         finally:

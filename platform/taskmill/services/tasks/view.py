@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -103,9 +102,8 @@ def _task(form: type[S], row: Any, **given: Any) -> S:
 
 
 def summary(row: Any) -> TaskSummary:
-    """Build the list form from a row whose `error` is JSON text."""
-    error = row["error"]
-    return _task(TaskSummary, row, error=None if error is None else json.loads(error))
+    """Build the list form from a row whose `error` is decoded."""
+    return _task(TaskSummary, row)
 
 
 def detail(row: Any, waiting: list[WaitReason]) -> TaskDetail:

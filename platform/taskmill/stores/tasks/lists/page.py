@@ -72,12 +72,12 @@ def _judge(began: float, error: Exception) -> None:
 async def fetch_page(connection: Connection, query: TaskQuery, *, limit: int, offset: int) -> tuple[list[Any], int]:
     """Return up to `limit` rows from `offset` on, newest first, without args and meta, and the capped total.
 
-    `error` is JSON text. Both come from one statement, so one snapshot. The total counts to TOTAL_EXACT_MAX + 1 and no further.
+    `error` is decoded. Both come from one statement, so one snapshot. The total counts to TOTAL_EXACT_MAX + 1 and no further.
     """
     found = await connection.fetch(statement(query, counted=True), limit, offset, *values(query))
     return [row for row in found if row["id"] is not None], found[0]["total"]
 
 
 async def fetch_after(connection: Connection, query: TaskQuery, *, limit: int) -> list[Any]:
-    """Return up to `limit` rows below the keyset, newest first, without args and meta; `error` is JSON text."""
+    """Return up to `limit` rows below the keyset, newest first, without args and meta; `error` is decoded."""
     return await connection.fetch(statement(query, counted=False), limit, 0, *values(query))
