@@ -175,8 +175,16 @@ def percentiles(values: list[float], digits: int = 1) -> dict[str, float]:
     return {name: round(value, digits) for name, value in found.items()}
 
 
-def run(name: str, measure: Callable[[Stand, argparse.Namespace], dict[str, Any]], parser: argparse.ArgumentParser) -> int:
-    """Measure on a new stand, print the report, write both forms if `--write` says where; 1 if a bar is missed."""
+def run(
+    name: str,
+    measure: Callable[[Stand, argparse.Namespace], dict[str, Any]],
+    parser: argparse.ArgumentParser,
+    table: Callable[[dict[str, Any]], str] = lambda _: "",
+) -> int:
+    """Measure on a new stand, print the report, write both forms if `--write` says where; 1 if a bar is missed.
+
+    `table`: what the page says after the bars.
+    """
     parser.add_argument("--write", type=Path, help=f"write NAME.json and NAME.md, e.g. benchmarks/results/{name}")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="taskmill-bench-") as folder:
@@ -186,7 +194,7 @@ def run(name: str, measure: Callable[[Stand, argparse.Namespace], dict[str, Any]
         with standing(root) as stand:
             report = measure(stand, options)
     report |= {"load_before": round(load, 1), "load_after": round(os.getloadavg()[0], 1), "machine": machine()}
-    publish(report, page(report), options.write)
+    publish(report, page(report) + table(report), options.write)
     return int(any(not bar["held"] for bar in report["bars"]))
 
 
