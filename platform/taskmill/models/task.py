@@ -31,6 +31,27 @@ def _one_of(column: str, values: frozenset[Any]) -> str:
     return f"{column} in ({', '.join(sorted(repr(str(value)) for value in values))})"
 
 
+def _by_tag(name: str) -> Index:
+    """没有标签的不在其中。一有就写进去：攒着的话，攒满时正好在写的那个人要等。"""
+    return Index(
+        name,
+        "tags",
+        postgresql_using="gin",
+        postgresql_with={"fastupdate": "off"},
+        postgresql_where=text("tags is not null"),
+    )
+
+
+def _by_schedule(name: str) -> Index:
+    return Index(name, "schedule_id", "id", postgresql_where=text("schedule_id is not null"))
+
+
+def _by_time(name: str, *columns: str) -> Index:
+    """几乎不花什么：等着的、结束了的都按时间先后排在表里。"""
+    ranges = {"pages_per_range": 32, "autosummarize": "on"}
+    return Index(name, *columns, postgresql_using="brin", postgresql_with=ranges)
+
+
 class TaskColumns(Timestamps):
     """Columns that live and finished tasks share."""
 
@@ -109,6 +130,13 @@ class Task(TaskColumns, Base):
         Index("tasks_running", "worker_id", postgresql_where=text("state = 'running'")),
         # 键被占着的期间：live 直到结束，waiting 直到第一次被领取
         Index("tasks_unique", "unique_key", unique=True, postgresql_where=text(UNIQUE_HELD)),
+        # 列表
+        _by_tag("tasks_tags"),
+        _by_schedule("tasks_schedule"),
+        _by_time("tasks_times", "created_at", "started_at"),
+        Index("tasks_blocked", "id", postgresql_where=text("state = 'blocked'")),
+        Index("tasks_queue", "queue", "id"),
+        Index("tasks_kind", "kind", "id"),
         Index("tasks_expiring", "expires_at", postgresql_where=text("expires_at is not null and state <> 'running'")),
     )
 
@@ -127,5 +155,8 @@ class TaskHistory(TaskColumns, Base):
         Index("task_history_queue", "queue", "id"),
         Index("task_history_kind", "kind", "id"),
         Index("task_history_failed", "state", "id", postgresql_where=text("state <> 'completed'")),
+        _by_tag("task_history_tags"),
+        _by_schedule("task_history_schedule"),
+        _by_time("task_history_times", "created_at", "started_at", "finished_at"),
         {"postgresql_partition_by": "RANGE (finished_at)"},
     )

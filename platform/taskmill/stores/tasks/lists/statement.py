@@ -6,9 +6,9 @@ history and live tasks, so that a row that moves is seen once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
@@ -24,8 +24,9 @@ _LEFT_OUT = {"args", "meta", "slot", "followed"}
 READABLE: Final = f"least(run_at, '{datetime(c.TIME_YEARS[1] + 1, 1, 1, tzinfo=UTC).isoformat()}') as run_at"
 _NAMES = [column.name for column in Task.__table__.columns if column.name not in _LEFT_OUT]
 _COLUMNS = ", ".join(READABLE if name == "run_at" else name for name in _NAMES)
-# id 由提交者的时钟生成，created_at 由数据库的时钟生成；相差超过一天才会漏行
-_CLOCK_MARGIN_S = 86_400.0
+# id 由提交者的时钟生成，created_at 由数据库的时钟生成；相差超过这么多才会漏行
+_CLOCK_MARGIN_S = 3_600.0
+_CLOCK_MARGIN = timedelta(seconds=_CLOCK_MARGIN_S)
 _ID_TIME_BITS = 48  # UUIDv7 开头的毫秒数
 _ID_REST_BITS = 80
 _FIRST: Final = 3  # $1 是行数，$2 是之前的行数
@@ -65,23 +66,31 @@ def _latest(moment: datetime) -> UUID:
     return first_id(moment, _CLOCK_MARGIN_S)
 
 
+def _sooner(moment: datetime) -> datetime:
+    return moment - _CLOCK_MARGIN
+
+
+# 没有提交就不会开始，没有开始就不会结束：后面的时刻给前面的一个界，用得上别的索引，也少看几个分区
+_ENDED = ("{ended} >= {}", _sooner)
+_SUBMITTED = ("id < {}", _latest)
 # 每个过滤项的条件：列上的写法、参数怎么由值得来
 _CONDITIONS: Final[dict[str, Sequence[tuple[str, Callable[[Any], Any] | None]]]] = {
     "queue": [("queue = {}", None)],
     "kind": [("kind = {}", None)],
     "tag": [("tags @> array[{}::text]", None)],
     "schedule_id": [("schedule_id = {}", None)],
-    "created_after": [("created_at >= {}", None), ("id >= {}", _earliest)],
-    "created_before": [("created_at < {}", None), ("id < {}", _latest)],
-    "started_after": [("started_at >= {}", None)],
-    # 没有提交就不会开始
-    "started_before": [("started_at < {}", None), ("id < {}", _latest)],
-    # 历史分区只看用得着的那几天，活的任务没有这个时刻
+    "created_after": [("created_at >= {}", None), ("id >= {}", _earliest), _ENDED],
+    "created_before": [("created_at < {}", None), _SUBMITTED],
+    "started_after": [("started_at >= {}", None), _ENDED],
+    "started_before": [("started_at < {}", None), _SUBMITTED],
     "finished_after": [("{finished_at} >= {}", None)],
-    "finished_before": [("{finished_at} < {}", None), ("id < {}", _latest)],
+    "finished_before": [("{finished_at} < {}", None), _SUBMITTED],
     "before": [("id < {}", None)],
     "ids": [("id = any ({}::uuid[])", sorted)],
 }
+# 列的写法：活的任务没有结束的时刻，也还没有结束
+_HISTORY: Final = {"finished_at": "finished_at", "ended": "finished_at"}
+_LIVE: Final = {"finished_at": "null::timestamptz", "ended": "'infinity'::timestamptz"}
 
 
 def statement(query: TaskQuery, *, counted: bool) -> str:
@@ -124,21 +133,17 @@ def text_of(given: tuple[str, ...], states: frozenset[State], counted: bool) -> 
 def _branches(given: tuple[str, ...], states: frozenset[State], columns: str) -> list[str]:
     wanted = states or LIVE | FINAL
     found: list[str] = []
-    # 历史在前：那里每个过滤项都有索引，数够了就不必再看活的任务
-    for table, possible, finished_at in (
-        ("task_history", FINAL, "finished_at"),
-        ("tasks", LIVE, "null::timestamptz"),
-    ):
+    # 历史在前：数够了就不必再看活的任务，那里变化多，走索引要看的死行也多
+    for table, possible, names in (("task_history", FINAL, _HISTORY), ("tasks", LIVE, _LIVE)):
         if wanted & possible:
-            shown = columns if columns == "1" else f"{columns}, {finished_at} as finished_at"
-            where = _where(given, wanted & possible, possible, finished_at)
-            found.append(f"select {shown} from taskmill.{table}{where}")
+            shown = columns if columns == "1" else f"{columns}, {names['finished_at']} as finished_at"
+            found.append(f"select {shown} from taskmill.{table}{_where(given, wanted & possible, possible, names)}")
     return found
 
 
-def _where(given: tuple[str, ...], states: frozenset[State], possible: frozenset[State], finished_at: str) -> str:
+def _where(given: tuple[str, ...], states: frozenset[State], possible: frozenset[State], names: Mapping[str, str]) -> str:
     forms = [form for name in given for form, _ in _CONDITIONS[name]]
-    conditions = [form.format(f"${number}", finished_at=finished_at) for number, form in enumerate(forms, _FIRST)]
+    conditions = [form.format(f"${number}", **names) for number, form in enumerate(forms, _FIRST)]
     if states != possible:
         # 写成字面量：参数证明不了部分索引 task_history_failed 的条件
         conditions.append(f"state in ({', '.join(sorted(repr(state.value) for state in states))})")
