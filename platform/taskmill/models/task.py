@@ -24,6 +24,7 @@ SEQUENCED = "sequence_key is not null"
 FAIR = "fairness_key is not null and worker_id is null"
 FAIR_STATE, FAIR_SLOT = "coalesce(state, '')", "coalesce(slot, '-1')"
 FAIR_PLACE = f"{FAIR_STATE} = 'available' and {FAIR_SLOT}"
+NOT_RUNNING = "state <> 'running'"
 TICKETLESS = "state = 'available' and ticket_at is null and (slot is null or slot = 2)"
 
 
@@ -130,13 +131,14 @@ class Task(TaskColumns, Base):
         Index("tasks_running", "worker_id", postgresql_where=text("state = 'running'")),
         # 键被占着的期间：live 直到结束，waiting 直到第一次被领取
         Index("tasks_unique", "unique_key", unique=True, postgresql_where=text(UNIQUE_HELD)),
-        # 列表
+        # 列表；运行中的不在后三个里，领取的时候什么也不多写
         _by_tag("tasks_tags"),
         _by_schedule("tasks_schedule"),
-        _by_time("tasks_times", "created_at", "started_at"),
+        _by_time("tasks_times", "created_at"),
         Index("tasks_blocked", "id", postgresql_where=text("state = 'blocked'")),
-        Index("tasks_queue", "queue", "id"),
-        Index("tasks_kind", "kind", "id"),
+        Index("tasks_started", "started_at", postgresql_where=text(f"started_at is not null and {NOT_RUNNING}")),
+        Index("tasks_queue", "queue", "id", postgresql_where=text(NOT_RUNNING)),
+        Index("tasks_kind", "kind", "id", postgresql_where=text(NOT_RUNNING)),
         Index("tasks_expiring", "expires_at", postgresql_where=text("expires_at is not null and state <> 'running'")),
     )
 

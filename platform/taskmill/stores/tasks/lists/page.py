@@ -31,7 +31,7 @@ async def reading(database: Database) -> AsyncIterator[Connection]:
     async with database.plain() as connection:
         await connection.execute(
             f"begin; set local statement_timeout = '{sc.LIST_TIMEOUT_S}s'; set local lock_timeout = '{sc.LIST_LOCK_TIMEOUT}'; "
-            "set local plan_cache_mode = force_custom_plan; set local jit = off"
+            "set local plan_cache_mode = force_custom_plan; set local jit = off; set local max_parallel_workers_per_gather = 0"
         )
         began = time.monotonic()
         try:

@@ -6,16 +6,16 @@ history and live tasks, so that a row that moves is seen once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Final
 from uuid import UUID
 
 from taskmill import constants as c
-from taskmill.models.task import Task
-from taskmill.states import FINAL, LIVE, State
+from taskmill.models.task import NOT_RUNNING, Task
+from taskmill.states import FINAL, LIVE, WAITING, State
 from taskmill.stores import constants as sc
 
 # 列表不带大字段；slot 与 followed 只有活的任务才有
@@ -30,6 +30,7 @@ _CLOCK_MARGIN = timedelta(seconds=_CLOCK_MARGIN_S)
 _ID_TIME_BITS = 48  # UUIDv7 开头的毫秒数
 _ID_REST_BITS = 80
 _FIRST: Final = 3  # $1 是行数，$2 是之前的行数
+_WANTED: Final = "$1::int8 + $2::int8"
 _COUNTED: Final = c.TOTAL_EXACT_MAX + 1
 
 
@@ -88,9 +89,26 @@ _CONDITIONS: Final[dict[str, Sequence[tuple[str, Callable[[Any], Any] | None]]]]
     "before": [("id < {}", None)],
     "ids": [("id = any ({}::uuid[])", sorted)],
 }
-# 列的写法：活的任务没有结束的时刻，也还没有结束
-_HISTORY: Final = {"finished_at": "finished_at", "ended": "finished_at"}
-_LIVE: Final = {"finished_at": "null::timestamptz", "ended": "'infinity'::timestamptz"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Branch:
+    """A part of the tasks; `rest` is what all of them are and others of the table are not. `ended`: no later than the end."""
+
+    table: str
+    states: frozenset[State]
+    rest: str = ""
+    finished_at: str = "finished_at"
+    ended: str = "finished_at"
+
+
+# 活的任务没有结束的时刻，也还没有结束
+_live = partial(_Branch, "tasks", finished_at="null::timestamptz", ended="'infinity'::timestamptz")
+_HISTORY: Final = _Branch("task_history", FINAL)
+_WHOLE: Final = (_HISTORY, _live(LIVE))
+# 运行中的任务不在这几项的索引里，领取就不为列表多写什么；它们另有索引
+_PARTED: Final = (_HISTORY, _live(WAITING, NOT_RUNNING), _live(frozenset({State.RUNNING}), "state = 'running'"))
+_WAITING_ONLY: Final = {"queue", "kind", "started_after", "started_before"}
 
 
 def statement(query: TaskQuery, *, counted: bool) -> str:
@@ -119,32 +137,47 @@ def _given(query: TaskQuery) -> tuple[str, ...]:
 def text_of(given: tuple[str, ...], states: frozenset[State], counted: bool) -> str:  # noqa: FBT001 - 缓存的键
     """Return the text of a shape; so many of them are kept that ordinary use never makes one twice."""
     by = " by " + ", ".join([*given, *sorted(state.value for state in states)]) if given or states else ""
-    # 每个分支按主键倒序各取够一页，再合并：不排序整张表
-    parts = [f"({branch} order by id desc limit $1::int8 + $2::int8)" for branch in _branches(given, states, _COLUMNS)]
-    page = f"select * from ({' union all '.join(parts)}) p order by id desc limit $1 offset $2"
+    known = _PARTED if _WAITING_ONLY & set(given) else _WHOLE
+    branches = [each for each in known if not states or states & each.states]
     if not counted:
-        return f"/* tasks.lists: after{by} */ {page}"
-    ones = [f"({branch} limit {_COUNTED})" for branch in _branches(given, states, "1")]
-    total = f"select count(*) from (select 1 from ({' union all '.join(ones)}) b limit {_COUNTED}) n"
-    # 外连接：页为空时仍得到总数
-    return f"/* tasks.lists: page{by} */ select ({total}) as total, p.* from (select 1) o left join ({page}) p on true order by p.id desc"
+        return f"/* tasks.lists: after{by} */ {_newest(branches, given, states, _COLUMNS, _WANTED)} limit $1 offset $2"
+    # 只走一遍：沿着编号数到头，页就在其中，再按主键取这一页的整行；外连接使空的页也得到总数
+    found = _newest(branches, given, states, "id", f"greatest({_COUNTED}, {_WANTED})")
+    return f"""/* tasks.lists: page{by} */
+with found as materialized ({found}),
+     shown as materialized (select id as at_id, finished_at as at from found order by id desc limit $1 offset $2)
+select (select least(count(*), {_COUNTED}) from found) as total, p.*
+from (select 1) o left join ({_rows(branches)}) p on true order by p.id desc"""
 
 
-def _branches(given: tuple[str, ...], states: frozenset[State], columns: str) -> list[str]:
-    wanted = states or LIVE | FINAL
-    found: list[str] = []
-    # 历史在前：数够了就不必再看活的任务，那里变化多，走索引要看的死行也多
-    for table, possible, names in (("task_history", FINAL, _HISTORY), ("tasks", LIVE, _LIVE)):
-        if wanted & possible:
-            shown = columns if columns == "1" else f"{columns}, {names['finished_at']} as finished_at"
-            found.append(f"select {shown} from taskmill.{table}{_where(given, wanted & possible, possible, names)}")
-    return found
+def _newest(branches: Sequence[_Branch], given: tuple[str, ...], states: frozenset[State], columns: str, limit: str) -> str:
+    """每个分支按主键倒序各取够，再合并：不排序整张表。"""
+    parts = [
+        f"(select {columns}, {each.finished_at} as finished_at from taskmill.{each.table}{_where(each, given, states)}"
+        f" order by id desc limit {limit})"
+        for each in branches
+    ]
+    return f"select * from ({' union all '.join(parts)}) b order by id desc"
 
 
-def _where(given: tuple[str, ...], states: frozenset[State], possible: frozenset[State], names: Mapping[str, str]) -> str:
+def _where(branch: _Branch, given: tuple[str, ...], states: frozenset[State]) -> str:
     forms = [form for name in given for form, _ in _CONDITIONS[name]]
+    names = {"finished_at": branch.finished_at, "ended": branch.ended}
     conditions = [form.format(f"${number}", **names) for number, form in enumerate(forms, _FIRST)]
-    if states != possible:
-        # 写成字面量：参数证明不了部分索引 task_history_failed 的条件
-        conditions.append(f"state in ({', '.join(sorted(repr(state.value) for state in states))})")
+    wanted = states & branch.states
+    if wanted and wanted != branch.states:
+        # 写成字面量：参数证明不了部分索引的条件
+        conditions.append(f"state in ({', '.join(sorted(repr(state.value) for state in wanted))})")
+    elif branch.rest:
+        conditions.append(branch.rest)
     return f" where {' and '.join(conditions)}" if conditions else ""
+
+
+def _rows(branches: Sequence[_Branch]) -> str:
+    """页里的整行；历史的主键带着结束的时刻，只看那几天的分区。"""
+    on = {"task_history": "t.id = at_id and t.finished_at = at", "tasks": "t.id = at_id and at is null"}
+    whole = {each.table: each.finished_at for each in branches}
+    return " union all ".join(
+        f"select {_COLUMNS}, {finished_at} as finished_at from taskmill.{table} t join shown on {on[table]}"
+        for table, finished_at in whole.items()
+    )
