@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import random
 import statistics
 import sys
@@ -25,7 +26,7 @@ import uvloop
 
 from benchmarks.fill import arguments, fill, sizes_of
 from benchmarks.http_load import CALLERS, Connection, connected
-from benchmarks.stand import Role, Stand, bar, percentiles, run
+from benchmarks.stand import Role, Stand, bar, family_cpu_s, parent, percentiles, run
 from taskmill import constants as c
 from taskmill.services.tasks.service import TaskFilter
 from taskmill.stores.database import Database
@@ -125,23 +126,29 @@ async def _loaded(role: Role, key: str, known: dict[str, dict[str, str]], rounds
     }  # fmt: skip
 
 
-async def _sampled(url: str) -> str:
+async def _sampled(url: str) -> tuple[str, int]:
+    """一个用过的定时，与 PostgreSQL 主进程的号。"""
     database = Database(url)
     await database.open()
-    found: str = await database.pool.fetchval(SAMPLES)
+    async with database.pool.acquire() as connection:
+        schedule: str = await connection.fetchval(SAMPLES)
+        server = parent(connection.get_server_pid())
     await database.close()
-    return found
+    return schedule, server
 
 
 def measure(stand: Stand, options: argparse.Namespace) -> dict[str, Any]:
     """Fill, ask for each list alone, then for all under load."""
     sizes = sizes_of(options)
     filled = asyncio.run(fill(stand.database_url, sizes, sys.stderr.write))
-    known = dict(shapes(asyncio.run(_sampled(stand.database_url)), datetime.now(UTC)))
+    schedule, server = asyncio.run(_sampled(stand.database_url))
+    known = dict(shapes(schedule, datetime.now(UTC)))
     alone = asyncio.run(_alone(stand.database_url, known))
     with stand.api() as role:
         uvloop.run(_loaded(role, stand.key, known, 1))
+        cpu = family_cpu_s(server)
         loaded = uvloop.run(_loaded(role, stand.key, known, options.rounds))
+        cpu_ms = 1000 * (family_cpu_s(server) - cpu) / (len(known) * options.rounds)
     took = loaded["took"]
     whole = percentiles([each for values in took.values() for each in values])
     slowest = max(alone, key=alone.__getitem__)
@@ -156,6 +163,8 @@ def measure(stand: Stand, options: argparse.Namespace) -> dict[str, Any]:
         ],
         "seen": {
             "filled in, s": filled, "lists a second": round(loaded["per_s"]), "CPU of the API for each, ms": round(loaded["cpu_ms"], 2),
+            "CPU of PostgreSQL for each, ms": round(cpu_ms, 2),
+            "time of each if nobody else used the machine, by that, ms": round((loaded["cpu_ms"] + cpu_ms) * CALLERS / (os.cpu_count() or 1)),
             "all, ms": whole, "statements over the bar": sum(value >= STATEMENT_MS for value in alone.values()),
         },
         "shapes": {

@@ -15,8 +15,7 @@ from taskmill.api import constants as ac
 # 名字里任何位置出现就算；短的词要独立成词（user_pin、dbPass 算，shipping、compass 不算）
 KEYS = "api|private|access|signing|encryption|ssh"
 NAME_PARTS = (
-    "password|passwd|passphrase|passcode|passkey|secret|token|authorization|credential|cookie|session|"
-    f"(?:{KEYS})[ _-]?key"
+    f"password|passwd|passphrase|passcode|passkey|secret|token|authorization|credential|cookie|session|(?:{KEYS})[ _-]?key"
 )
 NAME_WORDS = "pass|pwd|jwt|otp|pin|dsn|auth"
 _TITLED = "|".join(form for word in NAME_WORDS.split("|") for form in (word.title(), word.upper()))

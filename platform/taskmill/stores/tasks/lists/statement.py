@@ -27,6 +27,8 @@ _COLUMNS = ", ".join(READABLE if name == "run_at" else name for name in _NAMES)
 # id 由提交者的时钟生成，created_at 由数据库的时钟生成；相差超过这么多才会漏行
 _CLOCK_MARGIN_S = 3_600.0
 _CLOCK_MARGIN = timedelta(seconds=_CLOCK_MARGIN_S)
+# 没有任务结束在将来：提前建好的分区不必规划，它们比有行的还多。本机的钟慢这么多以上才会漏行
+_AHEAD = timedelta(days=2)
 _ID_TIME_BITS = 48  # UUIDv7 开头的毫秒数
 _ID_REST_BITS = 80
 _FIRST: Final = 3  # $1 是行数，$2 是之前的行数
@@ -126,6 +128,8 @@ def values(query: TaskQuery) -> list[Any]:
     for name in _given(query):
         value = getattr(query, name)
         found += [value if make is None else make(value) for _, make in _CONDITIONS[name]]
+    if not query.states or query.states & FINAL:
+        found.append(datetime.now(UTC) + _AHEAD)
     return found
 
 
@@ -147,7 +151,7 @@ def text_of(given: tuple[str, ...], states: frozenset[State], counted: bool) -> 
 with found as materialized ({found}),
      shown as materialized (select id as at_id, finished_at as at from found order by id desc limit $1 offset $2)
 select (select least(count(*), {_COUNTED}) from found) as total, p.*
-from (select 1) o left join ({_rows(branches)}) p on true order by p.id desc"""
+from (select 1) o left join ({_rows(branches, given)}) p on true order by p.id desc"""
 
 
 def _newest(branches: Sequence[_Branch], given: tuple[str, ...], states: frozenset[State], columns: str, limit: str) -> str:
@@ -164,6 +168,8 @@ def _where(branch: _Branch, given: tuple[str, ...], states: frozenset[State]) ->
     forms = [form for name in given for form, _ in _CONDITIONS[name]]
     names = {"finished_at": branch.finished_at, "ended": branch.ended}
     conditions = [form.format(f"${number}", **names) for number, form in enumerate(forms, _FIRST)]
+    if branch is _HISTORY:
+        conditions.append(f"finished_at < {_ahead(given)}")
     wanted = states & branch.states
     if wanted and wanted != branch.states:
         # 写成字面量：参数证明不了部分索引的条件
@@ -173,9 +179,16 @@ def _where(branch: _Branch, given: tuple[str, ...], states: frozenset[State]) ->
     return f" where {' and '.join(conditions)}" if conditions else ""
 
 
-def _rows(branches: Sequence[_Branch]) -> str:
+def _ahead(given: tuple[str, ...]) -> str:
+    return f"${_FIRST + sum(len(_CONDITIONS[name]) for name in given)}"
+
+
+def _rows(branches: Sequence[_Branch], given: tuple[str, ...]) -> str:
     """页里的整行；历史的主键带着结束的时刻，只看那几天的分区。"""
-    on = {"task_history": "t.id = at_id and t.finished_at = at", "tasks": "t.id = at_id and at is null"}
+    on = {
+        "task_history": f"t.id = at_id and t.finished_at = at and t.finished_at < {_ahead(given)}",
+        "tasks": "t.id = at_id and at is null",
+    }
     whole = {each.table: each.finished_at for each in branches}
     return " union all ".join(
         f"select {_COLUMNS}, {finished_at} as finished_at from taskmill.{table} t join shown on {on[table]}"
