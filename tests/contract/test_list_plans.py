@@ -15,6 +15,7 @@ import asyncpg
 import msgspec
 import pytest
 
+from taskmill import constants as c
 from taskmill.states import State
 from taskmill.stores.database import Database
 from taskmill.stores.tasks import partitions
@@ -98,20 +99,47 @@ def _few(name: str, place: int) -> bool:
     return name == "schedule_id" or (place > 0 and not name.endswith("_after"))
 
 
+async def _plan(database: Database, query: TaskQuery, offset: int) -> dict[str, Any]:
+    async with page.reading(database) as connection:
+        text = f"explain (analyze, buffers, format json) {statement(query, counted=True)}"
+        told = await connection.fetchval(text, 21, offset, *values(query))
+    return (told if isinstance(told, list) else msgspec.json.decode(told))[0]["Plan"]
+
+
 async def _touched(url: str, offset: int) -> dict[str, tuple[int, bool]]:
     """每种列表碰了多少页，是不是只有几行。"""
     database, found = Database(url), dict[str, tuple[int, bool]]()
     await database.open()
     try:
         for name, query, few in queries():
-            async with page.reading(database) as connection:
-                text = f"explain (analyze, buffers, format json) {statement(query, counted=True)}"
-                told = await connection.fetchval(text, 21, offset, *values(query))
-            plan = (told if isinstance(told, list) else msgspec.json.decode(told))[0]["Plan"]
+            plan = await _plan(database, query, offset)
             found[name] = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"], few
     finally:
         await database.close()
     return found
+
+
+def _rows(plan: dict[str, Any]) -> float:
+    """Return how many rows all scans of tables gave."""
+    own = plan["Actual Rows"] * plan["Actual Loops"] if "Relation Name" in plan else 0
+    return own + sum(_rows(child) for child in plan.get("Plans", ()))
+
+
+@pytest.mark.parametrize("query", [TaskQuery(), TaskQuery(queue="many"), TaskQuery(kind="k.many", tag="many")], ids=str)
+@pytest.mark.parametrize("offset", [0, 9_960])
+def test_page_and_total_read_each_row_once_and_not_beyond_the_cap(
+    filled: tuple[str, bool], query: TaskQuery, offset: int
+) -> None:
+    async def read() -> float:
+        database = Database(filled[0])
+        await database.open()
+        try:
+            return _rows(await _plan(database, query, offset))
+        finally:
+            await database.close()
+
+    if filled[1]:  # 统计过时的时候，先全取出来再排序
+        assert c.TOTAL_EXACT_MAX < in_thread(read()) < c.TOTAL_EXACT_MAX + 200
 
 
 @pytest.mark.parametrize("offset", [0, 5_000])

@@ -146,9 +146,10 @@ def text_of(given: tuple[str, ...], states: frozenset[State], counted: bool) -> 
     if not counted:
         return f"/* tasks.lists: after{by} */ {_newest(branches, given, states, _COLUMNS, _WANTED)} limit $1 offset $2"
     # 只走一遍：沿着编号数到头，页就在其中，再按主键取这一页的整行；外连接使空的页也得到总数
-    found = _newest(branches, given, states, "id", f"greatest({_COUNTED}, {_WANTED})")
+    most = f"greatest({_COUNTED}, {_WANTED})"
+    found = _newest(branches, given, states, "id", most)
     return f"""/* tasks.lists: page{by} */
-with found as materialized ({found}),
+with found as materialized ({found} limit {most}),
      shown as materialized (select id as at_id, finished_at as at from found order by id desc limit $1 offset $2)
 select (select least(count(*), {_COUNTED}) from found) as total, p.*
 from (select 1) o left join ({_rows(branches, given)}) p on true order by p.id desc"""
