@@ -62,12 +62,13 @@ class Connection:
         self._writer.close()
 
 
-async def _connected(port: int, count: int) -> list[Connection]:
+async def connected(port: int, count: int) -> list[Connection]:
+    """Open so many connections to this machine."""
     return [Connection(*await asyncio.open_connection("127.0.0.1", port)) for _ in range(count)]
 
 
 async def _fast(port: int, asked: Asked, count: int) -> dict[str, Any]:
-    connections, left = await _connected(port, CALLERS), iter(range(count))
+    connections, left = await connected(port, CALLERS), iter(range(count))
     took, statuses = list[float](), Counter[int]()
 
     async def caller(connection: Connection) -> None:
@@ -89,7 +90,7 @@ async def _fast(port: int, asked: Asked, count: int) -> dict[str, Any]:
 
 async def _steady(port: int, asked: Asked, per_s: float, seconds: float) -> dict[str, Any]:
     """到时就发，谁空着谁发；都占着的，排队的时间也算它的。"""
-    idle = deque(await _connected(port, CONNECTIONS))
+    idle = deque(await connected(port, CONNECTIONS))
     took: dict[str, list[float]] = {sort: [] for sort in MIX}
     answers, waiting = Counter[str](), asyncio.Semaphore(CONNECTIONS)
 

@@ -130,6 +130,24 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def parent(pid: int) -> int:
+    """Return who started a process."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def family_cpu_s(pid: int) -> float:
+    """Return the CPU time of a server that has a process for each connection: its own, that of its children, and of those that ended."""
+    ticks = sum(int(field) for field in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15])
+    for each in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = each.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # 刚刚结束
+        if int(fields[1]) == pid:
+            ticks += int(fields[11]) + int(fields[12])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def free_port() -> int:
     """Return a port that nobody listens on now."""
     with socket.socket() as found:
@@ -175,8 +193,16 @@ def percentiles(values: list[float], digits: int = 1) -> dict[str, float]:
     return {name: round(value, digits) for name, value in found.items()}
 
 
-def run(name: str, measure: Callable[[Stand, argparse.Namespace], dict[str, Any]], parser: argparse.ArgumentParser) -> int:
-    """Measure on a new stand, print the report, write both forms if `--write` says where; 1 if a bar is missed."""
+def run(
+    name: str,
+    measure: Callable[[Stand, argparse.Namespace], dict[str, Any]],
+    parser: argparse.ArgumentParser,
+    table: Callable[[dict[str, Any]], str] = lambda _: "",
+) -> int:
+    """Measure on a new stand, print the report, write both forms if `--write` says where; 1 if a bar is missed.
+
+    `table`: what the page says after the bars.
+    """
     parser.add_argument("--write", type=Path, help=f"write NAME.json and NAME.md, e.g. benchmarks/results/{name}")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="taskmill-bench-") as folder:
@@ -186,7 +212,7 @@ def run(name: str, measure: Callable[[Stand, argparse.Namespace], dict[str, Any]
         with standing(root) as stand:
             report = measure(stand, options)
     report |= {"load_before": round(load, 1), "load_after": round(os.getloadavg()[0], 1), "machine": machine()}
-    publish(report, page(report), options.write)
+    publish(report, page(report) + table(report), options.write)
     return int(any(not bar["held"] for bar in report["bars"]))
 
 

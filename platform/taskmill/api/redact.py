@@ -13,9 +13,9 @@ from taskmill import constants as c
 from taskmill.api import constants as ac
 
 # 名字里任何位置出现就算；短的词要独立成词（user_pin、dbPass 算，shipping、compass 不算）
+KEYS = "api|private|access|signing|encryption|ssh"
 NAME_PARTS = (
-    "password|passwd|passphrase|passcode|passkey|secret|token|authorization|credential|cookie|session|"
-    "(?:api|private|access|signing|encryption|ssh)[ _-]?key"
+    f"password|passwd|passphrase|passcode|passkey|secret|token|authorization|credential|cookie|session|(?:{KEYS})[ _-]?key"
 )
 NAME_WORDS = "pass|pwd|jwt|otp|pin|dsn|auth"
 _TITLED = "|".join(form for word in NAME_WORDS.split("|") for form in (word.title(), word.upper()))
@@ -31,7 +31,6 @@ _SUSPECT = (
     b"credential",
     b"cookie",
     b"session",
-    b"key",
     b"pwd",
     b"jwt",
     b"otp",
@@ -42,6 +41,8 @@ _SUSPECT = (
     b"\\u00",
     b"%",
 )
+# key 单独出现不算，每页任务里到处是 unique_key：这些字样也在，才可能是机密的名字
+_KEYS = tuple(word.encode() for word in KEYS.split("|"))
 _SCHEME = (b":/", b"\\/")  # 有 @ 又有它们，才可能是网址里的用户名与密码；单有 @ 是邮件地址，到处都是
 _OWN_KEY = re.compile(rf"{c.API_KEY_PREFIX}[A-Za-z0-9_-]{{8,}}")
 # 以下都用占有量词：客户端写的正文再怪，也只扫一遍
@@ -77,7 +78,11 @@ def body(raw: bytes, *, truncated: bool) -> str:
     if b"\x00" in raw:
         return placeholder("binary")
     low = raw.lower()
-    suspect = any(word in low for word in _SUSPECT) or (b"@" in low and any(mark in low for mark in _SCHEME))
+    suspect = (
+        any(word in low for word in _SUSPECT)
+        or (b"key" in low and any(word in low for word in _KEYS))
+        or (b"@" in low and any(mark in low for mark in _SCHEME))
+    )
     shown = _clean(raw, truncated=truncated) if suspect else raw.decode(errors="replace")
     return _CUT_USERINFO.sub(rf"\1{c.SECRET_MASK}", shown) + c.TRUNCATED if truncated else shown
 

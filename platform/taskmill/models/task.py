@@ -24,11 +24,33 @@ SEQUENCED = "sequence_key is not null"
 FAIR = "fairness_key is not null and worker_id is null"
 FAIR_STATE, FAIR_SLOT = "coalesce(state, '')", "coalesce(slot, '-1')"
 FAIR_PLACE = f"{FAIR_STATE} = 'available' and {FAIR_SLOT}"
+NOT_RUNNING = "state <> 'running'"
 TICKETLESS = "state = 'available' and ticket_at is null and (slot is null or slot = 2)"
 
 
 def _one_of(column: str, values: frozenset[Any]) -> str:
     return f"{column} in ({', '.join(sorted(repr(str(value)) for value in values))})"
+
+
+def _by_tag(name: str) -> Index:
+    """没有标签的不在其中。一有就写进去：攒着的话，攒满时正好在写的那个人要等。"""
+    return Index(
+        name,
+        "tags",
+        postgresql_using="gin",
+        postgresql_with={"fastupdate": "off"},
+        postgresql_where=text("tags is not null"),
+    )
+
+
+def _by_schedule(name: str) -> Index:
+    return Index(name, "schedule_id", "id", postgresql_where=text("schedule_id is not null"))
+
+
+def _by_time(name: str, *columns: str) -> Index:
+    """几乎不花什么：等着的、结束了的都按时间先后排在表里。"""
+    ranges = {"pages_per_range": 32, "autosummarize": "on"}
+    return Index(name, *columns, postgresql_using="brin", postgresql_with=ranges)
 
 
 class TaskColumns(Timestamps):
@@ -109,6 +131,14 @@ class Task(TaskColumns, Base):
         Index("tasks_running", "worker_id", postgresql_where=text("state = 'running'")),
         # 键被占着的期间：live 直到结束，waiting 直到第一次被领取
         Index("tasks_unique", "unique_key", unique=True, postgresql_where=text(UNIQUE_HELD)),
+        # 列表；运行中的不在后三个里，领取的时候什么也不多写
+        _by_tag("tasks_tags"),
+        _by_schedule("tasks_schedule"),
+        _by_time("tasks_times", "created_at"),
+        Index("tasks_blocked", "id", postgresql_where=text("state = 'blocked'")),
+        Index("tasks_started", "started_at", postgresql_where=text(f"started_at is not null and {NOT_RUNNING}")),
+        Index("tasks_queue", "queue", "id", postgresql_where=text(NOT_RUNNING)),
+        Index("tasks_kind", "kind", "id", postgresql_where=text(NOT_RUNNING)),
         Index("tasks_expiring", "expires_at", postgresql_where=text("expires_at is not null and state <> 'running'")),
     )
 
@@ -127,5 +157,8 @@ class TaskHistory(TaskColumns, Base):
         Index("task_history_queue", "queue", "id"),
         Index("task_history_kind", "kind", "id"),
         Index("task_history_failed", "state", "id", postgresql_where=text("state <> 'completed'")),
+        _by_tag("task_history_tags"),
+        _by_schedule("task_history_schedule"),
+        _by_time("task_history_times", "created_at", "started_at", "finished_at"),
         {"postgresql_partition_by": "RANGE (finished_at)"},
     )

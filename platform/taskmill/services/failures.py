@@ -25,8 +25,8 @@ from taskmill.states import State
 from taskmill.stores import failure as store
 from taskmill.stores.database import Database
 from taskmill.stores.failure import FailureQuery
-from taskmill.stores.tasks import read as task_read
-from taskmill.stores.tasks.read import TaskQuery
+from taskmill.stores.tasks.lists import page as lists
+from taskmill.stores.tasks.lists.statement import TaskQuery
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 F = TypeVar("F", bound="FailureGroup")
@@ -100,7 +100,7 @@ class FailureService:
 
     async def list(self, wanted: FailureFilter) -> Page[FailureGroup]:
         """Return one page, what failed last first; a group that fails again while one pages moves to the front."""
-        async with self._database.sessions.begin() as session, task_read.bounded(session):
+        async with self._database.sessions.begin() as session, lists.bounded(session):
             rows = await store.fetch_page(session, wanted.query(), limit=wanted.page_size + 1)
         shown = rows[: wanted.page_size]
         more = len(rows) > wanted.page_size
@@ -113,12 +113,13 @@ class FailureService:
 
     async def get(self, fingerprint: str) -> FailureDetail:
         """Return one group with its newest tasks; NotFoundError FAILURE_NOT_FOUND."""
-        async with self._database.sessions.begin() as session, task_read.bounded(session):
+        async with self._database.sessions.begin() as session, lists.bounded(session):
             row = await store.fetch(session, fingerprint)
             if row is None:
                 raise NotFoundError(Code.FAILURE_NOT_FOUND, fingerprint=fingerprint)
-            query = TaskQuery(ids=frozenset(row.task_ids))
-            tasks = await task_read.fetch_after(session, query, limit=len(row.task_ids))
+        query = TaskQuery(ids=frozenset(row.task_ids))
+        async with lists.reading(self._database) as connection:
+            tasks = await lists.fetch_after(connection, query, limit=len(row.task_ids))
         place = {task_id: number for number, task_id in enumerate(row.task_ids)}
         newest = sorted(tasks, key=lambda task: place[task["id"]])
         return _view(FailureDetail, row, tasks=[task_view.summary(task) for task in newest])
@@ -128,7 +129,7 @@ class FailureService:
 
         NotFoundError FAILURE_NOT_FOUND; the group of what was too much for its kind names no tasks.
         """
-        async with self._database.sessions.begin() as session, task_read.bounded(session):
+        async with self._database.sessions.begin() as session, lists.bounded(session):
             if await store.fetch(session, fingerprint) is None:
                 raise NotFoundError(Code.FAILURE_NOT_FOUND, fingerprint=fingerprint)
             found = await store.fetch_tasks(session, fingerprint, states, looked=svc.GROUP_LOOKED_MAX, limit=limit + 1)
@@ -141,7 +142,7 @@ class FailureService:
         if group.n > svc.GROUP_LOOKED:
             return list(actions)
         found: list[str] = []
-        async with self._database.sessions.begin() as session, task_read.bounded(session):
+        async with self._database.sessions.begin() as session, lists.bounded(session):
             for name, states in actions.items():
                 if await store.fetch_tasks(session, group.fingerprint, states, looked=svc.GROUP_LOOKED, limit=1):
                     found.append(name)

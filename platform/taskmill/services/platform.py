@@ -84,5 +84,5 @@ class Platform:
 
     async def close(self) -> None:
         """Finish what is under way and close every connection, within SHUTDOWN_GRACE_S + CLOSE_TIMEOUT_S whatever hangs."""
-        await asyncio.gather(self.submit.close(), self.failures.close())
+        await asyncio.gather(self.submit.close(), self.failures.close(), self.backlog.close())
         await asyncio.gather(self.tickets.close(), self.database.close())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from taskmill.clock import rfc3339
 
 V = TypeVar("V", bound=msgspec.Struct)
+_DRESSED = {datetime, bytes}  # 一页列表有几百个值，多半不用换样子：先看类型，比逐个调用快一倍
 
 
 def view(form: type[V], row: Any, **given: Any) -> V:
@@ -17,8 +19,12 @@ def view(form: type[V], row: Any, **given: Any) -> V:
 
     jsonb that came as bytes passes through untouched.
     """
-    fields = {name: shown(_value(row, name)) for name in form.__struct_fields__ if name not in given}
-    return form(**fields, **given)
+    read = row.__getitem__ if hasattr(row, "keys") else partial(getattr, row)
+    for name in form.__struct_fields__:
+        if name not in given:
+            value = read(name)
+            given[name] = shown(value) if type(value) in _DRESSED else value
+    return form(**given)
 
 
 def shown(value: Any) -> Any:
@@ -26,7 +32,3 @@ def shown(value: Any) -> Any:
     if isinstance(value, datetime):
         return rfc3339(value)
     return msgspec.Raw(value) if isinstance(value, bytes) else value
-
-
-def _value(row: Any, name: str) -> Any:
-    return row[name] if hasattr(row, "keys") else getattr(row, name)

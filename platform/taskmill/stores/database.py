@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
@@ -177,6 +177,10 @@ class Database:
     def sessions(self) -> async_sessionmaker[AsyncSession]:
         """Return the maker of ORM sessions; use `async with sessions.begin()`."""
         return self._opened_orm().sessions
+
+    def plain(self) -> AbstractAsyncContextManager[Connection]:
+        """Give a connection of the ORM's pool for statements of asyncpg: planned as the server likes, apart from the hot path's."""
+        return self._opened_orm().plain()
 
     def _opened_orm(self) -> Orm:
         if self._orm is None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakSet
 
@@ -14,7 +15,9 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine, ExceptionContext
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.util import greenlet_spawn
 
+from taskmill.errors import TaskmillError
 from taskmill.stores import constants as c
 from taskmill.stores.login import Login
 from taskmill.stores.slow import SlowLog
@@ -40,6 +43,7 @@ class Orm:
     ) -> None:
         self.generation = 0
         self._on_doubt = on_doubt
+        self._slow = slow
         self._wires: WeakSet[Wire] = WeakSet()
         self._config = SQLAlchemyAsyncConfig(
             connection_string=sqlalchemy_url(url),
@@ -70,9 +74,28 @@ class Orm:
         for wire in list(self._wires):
             wire.terminate()
 
+    @asynccontextmanager
+    async def plain(self) -> AsyncIterator[Wire]:
+        """Give a connection of the pool without the ORM on it; one on which anything but the server's word failed is cut.
+
+        Its jsonb comes decoded, as the ORM wants it. Errors are asyncpg's, and SQLAlchemy's TimeoutError if none becomes free in time.
+        """
+        held = await self.engine.raw_connection()
+        wire: Any = held.driver_connection
+        try:
+            yield wire
+        except BaseException as error:
+            # 取消可能停在一条语句中间；服务器答了话的，连接还好
+            if not (isinstance(error, asyncpg.PostgresError | TaskmillError) and await _rolled_back(wire)):
+                held.invalidate()
+            raise
+        finally:
+            await greenlet_spawn(held.close)
+
     def _made(self, adapted: Any, record: Any) -> None:
         wire: Wire = adapted.driver_connection
         wire.on_doubt = self._on_doubt
+        wire.on_executed = None if self._slow is None else self._slow.note  # 只听得见不是会话发的
         self._wires.add(wire)
         record.info["generation"] = self.generation
 
@@ -92,6 +115,15 @@ class Orm:
         ):
             self._on_doubt()
             context.is_disconnect = True
+
+
+async def _rolled_back(wire: Wire) -> bool:
+    try:
+        if wire.is_in_transaction():
+            await wire.execute("rollback")
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return False
+    return not wire.is_closed()
 
 
 def _time(engine: Engine, slow: SlowLog) -> None:

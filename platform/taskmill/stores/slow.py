@@ -13,11 +13,17 @@ from taskmill.stores import constants as sc
 
 log = get_logger(__name__)
 _STORES = "taskmill.stores."
+_SAID = "/* "
 
 
 @lru_cache(maxsize=256)
 def named(query: str) -> str:
-    """Return the constant that holds a statement (`tasks.claim.CLAIM`); one that no constant holds is named by its beginning."""
+    """Return the constant that holds a statement (`tasks.claim.CLAIM`); one that no constant holds is named by its beginning.
+
+    A statement that is made says its name in a comment that it begins with.
+    """
+    if query.startswith(_SAID):
+        return query.removeprefix(_SAID).partition(" */")[0]
     for name, module in list(sys.modules.items()):
         if name.startswith(_STORES):
             for constant, value in list(vars(module).items()):

@@ -5,7 +5,7 @@ user's data caused is answered with 422. Codes that are not in the table are our
 
 | purpose of the statement | 57014 "cancelled" means |
 |---|---|
-| a list, which has a time limit of its own (`task_read.bounded`) | the filter is too broad: 422 |
+| a list, which has a time limit of its own (`lists.page.bounded`) | the filter is too broad: 422 |
 | all others | an administrator, a role's `statement_timeout`: 503 |
 """
 

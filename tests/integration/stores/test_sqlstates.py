@@ -18,7 +18,7 @@ from taskmill.stores import constants as c
 from taskmill.stores import sqlstates
 from taskmill.stores.database import AWAY, Database
 from taskmill.stores.faults import hopeless, translate
-from taskmill.stores.tasks import read as task_read
+from taskmill.stores.tasks.lists import page as lists
 from tests.support.databases import execute, with_database
 from tests.support.roles import as_role, temporary_role
 
@@ -269,15 +269,20 @@ async def test_a_mistake_in_our_own_sql_stays_a_bug(database_url: str) -> None:
         assert translate(await failure(connection.execute("selec 1"))) is None
 
 
+@pytest.mark.parametrize("plain", [True, False], ids=["past the ORM", "in a session"])
 async def test_only_the_limit_of_the_list_itself_makes_a_filter_too_broad(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
+    database_url: str, monkeypatch: pytest.MonkeyPatch, plain: bool
 ) -> None:
     database = Database(database_url)
     await database.open()
 
     async def listing(statement: str) -> None:
-        async with database.sessions.begin() as session, task_read.bounded(session):
-            await session.execute(text(statement))
+        if plain:
+            async with lists.reading(database) as connection:
+                await connection.execute(statement)
+        else:
+            async with database.sessions.begin() as session, lists.bounded(session):
+                await session.execute(text(statement))
 
     try:
         error = await failure(listing(RAISE.format("57014")))  # 别人中止的，没到时限

@@ -27,6 +27,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         (settle.FINISH, "tasks.settle.FINISH"),
         ("select 1\n  from  x", "select 1 from x"),
         ("x" * 1_000, "x" * sc.SLOW_NAME_MAX),
+        ("/* tasks.lists: page by queue */ select 1", "tasks.lists: page by queue"),
     ],
 )
 def test_a_statement_has_the_name_of_the_constant_that_holds_it(query: str, name: str) -> None:

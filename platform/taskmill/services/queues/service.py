@@ -15,7 +15,7 @@ from taskmill.errors import Code, ConflictError, InputError, NotFoundError
 from taskmill.log import get_logger
 from taskmill.models.task_queue import TaskQueue
 from taskmill.services import constants as svc
-from taskmill.services.page import Page, Paging, cut
+from taskmill.services.page import Page, Paging
 from taskmill.services.queues.backlog import BacklogService
 from taskmill.services.queues.limits import LimitCache, Promoter
 from taskmill.services.queues.policy import LiveCounts, QueueView
@@ -62,8 +62,9 @@ class QueueService:
         """Return one page of queues by name."""
         counts = await self._backlog.counts()
         async with self._database.sessions.begin() as session:
-            rows = await task_queue.fetch_all(session)
-        return cut(rows, paging, lambda row: _view(row, counts.get(row.name)))
+            rows, total = await task_queue.fetch_page(session, limit=paging.page_size, offset=paging.offset)
+        items = [_view(row, counts.get(row.name)) for row in rows]
+        return Page(items=items, page=paging.page, page_size=paging.page_size, total=total)
 
     async def get(self, name: str) -> QueueView:
         """Return one queue; NotFoundError QUEUE_NOT_FOUND."""

@@ -108,13 +108,13 @@ def _all(counts: dict[str, Backlog]) -> LiveCounts:
 
 def _finished(rows: list[Any]) -> FinishedCounts:
     by_outcome: dict[str, int] = {}
-    for row in rows:
-        by_outcome[row.outcome] = by_outcome.get(row.outcome, 0) + int(row.n)
-    # 取消的任务多半没有运行过，均值只算真正跑完的
-    ran = [row for row in rows if row.outcome != "cancelled"]
-    n = sum(int(row.n) for row in ran)
+    n = wait_ms = run_ms = 0
+    for _, outcome, count, waited, ran in rows:
+        by_outcome[outcome] = by_outcome.get(outcome, 0) + int(count)
+        if outcome != "cancelled":  # 取消的任务多半没有运行过，均值只算真正跑完的
+            n, wait_ms, run_ms = n + int(count), wait_ms + waited, run_ms + ran
     return FinishedCounts(
         **by_outcome,
-        mean_wait_s=round(float(sum(row.wait_ms for row in ran)) / n / 1000, 3) if n else None,
-        mean_run_s=round(float(sum(row.run_ms for row in ran)) / n / 1000, 3) if n else None,
+        mean_wait_s=round(float(wait_ms) / n / 1000, 3) if n else None,
+        mean_run_s=round(float(run_ms) / n / 1000, 3) if n else None,
     )

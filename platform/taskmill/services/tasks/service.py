@@ -31,8 +31,9 @@ from taskmill.stores.broker.tickets import BROKER_AWAY, Tickets
 from taskmill.stores.database import Database
 from taskmill.stores.tasks import control as task_control
 from taskmill.stores.tasks import read as task_read
+from taskmill.stores.tasks.lists import page as lists
+from taskmill.stores.tasks.lists.statement import TaskQuery
 from taskmill.stores.tasks.order.release import LetGo
-from taskmill.stores.tasks.read import TaskQuery
 
 log = get_logger(__name__)
 T = TypeVar("T")
@@ -120,11 +121,12 @@ class TaskService:
             raise InputError(Code.INVALID_REQUEST, field="page", reason=reasons.NOT_WITH_CURSOR)
         more = wanted.page_size + 1  # 多取一行，看还有没有下一页
         total: int | None = None
-        async with self._database.sessions.begin() as session, task_read.bounded(session):
+        offset = wanted.offset
+        async with lists.reading(self._database) as connection:
             if wanted.cursor is UNSET:
-                rows, total = await task_read.fetch_page(session, query, limit=more, offset=wanted.offset)
+                rows, total = await lists.fetch_page(connection, query, limit=more, offset=offset)
             else:
-                rows = await task_read.fetch_after(session, query, limit=more)
+                rows = await lists.fetch_after(connection, query, limit=more)
         return _page(rows, wanted, total)
 
     async def get(self, task_id: UUID) -> TaskDetail:
@@ -160,8 +162,8 @@ class TaskService:
     async def some(self, task_ids: Collection[UUID]) -> list[TaskSummary]:
         """Return those of these tasks that exist, the newest first."""
         query = TaskQuery(ids=frozenset(task_ids))
-        async with self._database.sessions.begin() as session, task_read.bounded(session):
-            rows = await task_read.fetch_after(session, query, limit=len(task_ids))
+        async with lists.reading(self._database) as connection:
+            rows = await lists.fetch_after(connection, query, limit=len(task_ids))
         return [task_view.summary(row) for row in rows]
 
     async def attempts(self, task_id: UUID, newest: int | None = None) -> list[TaskAttemptView]:

@@ -102,7 +102,7 @@ def _task(form: type[S], row: Any, **given: Any) -> S:
 
 
 def summary(row: Any) -> TaskSummary:
-    """Build the list form from a mapping row."""
+    """Build the list form from a row whose `error` is decoded."""
     return _task(TaskSummary, row)
 
 

@@ -35,9 +35,11 @@ COLUMNS = text(
 )
 
 
-async def fetch_all(session: AsyncSession) -> Sequence[TaskQueue]:
-    """Return every queue by name."""
-    return (await session.execute(select(TaskQueue).order_by(TaskQueue.name))).scalars().all()
+async def fetch_page(session: AsyncSession, *, limit: int, offset: int) -> tuple[Sequence[TaskQueue], int]:
+    """Return queues by name, and how many there are in all."""
+    statement = select(TaskQueue).order_by(TaskQueue.name).limit(limit).offset(offset)
+    rows = (await session.execute(statement)).scalars().all()
+    return rows, (await session.execute(select(func.count()).select_from(TaskQueue))).scalar_one()
 
 
 async def fetch_rows(session: AsyncSession) -> Sequence[Mapping[str, Any]]:

@@ -11,6 +11,7 @@ import pytest
 
 from taskmill.models.task import TICKETLESS
 from taskmill.stores.schema import migrations
+from taskmill.stores.tasks import partitions
 
 pytestmark = pytest.mark.anyio
 GUIDE = Path(__file__).parents[4] / "docs/guides/operations.md"
@@ -86,6 +87,38 @@ async def test_a_try_that_failed_half_way_is_repeated(
     assert "," in await other.fetchval("select pg_get_indexdef(to_regclass('taskmill.' || $1::text))", index)
     await old.close()
     await other.close()
+
+
+PARTITIONS = """
+select c.relname, i.indisvalid from pg_inherits p join pg_class c on c.oid = p.inhrelid join pg_index i on i.indexrelid = c.oid
+where p.inhparent = to_regclass('taskmill.' || $1::text) order by 1
+"""
+
+
+async def test_an_index_of_the_history_is_one_on_all_partitions_those_made_later_too(empty_database_url: str) -> None:
+    await migrations.upgrade(empty_database_url, "0022")
+    connection = await asyncpg.connect(empty_database_url)
+    await partitions.ensure_partitions(connection, 1)
+    # 上一次走到一半：父表上有了，一个分区的没建成
+    await connection.execute(
+        "create index task_history_schedule on only taskmill.task_history (schedule_id, id) where schedule_id is not null"
+    )
+    [*_, last] = [partitions.partition_name(day) for day in await partitions.list_partitions(connection)]
+    await connection.execute(
+        f"create index {last}_schedule on taskmill.{last} (schedule_id, id) where schedule_id is not null"
+    )
+    await connection.execute(
+        f"update pg_index set indisvalid = false where indexrelid = 'taskmill.{last}_schedule'::regclass"
+    )
+    await migrations.upgrade(empty_database_url, "0023")
+    await partitions.ensure_partitions(connection, 3)
+    days = len(await partitions.list_partitions(connection))
+    for name in ("task_history_tags", "task_history_schedule", "task_history_times"):
+        assert await connection.fetchval(VALID, name) is True, name
+        assert [valid for _, valid in await connection.fetch(PARTITIONS, name)] == [True] * days == [True] * 5, name
+    await migrations.downgrade(empty_database_url, "0022")
+    assert await connection.fetchval("select count(*) from pg_indexes where indexname like 'task_history%schedule'") == 0
+    await connection.close()
 
 
 async def test_fair_tasks_are_let_go_on_the_way_down(empty_database_url: str) -> None:

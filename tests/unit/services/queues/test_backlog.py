@@ -8,6 +8,7 @@ import pytest
 from taskmill.clock import FakeClock
 from taskmill.services.queues.backlog import BacklogService
 from taskmill.stores.queues.backlog import Backlog
+from tests.support.logs import captured
 
 pytestmark = pytest.mark.anyio
 
@@ -17,6 +18,7 @@ class Counting(BacklogService):
 
     def __init__(self, clock: FakeClock, cost: float) -> None:
         self.clock, self.cost, self.computed = clock, cost, 0
+        self.error: Exception | None = None
         super().__init__(Scripted(self), clock)  # type: ignore[arg-type]
 
 
@@ -40,19 +42,55 @@ class Scripted:
 
     async def execute(self, *_: object) -> list[object]:
         """Count."""
+        if self.owner.error is not None:
+            raise self.owner.error
         self.owner.computed += 1
         self.owner.clock.advance(self.owner.cost)
         return []
 
 
-@pytest.mark.parametrize(("cost", "waits", "computed"), [(0.001, 0.0, 2), (1.0, 9.9, 1), (1.0, 10.1, 2)])
-async def test_a_dear_answer_is_reused_for_ten_times_its_cost(cost: float, waits: float, computed: int) -> None:
+@pytest.mark.parametrize(
+    ("cost", "waits", "computed", "behind"), [(0.001, 0.0, 2, 0), (1.0, 9.9, 1, 0), (1.0, 10.1, 1, 1), (1.0, 17.1, 2, 0)]
+)
+async def test_a_dear_answer_is_reused_and_computed_anew_behind_those_who_ask(
+    cost: float, waits: float, computed: int, behind: int
+) -> None:
     clock = FakeClock()
     counting = Counting(clock, cost)
     assert await counting.of("nobody") == Backlog("nobody")
     clock.advance(waits)
     await counting.counts()
     assert counting.computed == computed
+    await anyio.wait_all_tasks_blocked()
+    assert counting.computed == computed + behind
+
+
+async def test_a_renewal_that_fails_is_told_and_the_last_answer_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = captured(monkeypatch, "taskmill.services.queues.backlog")
+    clock = FakeClock()
+    counting = Counting(clock, 1.0)
+    await counting.counts()
+    counting.error = OSError("away")
+    clock.advance(10.1)
+    for _ in range(2):
+        assert await counting.counts() == {}
+        await anyio.wait_all_tasks_blocked()
+    assert [line["event"] for line in told] == ["积压没有重算，先用着上一次的"] * 2
+    clock.advance(10)
+    with pytest.raises(OSError, match="away"):
+        await counting.counts()
+
+
+async def test_a_renewal_ends_with_its_service() -> None:
+    clock = FakeClock()
+    counting = Counting(clock, 1.0)
+    await counting.close()
+    await counting.counts()
+    clock.advance(10.1)
+    await counting.counts()
+    await counting.close()
+    await anyio.wait_all_tasks_blocked()
+    assert counting.computed == 1
 
 
 async def test_those_who_ask_together_share_one_computation() -> None:
