@@ -58,7 +58,7 @@ TOTAL_EXACT_MAX: Final = 10_000  # 超过就只说 total_capped
 FLAG_MEMORY_S: Final = 0.25  # 记住「该流已满/失联」的时间，其间直接写 NULL
 
 # ── 票据与流 ──────────────────────────────────────────────────────────────
-STREAM_WINDOW: Final = 200_000  # 每个流最多多少张票据（约 10 MB），其余由 stager 按序补：补一张要多写一次行，一次爆发不该碰到
+STREAM_WINDOW: Final = 200_000  # 每个流最多多少张票据（8 MB），其余由 stager 按序补，各多写一次行
 LOOK_LATELY_S: Final = 2  # 从头看一遍太贵的时候，只看这么久以内的
 LOST_TICKET_MARGIN_S: Final = 5.0  # 票比流头早这么多，就是丢了
 

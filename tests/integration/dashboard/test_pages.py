@@ -19,7 +19,7 @@ from taskmill.services.platform import Platform
 from taskmill.services.schedules.service import ScheduleRequest, ScheduleService
 from taskmill.services.tasks.submit_request import SubmitRequest
 from taskmill.states import State
-from taskmill.stores.tasks import read
+from taskmill.stores.tasks.lists import page as lists
 from tests.support import api
 from tests.support.dashboard import PAGES, Visitor, visitor
 
@@ -88,7 +88,7 @@ async def test_lists_count_nothing(me: Visitor, furnished: dict[str, str], monke
     def counted(*_: object, **__: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(read, "_count", counted)
+    monkeypatch.setattr(lists, "fetch_page", counted)
     for path in ("tasks", "tasks?q=state:discarded", ""):
         assert (await me.get(path)).status_code == 200
 
