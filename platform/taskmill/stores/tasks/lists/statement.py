@@ -70,7 +70,10 @@ def _latest(moment: datetime) -> UUID:
 
 
 def _sooner(moment: datetime) -> datetime:
-    return moment - _CLOCK_MARGIN
+    try:
+        return moment - _CLOCK_MARGIN
+    except OverflowError:  # 公元元年：没有更早的
+        return moment
 
 
 # 没有提交就不会开始，没有开始就不会结束：后面的时刻给前面的一个界，用得上别的索引，也少看几个分区
