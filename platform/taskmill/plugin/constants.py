@@ -13,7 +13,6 @@ THREADS_MAX: Final = 64  # thread 执行器的线程数上限
 
 # ── 插件 ──────────────────────────────────────────────────────────────────
 PLUGIN_GROUP: Final = "taskmill.plugins"
-HOOKSPEC_API: Final = "1.1"
 PLUGIN_HEALTH_TIMEOUT_S: Final = 2.0
 PLUGIN_BREAKER_FAILURES: Final = 3  # 连续失败这么多次就熔断
 PLUGIN_BREAKER_OPEN_S: Final = 30.0  # 熔断多久后再试一次

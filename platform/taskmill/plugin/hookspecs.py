@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import pluggy
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from taskmill.plugin.registry import Registry
 
 PROJECT = "taskmill"
+HOOKSPEC_API: Final = "1.1"  # 这一页的版本：插件的 requires_api 与它比
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 

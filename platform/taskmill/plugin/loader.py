@@ -15,7 +15,6 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from taskmill import reasons
 from taskmill.errors import Code, PluginError, TaskmillError, UnfitError
-from taskmill.plugin import constants as c
 from taskmill.plugin import hook_checks, hookspecs, origin
 from taskmill.plugin.checks import check_manifest, check_middlewares, check_migrations, check_registered, check_schedules
 from taskmill.plugin.config import load_config
@@ -137,11 +136,13 @@ def _manifest(candidate: Candidate, plugin: object) -> Manifest:
 
 def _check_api(manifest: Manifest) -> None:
     try:
-        fits = SpecifierSet(manifest.requires_api).contains(c.HOOKSPEC_API)
+        fits = SpecifierSet(manifest.requires_api).contains(hookspecs.HOOKSPEC_API)
     except InvalidSpecifier as error:
         raise PluginError(Code.PLUGIN_FAILED, plugin=manifest.name, reason=str(error)) from error
     if not fits:
-        raise PluginError(Code.PLUGIN_INCOMPATIBLE, plugin=manifest.name, requires=manifest.requires_api, api=c.HOOKSPEC_API)
+        raise PluginError(
+            Code.PLUGIN_INCOMPATIBLE, plugin=manifest.name, requires=manifest.requires_api, api=hookspecs.HOOKSPEC_API
+        )
 
 
 def _set_up(loaded: Loaded) -> None:
